@@ -1,0 +1,2 @@
+//! `truc-certs-dev`
+fn main() {}

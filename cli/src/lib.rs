@@ -1,0 +1,1 @@
+//! The tool of officers and cipher administrators.

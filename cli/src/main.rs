@@ -1,0 +1,2 @@
+//! `truc`: the tool of officers and cipher administrators.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Journal, Merkle tree, checkpoints and proofs. Knows nothing of documents.

@@ -1,0 +1,1 @@
+//! The agency's node: stamps, signs, seals, sends and receives; local gRPC API.

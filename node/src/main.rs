@@ -1,0 +1,2 @@
+//! `truc-node`
+fn main() {}

@@ -1,0 +1,1 @@
+//! The central store-and-forward relay, which cannot read what it carries.

@@ -1,0 +1,2 @@
+//! `truc-relay`
+fn main() {}

@@ -1,0 +1,1 @@
+//! Keys and certificates: CMS and CAdES, sealing, containers, path validation.

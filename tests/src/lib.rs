@@ -1,0 +1,1 @@
+//! Tests that need the whole: real sockets, simulated worlds, power cuts, foreign tools.
