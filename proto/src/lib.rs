@@ -2,10 +2,43 @@
 //!
 //! No I/O, no clock, no keys: everything here is a function of its arguments.
 
+pub mod json;
 pub mod limits;
 
+mod agency;
+mod checkpoint;
+mod content;
 mod digest;
-mod time;
+mod directory;
+mod event;
+mod grpc;
+mod ids;
 
+mod note;
+mod preamble;
+mod receipt;
+mod time;
+mod undelivered;
+
+pub use agency::{AgencyId, AgencyIdError, ForeignCode, ForeignCodeError, fold_for_search, nearest};
+pub use checkpoint::{Checkpoint, CheckpointError, CheckpointNoteError};
+pub use content::{
+    ATTACHMENTS_FOLDER, AttachmentDigest, BusinessStatus, DOCUMENT_ENTRY, ENVELOPE_ENTRY, EnvelopeJson, KeyManifest,
+    PACKET_ENTRY, STATUS_ENTRY, STATUS_URI_PREFIX, SealedTo, StatusCode, TraceStamp,
+};
 pub use digest::{Digest, DigestParseError, Hasher};
+pub use directory::{
+    AgencyEntry, BindingRequest, CertificateBinding, Entry, KeyStatus, KeyUse, NodeEntry, OperatorEntry, Possession,
+    RootStatement, Route, SealingAlgorithm, SignedBinding, SignedDirectory, WitnessKey,
+};
+pub use event::{Actor, Arrival, DirectoryRef, Event, EventUri, Reason, Role, Submission};
+pub use grpc::{DESCRIPTORS, node_v1, relay_v1, wire_v1};
+pub use ids::{AxisId, EnvelopeId, IdParseError, Lane, LevelRefused, NodeId, Priority, SecrecyLevel, WireLevel};
+pub use json::{Raw, Statement, StatementError};
+pub use note::{
+    KeyId, NoteError, NoteKey, NoteKeyParseError, NoteSignature, NoteVerifyError, SignedNote, cosigned_message,
+};
+pub use preamble::{EnvelopeKind, Preamble, Suite, Supersedes};
+pub use receipt::{Opening, ProvenEntry, Receipt, ReceiptBody, ReceiptParseError, TimestampToken};
 pub use time::{Timestamp, TimestampParseError};
+pub use undelivered::{UndeliveredStatement, sorted_ids};

@@ -16,3 +16,118 @@ pub const NOTE_SIGNATURES_MAX: usize = 100;
 pub const ORIGIN_BYTES_MAX: usize = 255;
 /// Most hashes in one inclusion or consistency proof: a tree of 2^63 leaves has no longer one.
 pub const PROOF_HASHES_MAX: usize = 64;
+/// Longest life of an envelope, from `created` to `expires`, in milliseconds: 30 days.
+pub const ENVELOPE_TTL_MAX_MS: i64 = 30 * 86_400_000;
+/// How far an event's time may lie ahead of the reader's clock, in milliseconds: 5 minutes.
+pub const FUTURE_SKEW_MAX_MS: i64 = 5 * 60_000;
+/// Most attachments of one document.
+pub const ATTACHMENTS_MAX: usize = 500;
+/// Longest name of an attachment or container entry, in bytes.
+pub const NAME_BYTES_MAX: usize = 1_024;
+/// Longest text field of a business status, in characters (BussinessDocReason in validators: 500).
+pub const STATUS_TEXT_CHARS_MAX: usize = 1_000;
+/// Most names, old codes or certificates in one directory entry.
+pub const ENTRY_LIST_MAX: usize = 64;
+/// Longest name in a directory entry, in characters.
+pub const ENTRY_NAME_CHARS_MAX: usize = 500;
+/// Most entries of one directory: the national one has about 125,000.
+pub const DIRECTORY_ENTRIES_MAX: usize = 400_000;
+/// Largest receipt file in bytes.
+pub const RECEIPT_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Payloads below this size travel and are stored inline, in bytes.
+pub const INLINE_PAYLOAD_BYTES_MAX: usize = 64 * 1024;
+/// Longest agency code in bytes (QĐ 20/2020/QĐ-TTg).
+pub const AGENCY_ID_BYTES_MAX: usize = 35;
+/// Longest code of somebody else's making, in characters.
+pub const FOREIGN_CODE_CHARACTERS_MAX: usize = 100;
+/// Most codes offered as "did you mean".
+pub const NEAREST_CODES_MAX: usize = 5;
+
+// Keys and certificates (truc-signer).
+
+/// Most bytes of one X.509 certificate (government certificates are about 2 KiB).
+pub const CERTIFICATE_BYTES_MAX: usize = 16 * 1024;
+/// Most bytes of one PEM file with certificates or a key.
+pub const PEM_BYTES_MAX: usize = 1024 * 1024;
+/// Most certificates in one PEM file.
+pub const PEM_CERTIFICATES_MAX: usize = 256;
+/// Most bytes of one PKCS#12 file.
+pub const PKCS12_BYTES_MAX: usize = 1024 * 1024;
+/// Most bytes of one CMS signature with its certificates (and content, where it is attached).
+pub const CMS_BYTES_MAX: usize = 1024 * 1024;
+/// Deepest nesting of a CMS structure that arrives in BER.
+pub const CMS_DEPTH_MAX: usize = 32;
+/// Most certificates carried inside one CMS signature.
+pub const CMS_CERTIFICATES_MAX: usize = 16;
+/// Most signed or unsigned attributes of one CMS signature.
+pub const CMS_ATTRIBUTES_MAX: usize = 32;
+/// Most bytes of a key manifest inside a key envelope.
+pub const KEY_MANIFEST_BYTES_MAX: usize = 8 * 1024;
+/// Most bytes of one key envelope (CMS AuthEnvelopedData).
+pub const KEY_ENVELOPE_BYTES_MAX: usize = 16 * 1024;
+/// Most recipients inside one key envelope; we write exactly one.
+pub const KEY_ENVELOPE_RECIPIENTS_MAX: usize = 8;
+/// Most bytes of one certificate revocation list (200,000 entries are about 7.4 MB).
+pub const CRL_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Most entries of one certificate revocation list.
+pub const CRL_ENTRIES_MAX: usize = 1_000_000;
+/// Most revocation lists, anchors or intermediates (each) of one trust store.
+pub const TRUST_STORE_ITEMS_MAX: usize = 256;
+/// Most path verdicts a trust store remembers; beyond that it forgets all and starts again.
+pub const VERDICTS_CACHED_MAX: usize = 262_144;
+/// Most bytes of a secret wrapped under the storage key.
+pub const WRAPPED_SECRET_BYTES_MAX: usize = 4 * 1024;
+/// Most bytes of a storage key file, plain or sealed.
+pub const STORAGE_KEY_FILE_BYTES_MAX: usize = 64 * 1024;
+
+/// Most bytes of one journal record, state and leaf together: a submission with 1,000 key envelopes inline fits.
+pub const RECORD_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Most bytes of the records submitted to the journal at once; they are recovered all or none.
+pub const SUBMISSION_RECORDS_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Most records submitted to the journal at once.
+pub const SUBMISSION_RECORDS_MAX: usize = 4_096;
+/// After this many records the committer closes a batch.
+pub const BATCH_RECORDS_MAX: usize = 1_024;
+/// After this many bytes the committer closes a batch.
+pub const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Most submissions that wait for the committer; beyond it the answer is Busy.
+pub const COMMIT_QUEUE_MAX: usize = 8_192;
+/// Most bytes of records that wait for the committer; beyond it the answer is Busy.
+pub const COMMIT_QUEUE_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// First segment file of a journal; each later one is twice as long up to [`SEGMENT_BYTES_MAX`].
+pub const SEGMENT_BYTES_MIN: u64 = 1024 * 1024;
+/// Longest segment file of a journal.
+pub const SEGMENT_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// Longest entry of a snapshot of the fold.
+pub const SNAPSHOT_ENTRY_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Longest blob: an envelope's payload. 4 GiB documents with their sealing overhead fit.
+pub const BLOB_BYTES_MAX: u64 = 8 * 1024 * 1024 * 1024;
+/// Longest name of a blob upload.
+pub const UPLOAD_NAME_BYTES_MAX: usize = 96;
+/// Longest key of the look-up index.
+pub const INDEX_KEY_BYTES_MAX: usize = 512;
+/// Most hits that one look-up by prefix returns.
+pub const INDEX_HITS_MAX: usize = 1_000;
+/// Plaintext bytes of one chunk of a sealed payload, suite S1; also the most any sealed stream may use.
+pub const STREAM_CHUNK_BYTES: usize = 1024 * 1024;
+/// Smallest chunk of a sealed stream: below this the tags would outweigh the content.
+pub const STREAM_CHUNK_BYTES_MIN: usize = 1024;
+/// Most chunks of one sealed stream: the counter in the nonce has 32 bits.
+pub const STREAM_CHUNKS_MAX: u64 = 1 << 32;
+/// Most bytes of one container, and most decoded bytes of all its entries together: a 4 GiB attachment in base64 fits; sealed,
+/// with a tag for each chunk, the container stays below [`BLOB_BYTES_MAX`].
+pub const CONTAINER_BYTES_MAX: u64 = 8 * 1024 * 1024 * 1024 - 1024 * 1024;
+/// Most entries of one container, `mimetype`, manifest and signature included.
+pub const CONTAINER_ENTRIES_MAX: usize = 1_000;
+/// Decoded bytes a container may hold for each byte it takes, once past [`CONTAINER_RATIO_GRACE_BYTES`].
+pub const CONTAINER_RATIO_MAX: u64 = 200;
+/// Decoded bytes of a container below which its ratio of compression is not looked at.
+pub const CONTAINER_RATIO_GRACE_BYTES: u64 = 16 * 1024 * 1024;
+/// Longest name of a container's entry in UTF-8: the longest attachment name of edXML (500 characters) with a folder before it.
+pub const ENTRY_NAME_BYTES_MAX: usize = 2_048;
+/// Longest media type of a container's entry.
+pub const MEDIA_TYPE_BYTES_MAX: usize = 255;
+/// Largest `META-INF/ASiCManifest.xml`.
+pub const ASIC_MANIFEST_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Largest `META-INF/signature001.p7s`: a CMS with its chain and a time-stamp takes about 20 KB.
+pub const ASIC_SIGNATURE_BYTES_MAX: usize = 256 * 1024;
