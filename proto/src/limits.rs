@@ -131,3 +131,52 @@ pub const MEDIA_TYPE_BYTES_MAX: usize = 255;
 pub const ASIC_MANIFEST_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Largest `META-INF/signature001.p7s`: a CMS with its chain and a time-stamp takes about 20 KB.
 pub const ASIC_SIGNATURE_BYTES_MAX: usize = 256 * 1024;
+/// Deepest nesting of an edXML packet.
+pub const XML_DEPTH_MAX: usize = 100;
+/// Most elements of an edXML packet: a thousand recipients of eight fields, a manifest and room.
+pub const XML_ELEMENTS_MAX: usize = 50_000;
+/// Most attributes on one element of an edXML packet.
+pub const XML_ATTRIBUTES_MAX: usize = 64;
+/// Longest name of an element or attribute, in bytes.
+pub const XML_NAME_BYTES_MAX: usize = 256;
+/// Longest single tag, comment, text or CDATA section outside attachment content, in bytes.
+pub const XML_PIECE_BYTES_MAX: usize = 64 * 1024;
+/// Most text that is kept of one packet outside attachment content, in bytes.
+pub const XML_KEPT_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Most warnings kept about one packet; the rest are counted.
+pub const XML_WARNINGS_MAX: usize = 200;
+/// Largest edXML packet in bytes, base64 included.
+pub const PACKET_BYTES_MAX: u64 = 24 * 1024 * 1024 * 1024;
+/// Largest decoded attachment in bytes.
+pub const ATTACHMENT_BYTES_MAX: u64 = 16 * 1024 * 1024 * 1024;
+/// Most a zipped attachment may grow when unzipped, once past [`ZIP_RATIO_FREE_BYTES`].
+pub const ZIP_RATIO_MAX: u64 = 200;
+/// Unzipped size in bytes below which [`ZIP_RATIO_MAX`] is not asked.
+pub const ZIP_RATIO_FREE_BYTES: u64 = 16 * 1024 * 1024;
+/// Longest name of a ZIP entry in bytes.
+pub const ZIP_NAME_BYTES_MAX: usize = 512;
+/// Longest part of a one-entry ZIP behind its data (descriptor, directory, comments), in bytes.
+pub const ZIP_TAIL_BYTES_MAX: usize = 128 * 1024;
+/// Longest extension of an attachment's name in bytes: the SDK fails above about 215.
+pub const EXTENSION_BYTES_MAX: usize = 200;
+
+// Links between nodes and relay (truc-link).
+
+/// Most TLS handshakes in progress on one listener; further connections wait in the kernel.
+pub const ACCEPT_PENDING_MAX: usize = 256;
+/// Most connections of one listener, those in handshake included.
+pub const CONNECTIONS_MAX: usize = 4_096;
+/// Most connections that one peer may hold at a time.
+pub const CONNECTIONS_PER_PEER_MAX: usize = 32;
+/// Longest TLS handshake in milliseconds, from the TCP connection on.
+pub const HANDSHAKE_MS_MAX: u64 = 5_000;
+/// Age in seconds at which a connection is asked to end, so that no verdict on a certificate outlives it for long.
+pub const CONNECTION_AGE_S_MAX: u64 = 3_600;
+/// Time in seconds that calls in progress have to end on a connection past [`CONNECTION_AGE_S_MAX`].
+pub const CONNECTION_GRACE_S_MAX: u64 = 1_800;
+/// Most certificates a peer may send in one handshake.
+pub const CHAIN_CERTIFICATES_MAX: usize = 8;
+/// Most concurrent calls on one connection.
+pub const CONNECTION_CALLS_MAX: u32 = 256;
+/// Largest block of call headers in bytes.
+pub const CALL_HEADER_BYTES_MAX: u32 = 16 * 1024;

@@ -1,0 +1,425 @@
+//! `META-INF/ASiCManifest.xml` (ETSI EN 319 162-1 A.4): which entries the signature covers, by digest.
+//!
+//! Written in one form; read strictly: no DOCTYPE, comment, CDATA, entity, extension or foreign element, SHA-256 alone.
+
+use std::fmt::Write as _;
+
+use quick_xml::{
+    NsReader, XmlVersion,
+    events::{BytesStart, Event, attributes::Attribute},
+    name::{Namespace, ResolveResult},
+};
+use truc_proto::{
+    Digest,
+    limits::{ASIC_MANIFEST_BYTES_MAX, CONTAINER_ENTRIES_MAX, MEDIA_TYPE_BYTES_MAX},
+};
+
+use super::{
+    SIGNATURE_NAME,
+    name::{EntryName, EntryNameError},
+};
+
+const ASIC_NAMESPACE: &str = "http://uri.etsi.org/02918/v1.2.1#";
+const DS_NAMESPACE: &str = "http://www.w3.org/2000/09/xmldsig#";
+const SHA256: &str = "http://www.w3.org/2001/04/xmlenc#sha256";
+const SIGNATURE_TYPE: &str = "application/pkcs7-signature"; // RFC 8551 3.2.1
+/// The same type as other software writes it.
+const SIGNATURE_TYPE_OLD: &str = "application/x-pkcs7-signature";
+
+/// A manifest as it was read, with its bytes: they are what was signed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AsicManifest {
+    bytes: Vec<u8>,
+    references: Vec<DataObjectReference>,
+}
+
+/// One entry the signature covers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DataObjectReference {
+    /// Name of the entry.
+    pub name: EntryName,
+    /// Its media type, where the manifest gives one; said by the sender, checked by nobody.
+    pub media_type: Option<Box<str>>,
+    /// SHA-256 of the entry's decoded bytes.
+    pub digest: Digest,
+}
+
+/// Why a manifest is refused. The sender's software must be corrected: retrying cannot help.
+#[derive(Debug, thiserror::Error)]
+pub enum ManifestError {
+    /// More than [`ASIC_MANIFEST_BYTES_MAX`] bytes or [`CONTAINER_ENTRIES_MAX`] references.
+    #[error("the manifest has more than {} bytes or {} references", ASIC_MANIFEST_BYTES_MAX, CONTAINER_ENTRIES_MAX)]
+    TooLarge,
+    /// Not UTF-8, or declared to be something else.
+    #[error("the manifest is not UTF-8")]
+    Encoding,
+    /// Not well-formed.
+    #[error("the manifest is not well-formed XML")]
+    Xml(#[source] quick_xml::Error),
+    /// XML that has no place in a manifest: DOCTYPE, entity, comment, CDATA, processing instruction, text between elements.
+    #[error("the manifest holds {what}, which has no place there")]
+    Forbidden {
+        /// What was found.
+        what: &'static str,
+    },
+    /// Another element than the one that comes next.
+    #[error("the manifest holds `{found}` where {expected} must stand")]
+    Structure {
+        /// What the schema has here.
+        expected: &'static str,
+        /// What was found, or `the end`.
+        found: String,
+    },
+    /// An attribute that is missing, unknown, or has another value than the profile's.
+    #[error("attribute `{name}` of `{element}` is missing, unknown, or not what this profile has")]
+    Attribute {
+        /// The element.
+        element: &'static str,
+        /// The attribute.
+        name: String,
+    },
+    /// A URI that is not the percent-encoded name of an entry.
+    #[error("the manifest's reference `{uri}` is not the percent-encoded name of an entry")]
+    Uri {
+        /// As read.
+        uri: String,
+        /// Why, where its decoded form is no name.
+        source: Option<EntryNameError>,
+    },
+    /// A digest that is not base64 of 32 bytes.
+    #[error("the manifest's digest of {name} is not a SHA-256 in base64")]
+    Digest {
+        /// Of which entry.
+        name: EntryName,
+    },
+    /// Two references to the same entry.
+    #[error("the manifest names {name} twice")]
+    Duplicate {
+        /// The entry.
+        name: EntryName,
+    },
+}
+
+impl AsicManifest {
+    /// Writes the manifest over `references`, in their order.
+    pub(super) fn write(references: &[DataObjectReference]) -> Vec<u8> {
+        let mut xml = format!(
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<asic:ASiCManifest xmlns:asic=\"{ASIC_NAMESPACE}\" xmlns:ds=\"{DS_NAMESPACE}\">\n  \
+             <asic:SigReference URI=\"{SIGNATURE_NAME}\" MimeType=\"{SIGNATURE_TYPE}\"/>\n"
+        );
+        for reference in references {
+            let uri = percent_encode(reference.name.as_str());
+            let _ = write!(xml, "  <asic:DataObjectReference URI=\"{uri}\"");
+            if let Some(media_type) = &reference.media_type {
+                let _ = write!(xml, " MimeType=\"{}\"", quick_xml::escape::escape(media_type.as_ref()));
+            }
+            let _ = write!(
+                xml,
+                ">\n    <ds:DigestMethod Algorithm=\"{SHA256}\"/>\n    <ds:DigestValue>{}</ds:DigestValue>\n  </asic:DataObjectReference>\n",
+                reference.digest.to_base64()
+            );
+        }
+        xml.push_str("</asic:ASiCManifest>\n");
+        xml.into_bytes()
+    }
+
+    /// Reads a manifest and keeps its bytes.
+    ///
+    /// # Errors
+    /// [`ManifestError`], by rule.
+    pub fn parse(bytes: Vec<u8>) -> Result<Self, ManifestError> {
+        if bytes.len() > ASIC_MANIFEST_BYTES_MAX {
+            return Err(ManifestError::TooLarge);
+        }
+        let text = str::from_utf8(&bytes).map_err(|_| ManifestError::Encoding)?;
+        let references = Parser::new(text).manifest()?;
+        Ok(Self { bytes, references })
+    }
+
+    /// The bytes as received: what the signature is over, and what the content commitment hashes.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// What it covers, in its order.
+    #[must_use]
+    pub fn references(&self) -> &[DataObjectReference] {
+        &self.references
+    }
+
+    /// The entry with this content, if it is covered: how an auditor finds the one file he holds.
+    #[must_use]
+    pub fn find(&self, content: &Digest) -> Option<&DataObjectReference> {
+        self.references.iter().find(|reference| reference.digest == *content)
+    }
+}
+
+/// One element's two attributes that matter; everything else is refused.
+struct Attributes {
+    uri: String,
+    media_type: Option<Box<str>>,
+}
+
+struct Parser<'a> {
+    reader: NsReader<&'a [u8]>,
+    at_start: bool,
+}
+
+impl<'a> Parser<'a> {
+    fn new(text: &'a str) -> Self {
+        let mut reader = NsReader::from_str(text);
+        reader.config_mut().expand_empty_elements = true;
+        Self { reader, at_start: true }
+    }
+
+    fn manifest(mut self) -> Result<Vec<DataObjectReference>, ManifestError> {
+        let root = self.open(ASIC_NAMESPACE, "ASiCManifest")?;
+        no_attributes(&root, "ASiCManifest")?;
+        self.signature_reference()?;
+        let mut references = Vec::new();
+        let mut seen = std::collections::HashSet::new();
+        while let Some(start) = self.open_or_close(ASIC_NAMESPACE, "DataObjectReference")? {
+            let reference = self.reference(&start)?;
+            if !seen.insert(reference.name.clone()) {
+                return Err(ManifestError::Duplicate { name: reference.name });
+            }
+            if references.len() == CONTAINER_ENTRIES_MAX {
+                return Err(ManifestError::TooLarge);
+            }
+            references.push(reference);
+        }
+        match self.next()? {
+            Token::End => Ok(references),
+            other => Err(structure("the end", &other)),
+        }
+    }
+
+    fn signature_reference(&mut self) -> Result<(), ManifestError> {
+        let start = self.open(ASIC_NAMESPACE, "SigReference")?;
+        let attributes = attributes(&start, "SigReference")?;
+        if percent_decode(&attributes.uri)?.as_str() != SIGNATURE_NAME {
+            return Err(attribute("SigReference", "URI"));
+        }
+        if !matches!(attributes.media_type.as_deref(), None | Some(SIGNATURE_TYPE | SIGNATURE_TYPE_OLD)) {
+            return Err(attribute("SigReference", "MimeType"));
+        }
+        self.close()
+    }
+
+    fn reference(&mut self, start: &BytesStart<'a>) -> Result<DataObjectReference, ManifestError> {
+        let Attributes { uri, media_type } = attributes(start, "DataObjectReference")?;
+        let name = percent_decode(&uri)?;
+        self.digest_method()?;
+        let value = self.open(DS_NAMESPACE, "DigestValue")?;
+        no_attributes(&value, "DigestValue")?;
+        let digest = match self.next()? {
+            Token::Text(text) => Digest::from_base64(text.trim()).ok(),
+            _ => None,
+        };
+        let digest = digest.ok_or(ManifestError::Digest { name: name.clone() })?;
+        self.close()?;
+        self.close()?;
+        Ok(DataObjectReference { name, media_type, digest })
+    }
+
+    fn digest_method(&mut self) -> Result<(), ManifestError> {
+        let start = self.open(DS_NAMESPACE, "DigestMethod")?;
+        let mut algorithm = None;
+        for (name, value) in plain_attributes(&start, "DigestMethod")? {
+            if name != "Algorithm" {
+                return Err(attribute("DigestMethod", &name));
+            }
+            algorithm = Some(value);
+        }
+        if algorithm.as_deref() != Some(SHA256) {
+            return Err(attribute("DigestMethod", "Algorithm"));
+        }
+        self.close()
+    }
+
+    /// The next thing is the start of this element.
+    fn open(&mut self, namespace: &'static str, local: &'static str) -> Result<BytesStart<'a>, ManifestError> {
+        match self.next_tag()? {
+            Token::Start(found, start) if found == namespace && start.local_name().as_ref() == local => Ok(start),
+            other => Err(structure(local, &other)),
+        }
+    }
+
+    /// The next thing is the start of this element, or the end of its parent.
+    fn open_or_close(
+        &mut self,
+        namespace: &'static str,
+        local: &'static str,
+    ) -> Result<Option<BytesStart<'a>>, ManifestError> {
+        match self.next_tag()? {
+            Token::Start(found, start) if found == namespace && start.local_name().as_ref() == local => Ok(Some(start)),
+            Token::Close => Ok(None),
+            other => Err(structure(local, &other)),
+        }
+    }
+
+    /// The next thing is the end of the element that is open; quick-xml checks which that is.
+    fn close(&mut self) -> Result<(), ManifestError> {
+        match self.next_tag()? {
+            Token::Close => Ok(()),
+            other => Err(structure("the end of an element", &other)),
+        }
+    }
+
+    fn next_tag(&mut self) -> Result<Token<'a>, ManifestError> {
+        match self.next()? {
+            Token::Text(_) => Err(ManifestError::Forbidden { what: "text between elements" }),
+            token => Ok(token),
+        }
+    }
+
+    /// The next token that is not white space.
+    fn next(&mut self) -> Result<Token<'a>, ManifestError> {
+        loop {
+            let (namespace, event) = self.reader.read_resolved_event().map_err(ManifestError::Xml)?;
+            let at_start = std::mem::replace(&mut self.at_start, false);
+            let what = match event {
+                Event::Start(start) => {
+                    let namespace = if let ResolveResult::Bound(Namespace(name)) = namespace { known(name) } else { "" };
+                    return Ok(Token::Start(namespace, start));
+                }
+                Event::End(_) => return Ok(Token::Close),
+                Event::Text(text) => {
+                    let text = text.into_inner();
+                    if text.trim_ascii().is_empty() {
+                        continue;
+                    }
+                    return Ok(Token::Text(text.into_owned()));
+                }
+                Event::Decl(declaration) if at_start => {
+                    check_declaration(&declaration)?;
+                    continue;
+                }
+                Event::Eof => return Ok(Token::End),
+                Event::Empty(_) => "an empty element",
+                Event::Decl(_) => "a second XML declaration",
+                Event::PI(_) => "a processing instruction",
+                Event::DocType(_) => "a DOCTYPE",
+                Event::GeneralRef(_) => "an entity",
+                Event::Comment(_) => "a comment",
+                Event::CData(_) => "a CDATA section",
+            };
+            return Err(ManifestError::Forbidden { what });
+        }
+    }
+}
+
+enum Token<'a> {
+    Start(&'static str, BytesStart<'a>),
+    Close,
+    Text(String),
+    End,
+}
+
+fn known(namespace: &str) -> &'static str {
+    [ASIC_NAMESPACE, DS_NAMESPACE].into_iter().find(|known| *known == namespace).unwrap_or("")
+}
+
+fn check_declaration(declaration: &quick_xml::events::BytesDecl<'_>) -> Result<(), ManifestError> {
+    if declaration.xml_version().map_err(ManifestError::Xml)? != XmlVersion::Explicit1_0 {
+        return Err(ManifestError::Forbidden { what: "another version of XML" });
+    }
+    match declaration.encoding() {
+        None => Ok(()),
+        Some(Ok(name)) if name.eq_ignore_ascii_case("UTF-8") => Ok(()),
+        Some(_) => Err(ManifestError::Encoding),
+    }
+}
+
+fn attributes(start: &BytesStart<'_>, element: &'static str) -> Result<Attributes, ManifestError> {
+    let (mut uri, mut media_type) = (None, None);
+    for (name, value) in plain_attributes(start, element)? {
+        match name.as_str() {
+            "URI" => uri = Some(value),
+            "MimeType" if value.len() <= MEDIA_TYPE_BYTES_MAX => media_type = Some(value.into_boxed_str()),
+            _ => return Err(attribute(element, &name)),
+        }
+    }
+    Ok(Attributes { uri: uri.ok_or_else(|| attribute(element, "URI"))?, media_type })
+}
+
+fn no_attributes(start: &BytesStart<'_>, element: &'static str) -> Result<(), ManifestError> {
+    match plain_attributes(start, element)?.into_iter().next() {
+        None => Ok(()),
+        Some((name, _)) => Err(attribute(element, &name)),
+    }
+}
+
+/// The attributes without namespace declarations: at most two, since no element of a manifest has more.
+fn plain_attributes(start: &BytesStart<'_>, element: &'static str) -> Result<Vec<(String, String)>, ManifestError> {
+    let mut found = Vec::new();
+    for item in start.attributes() {
+        let item: Attribute<'_> = item.map_err(|error| ManifestError::Xml(error.into()))?;
+        if item.key.as_namespace_binding().is_some() {
+            continue;
+        }
+        let name = item.key.0.to_owned();
+        if found.len() == 2 {
+            return Err(attribute(element, &name));
+        }
+        let value = item.normalized_value(XmlVersion::Explicit1_0).map_err(ManifestError::Xml)?;
+        found.push((name, value.into_owned()));
+    }
+    Ok(found)
+}
+
+fn attribute(element: &'static str, name: &str) -> ManifestError {
+    ManifestError::Attribute { element, name: shortened(name) }
+}
+
+fn structure(expected: &'static str, found: &Token<'_>) -> ManifestError {
+    let found = match found {
+        Token::Start(_, start) => shortened(start.name().0),
+        Token::Close => "the end of an element".to_owned(),
+        Token::Text(_) => "text".to_owned(),
+        Token::End => "the end".to_owned(),
+    };
+    ManifestError::Structure { expected, found }
+}
+
+/// What a stranger wrote, short enough for a message.
+fn shortened(text: &str) -> String {
+    text.chars().take(80).collect()
+}
+
+/// Every byte but letters, digits, `-._~` and `/` as `%XX` (RFC 3986 2.1, 2.3).
+fn percent_encode(name: &str) -> String {
+    let mut uri = String::with_capacity(name.len());
+    for byte in name.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte) {
+            uri.push(char::from(byte));
+        } else {
+            let _ = write!(uri, "%{byte:02X}");
+        }
+    }
+    uri
+}
+
+/// The entry a URI names. Refused: what RFC 3986 does not allow in a relative path, and queries and fragments.
+fn percent_decode(uri: &str) -> Result<EntryName, ManifestError> {
+    let refused = |source| ManifestError::Uri { uri: shortened(uri), source };
+    let mut name = Vec::with_capacity(uri.len());
+    let mut bytes = uri.bytes();
+    while let Some(byte) = bytes.next() {
+        let decoded = match byte {
+            b'%' => match (bytes.next().and_then(hex), bytes.next().and_then(hex)) {
+                (Some(high), Some(low)) => high << 4 | low,
+                _ => return Err(refused(None)),
+            },
+            _ if byte.is_ascii_alphanumeric() || b"-._~/!$&'()*+,;=:@".contains(&byte) => byte,
+            _ => return Err(refused(None)),
+        };
+        name.push(decoded);
+    }
+    EntryName::from_bytes(&name).map_err(|source| refused(Some(source)))
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
+}
