@@ -1,1 +1,1 @@
-//! Tests that need the whole: real sockets, simulated worlds, power cuts, foreign tools.
+//! The harness that the tests of the whole share.
