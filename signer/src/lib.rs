@@ -1,1 +1,29 @@
 //! Keys and certificates: CMS and CAdES, sealing, containers, path validation.
+
+pub mod asic;
+mod asn1;
+pub mod certificate;
+pub mod crl;
+mod files;
+pub mod cms;
+pub mod keyenvelope;
+pub mod keyfile;
+pub mod keys;
+mod oid;
+pub mod path;
+pub mod public_key;
+pub mod softkey;
+pub mod storage;
+pub mod stream;
+
+pub use certificate::{Certificate, CertificateError, PemError};
+pub use cms::{CmsError, CmsSignature, sign_detached, verify_detached};
+pub use crl::{Crl, CrlError, RevocationReason};
+pub use files::FileError;
+pub use keyenvelope::{OpenError, SealError, SealingAlgorithm, open_key, seal_key};
+pub use keyfile::{KeyFile, KeyFileError};
+pub use keys::{OpeningKey, OpeningKeyError, SignError, SigningKey};
+pub use path::{CertificateUse, PathError, TrustStore, TrustStoreError, Verdict, WhyUnknown, validate, validate_with};
+pub use public_key::{KeyKind, PublicKey, PublicKeyError, SignatureInvalid, SignatureScheme, verify_raw};
+pub use softkey::{SoftKey, SoftKeyError};
+pub use storage::{StorageKey, StorageKeyError, WrapError};

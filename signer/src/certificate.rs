@@ -1,0 +1,388 @@
+//! X.509 certificates as received: the bytes are kept, the fields that decisions need are read once.
+//!
+//! Leaves out trust: whether a certificate may be believed is [`crate::path`]'s question.
+
+use std::{fmt, sync::Arc};
+
+use data_encoding::HEXLOWER;
+use der::asn1::ObjectIdentifier;
+use rustls_pki_types::{CertificateDer, pem::PemObject};
+use truc_proto::{
+    Digest, Timestamp,
+    limits::{CERTIFICATE_BYTES_MAX, PEM_BYTES_MAX, PEM_CERTIFICATES_MAX},
+};
+use x509_cert::{
+    der::Decode,
+    ext::pkix::{BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectKeyIdentifier},
+};
+
+use crate::{
+    asn1::{Algorithm, INTEGER, Malformed, Reader, SEQUENCE, Tlv, context},
+    oid,
+    public_key::{PublicKey, PublicKeyError},
+};
+
+/// Why bytes are not a certificate we can use.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CertificateError {
+    /// Larger than any certificate has a reason to be.
+    #[error("a certificate of {bytes} bytes is refused, at most {CERTIFICATE_BYTES_MAX} are read")]
+    TooLarge {
+        /// Its length.
+        bytes: usize,
+    },
+    /// Not the DER of an X.509 version 3 certificate.
+    #[error("not a well-formed X.509 certificate (RFC 5280)")]
+    Malformed,
+    /// Signed with a broken hash.
+    #[error("the certificate of {subject} is signed with {algorithm}, which is broken; its owner must get a new one")]
+    WeakSignature {
+        /// Whose certificate.
+        subject: String,
+        /// `SHA-1` or `MD5`.
+        algorithm: &'static str,
+    },
+    /// Signed with an algorithm we do not know.
+    #[error("the certificate of {subject} is signed with the unsupported algorithm {algorithm}")]
+    UnsupportedSignature {
+        /// Whose certificate.
+        subject: String,
+        /// OID in dotted form.
+        algorithm: String,
+    },
+    /// Its key is weak or of an unsupported kind.
+    #[error("the key in the certificate of {subject} cannot be used")]
+    Key {
+        /// Whose certificate.
+        subject: String,
+        /// What is wrong with it.
+        source: PublicKeyError,
+    },
+}
+
+/// Why a PEM file could not be read as certificates.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PemError {
+    /// Larger than the bound.
+    #[error("a PEM file of {bytes} bytes is refused, at most {PEM_BYTES_MAX} are read")]
+    TooLarge {
+        /// Its length.
+        bytes: usize,
+    },
+    /// More than the bound.
+    #[error("the PEM file holds more than {PEM_CERTIFICATES_MAX} items")]
+    TooMany,
+    /// Not PEM.
+    #[error("not a well-formed PEM file (RFC 7468)")]
+    Malformed,
+    /// No block of the wanted kind.
+    #[error("the PEM file holds no {wanted}; check that it is the right file")]
+    Empty {
+        /// The label looked for.
+        wanted: &'static str,
+    },
+    /// One block is not a usable certificate.
+    #[error("certificate number {number} of the PEM file cannot be used")]
+    Certificate {
+        /// Counted from 1.
+        number: usize,
+        /// What is wrong with it.
+        source: CertificateError,
+    },
+}
+
+/// An X.509 certificate: its DER as received and what was read from it. Cheap to clone.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Certificate(Arc<Fields>);
+
+#[derive(PartialEq, Eq)]
+struct Fields {
+    der: Box<[u8]>,
+    sha256: Digest,
+    subject: String,
+    issuer: String,
+    subject_der: Box<[u8]>,
+    issuer_der: Box<[u8]>,
+    serial: Box<[u8]>,
+    not_before: Timestamp,
+    not_after: Timestamp,
+    public_key: PublicKey,
+    key_usage: Option<KeyUsage>,
+    extended_key_usage: Option<(bool, Vec<ObjectIdentifier>)>,
+    subject_key_id: Option<Box<[u8]>>,
+    is_ca: bool,
+}
+
+impl Certificate {
+    /// Reads the DER of one certificate.
+    ///
+    /// A self-issued certificate may carry a signature of any kind: nobody relies on it, an anchor is believed because it is pinned.
+    ///
+    /// # Errors
+    /// When it is too large, malformed, signed with SHA-1 or MD5, or its key is weak.
+    pub fn from_der(der: &[u8]) -> Result<Self, CertificateError> {
+        if der.len() > CERTIFICATE_BYTES_MAX {
+            return Err(CertificateError::TooLarge { bytes: der.len() });
+        }
+        let raw = RawFields::read(der).map_err(|Malformed| CertificateError::Malformed)?;
+        // The typed decoder is the second opinion on well-formedness, and reads names and extensions.
+        let parsed = x509_cert::Certificate::from_der(der).map_err(|_| CertificateError::Malformed)?;
+        let tbs = parsed.tbs_certificate();
+        let subject = tbs.subject().to_string();
+        if raw.subject != raw.issuer {
+            check_signature_algorithm(&raw.signature_algorithm, &subject)?;
+        }
+        let public_key = PublicKey::from_spki_der(raw.spki)
+            .map_err(|source| CertificateError::Key { subject: subject.clone(), source })?;
+        let malformed = |_| CertificateError::Malformed;
+        let basic = tbs.get_extension::<BasicConstraints>().map_err(malformed)?;
+        let extended = tbs.get_extension::<ExtendedKeyUsage>().map_err(malformed)?;
+        Ok(Self(Arc::new(Fields {
+            der: der.into(),
+            sha256: Digest::of(der),
+            issuer: tbs.issuer().to_string(),
+            subject,
+            subject_der: raw.subject.into(),
+            issuer_der: raw.issuer.into(),
+            serial: raw.serial.into(),
+            not_before: raw.not_before,
+            not_after: raw.not_after,
+            public_key,
+            key_usage: tbs.get_extension::<KeyUsage>().map_err(malformed)?.map(|(_, usage)| usage),
+            extended_key_usage: extended.map(|(critical, usage)| (critical, usage.0)),
+            subject_key_id: tbs
+                .get_extension::<SubjectKeyIdentifier>()
+                .map_err(malformed)?
+                .map(|(_, id)| id.0.as_bytes().into()),
+            is_ca: basic.is_some_and(|(_, basic)| basic.ca),
+        })))
+    }
+
+    /// All certificates of a PEM file, in its order; other blocks are passed over.
+    ///
+    /// # Errors
+    /// When the file is too large, not PEM, holds no certificate, or one that cannot be used.
+    pub fn from_pem(pem: &[u8]) -> Result<Vec<Self>, PemError> {
+        let mut certificates = Vec::new();
+        for block in pem_blocks::<CertificateDer<'static>>(pem, "CERTIFICATE")? {
+            let number = certificates.len() + 1;
+            certificates.push(Self::from_der(&block).map_err(|source| PemError::Certificate { number, source })?);
+        }
+        Ok(certificates)
+    }
+
+    /// The bytes received.
+    #[must_use]
+    pub fn der(&self) -> &[u8] {
+        &self.0.der
+    }
+
+    /// PEM of the bytes received.
+    #[must_use]
+    pub fn to_pem(&self) -> String {
+        let body = data_encoding::BASE64.encode(self.der());
+        let mut out = String::from("-----BEGIN CERTIFICATE-----\n");
+        let mut rest = body.as_str();
+        while let Some((line, tail)) = rest.split_at_checked(64) {
+            out.push_str(line);
+            out.push('\n');
+            rest = tail;
+        }
+        if !rest.is_empty() {
+            out.push_str(rest);
+            out.push('\n');
+        }
+        out.push_str("-----END CERTIFICATE-----\n");
+        out
+    }
+
+    /// SHA-256 of the DER: how directory, preamble and receipts name a certificate.
+    #[must_use]
+    pub fn sha256(&self) -> Digest {
+        self.0.sha256
+    }
+
+    /// The subject as text, most specific part first (RFC 4514), e.g. `CN=UBND THÀNH PHỐ HÀ NỘI,L=Hà Nội,C=VN`.
+    #[must_use]
+    pub fn subject(&self) -> &str {
+        &self.0.subject
+    }
+
+    /// The issuer as text (RFC 4514).
+    #[must_use]
+    pub fn issuer(&self) -> &str {
+        &self.0.issuer
+    }
+
+    /// DER of the subject Name.
+    #[must_use]
+    pub fn subject_der(&self) -> &[u8] {
+        &self.0.subject_der
+    }
+
+    /// DER of the issuer Name.
+    #[must_use]
+    pub fn issuer_der(&self) -> &[u8] {
+        &self.0.issuer_der
+    }
+
+    /// The serial number as it stands in the certificate: big-endian, with the leading zero DER demands.
+    #[must_use]
+    pub fn serial(&self) -> &[u8] {
+        &self.0.serial
+    }
+
+    /// The serial number in hexadecimal, without a leading zero byte, as `openssl x509 -serial` prints it (in lower case).
+    #[must_use]
+    pub fn serial_text(&self) -> String {
+        HEXLOWER.encode(significant(&self.0.serial))
+    }
+
+    /// First moment of validity.
+    #[must_use]
+    pub fn not_before(&self) -> Timestamp {
+        self.0.not_before
+    }
+
+    /// Last moment of validity (inclusive).
+    #[must_use]
+    pub fn not_after(&self) -> Timestamp {
+        self.0.not_after
+    }
+
+    /// The public key.
+    #[must_use]
+    pub fn public_key(&self) -> &PublicKey {
+        &self.0.public_key
+    }
+
+    /// The keyUsage extension (RFC 5280 4.2.1.3), if present.
+    #[must_use]
+    pub fn key_usage(&self) -> Option<&KeyUsage> {
+        self.0.key_usage.as_ref()
+    }
+
+    /// The extended key usages (RFC 5280 4.2.1.12), if the extension is present.
+    #[must_use]
+    pub fn extended_key_usage(&self) -> Option<&[ObjectIdentifier]> {
+        self.0.extended_key_usage.as_ref().map(|(_, usages)| usages.as_slice())
+    }
+
+    /// Whether extended key usage is present and critical.
+    #[must_use]
+    pub fn extended_key_usage_is_critical(&self) -> bool {
+        self.0.extended_key_usage.as_ref().is_some_and(|(critical, _)| *critical)
+    }
+
+    /// The subject key identifier, if present.
+    #[must_use]
+    pub fn subject_key_id(&self) -> Option<&[u8]> {
+        self.0.subject_key_id.as_deref()
+    }
+
+    /// Whether basicConstraints makes it a certification authority.
+    #[must_use]
+    pub fn is_ca(&self) -> bool {
+        self.0.is_ca
+    }
+
+    /// Whether subject and issuer are the same name.
+    #[must_use]
+    pub fn is_self_issued(&self) -> bool {
+        self.0.subject_der == self.0.issuer_der
+    }
+
+    /// Whether `issuer`'s subject is this certificate's issuer, byte for byte. Says nothing about signatures.
+    #[must_use]
+    pub fn names_issuer(&self, issuer: &Self) -> bool {
+        self.0.issuer_der == issuer.0.subject_der
+    }
+}
+
+impl fmt::Debug for Certificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Certificate({}, sha256 {})", self.subject(), self.sha256())
+    }
+}
+
+/// An INTEGER's bytes without the leading zero DER puts before a high bit.
+pub(crate) fn significant(integer: &[u8]) -> &[u8] {
+    match integer {
+        [0, rest @ ..] if !rest.is_empty() => rest,
+        all => all,
+    }
+}
+
+pub(crate) fn pem_blocks<T: PemObject>(pem: &[u8], wanted: &'static str) -> Result<Vec<T>, PemError> {
+    if pem.len() > PEM_BYTES_MAX {
+        return Err(PemError::TooLarge { bytes: pem.len() });
+    }
+    let mut blocks = Vec::new();
+    for block in T::pem_slice_iter(pem) {
+        if blocks.len() == PEM_CERTIFICATES_MAX {
+            return Err(PemError::TooMany);
+        }
+        blocks.push(block.map_err(|_| PemError::Malformed)?);
+    }
+    if blocks.is_empty() { Err(PemError::Empty { wanted }) } else { Ok(blocks) }
+}
+
+/// The slices a decision or a foreign tool needs byte for byte.
+struct RawFields<'a> {
+    serial: &'a [u8],
+    issuer: &'a [u8],
+    subject: &'a [u8],
+    spki: &'a [u8],
+    not_before: Timestamp,
+    not_after: Timestamp,
+    signature_algorithm: Algorithm<'a>,
+}
+
+impl<'a> RawFields<'a> {
+    fn read(der: &'a [u8]) -> Result<Self, Malformed> {
+        let mut certificate = Tlv::parse(der, SEQUENCE)?.reader();
+        let mut tbs = certificate.sequence()?;
+        // Version 3 only: without extensions there is no keyUsage to check.
+        let mut version = tbs.expect(context(0))?.reader();
+        if version.small_integer()? != 2 {
+            return Err(Malformed);
+        }
+        let serial = tbs.expect(INTEGER)?.content;
+        let inner_algorithm = tbs.expect(SEQUENCE)?;
+        let issuer = tbs.expect(SEQUENCE)?.whole;
+        let mut validity = tbs.sequence()?;
+        let (not_before, not_after) = (validity.any()?.time()?, validity.any()?.time()?);
+        validity.finish()?;
+        let subject = tbs.expect(SEQUENCE)?.whole;
+        let spki = tbs.expect(SEQUENCE)?.whole;
+        let outer_algorithm = certificate.expect(SEQUENCE)?;
+        // RFC 5280 4.1.1.2: both must be the same.
+        if inner_algorithm.whole != outer_algorithm.whole || serial.is_empty() {
+            return Err(Malformed);
+        }
+        let signature_algorithm = Algorithm::of(&mut Reader::new(outer_algorithm.content))?;
+        Ok(Self { serial, issuer, subject, spki, not_before, not_after, signature_algorithm })
+    }
+}
+
+fn check_signature_algorithm(algorithm: &Algorithm<'_>, subject: &str) -> Result<(), CertificateError> {
+    let is_any = |oids: &[ObjectIdentifier]| oids.iter().any(|oid| algorithm.oid.is_oid(*oid));
+    let weak = |algorithm| Err(CertificateError::WeakSignature { subject: subject.into(), algorithm });
+    if is_any(&[oid::RSA_SHA1, oid::ECDSA_SHA1]) {
+        weak("SHA-1")
+    } else if is_any(&[oid::RSA_MD5, oid::RSA_MD2]) {
+        weak("MD5")
+    } else if is_any(&[
+        oid::RSA_SHA256,
+        oid::RSA_SHA384,
+        oid::RSA_SHA512,
+        oid::RSA_PSS,
+        oid::ECDSA_SHA256,
+        oid::ECDSA_SHA384,
+        oid::ECDSA_SHA512,
+    ]) {
+        Ok(())
+    } else {
+        Err(CertificateError::UnsupportedSignature { subject: subject.into(), algorithm: algorithm.name() })
+    }
+}

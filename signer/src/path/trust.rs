@@ -1,0 +1,160 @@
+//! What is trusted: anchors, intermediates and revocation lists, fixed when built. A new list makes a new store.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+};
+
+use rustls_pki_types::{CertificateDer, TrustAnchor};
+use truc_proto::{
+    Digest, Timestamp,
+    limits::{TRUST_STORE_ITEMS_MAX, VERDICTS_CACHED_MAX},
+};
+
+use super::{CertificateUse, Verdict};
+use crate::{certificate::Certificate, crl::Crl};
+
+/// Why a trust store could not be built.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TrustStoreError {
+    /// Without an anchor nothing can be believed.
+    #[error("the trust store has no anchor; the administrator must configure the root certificate of the axis")]
+    NoAnchor,
+    /// More than the bound.
+    #[error("the trust store has {count} {what}, at most {TRUST_STORE_ITEMS_MAX} are taken")]
+    TooMany {
+        /// Of what.
+        what: &'static str,
+        /// How many.
+        count: usize,
+    },
+    /// An anchor that cannot serve as one.
+    #[error("the certificate of {subject} cannot serve as an anchor: {detail}")]
+    Anchor {
+        /// Whose certificate.
+        subject: String,
+        /// Why not.
+        detail: String,
+    },
+}
+
+/// Anchors, intermediates and revocation lists, and the verdicts reached with them.
+///
+/// Immutable, so a verdict once reached stays right within the time it was reached for: certificates on the path valid,
+/// lists current. To load a new list, build a new store and swap it in.
+pub struct TrustStore {
+    anchors: Vec<Certificate>,
+    webpki_anchors: Vec<TrustAnchor<'static>>,
+    intermediates: Vec<Certificate>,
+    crls: Vec<Crl>,
+    verdicts: Mutex<HashMap<(Digest, CertificateUse), Remembered>>,
+    signed: Mutex<HashMap<(Digest, Digest), bool>>,
+}
+
+/// A verdict and the span of time, both ends included, in which it is what validation would say again.
+#[derive(Debug, Clone)]
+pub(super) struct Remembered {
+    pub(super) verdict: Verdict,
+    pub(super) from: Timestamp,
+    pub(super) to: Timestamp,
+}
+
+impl TrustStore {
+    /// Puts a store together.
+    ///
+    /// # Errors
+    /// When there is no anchor, an unusable one, or too many of anything.
+    pub fn new(
+        anchors: Vec<Certificate>,
+        intermediates: Vec<Certificate>,
+        crls: Vec<Crl>,
+    ) -> Result<Self, TrustStoreError> {
+        if anchors.is_empty() {
+            return Err(TrustStoreError::NoAnchor);
+        }
+        let counts =
+            [("anchors", anchors.len()), ("intermediates", intermediates.len()), ("revocation lists", crls.len())];
+        if let Some((what, count)) = counts.into_iter().find(|(_, count)| *count > TRUST_STORE_ITEMS_MAX) {
+            return Err(TrustStoreError::TooMany { what, count });
+        }
+        let webpki_anchors = anchors.iter().map(webpki_anchor).collect::<Result<_, _>>()?;
+        Ok(Self { anchors, webpki_anchors, intermediates, crls, verdicts: Mutex::default(), signed: Mutex::default() })
+    }
+
+    /// The anchors.
+    #[must_use]
+    pub fn anchors(&self) -> &[Certificate] {
+        &self.anchors
+    }
+
+    /// The intermediates.
+    #[must_use]
+    pub fn intermediates(&self) -> &[Certificate] {
+        &self.intermediates
+    }
+
+    /// The revocation lists.
+    #[must_use]
+    pub fn crls(&self) -> &[Crl] {
+        &self.crls
+    }
+
+    pub(super) fn webpki_anchors(&self) -> &[TrustAnchor<'static>] {
+        &self.webpki_anchors
+    }
+
+    pub(super) fn anchor_of(&self, anchor: &TrustAnchor<'_>) -> Option<Certificate> {
+        let position = self.webpki_anchors.iter().position(|own| own == anchor)?;
+        self.anchors.get(position).cloned()
+    }
+
+    /// Whether `issuer` signed `crl`; the answer is kept, a list may be megabytes long.
+    pub(super) fn is_signed(&self, crl: &Crl, issuer: &Certificate) -> bool {
+        let key = (crl.sha256(), Digest::of(issuer.public_key().spki_der()));
+        let mut signed = self.signed.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = signed.get(&key) {
+            return *known;
+        }
+        let holds = crl.is_signed_by(issuer.public_key());
+        // Issuers may come along with a message, so the number of pairs is theirs to choose: bounded.
+        if signed.len() >= VERDICTS_CACHED_MAX {
+            signed.clear();
+        }
+        signed.insert(key, holds);
+        holds
+    }
+
+    pub(super) fn recall(&self, certificate: &Certificate, wanted: CertificateUse, at: Timestamp) -> Option<Verdict> {
+        let verdicts = self.verdicts.lock().unwrap_or_else(PoisonError::into_inner);
+        let remembered = verdicts.get(&(certificate.sha256(), wanted))?;
+        (remembered.from <= at && at <= remembered.to).then(|| remembered.verdict.clone())
+    }
+
+    pub(super) fn remember(&self, certificate: &Certificate, wanted: CertificateUse, verdict: Remembered) {
+        let mut verdicts = self.verdicts.lock().unwrap_or_else(PoisonError::into_inner);
+        if verdicts.len() >= VERDICTS_CACHED_MAX {
+            verdicts.clear();
+        }
+        verdicts.insert((certificate.sha256(), wanted), verdict);
+    }
+}
+
+impl std::fmt::Debug for TrustStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TrustStore")
+            .field("anchors", &self.anchors)
+            .field("intermediates", &self.intermediates)
+            .field("crls", &self.crls)
+            .finish_non_exhaustive()
+    }
+}
+
+fn webpki_anchor(certificate: &Certificate) -> Result<TrustAnchor<'static>, TrustStoreError> {
+    let unusable = |detail: String| TrustStoreError::Anchor { subject: certificate.subject().into(), detail };
+    if !certificate.is_ca() {
+        return Err(unusable("it is not the certificate of an authority (basicConstraints)".into()));
+    }
+    webpki::anchor_from_trusted_cert(&CertificateDer::from(certificate.der()))
+        .map(|anchor| anchor.to_owned())
+        .map_err(|error| unusable(error.to_string()))
+}
