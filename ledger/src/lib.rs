@@ -4,13 +4,28 @@
 //! make again. What the owner does with records, and when a signature may leave the process, is the owner's business.
 
 pub mod merkle;
+#[cfg(any(feature = "sim", test))]
+pub mod simdisk;
 pub mod volume;
 
+mod committer;
+mod frame;
+mod journal;
 mod ledger;
+mod opening;
 mod record;
+mod scan;
+mod segment;
+mod snapshot;
+mod tree;
 
-pub use ledger::{
-    CloseError, Driver, Fatal, Ledger, OpenError, ProofFailure, ReadError, Recovered, Release, Settings, SnapshotError, SpaceLeft, SubmitError, open,
-    open_stepped,
-};
+#[cfg(test)]
+mod tests;
+
+pub use committer::Driver;
+pub use journal::ReadError;
+pub use ledger::{Fatal, Ledger, ProofFailure, Release, Settings, SpaceLeft, SubmitError};
+pub use opening::{OpenError, Recovered, open, open_stepped};
 pub use record::{Committed, Fold, FoldError, LedgerKey, LedgerKeyError, Position, Record, Replayed, StoreTag};
+pub use scan::ScanError;
+pub use snapshot::SnapshotError;
