@@ -177,8 +177,7 @@ impl<R: Read> Entries<R> {
             let at_end = next.is_empty();
             let room = usize::try_from(may_take - taken_before).unwrap_or(usize::MAX);
             let input = next.split_at(next.len().min(room)).0;
-            let status =
-                self.inflate.decompress(input, &mut self.out, FlushDecompress::None).map_err(|_| broken())?;
+            let status = self.inflate.decompress(input, &mut self.out, FlushDecompress::None).map_err(|_| broken())?;
             let taken = usize::try_from(self.inflate.total_in() - taken_before).map_err(|_| broken())?;
             let made = usize::try_from(self.inflate.total_out() - made_before).map_err(|_| broken())?;
             self.source.consume(taken);
@@ -225,8 +224,18 @@ fn fixed_part(bytes: &[u8; LOCAL_BYTES]) -> Option<(Record, [u32; 2], u16, u16)>
     let (time, date, crc) = (fields.u16()?, fields.u16()?, fields.u32()?);
     let sizes = [fields.u32()?, fields.u32()?];
     let name = MIMETYPE_NAME.parse().ok()?;
-    let record =
-        Record { version, flags, method, time, date, crc, packed: sizes[0].into(), length: sizes[1].into(), name, offset: 0 };
+    let record = Record {
+        version,
+        flags,
+        method,
+        time,
+        date,
+        crc,
+        packed: sizes[0].into(),
+        length: sizes[1].into(),
+        name,
+        offset: 0,
+    };
     Some((record, sizes, fields.u16()?, fields.u16()?))
 }
 

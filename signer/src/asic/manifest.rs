@@ -104,18 +104,18 @@ impl AsicManifest {
     /// Writes the manifest over `references`, in their order.
     pub(super) fn write(references: &[DataObjectReference]) -> Vec<u8> {
         let mut xml = format!(
-            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<asic:ASiCManifest xmlns:asic=\"{ASIC_NAMESPACE}\" xmlns:ds=\"{DS_NAMESPACE}\">\n  \
-             <asic:SigReference URI=\"{SIGNATURE_NAME}\" MimeType=\"{SIGNATURE_TYPE}\"/>\n"
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<asic:ASiCManifest xmlns:asic=\"{ASIC_NAMESPACE}\" xmlns:ds=\"{DS_NAMESPACE}\">\
+             <asic:SigReference URI=\"{SIGNATURE_NAME}\" MimeType=\"{SIGNATURE_TYPE}\"/>"
         );
         for reference in references {
             let uri = percent_encode(reference.name.as_str());
-            let _ = write!(xml, "  <asic:DataObjectReference URI=\"{uri}\"");
+            let _ = write!(xml, "<asic:DataObjectReference URI=\"{uri}\"");
             if let Some(media_type) = &reference.media_type {
                 let _ = write!(xml, " MimeType=\"{}\"", quick_xml::escape::escape(media_type.as_ref()));
             }
             let _ = write!(
                 xml,
-                ">\n    <ds:DigestMethod Algorithm=\"{SHA256}\"/>\n    <ds:DigestValue>{}</ds:DigestValue>\n  </asic:DataObjectReference>\n",
+                "><ds:DigestMethod Algorithm=\"{SHA256}\"/><ds:DigestValue>{}</ds:DigestValue></asic:DataObjectReference>",
                 reference.digest.to_base64()
             );
         }
@@ -281,7 +281,8 @@ impl<'a> Parser<'a> {
             let at_start = std::mem::replace(&mut self.at_start, false);
             let what = match event {
                 Event::Start(start) => {
-                    let namespace = if let ResolveResult::Bound(Namespace(name)) = namespace { known(name) } else { "" };
+                    let namespace =
+                        if let ResolveResult::Bound(Namespace(name)) = namespace { known(name) } else { "" };
                     return Ok(Token::Start(namespace, start));
                 }
                 Event::End(_) => return Ok(Token::Close),

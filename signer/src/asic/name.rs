@@ -97,7 +97,8 @@ fn check(text: &str) -> Result<(), EntryNameError> {
 
 fn is_forbidden(c: char) -> bool {
     // Embeddings, overrides and isolates make `fdp.exe` look like `exe.pdf` (Unicode TR 36, 3.2).
-    let changes_direction = matches!(c, '\u{061C}' | '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}');
+    let changes_direction =
+        matches!(c, '\u{061C}' | '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}');
     let is_invisible = matches!(c, '\u{200B}' | '\u{2028}' | '\u{2029}' | '\u{2060}' | '\u{FEFF}');
     let is_noncharacter = matches!(u32::from(c), 0xFDD0..=0xFDEF) || u32::from(c) & 0xFFFE == 0xFFFE;
     c == '\\' || c.is_control() || changes_direction || is_invisible || is_noncharacter

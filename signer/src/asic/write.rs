@@ -155,7 +155,12 @@ impl<W: Write> ContainerWriter<W> {
     ///
     /// # Errors
     /// A name that is unsafe, reserved or used; too many entries; the sink's.
-    pub fn begin_entry(&mut self, name: &str, media_type: &str, length: Option<u64>) -> Result<(), ContainerWriteError> {
+    pub fn begin_entry(
+        &mut self,
+        name: &str,
+        media_type: &str,
+        length: Option<u64>,
+    ) -> Result<(), ContainerWriteError> {
         self.usable()?;
         if self.open.is_some() {
             return Err(ContainerWriteError::Order("the entry before is still open"));
@@ -288,7 +293,8 @@ impl<W: Write> ContainerWriter<W> {
         open.hasher.update(piece);
         // Half of what a reader allows: what compresses too well is stored from time to time, so that nothing we write looks
         // like a zip bomb.
-        if self.decoded > CONTAINER_RATIO_GRACE_BYTES / 2 && self.decoded > self.sink.length * (CONTAINER_RATIO_MAX / 2) {
+        if self.decoded > CONTAINER_RATIO_GRACE_BYTES / 2 && self.decoded > self.sink.length * (CONTAINER_RATIO_MAX / 2)
+        {
             store(&mut open.compress, piece, &mut self.packed, &mut self.sink)
         } else {
             deflate(&mut open.compress, piece, FlushCompress::None, &mut self.packed, &mut self.sink)
@@ -406,12 +412,7 @@ fn deflate<W: Write>(
 
 /// Puts `piece` into the stream as a stored block (RFC 1951 3.2.4). A full flush before it ends on a byte and makes the
 /// compressor forget what it saw, so no later match can reach over the block it does not know of.
-fn store<W: Write>(
-    compress: &mut Compress,
-    piece: &[u8],
-    packed: &mut [u8],
-    sink: &mut Counted<W>,
-) -> io::Result<()> {
+fn store<W: Write>(compress: &mut Compress, piece: &[u8], packed: &mut [u8], sink: &mut Counted<W>) -> io::Result<()> {
     deflate(compress, &[], FlushCompress::Full, packed, sink)?;
     let len = u16::try_from(piece.len()).map_err(io::Error::other)?;
     let [l0, l1] = len.to_le_bytes();

@@ -19,6 +19,7 @@ fn preamble() -> Digest {
 }
 
 /// Bytes that do not repeat from chunk to chunk.
+#[expect(clippy::cast_possible_truncation, reason = "the low byte is what is wanted")]
 fn content(len: usize) -> Vec<u8> {
     (0..len).map(|i| (i / C * 31 + i * 7) as u8).collect()
 }

@@ -187,14 +187,13 @@ fn a_revocation_stands_when_a_later_list_drops_it_and_a_suspension_does_not() {
     }
 }
 
-#[test]
-fn a_revoked_authority_revokes_what_it_issued() {
-    let mut pki = Pki::new(KeyKind::P256, *NOW).unwrap();
+/// A second sub-CA of `pki` with these key usages, and a leaf it issued.
+fn authority_and_leaf(pki: &Pki, key_usages: Vec<KeyUsagePurpose>) -> (Issued, Certificate) {
     let authority = pki
         .issue_with(Request {
             authority: true,
             issuer: Issuer::Root,
-            key_usages: Some(vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign]),
+            key_usages: Some(key_usages),
             extended_key_usages: Some(vec![]),
             ..request(Profile::Service)
         })
@@ -205,8 +204,14 @@ fn a_revoked_authority_revokes_what_it_issued() {
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     let leaf = params.signed_by(&KeyPair::generate().unwrap(), &issuer).unwrap();
     let leaf = Certificate::from_der(leaf.der()).unwrap();
-    let others = [certificate(&authority)];
+    (authority, leaf)
+}
 
+#[test]
+fn a_revoked_authority_revokes_what_it_issued() {
+    let mut pki = Pki::new(KeyKind::P256, *NOW).unwrap();
+    let (authority, leaf) = authority_and_leaf(&pki, vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign]);
+    let others = [certificate(&authority)];
     let verdict = validate_with(&current(&pki), &leaf, &others, CertificateUse::Service, *NOW);
     assert!(matches!(verdict, Ok(Verdict::Unknown(WhyUnknown::MissingCrl { .. }))), "{verdict:?}");
     pki.revoke(&authority, *NOW, DevReason::CaCompromise);
@@ -217,6 +222,23 @@ fn a_revoked_authority_revokes_what_it_issued() {
         }
         other => panic!("{other:?}"),
     }
+}
+
+#[test]
+fn an_authority_whose_key_usage_forbids_it_issues_nothing() {
+    let (authority, leaf) = authority_and_leaf(&PKI, vec![KeyUsagePurpose::DigitalSignature]);
+    let others = [certificate(&authority)];
+    assert!(others[0].is_ca());
+    let result = validate_with(&current(&PKI), &leaf, &others, CertificateUse::Service, *NOW);
+    assert!(matches!(result, Err(PathError::UnknownIssuer { .. })), "{result:?}");
+    // A leaf that acts as an authority: no basicConstraints, though the usage bit is there.
+    let posing = PKI.issue_with(Request {
+        key_usages: Some(vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature]),
+        ..request(Profile::Service)
+    });
+    let posing = certificate(&posing.unwrap());
+    assert!(!posing.is_ca());
+    assert!(matches!(TrustStore::new(vec![posing], vec![], vec![]), Err(TrustStoreError::Anchor { .. })));
 }
 
 #[test]
@@ -273,6 +295,8 @@ fn damaged_lists_never_panic_and_changed_ones_lose_their_signature() {
             assert_ne!(verdict, Ok(Verdict::Good), "bit {bit}");
         }
     }
+    assert_eq!(Crl::from_file_bytes(&sub).unwrap()[0].revoked_count(), 1);
+    assert_eq!(Crl::from_file_bytes(pki.crls_pem().unwrap().as_bytes()).unwrap().len(), 2);
     let mut dice = Dice(5);
     for _ in 0..20_000 {
         let _ = Crl::from_der(&mutate(&sub, &mut dice));
