@@ -240,8 +240,15 @@ impl Pki {
     /// # Errors
     /// When they cannot be signed.
     pub fn crls_pem(&self) -> Result<String, PkiError> {
-        let lists = self.crls(self.now.before(Duration::from_secs(3_600)), self.now + YEAR)?;
-        Ok(lists.iter().map(|list| pem("X509 CRL", list)).collect())
+        self.crls_pem_between(self.now.before(Duration::from_secs(3_600)), self.now + YEAR)
+    }
+
+    /// Both revocation lists in one PEM text, in force between the two moments.
+    ///
+    /// # Errors
+    /// When `next_update` does not lie after `this_update`.
+    pub fn crls_pem_between(&self, this_update: Timestamp, next_update: Timestamp) -> Result<String, PkiError> {
+        Ok(self.crls(this_update, next_update)?.iter().map(|list| pem("X509 CRL", list)).collect())
     }
 }
 

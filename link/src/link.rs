@@ -1,0 +1,213 @@
+//! One process's side of its lane: identity, trust and admission, swapped while connections run.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use arc_swap::ArcSwap;
+use rustls::sign::CertifiedKey;
+use rustls_pki_types::{CertificateDer, UnixTime};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::OwnedSemaphorePermit,
+    time::{Duration, sleep},
+};
+use tokio_rustls::TlsStream;
+use tracing::{info, warn};
+use truc_proto::{
+    Digest, Lane, NodeId,
+    limits::{CONNECTION_AGE_S_MAX, CONNECTION_GRACE_S_MAX},
+};
+
+use crate::{
+    accept::{AcceptSettings, Incoming, LinkServer, listen},
+    admission::Admission,
+    connect::{ConnectError, ConnectSettings, Connected, connect},
+    identity::Identity,
+    registry::{Registry, Side, TooManyOfPeer},
+    stream::{LinkStream, Peer, Registered},
+    trust::{LinkTrust, PeerRefused, Revocation},
+};
+
+/// A handle; clones share everything.
+#[derive(Clone)]
+pub struct Link(Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub(crate) lane: Lane,
+    pub(crate) registry: Registry,
+    identity: ArcSwap<CertifiedKey>,
+    trust: ArcSwap<LinkTrust>,
+    admission: ArcSwap<Box<dyn Admission>>,
+    /// Counts swaps: what was decided under an older number is decided again.
+    generation: AtomicU64,
+}
+
+/// A peer that passed, and under which generation.
+pub(crate) struct Accepted {
+    pub(crate) name: NodeId,
+    fingerprint: Digest,
+    revocation: Revocation,
+    chain: Vec<CertificateDer<'static>>,
+    generation: u64,
+}
+
+/// Why a connection that passed its handshake is not kept.
+pub(crate) enum NotKept {
+    Refused(PeerRefused),
+    TooMany(TooManyOfPeer),
+}
+
+impl Link {
+    /// A side of `lane`.
+    pub fn new(lane: Lane, identity: Identity, trust: LinkTrust, admission: impl Admission) -> Self {
+        Self(Arc::new(Inner {
+            lane,
+            registry: Registry::default(),
+            identity: ArcSwap::new(identity.0),
+            trust: ArcSwap::from_pointee(trust),
+            admission: ArcSwap::from_pointee(Box::new(admission)),
+            generation: AtomicU64::new(0),
+        }))
+    }
+
+    /// The lane.
+    #[must_use]
+    pub fn lane(&self) -> Lane {
+        self.0.lane
+    }
+
+    /// Uses another certificate and key from the next handshake on; open connections go on under the old ones.
+    pub fn replace_identity(&self, identity: Identity) {
+        info!(fingerprint = %identity.fingerprint(), "link identity replaced");
+        self.0.identity.store(identity.0);
+    }
+
+    /// Uses other anchors, sub-CAs and revocation lists, and closes every open connection that they refuse. Returns how
+    /// many those were. Takes about a millisecond per open connection.
+    pub fn replace_trust(&self, trust: LinkTrust) -> usize {
+        self.0.trust.store(Arc::new(trust));
+        self.review()
+    }
+
+    /// Asks another admission from now on, and closes every open connection that it refuses. Returns how many.
+    pub fn replace_admission(&self, admission: impl Admission) -> usize {
+        self.0.admission.store(Arc::new(Box::new(admission)));
+        self.review()
+    }
+
+    /// Checks every open connection again, as after the directory behind the admission changed. Returns how many were closed.
+    pub fn review(&self) -> usize {
+        self.0.generation.fetch_add(1, Ordering::SeqCst);
+        let now = UnixTime::now();
+        let closed = self.0.registry.close_unless(|peer, side, chain| {
+            match self.0.authorize(chain.to_vec(), side, now) {
+                Ok(accepted) if accepted.name == peer.name => true,
+                Ok(accepted) => {
+                    warn!(peer = %peer.name, now = %accepted.name, "link closed: its certificate is another node's now");
+                    false
+                }
+                Err(refused) => {
+                    warn!(peer = %peer.name, %refused, "link closed: no longer allowed");
+                    false
+                }
+            }
+        });
+        info!(closed, "links reviewed");
+        closed
+    }
+
+    /// Who is connected now, both ways.
+    #[must_use]
+    pub fn peers(&self) -> Vec<Peer> {
+        self.0.registry.peers()
+    }
+
+    /// Starts to accept on `listener`. Needs a tokio runtime. The stream goes to tonic's `serve_with_incoming_shutdown`
+    /// together with [`LinkServer::draining`].
+    #[must_use]
+    pub fn listen(&self, listener: TcpListener, settings: AcceptSettings) -> (LinkServer, Incoming) {
+        listen(&self.0, listener, settings)
+    }
+
+    /// Connects to `address` and makes sure that `expected` is there and takes our certificate.
+    ///
+    /// # Errors
+    /// When nobody answers in time, or either side refuses the other; the error says which and why.
+    pub async fn connect(
+        &self,
+        address: &str,
+        expected: &NodeId,
+        settings: ConnectSettings,
+    ) -> Result<Connected, ConnectError> {
+        connect(&self.0, address, expected, settings).await
+    }
+}
+
+impl std::fmt::Debug for Link {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::fmt::Debug for Inner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Link({} lane, {} connections)", self.lane, self.registry.peers().len())
+    }
+}
+
+impl Inner {
+    pub(crate) fn identity(&self) -> Arc<CertifiedKey> {
+        self.identity.load_full()
+    }
+
+    pub(crate) fn authorize(
+        &self,
+        chain: Vec<CertificateDer<'static>>,
+        side: Side,
+        now: UnixTime,
+    ) -> Result<Accepted, PeerRefused> {
+        // Read first: a swap between here and the look at it is then noticed in `keep`.
+        let generation = self.generation.load(Ordering::SeqCst);
+        let revocation = self.trust.load().check(&chain, side, now)?;
+        let fingerprint = chain.first().map(|leaf| Digest::of(leaf)).ok_or(PeerRefused::NoCertificate)?;
+        let name = self.admission.load().admit(&fingerprint)?;
+        Ok(Accepted { name, fingerprint, revocation, chain, generation })
+    }
+
+    /// Registers an established connection.
+    pub(crate) fn keep(
+        self: &Arc<Self>,
+        stream: TlsStream<TcpStream>,
+        accepted: Accepted,
+        side: Side,
+        permits: Option<OwnedSemaphorePermit>,
+    ) -> Result<LinkStream, NotKept> {
+        let (tcp, tls) = stream.get_ref();
+        let unspecified = || std::net::SocketAddr::from(([0, 0, 0, 0], 0));
+        let peer = Peer {
+            fingerprint: accepted.fingerprint,
+            name: accepted.name,
+            lane: self.lane,
+            group: tls.negotiated_key_exchange_group().map(|group| format!("{:?}", group.name())).unwrap_or_default(),
+            revocation: accepted.revocation,
+            address: tcp.peer_addr().unwrap_or_else(|_| unspecified()),
+        };
+        if let Revocation::Unknown(_) = peer.revocation {
+            warn!(peer = %peer.name, revocation = %peer.revocation, "revocation of a peer could not be checked");
+        }
+        let (id, closed) = self.registry.add(peer.clone(), side, accepted.chain.clone()).map_err(NotKept::TooMany)?;
+        let registered = Registered { link: Arc::clone(self), id };
+        // A swap that came after the check and before the registration has not seen this connection.
+        if self.generation.load(Ordering::SeqCst) != accepted.generation {
+            let again = self.authorize(accepted.chain, side, UnixTime::now()).map_err(NotKept::Refused)?;
+            if again.name != peer.name {
+                let (expected, found) = (peer.name, again.name);
+                return Err(NotKept::Refused(PeerRefused::WrongPeer { expected, found }));
+            }
+        }
+        let age = sleep(Duration::from_secs(CONNECTION_AGE_S_MAX + CONNECTION_GRACE_S_MAX));
+        Ok(LinkStream::new(stream, peer, registered, closed, age, permits))
+    }
+}
