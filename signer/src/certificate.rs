@@ -64,10 +64,12 @@ pub enum CertificateError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PemError {
     /// Larger than the bound.
-    #[error("a PEM file of {bytes} bytes is refused, at most {PEM_BYTES_MAX} are read")]
+    #[error("a PEM file of {bytes} bytes is refused, at most {bytes_max} are read")]
     TooLarge {
         /// Its length.
         bytes: usize,
+        /// The bound.
+        bytes_max: usize,
     },
     /// More than the bound.
     #[error("the PEM file holds more than {PEM_CERTIFICATES_MAX} items")]
@@ -164,7 +166,7 @@ impl Certificate {
     /// When the file is too large, not PEM, holds no certificate, or one that cannot be used.
     pub fn from_pem(pem: &[u8]) -> Result<Vec<Self>, PemError> {
         let mut certificates = Vec::new();
-        for block in pem_blocks::<CertificateDer<'static>>(pem, "CERTIFICATE")? {
+        for block in pem_blocks::<CertificateDer<'static>>(pem, "CERTIFICATE", PEM_BYTES_MAX)? {
             let number = certificates.len() + 1;
             certificates.push(Self::from_der(&block).map_err(|source| PemError::Certificate { number, source })?);
         }
@@ -313,9 +315,9 @@ pub(crate) fn significant(integer: &[u8]) -> &[u8] {
     }
 }
 
-pub(crate) fn pem_blocks<T: PemObject>(pem: &[u8], wanted: &'static str) -> Result<Vec<T>, PemError> {
-    if pem.len() > PEM_BYTES_MAX {
-        return Err(PemError::TooLarge { bytes: pem.len() });
+pub(crate) fn pem_blocks<T: PemObject>(pem: &[u8], wanted: &'static str, bytes_max: usize) -> Result<Vec<T>, PemError> {
+    if pem.len() > bytes_max {
+        return Err(PemError::TooLarge { bytes: pem.len(), bytes_max });
     }
     let mut blocks = Vec::new();
     for block in T::pem_slice_iter(pem) {

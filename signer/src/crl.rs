@@ -175,10 +175,17 @@ impl Crl {
     /// # Errors
     /// See [`CrlError`].
     pub fn from_pem(pem: &[u8]) -> Result<Vec<Self>, CrlError> {
-        pem_blocks::<CertificateRevocationListDer<'static>>(pem, "X509 CRL")?
-            .iter()
-            .map(|der| Self::from_der(der))
-            .collect()
+        // Base64 makes a list a third longer.
+        let blocks = pem_blocks::<CertificateRevocationListDer<'static>>(pem, "X509 CRL", CRL_BYTES_MAX / 3 * 4)?;
+        blocks.iter().map(|der| Self::from_der(der)).collect()
+    }
+
+    /// The lists of a file in either form: authorities publish DER, administrators keep PEM.
+    ///
+    /// # Errors
+    /// See [`CrlError`].
+    pub fn from_file_bytes(bytes: &[u8]) -> Result<Vec<Self>, CrlError> {
+        if bytes.first() == Some(&SEQUENCE) { Ok(vec![Self::from_der(bytes)?]) } else { Self::from_pem(bytes) }
     }
 
     /// SHA-256 of the DER: names the list a verdict was reached against.

@@ -89,18 +89,17 @@ fn read_file(path: &Path, bytes_max: usize, secret: bool) -> Result<Zeroizing<Ve
 ///
 /// An existing file is never replaced.
 pub(crate) fn write_new_secret(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
-    let failed = |source| FileError::Write { path: path.into(), source };
     let temporary = temporary_beside(path);
-    let mut file = create_secret(&temporary).map_err(failed)?;
-    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(failed)?;
-    // link, unlike rename, fails where the target exists.
-    let linked = fs::hard_link(&temporary, path);
-    fs::remove_file(&temporary).map_err(failed)?;
-    linked.map_err(|source| match source.kind() {
+    let written = create_secret(&temporary)
+        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
+        // link, unlike rename, fails where the target exists.
+        .and_then(|()| fs::hard_link(&temporary, path));
+    // Whatever happened, the secret does not stay under the temporary name.
+    let removed = fs::remove_file(&temporary);
+    written.and(removed).and_then(|()| sync_directory_of(path)).map_err(|source| match source.kind() {
         io::ErrorKind::AlreadyExists => FileError::Exists { path: path.into() },
-        _ => failed(source),
-    })?;
-    sync_directory_of(path).map_err(failed)
+        _ => FileError::Write { path: path.into(), source },
+    })
 }
 
 /// Opens a fresh temporary file of mode 0600, dropping a left-over of an earlier attempt.

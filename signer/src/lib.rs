@@ -1,4 +1,8 @@
-//! Keys and certificates: CMS and CAdES, sealing, containers, path validation.
+//! Keys and certificates: CMS and CAdES signatures, sealing, containers, path validation and revocation, storage keys.
+//!
+//! Knows nothing of ledgers, directories or networks; time comes in as a value. A certificate fits a code only if the
+//! directory says so, which is not decided here. No `rsa` crate, and of `cms` not even the types: signatures are verified
+//! over the bytes received, so structures are read as slices of them ([`cms`], `asn1`).
 
 pub mod asic;
 mod asn1;

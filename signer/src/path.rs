@@ -18,6 +18,7 @@ use webpki::{EndEntityCert, Error as WebpkiError, ExtendedKeyUsageValidator, Key
 
 use crate::{certificate::Certificate, crl::RevocationReason};
 use trust::Remembered;
+use x509_cert::ext::pkix::KeyUsage;
 
 /// What is known about revocation of a path whose signatures, times and uses are in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -195,7 +196,7 @@ fn build(
     let refused = |error: WebpkiError| refusal(store, certificate, others, at, error);
     let leaf_der = CertificateDer::from(certificate.der());
     let leaf = EndEntityCert::try_from(&leaf_der).map_err(refused)?;
-    let supplied = store.intermediates().iter().chain(others).filter(|candidate| candidate.is_ca());
+    let supplied = store.intermediates().iter().chain(others).filter(|candidate| may_issue(candidate));
     let intermediates: Vec<CertificateDer<'_>> = supplied.map(|ca| CertificateDer::from(ca.der())).collect();
     let now = UnixTime::since_unix_epoch(Duration::from_secs(u64::try_from(at.unix_s()).unwrap_or(0)));
     let verified = leaf
@@ -209,6 +210,11 @@ fn build(
     }
     path.push(store.anchor_of(verified.anchor()).ok_or_else(|| unreadable("its anchor is not in the trust store"))?);
     Ok(path)
+}
+
+/// webpki checks basicConstraints of authorities and leaves their keyUsage alone (RFC 5280 6.1.4 (n) wants keyCertSign).
+fn may_issue(authority: &Certificate) -> bool {
+    authority.is_ca() && authority.key_usage().is_none_or(KeyUsage::key_cert_sign)
 }
 
 /// Extended key usage is judged on the leaf by [`usage`]; webpki would ask sub-authorities for it, too.

@@ -7,7 +7,7 @@ use der::asn1::ObjectIdentifier;
 use p12_keystore::{KeyStore, KeyStoreEntry};
 use ring::{rand::SystemRandom, signature as ring_signature};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
-use truc_proto::limits::{PEM_BYTES_MAX, PKCS12_BYTES_MAX};
+use truc_proto::limits::{CMS_CERTIFICATES_MAX, PEM_BYTES_MAX, PKCS12_BYTES_MAX};
 use zeroize::Zeroizing;
 
 use crate::{
@@ -101,7 +101,7 @@ impl SoftKey {
     /// When either is unreadable, unsupported, or they do not belong together.
     pub fn from_pem(certificates_pem: &[u8], key_pem: &[u8]) -> Result<Self, SoftKeyError> {
         let certificates = Certificate::from_pem(certificates_pem)?;
-        let blocks = pem_blocks::<PrivateKeyDer<'static>>(key_pem, "PRIVATE KEY")?;
+        let blocks = pem_blocks::<PrivateKeyDer<'static>>(key_pem, "PRIVATE KEY", PEM_BYTES_MAX)?;
         match <[PrivateKeyDer<'static>; 1]>::try_from(blocks) {
             Ok([PrivateKeyDer::Pkcs8(mut key)]) => {
                 let result = Self::from_pkcs8(certificates, key.secret_pkcs8_der());
@@ -168,9 +168,14 @@ impl SoftKey {
         let own = certificates.iter().position(|certificate| material.fits(certificate));
         let certificate = certificates.remove(own.ok_or_else(|| SoftKeyError::Mismatch { subject: first.clone() })?);
         let operations = material.operations(&certificate).map_err(|Malformed| SoftKeyError::Key { subject: first })?;
-        // What is carried beside signatures and in handshakes: everything but roots, which the other side must hold anyway.
-        certificates.retain(|other| !other.is_self_issued());
-        Ok(Self { certificate, chain: certificates, pkcs8: material.to_pkcs8(), operations })
+        let chain = chain_above(&certificate, certificates);
+        Ok(Self { certificate, chain, pkcs8: material.to_pkcs8(), operations })
+    }
+
+    /// The certificate of the key.
+    #[must_use]
+    pub fn certificate(&self) -> &Certificate {
+        &self.certificate
     }
 
     /// The chain and key in the form rustls takes. The key leaves this type, so keep the result short-lived.
@@ -248,6 +253,20 @@ impl OpeningKey for SoftKey {
         let peer = agreement::UnparsedPublicKey::new(&agreement::ECDH_P256, peer_point);
         agreement::agree(agree, peer, OpeningKeyError::Failed, |secret| Ok(Zeroizing::new(secret.to_vec())))
     }
+}
+
+/// What is carried beside signatures and in handshakes: the authorities above, in order, without the root, which the
+/// other side must hold anyway. Each certificate is taken once, so names in a circle end.
+fn chain_above(certificate: &Certificate, mut others: Vec<Certificate>) -> Vec<Certificate> {
+    let mut chain = Vec::new();
+    let mut below = certificate.clone();
+    while let Some(position) = others.iter().position(|other| below.names_issuer(other) && !other.is_self_issued())
+        && chain.len() + 1 < CMS_CERTIFICATES_MAX
+    {
+        below = others.swap_remove(position);
+        chain.push(below.clone());
+    }
+    chain
 }
 
 /// The key proper, taken out of its PKCS#8 wrapping: exports differ in attributes and optional fields, libraries in what they take.

@@ -151,8 +151,8 @@ impl std::fmt::Debug for TrustStore {
 
 fn webpki_anchor(certificate: &Certificate) -> Result<TrustAnchor<'static>, TrustStoreError> {
     let unusable = |detail: String| TrustStoreError::Anchor { subject: certificate.subject().into(), detail };
-    if !certificate.is_ca() {
-        return Err(unusable("it is not the certificate of an authority (basicConstraints)".into()));
+    if !super::may_issue(certificate) {
+        return Err(unusable("it is not the certificate of an authority (basicConstraints, keyCertSign)".into()));
     }
     webpki::anchor_from_trusted_cert(&CertificateDer::from(certificate.der()))
         .map(|anchor| anchor.to_owned())

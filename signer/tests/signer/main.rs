@@ -1,8 +1,15 @@
 //! Signatures, key envelopes, paths and key files as other crates use them, and as `openssl` sees them.
+// `cfg(test)` is always on here; clippy knows test helpers by it.
 
+#[cfg(test)]
 mod cms;
+#[cfg(test)]
 mod envelope;
+#[cfg(test)]
 mod keys;
+#[cfg(test)]
 mod openssl;
+#[cfg(test)]
 mod paths;
+#[cfg(test)]
 mod support;
