@@ -13,7 +13,7 @@ use std::{
     process::Command,
 };
 
-use truc_proto::Digest;
+use truc_proto::{Digest, KeyManifest, Raw};
 use truc_signer::{
     asic::{
         AsicManifest, ContainerError, ContainerReader, ContainerWriteError, ContainerWriter, ContentSalt, Entry,
@@ -241,11 +241,10 @@ fn a_full_disk_is_the_sinks_error_and_the_container_is_spent() {
 fn the_commitment_is_the_one_openssl_and_python_computed() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../proto/testdata/formats");
     let manifest = fs::read(folder.join("ASiCManifest.xml")).unwrap();
-    let key: serde_json::Value = serde_json::from_slice(&fs::read(folder.join("key-H37.json")).unwrap()).unwrap();
-    let expected: serde_json::Value = serde_json::from_slice(&fs::read(folder.join("expect.json")).unwrap()).unwrap();
-    let salt = data_encoding::BASE64.decode(key["salt"].as_str().unwrap().as_bytes()).unwrap();
-    let commitment = content_commitment(&ContentSalt(salt.try_into().unwrap()), &manifest);
-    assert_eq!(commitment.to_string(), expected["commitment"].as_str().unwrap());
+    let key = Raw::<KeyManifest>::parse(fs::read(folder.join("key-H37.json")).unwrap()).unwrap();
+    let commitment = content_commitment(&ContentSalt(key.value().salt), &manifest);
+    let expected = fs::read_to_string(folder.join("expect.json")).unwrap();
+    assert!(expected.contains(&format!("\"commitment\": \"{commitment}\"")), "{commitment}");
 
     let manifest = AsicManifest::parse(manifest).unwrap();
     let envelope = fs::read(folder.join("envelope.json")).unwrap();
