@@ -1,0 +1,404 @@
+//! Evidence both ways: what others say about our envelopes, and own leaves until all who need them have them, finally.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use truc_proto::{
+    Checkpoint, Digest, Event, EventUri, NodeId, Raw, Role, Submission, Timestamp,
+    limits::FINALS_PARKED_MAX,
+};
+
+use super::{
+    Alarm, Core, Effect, IndexEntry, ItemRef, Key, OwnCheckpoint, OwnLeaf, ReceivedItem, ReceivedLeaves, Source, Stage,
+    Unsent, digest, inbox::step_of_event, timers::Due,
+};
+use crate::records::{Body, DirectoryTaken, Evidence, EvidenceItem, Note, PeerFork, PeerNote, Place, Pushed, RecordError};
+
+/// What a leaf of others is to us.
+enum Finding {
+    /// New: to be recorded.
+    New,
+    /// Recorded before.
+    Known,
+    /// Says something about our envelope that cannot be.
+    Contradicts(String),
+    /// Nothing that a node keeps.
+    Ignored,
+}
+
+impl Core {
+    /// Verified leaves of others. Deduplicated by leaf hash, in any order; acknowledged once on the device.
+    pub(super) fn evidence(&mut self, now: Timestamp, number: Option<u64>, leaves: ReceivedLeaves) {
+        let mut items = Vec::new();
+        for item in &leaves.items {
+            match self.examine(item, leaves.cms) {
+                Finding::New => items.push(EvidenceItem {
+                    leaf: item.leaf.as_ref().map(|leaf| leaf.to_vec()).unwrap_or_default(),
+                    leaf_hash: item.leaf_hash.as_bytes().to_vec(),
+                    index: item.index,
+                    proof: item.proof.iter().map(|hash| hash.as_bytes().to_vec()).collect(),
+                    envelope: item.envelope.to_string(),
+                }),
+                Finding::Known | Finding::Ignored => {}
+                Finding::Contradicts(why) => {
+                    let text = format!("evidence of {} about {} is not believed: {why}", leaves.from, item.envelope);
+                    self.set_alarm(Alarm::BadEvidence(leaves.from.clone()), Some(text));
+                }
+            }
+        }
+        if !items.is_empty() {
+            let record = Evidence {
+                from: leaves.from.to_string(),
+                checkpoint: leaves.checkpoint.to_vec(),
+                cms: leaves.cms,
+                at_ms: now.unix_ms(),
+                items,
+            };
+            if self.commit(Body::Evidence(record), None).is_none() {
+                return;
+            }
+        }
+        if let Some(number) = number {
+            self.effects.push(Effect::Acknowledge(vec![number]));
+        }
+    }
+
+    fn examine(&self, item: &ReceivedItem, cms: bool) -> Finding {
+        let known_sent = self.sent_by_leaf(&item.leaf_hash);
+        let known_received = self.received_by_leaf(&item.leaf_hash);
+        let is_final = known_sent.is_some_and(|sent| sent.finals.contains_key(&item.leaf_hash))
+            || known_received.is_some_and(|received| received.finals.contains_key(&item.leaf_hash));
+        let Some(leaf) = &item.leaf else {
+            // A finalisation; without the certificate's line it would say nothing new.
+            let new = cms && !is_final && !self.parked.contains_key(&item.leaf_hash);
+            return if new { Finding::New } else { Finding::Known };
+        };
+        let news = |known: bool| if known && (is_final || !cms) { Finding::Known } else { Finding::New };
+        if let Ok(event) = Raw::<Event>::parse(leaf.clone()) {
+            return match self.contradiction(&event) {
+                Some(why) => Finding::Contradicts(why),
+                None => news(known_sent.is_some()),
+            };
+        }
+        match Raw::<Submission>::parse(leaf.clone()) {
+            Ok(_) => news(known_received.is_some()),
+            Err(_) => Finding::Ignored, // a leaf about others' work, such as the relay's note of arrival
+        }
+    }
+
+    /// Every event about an envelope of ours repeats what we sent, else it is about something else (I4, I7).
+    fn contradiction(&self, event: &Event) -> Option<String> {
+        let key = Key { sender: event.sender.clone(), envelope: event.envelope? };
+        let sent = self.find_sent(&key)?;
+        let hashes = sent.hashes?;
+        let same = event.submission == Some(hashes.submission)
+            && event.preamble == Some(hashes.preamble)
+            && event.payload == Some(hashes.payload)
+            && event.commitment == Some(hashes.commitment);
+        if !same {
+            return Some(format!("its {} names other hashes than what was sent", event.event.name()));
+        }
+        let Some(recipient) = &event.recipient else { return None };
+        let Some(pair) = sent.pairs.get(recipient) else {
+            return Some(format!("{recipient} is not among its recipients"));
+        };
+        let other_key = event.key_envelope.is_some() && pair.key_envelope != event.key_envelope;
+        other_key.then(|| format!("{recipient} names another key envelope than the one made for it"))
+    }
+
+    /// Own leaves go to the relay in batches; one batch is under way at a time, the rest gathers meanwhile.
+    pub(super) fn pump_pushes(&mut self) {
+        if !self.connected || self.pushing {
+            return;
+        }
+        let size = self.own_checkpoint.map_or(0, |own| own.size);
+        let max = self.policy.push_leaves_max;
+        let leaves: Vec<OwnLeaf> = self.wants_leaf.range(size..).take(max).filter_map(|i| self.own_leaf(*i)).collect();
+        let both = self.wants_leaf.range(..size).chain(self.wants_final.range(..size));
+        let finals: Vec<OwnLeaf> = both.take(max).filter_map(|i| self.own_leaf(*i)).collect();
+        if leaves.is_empty() && finals.is_empty() {
+            return;
+        }
+        self.pushing = true;
+        let finals = self.own_checkpoint.filter(|_| !finals.is_empty()).map(|own| (own.position, finals));
+        self.effects.push(Effect::Push { leaves, finals });
+    }
+
+    fn own_leaf(&self, index: u64) -> Option<OwnLeaf> {
+        let unsent = self.unsent.get(&index)?;
+        let known = unsent.stage == Stage::Final;
+        Some(OwnLeaf { index, position: unsent.position, leaf: unsent.leaf, envelope: unsent.key.envelope, known })
+    }
+
+    pub(super) fn pushed(&mut self, leaves: Vec<u64>, finally: bool) {
+        self.pushing = false;
+        let new: Vec<u64> = leaves.into_iter().filter(|index| self.unsent.contains_key(index)).collect();
+        if !new.is_empty() {
+            self.commit(Body::Pushed(Pushed { leaves: new, finally }), None);
+        }
+    }
+
+    pub(super) fn push_failed(&mut self, now: Timestamp) {
+        // `pushing` stays set until the timer, so that a relay in trouble is not asked at once again.
+        self.timers.set(now + Duration::from_millis(self.policy.retry_min_ms), Due::Push);
+    }
+
+    pub(super) fn checkpoint_signed(&mut self, note: Bytes) {
+        let newer = Checkpoint::parse_note(&note)
+            .is_ok_and(|(_, checkpoint)| self.own_checkpoint.is_none_or(|own| own.size < checkpoint.size));
+        if newer {
+            self.commit(Body::OwnCheckpoint(Note { note: note.to_vec() }), None);
+        }
+    }
+
+    pub(super) fn peer_checkpoint(&mut self, node: NodeId, note: Bytes) {
+        if self.peers.get(&node) != Some(&note) {
+            self.commit(Body::PeerCheckpoint(PeerNote { node: node.to_string(), note: note.to_vec() }), None);
+        }
+    }
+
+    pub(super) fn peer_fork(&mut self, now: Timestamp, node: NodeId, held: Bytes, shown: Bytes) {
+        let text = format!(
+            "{node} showed two histories of its ledger; both checkpoints are kept. Nothing is accepted from it: call the axis operator"
+        );
+        if !self.forks.contains_key(&node) {
+            let (held, shown) = (held.to_vec(), shown.to_vec());
+            let record = PeerFork { node: node.to_string(), held, shown, at_ms: now.unix_ms() };
+            self.commit(Body::PeerFork(record), None);
+        }
+        self.set_alarm(Alarm::Fork(node), Some(text));
+    }
+
+    pub(super) fn directory_taken(&mut self, version: u64, statement: Digest) {
+        if self.directory != Some((version, statement)) {
+            let statement = statement.as_bytes().to_vec();
+            self.commit(Body::DirectoryTaken(DirectoryTaken { version, statement }), None);
+        }
+    }
+
+    /// The relay is there: what it should hold is compared, what waits here goes on.
+    pub(super) fn now_connected(&mut self, now: Timestamp) {
+        self.connected = true;
+        self.pushing = false;
+        let open = self.sent.values().filter(|sent| sent.relayed_at.is_some() && !sent.is_settled());
+        let keys: Vec<Key> = open.map(|sent| sent.key.clone()).collect();
+        if !keys.is_empty() {
+            self.effects.push(Effect::Reconcile(keys));
+        }
+        let positions: Vec<u64> = self.received.keys().copied().collect();
+        positions.into_iter().for_each(|position| self.queue_open(position));
+        // What failed for want of the relay need not wait for its back-off.
+        let positions: Vec<u64> = self.sent.keys().copied().collect();
+        for position in positions {
+            let Some(sent) = self.sent.get_mut(&position) else { continue };
+            if matches!(sent.delivery, super::Delivery::BackOff(_)) && !sent.is_held() {
+                sent.delivery = super::Delivery::Idle;
+            }
+            self.queue_offer(position);
+            self.queue_reseals(position);
+        }
+        _ = now;
+    }
+
+    pub(super) fn now_disconnected(&mut self) {
+        self.connected = false;
+        // Announcements belong to a connection: the relay makes them again.
+        self.waiting.clear();
+        self.waiting_ready.clear();
+        self.suspects.clear();
+    }
+
+    /// The relay's signed list of what waits for us, against what we know of it (DESIGN 3, Withholding).
+    pub(super) fn undelivered(&mut self, listed: Vec<Key>, complete: bool) {
+        if !complete {
+            let text = "the relay's list of undelivered envelopes does not hash to the statement it signed".to_owned();
+            return self.set_alarm(Alarm::Withholding, Some(text));
+        }
+        let mut suspects = std::collections::BTreeSet::new();
+        let mut unknown = Vec::new();
+        for key in listed {
+            match self.find_received(&key) {
+                Some(received) if !received.needs_opening() && !self.unsent_of(&key) => _ = suspects.insert(key),
+                Some(_) => {}
+                None => unknown.push(key),
+            }
+        }
+        let again = suspects.iter().find(|key| self.suspects.contains(*key));
+        let text = again.map(|key| {
+            format!("the relay signs that {key} is undelivered although it took our evidence of its consignment")
+        });
+        self.set_alarm(Alarm::Withholding, text);
+        self.suspects = suspects;
+        let priority = truc_proto::Priority::ORDINARY;
+        let kind = truc_proto::EnvelopeKind::Document;
+        self.announce(unknown.into_iter().map(|key| super::Waiting { key, priority, payload_length: 0, kind }).collect());
+    }
+
+    fn unsent_of(&self, key: &Key) -> bool {
+        self.wants_leaf.iter().filter_map(|index| self.unsent.get(index)).any(|unsent| &unsent.key == key)
+    }
+
+    // The fold.
+
+    pub(super) fn fold_evidence(&mut self, place: Place, record: &Evidence) -> Result<(), RecordError> {
+        for (item, number) in record.items.iter().zip(0u32..) {
+            let at = ItemRef { position: place.position, item: number };
+            let hash = digest(&item.leaf_hash, "leaf")?;
+            if item.leaf.is_empty() {
+                self.fold_final(place, hash, at);
+                continue;
+            }
+            if let Ok(event) = Raw::<Event>::parse(item.leaf.clone()) {
+                self.fold_event(place, &event, hash, at, record)?;
+            }
+            if record.cms {
+                self.fold_final(place, hash, at);
+            }
+        }
+        Ok(())
+    }
+
+    fn fold_event(
+        &mut self,
+        place: Place,
+        event: &Event,
+        hash: Digest,
+        at: ItemRef,
+        record: &Evidence,
+    ) -> Result<(), RecordError> {
+        let Some(envelope) = event.envelope else { return Ok(()) };
+        let key = Key { sender: event.sender.clone(), envelope };
+        let Some(position) = self.sent_keys.get(&key).copied() else {
+            // It left memory: the index leads to it together with this record.
+            let entry = format!("s/{key}/{:020}", place.position);
+            self.index.push(IndexEntry { key: entry.into_bytes(), position: place.position });
+            let entry = format!("ls/{hash}");
+            self.index.push(IndexEntry { key: entry.into_bytes(), position: place.position });
+            return Ok(());
+        };
+        let parked = self.parked.remove(&hash);
+        let Some(sent) = self.sent.get_mut(&position) else { return Ok(()) };
+        if sent.steps.iter().all(|step| step.leaf != hash) {
+            sent.steps.push(step_of_event(event, hash, Source::Peer(at)));
+            if sent.places.last() != Some(&place) {
+                sent.places.push(place);
+            }
+            if let Some(parked) = parked {
+                sent.finals.insert(hash, parked);
+            }
+            sent.changed_at = Timestamp::from_unix_ms(record.at_ms).max(sent.changed_at);
+        }
+        self.sent_leaves.insert(hash, position);
+        self.move_pairs(position, event);
+        if event.actor.role == Role::Relay {
+            self.submission_is_known(position, event.event);
+        }
+        self.schedule_sent(position);
+        self.queue_offer(position);
+        self.queue_reseals(position);
+        Ok(())
+    }
+
+    /// The relay took our submission, so its leaf need not be pushed; or it refused it, and nobody waits for more.
+    fn submission_is_known(&mut self, position: u64, event: EventUri) {
+        let Some(sent) = self.sent.get(&position) else { return };
+        let index = sent.steps.iter().find_map(|step| match (step.event, step.source) {
+            (EventUri::SubmissionAcceptance, Source::Own { index, .. }) => Some(index),
+            _ => None,
+        });
+        let settled = sent.is_settled();
+        match (index, event) {
+            (Some(index), EventUri::RelayAcceptance) => self.leaf_is_known(index),
+            (Some(index), EventUri::RelayRejection) if settled => self.forget_unsent(index),
+            _ => {}
+        }
+    }
+
+    fn fold_final(&mut self, place: Place, hash: Digest, at: ItemRef) {
+        let mut found = false;
+        if let Some(sent) = self.sent_leaves.get(&hash).and_then(|position| self.sent.get_mut(position)) {
+            sent.finals.entry(hash).or_insert(at);
+            if sent.places.last() != Some(&place) {
+                sent.places.push(place);
+            }
+            found = true;
+        }
+        if let Some(received) = self.received_leaves.get(&hash).and_then(|position| self.received.get_mut(position)) {
+            received.finals.entry(hash).or_insert(at);
+            if received.places.last() != Some(&place) {
+                received.places.push(place);
+            }
+            found = true;
+        }
+        if !found {
+            self.index.push(IndexEntry { key: format!("f/{hash}").into_bytes(), position: place.position });
+            self.parked.insert(hash, at);
+            if self.parked.len() > FINALS_PARKED_MAX {
+                let oldest = self.parked.iter().min_by_key(|(_, at)| at.position).map(|(hash, _)| *hash);
+                oldest.map(|hash| self.parked.remove(&hash));
+            }
+        }
+    }
+
+    pub(super) fn fold_pushed(&mut self, record: &Pushed) {
+        for index in &record.leaves {
+            if record.finally {
+                self.forget_unsent(*index);
+            } else {
+                self.leaf_is_known(*index);
+            }
+        }
+    }
+
+    pub(super) fn fold_own_checkpoint(&mut self, place: Place, record: &Note) -> Result<(), RecordError> {
+        let (_, checkpoint) =
+            Checkpoint::parse_note(&record.note).map_err(|e| RecordError::Inconsistent(e.to_string()))?;
+        self.own_checkpoint = Some(OwnCheckpoint { position: place.position, size: checkpoint.size });
+        Ok(())
+    }
+
+    pub(super) fn set_unsent(&mut self, index: u64, unsent: Unsent) {
+        self.wants_leaf.remove(&index);
+        self.wants_final.remove(&index);
+        match unsent.stage {
+            Stage::WithOffer => {}
+            Stage::Leaf => _ = self.wants_leaf.insert(index),
+            Stage::Final => _ = self.wants_final.insert(index),
+        }
+        self.unsent.insert(index, unsent);
+    }
+
+    pub(super) fn leaf_is_known(&mut self, index: u64) {
+        if let Some(mut unsent) = self.unsent.get(&index).cloned() {
+            unsent.stage = Stage::Final;
+            self.set_unsent(index, unsent);
+        }
+    }
+
+    fn forget_unsent(&mut self, index: u64) {
+        self.unsent.remove(&index);
+        self.wants_leaf.remove(&index);
+        self.wants_final.remove(&index);
+    }
+
+    /// Finds the volatile parts again after the last record of the journal.
+    pub(super) fn rebuild(&mut self) {
+        self.timers.clear();
+        self.ready.clear();
+        let sent: Vec<u64> = self.sent.keys().copied().collect();
+        for position in sent {
+            self.schedule_sent(position);
+            self.queue_offer(position);
+        }
+        let received: Vec<u64> = self.received.keys().copied().collect();
+        for position in received {
+            self.schedule_received(position);
+            self.queue_open(position);
+        }
+        self.effects.clear();
+        for node in self.forks.keys() {
+            let text = format!("{node} showed two histories of its ledger; nothing is accepted from it");
+            self.alarms.insert(Alarm::Fork(node.clone()), text);
+        }
+    }
+}

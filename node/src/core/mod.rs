@@ -1,0 +1,418 @@
+//! The node's decisions. Pure: time, randomness and the outcome of every check come in as values; all that is to be
+//! done goes out as values. The same [`Core::apply`] folds the journal live, in recovery and in the simulator.
+//!
+//! Nothing here knows sockets, keys, files or clocks.
+
+mod evidence;
+mod inbox;
+mod outbox;
+mod snapshot;
+mod state;
+mod status;
+mod table;
+mod timers;
+mod types;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use truc_ledger::Record;
+use truc_proto::{AgencyId, Digest, Event, NodeId, Raw, Submission, Timestamp};
+
+use crate::records::{Body, NodeRecord, Place, RecordError};
+
+pub use state::{
+    Business, Code, Delivery, Hashes, ItemRef, Key, Pair, Received, Sent, Source, Stage, StatusAbout, StatusNote, Step,
+    Unsent, Work,
+};
+pub use table::{CodeState, Move, PairState, StatusRefused, Withdrawal, check_status, code_move, pair_move};
+pub use types::{
+    Alarm, Answer, Effect, Failure, HeldRequest, IndexEntry, Input, Leased, OwnLeaf, Policy, ReceivedItem,
+    ReceivedLeaves, Sealed, StatusRequest, Token, Waiting,
+};
+
+use inbox::WaitingState;
+use timers::Timers;
+
+/// The node's state: a fold of its journal, and what is under way.
+#[derive(Debug)]
+pub struct Core {
+    policy: Policy,
+    next_position: u64,
+    next_leaf: u64,
+
+    // Folded.
+    sent: BTreeMap<u64, Sent>,
+    received: BTreeMap<u64, Received>,
+    requests: BTreeMap<(AgencyId, String), Request>,
+    unsent: BTreeMap<u64, Unsent>,
+    own_checkpoint: Option<OwnCheckpoint>,
+    peers: BTreeMap<NodeId, Bytes>,
+    forks: BTreeMap<NodeId, u64>,
+    directory: Option<(u64, Digest)>,
+    parked: BTreeMap<Digest, ItemRef>,
+
+    // Found again from the above at start.
+    sent_keys: BTreeMap<Key, u64>,
+    received_keys: BTreeMap<Key, u64>,
+    sent_leaves: BTreeMap<Digest, u64>,
+    received_leaves: BTreeMap<Digest, u64>,
+
+    // Volatile: under way now.
+    connected: bool,
+    pushing: bool,
+    offering: BTreeSet<u64>,
+    ready: BTreeSet<(std::cmp::Reverse<u8>, u64)>,
+    waiting: BTreeMap<Key, WaitingState>,
+    waiting_ready: BTreeSet<(std::cmp::Reverse<u8>, Key)>,
+    openable: BTreeSet<(std::cmp::Reverse<u8>, u64)>,
+    taking: BTreeSet<Key>,
+    suspects: BTreeSet<Key>,
+    wants_leaf: BTreeSet<u64>,
+    wants_final: BTreeSet<u64>,
+    timers: Timers,
+    alarms: BTreeMap<Alarm, String>,
+    index: Vec<IndexEntry>,
+    batch: Vec<Record>,
+    effects: Vec<Effect>,
+}
+
+/// An idempotency key that was used.
+#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Request {
+    pub(crate) hash: Digest,
+    /// Its envelope, or, when it was refused with evidence, none.
+    pub(crate) key: Option<Key>,
+    pub(crate) reason: Option<truc_proto::Reason>,
+    pub(crate) place: Place,
+}
+
+/// The newest checkpoint of ours that carries the certificate's line.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
+pub struct OwnCheckpoint {
+    /// Position of its record.
+    pub position: u64,
+    /// Leaves it covers.
+    pub size: u64,
+}
+
+impl Core {
+    /// A node that has seen nothing.
+    #[must_use]
+    pub fn new(policy: Policy) -> Self {
+        Self {
+            policy,
+            next_position: 0,
+            next_leaf: 0,
+            sent: BTreeMap::new(),
+            received: BTreeMap::new(),
+            requests: BTreeMap::new(),
+            unsent: BTreeMap::new(),
+            own_checkpoint: None,
+            peers: BTreeMap::new(),
+            forks: BTreeMap::new(),
+            directory: None,
+            parked: BTreeMap::new(),
+            sent_keys: BTreeMap::new(),
+            received_keys: BTreeMap::new(),
+            sent_leaves: BTreeMap::new(),
+            received_leaves: BTreeMap::new(),
+            connected: false,
+            pushing: false,
+            offering: BTreeSet::new(),
+            ready: BTreeSet::new(),
+            waiting: BTreeMap::new(),
+            waiting_ready: BTreeSet::new(),
+            openable: BTreeSet::new(),
+            taking: BTreeSet::new(),
+            suspects: BTreeSet::new(),
+            wants_leaf: BTreeSet::new(),
+            wants_final: BTreeSet::new(),
+            timers: Timers::default(),
+            alarms: BTreeMap::new(),
+            index: Vec::new(),
+            batch: Vec::new(),
+            effects: Vec::new(),
+        }
+    }
+
+    /// Takes what happened; gives back what is to be done, in order. Everything behind an [`Effect::Append`] waits until
+    /// those records are on the device (I1).
+    pub fn handle(&mut self, now: Timestamp, input: Input) -> Vec<Effect> {
+        match input {
+            Input::Prepared { sealed, reply } => self.prepared(now, *sealed, reply),
+            Input::Held { request, reply } => self.held(now, *request, reply),
+            Input::Refused { sender, idempotency_key, request_hash, reason, reply } => {
+                self.refused(now, &sender, idempotency_key, request_hash, reason, reply);
+            }
+            Input::ReserveStatus { request, reply } => self.reserve_status(&request, reply),
+            Input::Confirm { key, code, refused, reply } => self.confirm(now, &key, &code, refused, reply),
+            Input::Connected => self.now_connected(now),
+            Input::Disconnected => self.now_disconnected(),
+            Input::LostByRelay(keys) => self.lost_by_relay(&keys),
+            Input::Offered { key, acceptance } => self.offered(now, &key, acceptance),
+            Input::OfferFailed { key, error, jitter } => self.offer_failed(now, &key, error, jitter),
+            Input::Uploaded { key, bytes } => self.uploaded(&key, bytes),
+            Input::ResealFailed { key, recipient, error } => self.reseal_failed(now, &key, &recipient, error),
+            Input::HeldFailed { key, error, jitter } => self.held_failed(now, &key, error, jitter),
+            Input::KeyBack => self.key_back(),
+            Input::Waiting(waiting) => self.announce(waiting),
+            Input::Leased(leased) => self.leased(now, *leased),
+            Input::TakeFailed { key, error, jitter, gone } => self.take_failed(now, &key, error, jitter, gone),
+            Input::Opened { key, content, outcomes } => self.opened(now, &key, content.map(|c| *c), outcomes),
+            Input::Evidence { number, leaves } => self.evidence(now, number, leaves),
+            Input::Pushed { leaves, finally } => self.pushed(leaves, finally),
+            Input::PushFailed => self.push_failed(now),
+            Input::CheckpointSigned { note } => self.checkpoint_signed(note),
+            Input::PeerCheckpoint { node, note } => self.peer_checkpoint(node, note),
+            Input::PeerFork { node, held, shown } => self.peer_fork(now, node, held, shown),
+            Input::DirectoryTaken { version, statement } => self.directory_taken(version, statement),
+            Input::Undelivered { listed, complete } => self.undelivered(listed, complete),
+            Input::Alarm { alarm, text } => self.set_alarm(alarm, text),
+            Input::Tick => self.tick(now),
+        }
+        self.pump(now);
+        self.finish()
+    }
+
+    /// Folds one record of the journal.
+    ///
+    /// # Errors
+    /// When it cannot be understood: damaged, or of a later version.
+    pub fn apply(
+        &mut self,
+        place: Place,
+        state: &[u8],
+        leaf: Option<&[u8]>,
+    ) -> Result<(), RecordError> {
+        let body = NodeRecord::read(state)?;
+        self.fold(place, body, leaf.map(Bytes::copy_from_slice))
+    }
+
+    /// To be called once after the last record at start: finds the volatile parts again.
+    pub fn recovered(&mut self) {
+        self.rebuild();
+    }
+
+    /// Position of the next record.
+    #[must_use]
+    pub const fn next_position(&self) -> u64 {
+        self.next_position
+    }
+
+    /// Index of the next leaf.
+    #[must_use]
+    pub const fn next_leaf(&self) -> u64 {
+        self.next_leaf
+    }
+
+    /// The earliest moment at which [`Input::Tick`] has something to do.
+    #[must_use]
+    pub fn next_due(&self) -> Option<Timestamp> {
+        self.timers.next()
+    }
+
+    /// What the look-up index has to learn, since the last call. Also filled by [`Core::apply`].
+    pub fn take_index_entries(&mut self) -> Vec<IndexEntry> {
+        std::mem::take(&mut self.index)
+    }
+
+    /// What we sent, by journal position.
+    #[must_use]
+    pub const fn sent(&self) -> &BTreeMap<u64, Sent> {
+        &self.sent
+    }
+
+    /// What we received, by journal position.
+    #[must_use]
+    pub const fn received(&self) -> &BTreeMap<u64, Received> {
+        &self.received
+    }
+
+    /// One of ours.
+    #[must_use]
+    pub fn find_sent(&self, key: &Key) -> Option<&Sent> {
+        self.sent.get(self.sent_keys.get(key)?)
+    }
+
+    /// One of theirs.
+    #[must_use]
+    pub fn find_received(&self, key: &Key) -> Option<&Received> {
+        self.received.get(self.received_keys.get(key)?)
+    }
+
+    /// The document of ours that a leaf is about.
+    #[must_use]
+    pub fn sent_by_leaf(&self, leaf: &Digest) -> Option<&Sent> {
+        self.sent.get(self.sent_leaves.get(leaf)?)
+    }
+
+    /// The received document that a leaf is about.
+    #[must_use]
+    pub fn received_by_leaf(&self, leaf: &Digest) -> Option<&Received> {
+        self.received.get(self.received_leaves.get(leaf)?)
+    }
+
+    /// Our newest checkpoint with the certificate's line.
+    #[must_use]
+    pub const fn own_checkpoint(&self) -> Option<OwnCheckpoint> {
+        self.own_checkpoint
+    }
+
+    /// The newest checkpoint held of a peer, as the note's bytes.
+    #[must_use]
+    pub fn peer(&self, node: &NodeId) -> Option<&Bytes> {
+        self.peers.get(node)
+    }
+
+    /// Position of the proof that a peer showed two histories.
+    #[must_use]
+    pub fn fork_of(&self, node: &NodeId) -> Option<u64> {
+        self.forks.get(node).copied()
+    }
+
+    /// Version and statement digest of the directory in use.
+    #[must_use]
+    pub const fn directory(&self) -> Option<(u64, Digest)> {
+        self.directory
+    }
+
+    /// Own leaves of which others have still to hear.
+    #[must_use]
+    pub const fn unsent(&self) -> &BTreeMap<u64, Unsent> {
+        &self.unsent
+    }
+
+    /// True while the relay is there.
+    #[must_use]
+    pub const fn is_connected(&self) -> bool {
+        self.connected
+    }
+
+    /// What needs a person's attention, with words.
+    #[must_use]
+    pub const fn alarms(&self) -> &BTreeMap<Alarm, String> {
+        &self.alarms
+    }
+
+    /// Envelopes that the relay announced and that are not here yet.
+    pub fn announced(&self) -> impl Iterator<Item = &Key> {
+        self.waiting.keys()
+    }
+
+    /// The bounds it works under.
+    #[must_use]
+    pub const fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// True when no more work is taken on (OPEN_ENVELOPES_MAX).
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.sent.len() + self.received.len() >= self.policy.open_envelopes_max
+    }
+
+    /// Whether an own leaf, or one received, has been proven under a certificate's signature.
+    #[must_use]
+    pub fn is_final(&self, step: &Step, finals: &BTreeMap<Digest, ItemRef>) -> bool {
+        match step.source {
+            Source::Own { index, .. } => self.own_checkpoint.is_some_and(|own| index < own.size),
+            Source::Peer(_) | Source::Lease { .. } => finals.contains_key(&step.leaf),
+        }
+    }
+
+    /// Appends a record: folds it now, and hands it to the journal with this call's effects.
+    fn commit(&mut self, body: Body, leaf: Option<Bytes>) -> Option<Place> {
+        let place = Place { position: self.next_position, leaf: leaf.as_ref().map(|_| self.next_leaf) };
+        let record = Record { state: body.clone().write(), leaf: leaf.as_ref().map(|l| l.to_vec()) };
+        match self.fold(place, body, leaf) {
+            Ok(()) => {
+                self.batch.push(record);
+                Some(place)
+            }
+            // What we write ourselves folds; if ever not, nothing of it may reach the journal.
+            Err(error) => {
+                self.effects.push(Effect::Broken(error.to_string()));
+                None
+            }
+        }
+    }
+
+    fn fold(&mut self, place: Place, body: Body, leaf: Option<Bytes>) -> Result<(), RecordError> {
+        match body {
+            Body::Outgoing(record) => self.fold_outgoing(place, &record, leaf)?,
+            Body::Held(record) => self.fold_held(place, &record)?,
+            Body::Refused(record) => self.fold_refused(place, record, leaf)?,
+            Body::Evidence(record) => self.fold_evidence(place, &record)?,
+            Body::Incoming(record) => self.fold_incoming(place, &record)?,
+            Body::Accepted(_) | Body::Consigned(_) | Body::ConsignmentFailed(_) | Body::HandedOver(_) => {
+                self.fold_code_fact(place, leaf)?;
+            }
+            Body::Content(record) => self.fold_content(place, &record)?,
+            Body::Pushed(record) => self.fold_pushed(&record),
+            Body::OwnCheckpoint(record) => self.fold_own_checkpoint(place, &record)?,
+            Body::PeerCheckpoint(record) => {
+                let node = parsed(&record.node, "node")?;
+                self.peers.insert(node, record.note.into());
+            }
+            Body::PeerFork(record) => {
+                self.forks.entry(parsed(&record.node, "node")?).or_insert(place.position);
+            }
+            Body::DirectoryTaken(record) => {
+                self.directory = Some((record.version, digest(&record.statement, "statement")?));
+            }
+            Body::SentFailed(record) => self.fold_sent_failed(place, &record)?,
+            Body::Closed(record) => self.fold_closed(place, &record)?,
+        }
+        self.next_position = place.position + 1;
+        if let Some(index) = place.leaf {
+            self.next_leaf = index + 1;
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Vec<Effect> {
+        let after = std::mem::take(&mut self.effects);
+        let records = std::mem::take(&mut self.batch);
+        if after.is_empty() && records.is_empty() {
+            return after;
+        }
+        let mut effects = Vec::with_capacity(after.len() + 1);
+        effects.push(Effect::Append(records));
+        effects.extend(after);
+        effects
+    }
+
+    fn reply(&mut self, token: Option<Token>, answer: Answer) {
+        if let Some(token) = token {
+            self.effects.push(Effect::Reply { token, answer });
+        }
+    }
+
+    /// Starts whatever can be started now.
+    fn pump(&mut self, now: Timestamp) {
+        self.pump_offers(now);
+        self.pump_takes();
+        self.pump_pushes();
+    }
+}
+
+fn parsed<T: std::str::FromStr>(text: &str, what: &str) -> Result<T, RecordError> {
+    text.parse().map_err(|_| RecordError::Inconsistent(format!("`{text}` is no {what}")))
+}
+
+fn digest(bytes: &[u8], what: &str) -> Result<Digest, RecordError> {
+    Digest::from_slice(bytes).map_err(|_| RecordError::Inconsistent(format!("the hash `{what}` has not 32 bytes")))
+}
+
+fn event_of(leaf: Option<Bytes>) -> Result<Raw<Event>, RecordError> {
+    let leaf = leaf.ok_or_else(|| RecordError::Inconsistent("an event's leaf is missing".into()))?;
+    Raw::parse(leaf).map_err(|e| RecordError::Inconsistent(e.to_string()))
+}
+
+fn submission_of(leaf: Bytes) -> Result<Raw<Submission>, RecordError> {
+    Raw::parse(leaf).map_err(|e| RecordError::Inconsistent(e.to_string()))
+}

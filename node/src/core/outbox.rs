@@ -1,0 +1,656 @@
+//! What we send: held → sealed → relayed → per recipient taken, consigned, handed over or failed.
+
+use std::{cmp::Reverse, collections::BTreeMap, time::Duration};
+
+use bytes::Bytes;
+use truc_proto::{
+    Actor, AgencyId, BusinessStatus, Digest, EnvelopeId, EnvelopeKind, Event, EventUri, Preamble, Priority, Raw,
+    Reason, Role, Submission, Timestamp,
+};
+
+use super::{
+    Alarm, Answer, Business, Core, Delivery, Effect, Hashes, HeldRequest, IndexEntry, Key, Move, Pair, PairState,
+    Request, Sealed, Sent, Source, Stage, StatusAbout, Step, Token, Unsent, digest, pair_move, parsed, submission_of,
+    timers::Due,
+};
+use crate::records::{Body, Closed, Held, Outgoing, Place, RecordError, Refused, SentFailed};
+
+/// Ticks handle at most so many due entries, so that one call never takes long.
+const DUE_PER_TICK_MAX: usize = 4_096;
+
+impl Core {
+    /// A sealed envelope: accepted once, whatever how often the same request comes.
+    pub(super) fn prepared(&mut self, now: Timestamp, sealed: Sealed, reply: Option<Token>) {
+        let Ok(preamble) = Raw::<Preamble>::parse(sealed.outgoing.preamble.clone()) else {
+            return self.effects.push(Effect::Broken("the pipeline made a preamble that cannot be read".into()));
+        };
+        let key = Key { sender: preamble.sender.clone(), envelope: preamble.envelope };
+        let finishes_held = self.find_sent(&key).is_some_and(Sent::is_held);
+        if !finishes_held {
+            let Some(hash) = request_hash(&sealed.outgoing.request_hash) else {
+                return self.effects.push(Effect::Broken("the pipeline made a request hash of another length".into()));
+            };
+            if let Some(answer) = self.known_request(&key.sender, &sealed.outgoing.idempotency_key, hash) {
+                return self.reply(reply, answer);
+            }
+            if self.is_full() {
+                return self.reply(reply, Answer::Busy);
+            }
+        }
+        match self.submission(now, &preamble, &sealed) {
+            Ok(submission) => {
+                let leaf = submission.bytes().clone();
+                if self.commit(Body::Outgoing(sealed.outgoing), Some(leaf)).is_some() {
+                    self.effects.push(Effect::Sign);
+                    self.reply(reply, Answer::Accepted { key, first: true });
+                }
+            }
+            Err(why) => self.effects.push(Effect::Broken(why)),
+        }
+    }
+
+    fn submission(&self, now: Timestamp, preamble: &Raw<Preamble>, sealed: &Sealed) -> Result<Raw<Submission>, String> {
+        let mut key_envelopes = BTreeMap::new();
+        for envelope in &sealed.outgoing.key_envelopes {
+            let code: AgencyId = envelope.recipient.parse().map_err(|_| "a key envelope for no code".to_owned())?;
+            key_envelopes.insert(code, Digest::of(&envelope.cms));
+        }
+        if !key_envelopes.keys().eq(preamble.recipients.iter()) {
+            return Err("the pipeline made key envelopes for other codes than the preamble's recipients".into());
+        }
+        let payload = Digest::from_slice(&sealed.outgoing.payload.sha256).map_err(|e| e.to_string())?;
+        let actor = Actor { code: Some(preamble.sender.clone()), node: self.policy.node.clone(), role: Role::Sender };
+        Raw::write(Submission {
+            event: EventUri::SubmissionAcceptance,
+            actor,
+            time: now,
+            envelope: preamble.envelope,
+            preamble: preamble.digest(),
+            payload,
+            payload_length: sealed.outgoing.payload.length,
+            commitment: sealed.commitment,
+            key_envelopes,
+            directory: sealed.directory.clone(),
+        })
+        .map_err(|e| e.to_string())
+    }
+
+    /// A request that waits for the signing key or the directory.
+    pub(super) fn held(&mut self, now: Timestamp, request: HeldRequest, reply: Option<Token>) {
+        let mut held = request.held;
+        held.held_at_ms = now.unix_ms();
+        let (Ok(sender), Ok(envelope)) = (held.sender.parse::<AgencyId>(), held.envelope.parse::<EnvelopeId>()) else {
+            return self.effects.push(Effect::Broken("the pipeline held a request without sender or id".into()));
+        };
+        let Some(hash) = request_hash(&held.request_hash) else {
+            return self.effects.push(Effect::Broken("the pipeline made a request hash of another length".into()));
+        };
+        if let Some(answer) = self.known_request(&sender, &held.idempotency_key, hash) {
+            return self.reply(reply, answer);
+        }
+        if self.is_full() {
+            return self.reply(reply, Answer::Busy);
+        }
+        if self.commit(Body::Held(held), None).is_some() {
+            self.reply(reply, Answer::Held { key: Key { sender, envelope }, first: true });
+        }
+    }
+
+    /// A refusal that is to be evidence (I4, Tuyệt mật).
+    pub(super) fn refused(
+        &mut self,
+        now: Timestamp,
+        sender: &AgencyId,
+        idempotency_key: String,
+        request: Digest,
+        reason: Reason,
+        reply: Option<Token>,
+    ) {
+        if let Some(answer) = self.known_request(sender, &idempotency_key, request) {
+            return self.reply(reply, answer);
+        }
+        let event = Raw::write(Event {
+            event: EventUri::SubmissionRejection,
+            actor: Actor { code: Some(sender.clone()), node: self.policy.node.clone(), role: Role::Sender },
+            time: now,
+            envelope: None,
+            sender: sender.clone(),
+            recipient: None,
+            submission: None,
+            preamble: None,
+            payload: None,
+            commitment: None,
+            key_envelope: None,
+            reason: Some(reason),
+            details: None,
+            request: Some(request),
+            successor: None,
+        });
+        match event {
+            Ok(event) => {
+                let body = Body::Refused(Refused { sender: sender.to_string(), idempotency_key });
+                if self.commit(body, Some(event.bytes().clone())).is_some() {
+                    self.effects.push(Effect::Sign);
+                    self.reply(reply, Answer::Refused { reason });
+                }
+            }
+            Err(error) => self.effects.push(Effect::Broken(error.to_string())),
+        }
+    }
+
+    /// What a request with a known idempotency key is answered.
+    pub(super) fn known_request(&self, sender: &AgencyId, idempotency_key: &str, hash: Digest) -> Option<Answer> {
+        if idempotency_key.is_empty() {
+            return None; // made by the node itself
+        }
+        let request = self.requests.get(&(sender.clone(), idempotency_key.to_owned()))?;
+        if request.hash != hash {
+            return Some(Answer::RequestReused);
+        }
+        Some(match (&request.key, request.reason) {
+            (Some(key), _) if self.find_sent(key).is_some_and(Sent::is_held) => {
+                Answer::Held { key: key.clone(), first: false }
+            }
+            (Some(key), _) => Answer::Accepted { key: key.clone(), first: false },
+            (None, reason) => Answer::Refused { reason: reason.unwrap_or(Reason::Invalid) },
+        })
+    }
+
+    /// The relay has decided; its leaf comes as evidence like any other.
+    pub(super) fn offered(&mut self, now: Timestamp, key: &Key, acceptance: super::ReceivedLeaves) {
+        if let Some(position) = self.sent_keys.get(key).copied() {
+            self.offering.remove(&position);
+            if let Some(sent) = self.sent.get_mut(&position) {
+                (sent.delivery, sent.attempts, sent.lost) = (Delivery::Idle, 0, false);
+                sent.bytes_sent = sent.payload_length;
+                sent.last_error.clear();
+            }
+            self.evidence(now, None, acceptance);
+            self.queue_offer(position);
+        }
+    }
+
+    pub(super) fn offer_failed(&mut self, now: Timestamp, key: &Key, error: String, jitter: u32) {
+        let Some(position) = self.sent_keys.get(key).copied() else { return };
+        self.offering.remove(&position);
+        let Some(sent) = self.sent.get_mut(&position) else { return };
+        sent.attempts = sent.attempts.saturating_add(1);
+        let at = now + back_off(&self.policy, sent.attempts, jitter);
+        sent.delivery = Delivery::BackOff(at);
+        sent.last_error = error;
+        self.timers.set(at, Due::Retry(position));
+    }
+
+    pub(super) fn uploaded(&mut self, key: &Key, bytes: u64) {
+        let position = self.sent_keys.get(key).copied();
+        if let Some(sent) = position.and_then(|p| self.sent.get_mut(&p)) {
+            sent.bytes_sent = bytes;
+        }
+    }
+
+    /// The relay lost them (restored, or cut): the same bytes go again.
+    pub(super) fn lost_by_relay(&mut self, keys: &[Key]) {
+        for key in keys {
+            let Some(position) = self.sent_keys.get(key).copied() else { continue };
+            if let Some(sent) = self.sent.get_mut(&position).filter(|sent| !sent.is_settled()) {
+                sent.lost = true;
+            }
+            self.queue_offer(position);
+        }
+    }
+
+    pub(super) fn held_failed(&mut self, now: Timestamp, key: &Key, error: String, jitter: u32) {
+        self.offer_failed(now, key, error, jitter);
+    }
+
+    /// Finish what is held.
+    pub(super) fn key_back(&mut self) {
+        let held: Vec<u64> = self.sent.iter().filter(|(_, sent)| sent.is_held()).map(|(p, _)| *p).collect();
+        for position in held {
+            self.finish_held(position);
+        }
+    }
+
+    fn finish_held(&mut self, position: u64) {
+        let Some(sent) = self.sent.get_mut(&position) else { return };
+        if sent.is_held() && sent.delivery != Delivery::InFlight && !sent.is_settled() {
+            sent.delivery = Delivery::InFlight;
+            self.effects.push(Effect::FinishHeld { key: sent.key.clone(), body: sent.body });
+        }
+    }
+
+    pub(super) fn reseal_failed(&mut self, now: Timestamp, key: &Key, recipient: &AgencyId, error: String) {
+        let Some(position) = self.sent_keys.get(key).copied() else { return };
+        if let Some(pair) = self.sent.get_mut(&position).and_then(|sent| sent.pairs.get_mut(recipient)) {
+            pair.resealing = false;
+            self.timers.set(now + Duration::from_millis(self.policy.retry_max_ms), Due::Reseal(position));
+        }
+        self.set_alarm(Alarm::Reseal(key.envelope, recipient.clone()), Some(error));
+    }
+
+    /// Offers in order of urgency, then age; a bounded number at once.
+    pub(super) fn pump_offers(&mut self, now: Timestamp) {
+        while self.connected && self.offering.len() < self.policy.offers_in_flight_max {
+            let Some((_, position)) = self.ready.pop_first() else { return };
+            let Some(sent) = self.sent.get_mut(&position) else { continue };
+            if !sent.needs_offer() || sent.delivery != Delivery::Idle {
+                continue;
+            }
+            if sent.expires <= now && sent.relayed_at.is_none() {
+                self.expire(now, position);
+                continue;
+            }
+            sent.delivery = Delivery::InFlight;
+            self.offering.insert(position);
+            self.effects.push(Effect::Offer { key: sent.key.clone(), body: sent.body });
+        }
+    }
+
+    /// Puts it in its place among what waits to be offered.
+    pub(super) fn queue_offer(&mut self, position: u64) {
+        let Some(sent) = self.sent.get(&position) else { return };
+        let place = (Reverse(sent.priority.value()), position);
+        if sent.needs_offer() && sent.delivery == Delivery::Idle {
+            self.ready.insert(place);
+        } else {
+            self.ready.remove(&place);
+        }
+    }
+
+    /// A replacement where the closed table of reasons says so: a closed code with a successor; a key that cannot open,
+    /// once. A replacement is not replaced.
+    pub(super) fn queue_reseals(&mut self, position: u64) {
+        let Some(sent) = self.sent.get_mut(&position) else { return };
+        if sent.supersedes.is_some() {
+            return;
+        }
+        for (recipient, pair) in &mut sent.pairs {
+            let to = match (pair.state, pair.reason, &pair.successor) {
+                (PairState::Failed, Some(Reason::ClosedCode), Some(successor)) => successor.clone(),
+                (PairState::Failed, Some(Reason::CannotOpen), _) => recipient.clone(),
+                _ => continue,
+            };
+            if pair.superseded_by.is_some() || pair.resealing || to == sent.key.sender {
+                continue;
+            }
+            pair.resealing = true;
+            let (key, body, recipient) = (sent.key.clone(), sent.body, recipient.clone());
+            self.effects.push(Effect::Reseal { key, body, recipient, to });
+        }
+    }
+
+    pub(super) fn tick(&mut self, now: Timestamp) {
+        for _ in 0..DUE_PER_TICK_MAX {
+            let Some(due) = self.timers.pop(now) else { return };
+            match due {
+                Due::Retry(position) => self.retry(now, position),
+                Due::Deadline(position) => self.deadline(now, position),
+                Due::Expiry(position) => self.expire(now, position),
+                Due::Reseal(position) => self.queue_reseals(position),
+                Due::Take(key) => self.retry_take(&key),
+                Due::Open(position) => self.retry_open(now, position),
+                Due::CloseSent(position) => self.close_sent(now, position),
+                Due::CloseReceived(position) => self.close_received(now, position),
+                Due::Push => self.pushing = false,
+                Due::More => {}
+            }
+        }
+        self.timers.set(now, Due::More);
+    }
+
+    fn retry(&mut self, now: Timestamp, position: u64) {
+        let Some(sent) = self.sent.get_mut(&position) else { return };
+        if !matches!(sent.delivery, Delivery::BackOff(at) if at <= now) {
+            return;
+        }
+        sent.delivery = Delivery::Idle;
+        if sent.is_held() {
+            self.finish_held(position);
+        } else {
+            self.queue_offer(position);
+        }
+    }
+
+    fn deadline(&mut self, now: Timestamp, position: u64) {
+        let deadline = Duration::from_millis(self.policy.consignment_deadline_ms);
+        let Some(sent) = self.sent.get_mut(&position) else { return };
+        let passed = sent.relayed_at.is_some_and(|at| at + deadline <= now);
+        let mut late = Vec::new();
+        for (code, pair) in sent.pairs.iter_mut().filter(|(_, pair)| passed && !pair.state.is_settled()) {
+            pair.overdue = true;
+            late.push(code.to_string());
+        }
+        if !late.is_empty() {
+            let envelope = sent.key.envelope;
+            let text = format!(
+                "{envelope} has not been consigned to {} within the deadline: ask the recipient, then the axis operator",
+                late.join(", ")
+            );
+            self.set_alarm(Alarm::Overdue(envelope), Some(text));
+        }
+    }
+
+    /// Past its life while it never reached the relay: it fails visibly here (I2).
+    fn expire(&mut self, now: Timestamp, position: u64) {
+        let Some(sent) = self.sent.get(&position) else { return };
+        // What the relay has may yet be delivered: its own record decides.
+        if sent.is_settled() || sent.relayed_at.is_some() || sent.expires > now || self.offering.contains(&position) {
+            return;
+        }
+        let reason = if sent.is_held() { Reason::HeldTooLong } else { Reason::Expired };
+        let (sender, envelope) = (sent.key.sender.to_string(), sent.key.envelope.to_string());
+        let body = SentFailed { sender, envelope, reason: reason.to_string(), at_ms: now.unix_ms() };
+        self.commit(Body::SentFailed(body), None);
+    }
+
+    /// Leaves memory when nothing more is expected; the index leads back to it.
+    fn close_sent(&mut self, now: Timestamp, position: u64) {
+        let Some(sent) = self.sent.get(&position) else { return };
+        let at = sent.changed_at + Duration::from_millis(self.policy.close_after_ms);
+        if !sent.is_settled() || at > now || self.unsent.values().any(|unsent| unsent.key == sent.key) {
+            if sent.is_settled() {
+                self.timers.set(at.max(now + Duration::from_secs(60)), Due::CloseSent(position));
+            }
+            return;
+        }
+        let key = sent.key.clone();
+        let body = Closed {
+            sent: true,
+            sender: key.sender.to_string(),
+            envelope: key.envelope.to_string(),
+            places: sent.places.clone(),
+            idempotency_key: sent.idempotency_key.clone(),
+        };
+        if self.commit(Body::Closed(body), None).is_some() {
+            self.effects.push(Effect::Closed { key, sent: true });
+        }
+    }
+
+    pub(super) fn set_alarm(&mut self, alarm: Alarm, text: Option<String>) {
+        match text {
+            Some(text) => _ = self.alarms.insert(alarm, text),
+            None => _ = self.alarms.remove(&alarm),
+        }
+    }
+
+    // The fold.
+
+    pub(super) fn fold_outgoing(&mut self, place: Place, record: &Outgoing, leaf: Option<Bytes>) -> Result<(), RecordError> {
+        let inconsistent = |why: String| RecordError::Inconsistent(why);
+        let leaf = leaf.ok_or_else(|| inconsistent("a submission's leaf is missing".into()))?;
+        let leaf_hash = truc_ledger::merkle::leaf_hash(&leaf);
+        let submission = submission_of(leaf)?;
+        let preamble = Raw::<Preamble>::parse(record.preamble.clone()).map_err(|e| inconsistent(e.to_string()))?;
+        let key = Key { sender: preamble.sender.clone(), envelope: preamble.envelope };
+        let hashes = Hashes {
+            submission: leaf_hash,
+            preamble: submission.preamble,
+            payload: submission.payload,
+            commitment: submission.commitment,
+        };
+        let about = match record.status.as_slice() {
+            [] => None,
+            bytes => Some(status_about(bytes).map_err(inconsistent)?),
+        };
+        let held = self.sent_keys.get(&key).copied();
+        let position = held.unwrap_or(place.position);
+        let mut sent = held.and_then(|p| self.sent.remove(&p)).unwrap_or_else(|| {
+            new_sent(key.clone(), place, preamble.kind, preamble.priority, submission.time, preamble.expires)
+        });
+        sent.body = place.position;
+        sent.idempotency_key.clone_from(&record.idempotency_key);
+        sent.hashes = Some(hashes);
+        sent.payload_length = record.payload.length;
+        sent.supersedes.clone_from(&preamble.supersedes);
+        sent.expires = preamble.expires;
+        sent.changed_at = submission.time;
+        sent.delivery = Delivery::Idle;
+        sent.pairs = submission.key_envelopes.iter().map(|(code, hash)| (code.clone(), new_pair(Some(*hash)))).collect();
+        sent.about.clone_from(&about);
+        if sent.places.last() != Some(&place) {
+            sent.places.push(place);
+        }
+        let index = place.leaf.ok_or_else(|| inconsistent("a submission without leaf index".into()))?;
+        sent.steps.push(Step {
+            event: EventUri::SubmissionAcceptance,
+            role: Role::Sender,
+            actor: Some(key.sender.clone()),
+            time: submission.time,
+            recipient: None,
+            reason: None,
+            leaf: leaf_hash,
+            source: Source::Own { position: place.position, index },
+        });
+        self.note_request(&key.sender, &record.idempotency_key, &record.request_hash, Some(key.clone()), None, place)?;
+        let unsent = Unsent { key: key.clone(), leaf: leaf_hash, position: place.position, stage: Stage::WithOffer };
+        self.set_unsent(index, unsent);
+        self.sent_leaves.insert(leaf_hash, position);
+        self.sent_keys.insert(key.clone(), position);
+        self.sent.insert(position, sent);
+        if let Some(supersedes) = &preamble.supersedes {
+            self.mark_superseded(&key, supersedes);
+        }
+        if !record.status.is_empty() {
+            self.note_status(&record.status, place.position, true, key.envelope)?;
+        }
+        self.schedule_sent(position);
+        self.queue_offer(position);
+        Ok(())
+    }
+
+    fn mark_superseded(&mut self, key: &Key, supersedes: &truc_proto::Supersedes) {
+        let old = Key { sender: key.sender.clone(), envelope: supersedes.envelope };
+        let position = self.sent_keys.get(&old).copied();
+        let pair = position.and_then(|p| self.sent.get_mut(&p)).and_then(|s| s.pairs.get_mut(&supersedes.recipient));
+        if let Some(pair) = pair {
+            pair.superseded_by = Some(key.envelope);
+            pair.resealing = false;
+        }
+        self.alarms.remove(&Alarm::Reseal(supersedes.envelope, supersedes.recipient.clone()));
+    }
+
+    pub(super) fn fold_held(&mut self, place: Place, record: &Held) -> Result<(), RecordError> {
+        let key = Key { sender: parsed(&record.sender, "agency code")?, envelope: parsed(&record.envelope, "envelope id")? };
+        let priority = u8::try_from(record.priority).ok().and_then(|p| Priority::try_from(p).ok());
+        let kind = if record.status.is_empty() { EnvelopeKind::Document } else { EnvelopeKind::Status };
+        let mut sent = new_sent(
+            key.clone(),
+            place,
+            kind,
+            priority.unwrap_or(Priority::ORDINARY),
+            Timestamp::from_unix_ms(record.held_at_ms),
+            Timestamp::from_unix_ms(record.expires_ms),
+        );
+        sent.idempotency_key.clone_from(&record.idempotency_key);
+        for code in &record.recipients {
+            let mut pair = new_pair(None);
+            pair.state = PairState::Held;
+            sent.pairs.insert(parsed(code, "agency code")?, pair);
+        }
+        self.note_request(&key.sender, &record.idempotency_key, &record.request_hash, Some(key.clone()), None, place)?;
+        self.sent_keys.insert(key, place.position);
+        self.sent.insert(place.position, sent);
+        self.schedule_sent(place.position);
+        Ok(())
+    }
+
+    pub(super) fn fold_refused(&mut self, place: Place, record: Refused, leaf: Option<Bytes>) -> Result<(), RecordError> {
+        let event = super::event_of(leaf)?;
+        let hash = event.request.ok_or_else(|| RecordError::Inconsistent("a rejection without request".into()))?;
+        let sender: AgencyId = parsed(&record.sender, "agency code")?;
+        self.note_request(&sender, &record.idempotency_key, hash.as_bytes(), None, event.reason, place)
+    }
+
+    fn note_request(
+        &mut self,
+        sender: &AgencyId,
+        idempotency_key: &str,
+        hash: &[u8],
+        key: Option<Key>,
+        reason: Option<Reason>,
+        place: Place,
+    ) -> Result<(), RecordError> {
+        if !idempotency_key.is_empty() {
+            let request = Request { hash: digest(hash, "request")?, key, reason, place };
+            self.requests.insert((sender.clone(), idempotency_key.to_owned()), request);
+        }
+        Ok(())
+    }
+
+    pub(super) fn fold_sent_failed(&mut self, place: Place, record: &SentFailed) -> Result<(), RecordError> {
+        let key = Key { sender: parsed(&record.sender, "agency code")?, envelope: parsed(&record.envelope, "envelope id")? };
+        let reason: Reason = parsed(&record.reason, "reason")?;
+        let Some(position) = self.sent_keys.get(&key).copied() else { return Ok(()) };
+        let Some(sent) = self.sent.get_mut(&position) else { return Ok(()) };
+        for pair in sent.pairs.values_mut().filter(|pair| !pair.state.is_settled()) {
+            pair.state = PairState::Failed;
+            pair.reason = Some(reason);
+        }
+        sent.changed_at = Timestamp::from_unix_ms(record.at_ms);
+        sent.places.push(place);
+        self.schedule_sent(position);
+        self.queue_offer(position);
+        Ok(())
+    }
+
+    pub(super) fn fold_closed(&mut self, place: Place, record: &Closed) -> Result<(), RecordError> {
+        let key = Key { sender: parsed(&record.sender, "agency code")?, envelope: parsed(&record.envelope, "envelope id")? };
+        let kind = if record.sent { "s" } else { "r" };
+        let mut leaves = Vec::new();
+        if record.sent {
+            if let Some(sent) = self.sent_keys.remove(&key).and_then(|position| self.sent.remove(&position)) {
+                leaves.extend(sent.steps.iter().map(|step| step.leaf));
+                leaves.iter().for_each(|leaf| _ = self.sent_leaves.remove(leaf));
+                let request = (key.sender.clone(), sent.idempotency_key);
+                self.requests.remove(&request);
+                self.alarms.remove(&Alarm::Overdue(key.envelope));
+            }
+        } else if let Some(received) = self.received_keys.remove(&key).and_then(|p| self.received.remove(&p)) {
+            leaves.extend(received.steps.iter().map(|step| step.leaf));
+            leaves.iter().for_each(|leaf| _ = self.received_leaves.remove(leaf));
+        }
+        let mut keys = vec![format!("{kind}/{key}")];
+        if !record.idempotency_key.is_empty() {
+            keys.push(format!("i/{}/{}", key.sender, record.idempotency_key));
+        }
+        keys.extend(leaves.iter().map(|leaf| format!("l{kind}/{leaf}")));
+        let entry = |key: String| IndexEntry { key: key.into_bytes(), position: place.position };
+        self.index.extend(keys.into_iter().map(entry));
+        Ok(())
+    }
+
+    /// Evidence moves the recipients' states by the closed table. The event has been checked against the document.
+    pub(super) fn move_pairs(&mut self, position: u64, event: &Event) {
+        let deadline = Duration::from_millis(self.policy.consignment_deadline_ms);
+        let Some(sent) = self.sent.get_mut(&position) else { return };
+        if (event.event, event.actor.role) == (EventUri::RelayAcceptance, Role::Relay) {
+            sent.relayed_at.get_or_insert(event.time);
+            self.timers.set(event.time + deadline, Due::Deadline(position));
+        }
+        let gave_up = |steps: &[Step], code: &AgencyId| {
+            steps.iter().any(|s| s.event == EventUri::RelayFailure && s.recipient.as_ref().is_none_or(|r| r == code))
+        };
+        for (code, pair) in &mut sent.pairs {
+            if event.recipient.as_ref().is_some_and(|recipient| recipient != code) {
+                continue;
+            }
+            if let Move::To(state) = pair_move(pair.state, event.event, event.actor.role) {
+                pair.state = state;
+                if state == PairState::Failed {
+                    pair.reason = event.reason;
+                    pair.successor.clone_from(&event.successor);
+                } else {
+                    pair.reason = None;
+                }
+            }
+            // Late whichever of the two events came first.
+            pair.late = matches!(pair.state, PairState::Consigned | PairState::HandedOver) && gave_up(&sent.steps, code);
+        }
+        if sent.is_settled() {
+            self.alarms.remove(&Alarm::Overdue(sent.key.envelope));
+        }
+    }
+
+    /// Sets the timers of a document, after a change and at start.
+    pub(super) fn schedule_sent(&mut self, position: u64) {
+        let Some(sent) = self.sent.get(&position) else { return };
+        if sent.is_settled() {
+            let at = sent.changed_at + Duration::from_millis(self.policy.close_after_ms);
+            self.timers.set(at, Due::CloseSent(position));
+        } else if let Some(at) = sent.relayed_at {
+            let deadline = Duration::from_millis(self.policy.consignment_deadline_ms);
+            self.timers.set(at + deadline, Due::Deadline(position));
+        } else {
+            self.timers.set(sent.expires, Due::Expiry(position));
+        }
+    }
+}
+
+/// Reads what a `status.json` says about which document.
+pub(super) fn status_about(bytes: &[u8]) -> Result<StatusAbout, String> {
+    let status = Raw::<BusinessStatus>::parse(bytes.to_vec()).map_err(|e| e.to_string())?;
+    // 13 goes from the document's sender to its receiver, all others back.
+    let by_sender = status.code.is_from_sender();
+    let sender = if by_sender { status.from.clone() } else { status.to.clone() };
+    let document = Key { sender, envelope: status.document };
+    Ok(StatusAbout { document, code: status.code, sequence: status.sequence })
+}
+
+pub(super) fn back_off(policy: &super::Policy, attempts: u32, jitter: u32) -> Duration {
+    let doubled = policy.retry_min_ms.saturating_mul(1 << attempts.saturating_sub(1).min(20)).min(policy.retry_max_ms);
+    // Between half and the whole of it, so that nodes do not come back together.
+    let half = doubled / 2;
+    Duration::from_millis(half + half * u64::from(jitter) / u64::from(u32::MAX))
+}
+
+fn request_hash(bytes: &[u8]) -> Option<Digest> {
+    Digest::from_slice(bytes).ok()
+}
+
+fn new_pair(key_envelope: Option<Digest>) -> Pair {
+    Pair {
+        state: PairState::Sealed,
+        reason: None,
+        successor: None,
+        late: false,
+        superseded_by: None,
+        key_envelope,
+        business: Business::default(),
+        resealing: false,
+        overdue: false,
+    }
+}
+
+fn new_sent(
+    key: Key,
+    place: Place,
+    kind: EnvelopeKind,
+    priority: Priority,
+    accepted_at: Timestamp,
+    expires: Timestamp,
+) -> Sent {
+    Sent {
+        key,
+        body: place.position,
+        idempotency_key: String::new(),
+        kind,
+        priority,
+        accepted_at,
+        expires,
+        hashes: None,
+        payload_length: 0,
+        supersedes: None,
+        relayed_at: None,
+        pairs: BTreeMap::new(),
+        steps: Vec::new(),
+        finals: BTreeMap::new(),
+        places: vec![place],
+        about: None,
+        changed_at: accepted_at,
+        delivery: Delivery::Idle,
+        lost: false,
+        attempts: 0,
+        last_error: String::new(),
+        bytes_sent: 0,
+    }
+}

@@ -1,0 +1,567 @@
+//! What the node writes into its journal. Tags are persisted: never change or reuse one, only add.
+//!
+//! A record's leaf, where it has one, is the statement beside it in the journal (`truc_ledger::Record::leaf`), so the
+//! state part holds only what the leaf does not say. Hashes are 32 bytes, times milliseconds since 1970.
+
+use prost::{Message, Oneof};
+use truc_proto::wire_v1::ProvenLeaf;
+
+/// One journal record.
+#[derive(Clone, PartialEq, Message)]
+pub struct NodeRecord {
+    /// Which.
+    #[prost(oneof = "Body", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17")]
+    pub body: Option<Body>,
+}
+
+/// The kinds of record.
+#[derive(Clone, PartialEq, Oneof)]
+pub enum Body {
+    /// A sealed envelope of ours. Leaf: the submission.
+    #[prost(message, tag = "1")]
+    Outgoing(Outgoing),
+    /// A request that is on the device but not signed yet.
+    #[prost(message, tag = "2")]
+    Held(Held),
+    /// A request refused with evidence. Leaf: SubmissionRejection.
+    #[prost(message, tag = "3")]
+    Refused(Refused),
+    /// Others' leaves and finalisations about our envelopes, verified.
+    #[prost(message, tag = "4")]
+    Evidence(Evidence),
+    /// An envelope for us whose payload is on the device.
+    #[prost(message, tag = "5")]
+    Incoming(Incoming),
+    /// Leaf: RelayAcceptance in the role recipient.
+    #[prost(message, tag = "6")]
+    Accepted(CodeFact),
+    /// What was found in an opened envelope.
+    #[prost(message, tag = "7")]
+    Content(Content),
+    /// Leaf: ContentConsignment.
+    #[prost(message, tag = "8")]
+    Consigned(CodeFact),
+    /// Leaf: ContentConsignmentFailure.
+    #[prost(message, tag = "9")]
+    ConsignmentFailed(CodeFact),
+    /// Leaf: ContentHandover or ContentHandoverFailure.
+    #[prost(message, tag = "10")]
+    HandedOver(CodeFact),
+    /// Own leaves that the relay has on its device.
+    #[prost(message, tag = "11")]
+    Pushed(Pushed),
+    /// Our newest checkpoint with the node certificate's line.
+    #[prost(message, tag = "12")]
+    OwnCheckpoint(Note),
+    /// A peer's newest checkpoint that was proven consistent with the one before.
+    #[prost(message, tag = "13")]
+    PeerCheckpoint(PeerNote),
+    /// Two checkpoints of a peer that contradict each other.
+    #[prost(message, tag = "14")]
+    PeerFork(PeerFork),
+    /// A directory version taken into use.
+    #[prost(message, tag = "15")]
+    DirectoryTaken(DirectoryTaken),
+    /// An envelope that failed here without a word from the relay.
+    #[prost(message, tag = "16")]
+    SentFailed(SentFailed),
+    /// A document left memory; the look-up index leads to this record.
+    #[prost(message, tag = "17")]
+    Closed(Closed),
+}
+
+/// See [`Body::Outgoing`].
+#[derive(Clone, PartialEq, Message)]
+pub struct Outgoing {
+    /// The preamble's bytes.
+    #[prost(bytes = "vec", tag = "1")]
+    pub preamble: Vec<u8>,
+    /// One per recipient.
+    #[prost(message, repeated, tag = "2")]
+    pub key_envelopes: Vec<KeyEnvelope>,
+    /// The sealed payload.
+    #[prost(message, required, tag = "3")]
+    pub payload: Payload,
+    /// The file key and the salt, wrapped under the storage key.
+    #[prost(bytes = "vec", tag = "4")]
+    pub wrapped: Vec<u8>,
+    /// For people.
+    #[prost(message, required, tag = "5")]
+    pub about: About,
+    /// The document system's key; empty for envelopes the node made by itself.
+    #[prost(string, tag = "6")]
+    pub idempotency_key: String,
+    /// Hash of the request.
+    #[prost(bytes = "vec", tag = "7")]
+    pub request_hash: Vec<u8>,
+    /// `status.json`, when this is a business status.
+    #[prost(bytes = "vec", tag = "8")]
+    pub status: Vec<u8>,
+    /// Of the agency whose service key signed the container: for receipts with opening.
+    #[prost(message, optional, tag = "9")]
+    pub opening: Option<OpeningParts>,
+}
+
+/// The parts of an opening other than the salt.
+#[derive(Clone, PartialEq, Message)]
+pub struct OpeningParts {
+    /// `META-INF/ASiCManifest.xml`.
+    #[prost(bytes = "vec", tag = "1")]
+    pub manifest: Vec<u8>,
+    /// `envelope.json`.
+    #[prost(bytes = "vec", tag = "2")]
+    pub envelope: Vec<u8>,
+}
+
+/// A key envelope.
+#[derive(Clone, PartialEq, Message)]
+pub struct KeyEnvelope {
+    /// For which code.
+    #[prost(string, tag = "1")]
+    pub recipient: String,
+    /// CMS AuthEnvelopedData.
+    #[prost(bytes = "vec", tag = "2")]
+    pub cms: Vec<u8>,
+}
+
+/// Where a sealed payload lies: here, or in the blob store under its hash.
+#[derive(Clone, PartialEq, Message)]
+pub struct Payload {
+    /// SHA-256 of the ciphertext.
+    #[prost(bytes = "vec", tag = "1")]
+    pub sha256: Vec<u8>,
+    /// Its length in bytes.
+    #[prost(uint64, tag = "2")]
+    pub length: u64,
+    /// The ciphertext itself, when it is short.
+    #[prost(bytes = "vec", optional, tag = "3")]
+    pub inline: Option<Vec<u8>>,
+}
+
+/// What people see of a document in lists.
+#[derive(Clone, PartialEq, Message)]
+pub struct About {
+    /// Trích yếu.
+    #[prost(string, tag = "1")]
+    pub subject: String,
+    /// edXML DocumentId.
+    #[prost(string, tag = "2")]
+    pub document_id: String,
+    /// Its attachments.
+    #[prost(message, repeated, tag = "3")]
+    pub attachments: Vec<Attachment>,
+    /// Length of the container in bytes.
+    #[prost(uint64, tag = "4")]
+    pub container_length: u64,
+    /// What the reader of the packet noticed.
+    #[prost(string, repeated, tag = "5")]
+    pub warnings: Vec<String>,
+}
+
+/// An attachment.
+#[derive(Clone, PartialEq, Message)]
+pub struct Attachment {
+    /// Name.
+    #[prost(string, tag = "1")]
+    pub name: String,
+    /// Decoded length in bytes.
+    #[prost(uint64, tag = "2")]
+    pub length: u64,
+    /// SHA-256 of the decoded bytes.
+    #[prost(bytes = "vec", tag = "3")]
+    pub sha256: Vec<u8>,
+}
+
+/// See [`Body::Held`].
+#[derive(Clone, PartialEq, Message)]
+pub struct Held {
+    /// The id that the envelope will have.
+    #[prost(string, tag = "1")]
+    pub envelope: String,
+    /// Sending agency.
+    #[prost(string, tag = "2")]
+    pub sender: String,
+    /// Receiving agencies.
+    #[prost(string, repeated, tag = "3")]
+    pub recipients: Vec<String>,
+    /// Urgency, 0 to 4.
+    #[prost(uint32, tag = "4")]
+    pub priority: u32,
+    /// When it came.
+    #[prost(int64, tag = "5")]
+    pub held_at_ms: i64,
+    /// When it is given up.
+    #[prost(int64, tag = "6")]
+    pub expires_ms: i64,
+    /// The document system's key.
+    #[prost(string, tag = "7")]
+    pub idempotency_key: String,
+    /// Hash of the request.
+    #[prost(bytes = "vec", tag = "8")]
+    pub request_hash: Vec<u8>,
+    /// What the pipeline needs to finish it, encrypted under the storage key.
+    #[prost(bytes = "vec", tag = "9")]
+    pub body: Vec<u8>,
+    /// For people.
+    #[prost(message, required, tag = "10")]
+    pub about: About,
+    /// Blob that holds the encrypted content, if any: 32 bytes.
+    #[prost(bytes = "vec", tag = "11")]
+    pub blob: Vec<u8>,
+    /// `status.json`, when it is a business status.
+    #[prost(bytes = "vec", tag = "12")]
+    pub status: Vec<u8>,
+}
+
+/// See [`Body::Refused`].
+#[derive(Clone, PartialEq, Message)]
+pub struct Refused {
+    /// Sending agency.
+    #[prost(string, tag = "1")]
+    pub sender: String,
+    /// The document system's key.
+    #[prost(string, tag = "2")]
+    pub idempotency_key: String,
+}
+
+/// See [`Body::Evidence`].
+#[derive(Clone, PartialEq, Message)]
+pub struct Evidence {
+    /// The node or relay whose ledger it is of.
+    #[prost(string, tag = "1")]
+    pub from: String,
+    /// Its signed checkpoint.
+    #[prost(bytes = "vec", tag = "2")]
+    pub checkpoint: Vec<u8>,
+    /// True when the checkpoint carries the certificate's line.
+    #[prost(bool, tag = "3")]
+    pub cms: bool,
+    /// When it came.
+    #[prost(int64, tag = "4")]
+    pub at_ms: i64,
+    /// The leaves.
+    #[prost(message, repeated, tag = "5")]
+    pub items: Vec<EvidenceItem>,
+}
+
+/// One leaf of others.
+#[derive(Clone, PartialEq, Message)]
+pub struct EvidenceItem {
+    /// Its bytes; empty when only its finalisation came.
+    #[prost(bytes = "vec", tag = "1")]
+    pub leaf: Vec<u8>,
+    /// Its hash.
+    #[prost(bytes = "vec", tag = "2")]
+    pub leaf_hash: Vec<u8>,
+    /// Its index.
+    #[prost(uint64, tag = "3")]
+    pub index: u64,
+    /// Inclusion proof.
+    #[prost(bytes = "vec", repeated, tag = "4")]
+    pub proof: Vec<Vec<u8>>,
+    /// The envelope.
+    #[prost(string, tag = "5")]
+    pub envelope: String,
+}
+
+/// See [`Body::Incoming`].
+#[derive(Clone, PartialEq, Message)]
+pub struct Incoming {
+    /// The preamble's bytes.
+    #[prost(bytes = "vec", tag = "1")]
+    pub preamble: Vec<u8>,
+    /// The sender's leaf with its proof.
+    #[prost(message, required, tag = "2")]
+    pub submission: ProvenLeaf,
+    /// The relay's leaf with its proof.
+    #[prost(message, required, tag = "3")]
+    pub relay_acceptance: ProvenLeaf,
+    /// The sealed payload.
+    #[prost(message, required, tag = "4")]
+    pub payload: Payload,
+    /// Which of our codes are addressed and open.
+    #[prost(string, repeated, tag = "5")]
+    pub codes: Vec<String>,
+    /// When.
+    #[prost(int64, tag = "6")]
+    pub at_ms: i64,
+}
+
+/// A fact about one envelope and one of our codes; the leaf says which.
+#[derive(Clone, PartialEq, Message)]
+pub struct CodeFact {
+    /// Words for people that the leaf does not carry.
+    #[prost(string, tag = "1")]
+    pub detail: String,
+}
+
+/// See [`Body::Content`].
+#[derive(Clone, PartialEq, Message)]
+pub struct Content {
+    /// Sending agency.
+    #[prost(string, tag = "1")]
+    pub sender: String,
+    /// Envelope.
+    #[prost(string, tag = "2")]
+    pub envelope: String,
+    /// The file key and the salt, wrapped under the storage key.
+    #[prost(bytes = "vec", tag = "3")]
+    pub wrapped: Vec<u8>,
+    /// For receipts with opening.
+    #[prost(message, required, tag = "4")]
+    pub opening: OpeningParts,
+    /// For people.
+    #[prost(message, required, tag = "5")]
+    pub about: About,
+    /// `good` or `unknown`: the signing certificate's status when it was checked.
+    #[prost(string, tag = "6")]
+    pub verdict: String,
+    /// What was checked against what, or why it is unknown.
+    #[prost(string, tag = "7")]
+    pub verdict_text: String,
+    /// `status.json`, when it is a business status.
+    #[prost(bytes = "vec", tag = "8")]
+    pub status: Vec<u8>,
+}
+
+/// See [`Body::Pushed`].
+#[derive(Clone, PartialEq, Message)]
+pub struct Pushed {
+    /// Leaf indices.
+    #[prost(uint64, repeated, tag = "1")]
+    pub leaves: Vec<u64>,
+    /// True when they went with a checkpoint that carries the certificate's line: nothing remains to be sent of them.
+    #[prost(bool, tag = "2")]
+    pub finally: bool,
+}
+
+/// A signed note of our own.
+#[derive(Clone, PartialEq, Message)]
+pub struct Note {
+    /// Its bytes.
+    #[prost(bytes = "vec", tag = "1")]
+    pub note: Vec<u8>,
+}
+
+/// A peer's signed note.
+#[derive(Clone, PartialEq, Message)]
+pub struct PeerNote {
+    /// Whose.
+    #[prost(string, tag = "1")]
+    pub node: String,
+    /// Its bytes.
+    #[prost(bytes = "vec", tag = "2")]
+    pub note: Vec<u8>,
+}
+
+/// See [`Body::PeerFork`].
+#[derive(Clone, PartialEq, Message)]
+pub struct PeerFork {
+    /// Whose.
+    #[prost(string, tag = "1")]
+    pub node: String,
+    /// What we held.
+    #[prost(bytes = "vec", tag = "2")]
+    pub held: Vec<u8>,
+    /// What it showed.
+    #[prost(bytes = "vec", tag = "3")]
+    pub shown: Vec<u8>,
+    /// When.
+    #[prost(int64, tag = "4")]
+    pub at_ms: i64,
+}
+
+/// See [`Body::DirectoryTaken`].
+#[derive(Clone, PartialEq, Message)]
+pub struct DirectoryTaken {
+    /// The version.
+    #[prost(uint64, tag = "1")]
+    pub version: u64,
+    /// SHA-256 of its root statement.
+    #[prost(bytes = "vec", tag = "2")]
+    pub statement: Vec<u8>,
+}
+
+/// See [`Body::SentFailed`].
+#[derive(Clone, PartialEq, Message)]
+pub struct SentFailed {
+    /// Sending agency.
+    #[prost(string, tag = "1")]
+    pub sender: String,
+    /// Envelope.
+    #[prost(string, tag = "2")]
+    pub envelope: String,
+    /// A reason of the closed list.
+    #[prost(string, tag = "3")]
+    pub reason: String,
+    /// When.
+    #[prost(int64, tag = "4")]
+    pub at_ms: i64,
+}
+
+/// See [`Body::Closed`].
+#[derive(Clone, PartialEq, Message)]
+pub struct Closed {
+    /// True for what we sent, false for what we received.
+    #[prost(bool, tag = "1")]
+    pub sent: bool,
+    /// Sending agency.
+    #[prost(string, tag = "2")]
+    pub sender: String,
+    /// Envelope.
+    #[prost(string, tag = "3")]
+    pub envelope: String,
+    /// Places of all records about it, in order: folding them gives the document back.
+    #[prost(message, repeated, tag = "4")]
+    pub places: Vec<Place>,
+    /// The document system's key, for the index.
+    #[prost(string, tag = "5")]
+    pub idempotency_key: String,
+}
+
+/// Where a record stands.
+#[derive(Clone, Copy, PartialEq, Eq, Message, serde::Serialize, serde::Deserialize)]
+pub struct Place {
+    /// Its journal position.
+    #[prost(uint64, tag = "1")]
+    pub position: u64,
+    /// Its leaf's index, when it has one.
+    #[prost(uint64, optional, tag = "2")]
+    pub leaf: Option<u64>,
+}
+
+impl NodeRecord {
+    /// Reads a record.
+    ///
+    /// # Errors
+    /// When the bytes are no record, or one of a later version of the software.
+    pub fn read(bytes: &[u8]) -> Result<Body, RecordError> {
+        Self::decode(bytes)?.body.ok_or(RecordError::Later)
+    }
+}
+
+impl Body {
+    /// The record's bytes.
+    #[must_use]
+    pub fn write(self) -> Vec<u8> {
+        NodeRecord { body: Some(self) }.encode_to_vec()
+    }
+}
+
+/// Why a journal record cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    /// Not protobuf.
+    #[error("a record of the journal is damaged")]
+    Damaged(#[from] prost::DecodeError),
+    /// A kind that this version does not know.
+    #[error("a record of the journal was written by a later version of truc-node: update this one")]
+    Later,
+    /// A field or leaf that is not what it should be.
+    #[error("a record of the journal does not hold together: {0}")]
+    Inconsistent(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn every_kind() -> Vec<Body> {
+        let about = About {
+            subject: "Kế hoạch".into(),
+            document_id: "H26,2026/11/22,7/KH".into(),
+            attachments: vec![Attachment { name: "a.pdf".into(), length: 7, sha256: vec![1; 32] }],
+            container_length: 99,
+            warnings: vec!["w".into()],
+        };
+        let payload = Payload { sha256: vec![2; 32], length: 3, inline: Some(vec![1, 2, 3]) };
+        let parts = OpeningParts { manifest: b"m".to_vec(), envelope: b"e".to_vec() };
+        let leaf = ProvenLeaf { leaf: b"l".to_vec(), index: 4, proof: vec![vec![5; 32]], checkpoint: b"c".to_vec() };
+        vec![
+            Body::Outgoing(Outgoing {
+                preamble: b"p".to_vec(),
+                key_envelopes: vec![KeyEnvelope { recipient: "H26".into(), cms: b"k".to_vec() }],
+                payload: payload.clone(),
+                wrapped: b"w".to_vec(),
+                about: about.clone(),
+                idempotency_key: "i".into(),
+                request_hash: vec![3; 32],
+                status: b"s".to_vec(),
+                opening: Some(parts.clone()),
+            }),
+            Body::Held(Held { envelope: "e".into(), about: about.clone(), body: vec![1], ..Held::default() }),
+            Body::Refused(Refused { sender: "H26".into(), idempotency_key: "i".into() }),
+            Body::Evidence(Evidence {
+                from: "R1".into(),
+                checkpoint: b"c".to_vec(),
+                cms: true,
+                at_ms: 5,
+                items: vec![EvidenceItem {
+                    leaf: b"l".to_vec(),
+                    leaf_hash: vec![6; 32],
+                    index: 7,
+                    proof: vec![vec![8; 32]],
+                    envelope: "e".into(),
+                }],
+            }),
+            Body::Incoming(Incoming {
+                preamble: b"p".to_vec(),
+                submission: leaf.clone(),
+                relay_acceptance: leaf,
+                payload,
+                codes: vec!["H26".into()],
+                at_ms: 9,
+            }),
+            Body::Accepted(CodeFact { detail: String::new() }),
+            Body::Content(Content {
+                sender: "H26".into(),
+                envelope: "e".into(),
+                wrapped: b"w".to_vec(),
+                opening: parts,
+                about,
+                verdict: "good".into(),
+                verdict_text: "t".into(),
+                status: vec![],
+            }),
+            Body::Consigned(CodeFact { detail: "d".into() }),
+            Body::ConsignmentFailed(CodeFact { detail: "d".into() }),
+            Body::HandedOver(CodeFact { detail: "d".into() }),
+            Body::Pushed(Pushed { leaves: vec![1, 2], finally: true }),
+            Body::OwnCheckpoint(Note { note: b"n".to_vec() }),
+            Body::PeerCheckpoint(PeerNote { node: "R1".into(), note: b"n".to_vec() }),
+            Body::PeerFork(PeerFork { node: "R1".into(), held: b"h".to_vec(), shown: b"s".to_vec(), at_ms: 1 }),
+            Body::DirectoryTaken(DirectoryTaken { version: 3, statement: vec![9; 32] }),
+            Body::SentFailed(SentFailed {
+                sender: "H26".into(),
+                envelope: "e".into(),
+                reason: "expired".into(),
+                at_ms: 2,
+            }),
+            Body::Closed(Closed {
+                sent: true,
+                sender: "H26".into(),
+                envelope: "e".into(),
+                places: vec![Place { position: 1, leaf: None }, Place { position: 5, leaf: Some(0) }],
+                idempotency_key: "i".into(),
+            }),
+        ]
+    }
+
+    #[test]
+    fn every_record_round_trips_under_its_own_persisted_tag() {
+        for (index, body) in every_kind().into_iter().enumerate() {
+            let bytes = body.clone().write();
+            // The field number of the oneof is the record's persisted identity.
+            let (tag, _) = prost::encoding::decode_key(&mut bytes.as_slice()).unwrap();
+            assert_eq!(tag as usize, index + 1, "{body:?}");
+            assert_eq!(NodeRecord::read(&bytes).unwrap(), body);
+        }
+    }
+
+    #[test]
+    fn a_record_of_a_later_version_is_named_as_such() {
+        let unknown = [0xaa, 0x06, 0x00]; // field 101, length-delimited, empty
+        assert!(matches!(NodeRecord::read(&unknown), Err(RecordError::Later)));
+        assert!(matches!(NodeRecord::read(&[0xff]), Err(RecordError::Damaged(_))));
+    }
+}
