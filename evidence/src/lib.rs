@@ -1,1 +1,42 @@
-//! Builds and verifies submissions, events, receipts and directory roots: where ledger and signer meet.
+//! Builds and verifies submissions, events, receipts and directory roots: the one place where ledger and signer meet.
+//!
+//! | question | answered by |
+//! |---|---|
+//! | what does this leaf say? | [`Leaf`] |
+//! | does it stand in that node's ledger, and may the node say it? | [`verify_leaf`], [`verify_batch`] |
+//! | who holds a code, at which node, with which certificates? | [`Directory`] |
+//! | how does the operator make the next version? | [`DirectoryDraft`], [`verify_binding`] |
+//! | does this receipt file prove what it says, years later? | [`verify_receipt`] |
+//!
+//! No sockets and no clock: times come in as values. The only files touched are a directory's own ([`Directory::save`], [`Directory::load`])
+//! and a document shown beside a receipt ([`Document::open`]).
+
+mod binding;
+mod checkpoint;
+mod directory;
+mod draft;
+mod entitlement;
+mod leaf;
+mod operator;
+mod proven;
+mod receipt;
+mod verify;
+
+pub use binding::{
+    BINDING_CONTEXT, BindingError, MakeBindingError, UnprovenSealing, VerifiedBinding, make_binding, verify_binding,
+};
+pub use checkpoint::{CheckpointCmsError, CmsLine, find_cms_line, ledger_origin, sign_checkpoint, verify_checkpoint_cms};
+pub use directory::{
+    AdmissionError, BindingChange, CertificateLookupError, Directory, DirectoryError, DirectoryFileError, Freshness,
+    NodeKind, ResolveError, decode_directory, encode_directory,
+};
+pub use draft::{Confirmation, DirectoryDraft, DraftError};
+pub use entitlement::Entitlement;
+pub use leaf::{Leaf, LeafError};
+pub use operator::PinnedOperator;
+pub use proven::{EvidenceError, Proven, ProvenBatch, ProvenItem, item_of, prove, verify_batch, verify_leaf};
+pub use receipt::{ReceiptParts, ReceiptWriteError, receipt};
+pub use verify::{
+    Check, Checks, Document, Outcome, ReceiptReport, ReceiptSummary, ReceiptTrust, ReceiptVerdict, Step, verify_receipt,
+    verify_receipt_with,
+};

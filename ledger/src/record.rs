@@ -193,6 +193,14 @@ impl LedgerKey {
         note
     }
 
+    /// Signs `context` ‖ 0x0A ‖ `message`: proof that the ledger's key is held (docs/FORMATS.md, "Binding").
+    ///
+    /// No checkpoint starts with such a context: its second line is a number, a statement starts with `{`.
+    #[must_use]
+    pub fn sign_message(&self, context: &str, message: &[u8]) -> Vec<u8> {
+        self.pair.sign(&[context.as_bytes(), b"\n", message].concat()).as_ref().to_vec()
+    }
+
     fn of(origin: &str, pair: Ed25519KeyPair) -> Result<Self, LedgerKeyError> {
         let public = pair.public_key().as_ref().try_into().expect("an Ed25519 key has 32 bytes");
         Ok(Self { name: NoteKey::new(origin, public)?, pair })

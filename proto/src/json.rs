@@ -25,6 +25,9 @@ pub trait Statement: Serialize + DeserializeOwned {
     /// The value of the `type` member, e.g. `event`.
     const TYPE: &'static str;
 
+    /// Most bytes that are read or written.
+    const BYTES_MAX: usize = STATEMENT_BYTES_MAX;
+
     /// Checks what the field types alone cannot say. The text names the field and what it must be.
     ///
     /// # Errors
@@ -37,8 +40,8 @@ pub trait Statement: Serialize + DeserializeOwned {
 /// Why bytes are not the statement they should be. Always the writer's fault.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StatementError {
-    /// Larger than [`STATEMENT_BYTES_MAX`].
-    #[error("the {statement} has {bytes} bytes, more than the {STATEMENT_BYTES_MAX} allowed")]
+    /// Larger than [`Statement::BYTES_MAX`].
+    #[error("the {statement} has {bytes} bytes, more than such a statement may have")]
     TooLarge {
         /// Which statement was expected.
         statement: &'static str,
@@ -114,7 +117,7 @@ impl<T: Statement> Raw<T> {
         let bytes = bytes.into();
         let statement = T::TYPE;
         let malformed = |why: String| StatementError::Malformed { statement, why };
-        if bytes.len() > STATEMENT_BYTES_MAX {
+        if bytes.len() > T::BYTES_MAX {
             return Err(StatementError::TooLarge { statement, bytes: bytes.len() });
         }
         check_unambiguous(&bytes).map_err(malformed)?;
@@ -143,7 +146,7 @@ impl<T: Statement> Raw<T> {
         let framed = FramedRef { statement, v: 1, body: &value };
         let bytes = serde_json_canonicalizer::to_vec(&framed)
             .map_err(|e| StatementError::Malformed { statement, why: e.to_string() })?;
-        if bytes.len() > STATEMENT_BYTES_MAX {
+        if bytes.len() > T::BYTES_MAX {
             return Err(StatementError::TooLarge { statement, bytes: bytes.len() });
         }
         Ok(Self { bytes: bytes.into(), value })

@@ -32,6 +32,16 @@ pub const ENTRY_LIST_MAX: usize = 64;
 pub const ENTRY_NAME_CHARS_MAX: usize = 500;
 /// Most entries of one directory: the national one has about 125,000.
 pub const DIRECTORY_ENTRIES_MAX: usize = 400_000;
+/// Longest file of a whole directory version, and most bytes its entries may have together.
+pub const DIRECTORY_BYTES_MAX: usize = 1024 * 1024 * 1024;
+/// How long after `valid_until` a directory version still serves (with an alarm), in milliseconds: 30 days.
+pub const DIRECTORY_GRACE_MS: i64 = 30 * 86_400_000;
+/// Longest `*.binding` file.
+pub const BINDING_BYTES_MAX: usize = STATEMENT_BYTES_MAX;
+/// Most items in one batch of evidence.
+pub const EVIDENCE_ITEMS_MAX: usize = 4_096;
+/// Most verified root signatures a receipt verifier remembers.
+pub const ROOTS_CACHED_MAX: usize = 4_096;
 /// Largest receipt file in bytes.
 pub const RECEIPT_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Payloads below this size travel and are stored inline, in bytes.
@@ -180,3 +190,18 @@ pub const CHAIN_CERTIFICATES_MAX: usize = 8;
 pub const CONNECTION_CALLS_MAX: u32 = 256;
 /// Largest block of call headers in bytes.
 pub const CALL_HEADER_BYTES_MAX: u32 = 16 * 1024;
+
+// Nodes and relay.
+
+/// Most open envelopes that a node or relay keeps in memory; beyond it the answer is Busy.
+pub const OPEN_ENVELOPES_MAX: usize = 4_000_000;
+/// Most finalisations kept for leaves that have not come yet; the oldest go first.
+pub const FINALS_PARKED_MAX: usize = 65_536;
+/// Longest idempotency key, in characters of printable ASCII.
+pub const IDEMPOTENCY_KEY_CHARS_MAX: usize = 128;
+/// Most ids of finished envelopes that the relay remembers at once; beyond it the answer is Busy.
+pub const REMEMBERED_IDS_MAX: usize = 50_000_000;
+/// Most deliveries of evidence that wait for one node; beyond it the answer to those who push is Busy.
+pub const DELIVERIES_PER_NODE_MAX: usize = 1_000_000;
+/// Most recipients that fail by time in one step; the next step follows at once.
+pub const EXPIRIES_PER_TICK_MAX: usize = 512;

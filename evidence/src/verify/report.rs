@@ -1,0 +1,164 @@
+//! What verification found.
+
+use truc_proto::{AgencyId, Digest, EnvelopeId, EventUri, NodeId, Role, Timestamp};
+
+use super::Check;
+
+/// What came of one check.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Outcome {
+    /// It holds.
+    Passed,
+    /// It does not hold.
+    Failed,
+    /// It cannot be told.
+    Unknown,
+    /// There is nothing to check: what it is about is not there, and need not be.
+    NotApplicable,
+    /// What it is about cannot be read at all.
+    NotReached,
+    /// Left out by choice.
+    Off,
+}
+
+impl Outcome {
+    /// Its name in reports.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Passed => "passed",
+            Self::Failed => "failed",
+            Self::Unknown => "unknown",
+            Self::NotApplicable => "not-applicable",
+            Self::NotReached => "not-reached",
+            Self::Off => "off",
+        }
+    }
+}
+
+/// One check and what came of it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Step {
+    /// Which check.
+    pub check: Check,
+    /// What came of it.
+    pub outcome: Outcome,
+    /// Values and causes, for the technically minded; may be empty.
+    pub detail: String,
+}
+
+impl Step {
+    /// The step explained in English.
+    #[must_use]
+    pub fn english(&self) -> &'static str {
+        match self.outcome {
+            Outcome::Failed | Outcome::Unknown => self.check.consequence_english(),
+            _ => self.check.english(),
+        }
+    }
+
+    /// The step explained in Vietnamese.
+    #[must_use]
+    pub fn vietnamese(&self) -> &'static str {
+        match self.outcome {
+            Outcome::Failed | Outcome::Unknown => self.check.consequence_vietnamese(),
+            _ => self.check.vietnamese(),
+        }
+    }
+}
+
+/// Whether the receipt proves what it says.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum ReceiptVerdict {
+    /// Every check holds.
+    Valid,
+    /// A check does not hold.
+    Invalid,
+    /// No check fails, and one cannot be told.
+    CannotTell,
+}
+
+impl ReceiptVerdict {
+    /// Exit code of `truc receipt verify`.
+    #[must_use]
+    pub const fn exit_code(self) -> u8 {
+        match self {
+            Self::Valid => 0,
+            Self::Invalid => 1,
+            Self::CannotTell => 2,
+        }
+    }
+
+    /// Its name in reports.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Valid => "valid",
+            Self::Invalid => "invalid",
+            Self::CannotTell => "cannot-tell",
+        }
+    }
+}
+
+/// What the receipt says. Worth believing only when the verdict is [`ReceiptVerdict::Valid`].
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ReceiptSummary {
+    /// What happened.
+    pub event: EventUri,
+    /// In which role it is stated.
+    pub role: Role,
+    /// The agency that states it; none for the relay.
+    pub actor: Option<AgencyId>,
+    /// Its official name in the directory.
+    pub actor_name: Option<String>,
+    /// The node or relay.
+    pub node: NodeId,
+    /// When.
+    pub time: Timestamp,
+    /// The envelope.
+    pub envelope: Option<EnvelopeId>,
+    /// The sender.
+    pub sender: Option<AgencyId>,
+    /// The recipient it is about.
+    pub recipient: Option<AgencyId>,
+    /// RFC 6962 hash of the leaf: names the receipt.
+    pub leaf_hash: Digest,
+    /// The content commitment.
+    pub commitment: Option<Digest>,
+    /// When the certificate signed, as it says.
+    pub signed_at: Option<Timestamp>,
+    /// The directory version relied on.
+    pub directory_version: Option<u64>,
+    /// When that version was issued: revocation is known as of then.
+    pub directory_issued: Option<Timestamp>,
+}
+
+/// The verdict with every step.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ReceiptReport {
+    /// Whether the receipt proves what it says.
+    pub verdict: ReceiptVerdict,
+    /// Every check, in order.
+    pub steps: Vec<Step>,
+    /// What it says, as far as it can be read.
+    pub summary: Option<ReceiptSummary>,
+}
+
+impl ReceiptReport {
+    pub(super) fn of(steps: Vec<Step>, summary: Option<ReceiptSummary>) -> Self {
+        let any = |outcomes: &[Outcome]| steps.iter().any(|step| outcomes.contains(&step.outcome));
+        let verdict = if any(&[Outcome::Failed]) {
+            ReceiptVerdict::Invalid
+        } else if any(&[Outcome::Unknown, Outcome::NotReached]) || summary.is_none() {
+            ReceiptVerdict::CannotTell
+        } else {
+            ReceiptVerdict::Valid
+        };
+        Self { verdict, steps, summary }
+    }
+
+    /// The steps that stand against the receipt: failed or unknown, in order.
+    pub fn against(&self) -> impl Iterator<Item = &Step> {
+        self.steps.iter().filter(|step| matches!(step.outcome, Outcome::Failed | Outcome::Unknown))
+    }
+}

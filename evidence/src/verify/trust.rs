@@ -1,0 +1,57 @@
+//! What a verifier is given: anchors, the pinned operator, and what it remembers from one receipt to the next.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+};
+
+use truc_proto::{Digest, limits::ROOTS_CACHED_MAX};
+use truc_signer::{CmsError, CmsSignature, TrustStore, verify_detached};
+
+use crate::PinnedOperator;
+
+type Verified = Result<CmsSignature, CmsError>;
+
+/// Trust anchors, CRLs and the operator's pinned identity. Keep one for many receipts: it remembers directory roots and certificates checked before.
+#[derive(Debug)]
+pub struct ReceiptTrust {
+    store: TrustStore,
+    operator: PinnedOperator,
+    roots: Mutex<HashMap<Digest, Verified>>,
+}
+
+impl ReceiptTrust {
+    /// From what was configured.
+    #[must_use]
+    pub fn new(store: TrustStore, operator: PinnedOperator) -> Self {
+        Self { store, operator, roots: Mutex::default() }
+    }
+
+    /// Anchors, intermediates and CRLs.
+    #[must_use]
+    pub const fn store(&self) -> &TrustStore {
+        &self.store
+    }
+
+    /// The pinned operator.
+    #[must_use]
+    pub const fn operator(&self) -> &PinnedOperator {
+        &self.operator
+    }
+
+    /// The signature over a directory root: many receipts carry the same.
+    pub(super) fn root_signature(&self, cms: &[u8], statement: &[u8]) -> Verified {
+        let key = Digest::of_parts(&[Digest::of(cms).as_bytes(), Digest::of(statement).as_bytes()]);
+        let roots = || self.roots.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = roots().get(&key) {
+            return known.clone();
+        }
+        let verified = verify_detached(cms, statement, self.operator.certificates());
+        let mut roots = roots();
+        if roots.len() >= ROOTS_CACHED_MAX {
+            roots.clear();
+        }
+        roots.insert(key, verified.clone());
+        verified
+    }
+}
