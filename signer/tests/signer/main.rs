@@ -13,3 +13,5 @@ mod openssl;
 mod paths;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod vectors;
