@@ -1,1 +1,57 @@
-//! The tool of officers and cipher administrators.
+//! The tool of officers and cipher administrators: `truc send`, `inbox`, `outbox`, `receipt`, `container`, `edxml`,
+//! `directory`, `demo`.
+//!
+//! Everything that needs no node (`receipt verify`, `container verify`, `edxml check`, `directory add|sign`) runs without
+//! network and configuration; the rest speaks the node's local API.
+
+mod args;
+mod client;
+mod clock;
+mod commands;
+mod exit;
+mod operator;
+mod output;
+mod trust;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::{args::Cli, exit::Exit, output::Output};
+
+/// Runs the tool with the process's arguments.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    let output = Output::new(cli.json, cli.colour);
+    start_logs(cli.verbose);
+    match commands::run(cli.command, &output) {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            output.failure(&failure);
+            failure.exit.into()
+        }
+    }
+}
+
+/// Help and version go to standard output and are good; everything else clap refuses is bad usage.
+fn usage(error: &clap::Error) -> ExitCode {
+    // Nothing can be said when the terminal itself is gone.
+    let _ = error.print();
+    if error.use_stderr() { Exit::Usage.into() } else { Exit::Good.into() }
+}
+
+fn start_logs(verbose: u8) {
+    let level = match verbose {
+        0 => "warn",
+        1 => "info",
+        2 => "debug",
+        _ => "trace",
+    };
+    let filter = tracing_subscriber::EnvFilter::try_from_env("TRUC_LOG").unwrap_or_else(|_| level.into());
+    // A second call (tests run several commands in one process) keeps the first subscriber.
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+}

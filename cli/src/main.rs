@@ -1,2 +1,5 @@
 //! `truc`: the tool of officers and cipher administrators.
-fn main() {}
+
+fn main() -> std::process::ExitCode {
+    truc_cli::main()
+}

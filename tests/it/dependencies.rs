@@ -7,7 +7,7 @@ use serde_json::Value;
 /// Which of our crates each crate may name in `[dependencies]`. Tests may look anywhere.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("truc-proto", &[]),
-    ("truc-certs-dev", &[]),
+    ("truc-certs-dev", &["truc-proto"]),
     ("truc-ledger", &["truc-proto"]),
     ("truc-signer", &["truc-proto"]),
     ("truc-evidence", &["truc-proto", "truc-ledger", "truc-signer"]),

@@ -1,0 +1,380 @@
+//! The command line. Every help text is true: `--help` is part of the documentation.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use truc_proto::{AgencyId, EnvelopeId, NodeId, StatusCode, Timestamp};
+
+use crate::output::Colour;
+
+/// The national document axis: send, receive and verify official documents.
+///
+/// Exit codes: 0 good, 1 invalid or refused, 2 cannot tell, 64 wrong usage, 65 bad data, 69 not available.
+#[derive(Parser, Debug)]
+#[command(name = "truc", version, propagate_version = true, disable_help_subcommand = true)]
+pub(crate) struct Cli {
+    /// Print one JSON value instead of text for people.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Colour the output.
+    #[arg(long, global = true, value_enum, default_value_t = Colour::Auto)]
+    pub(crate) colour: Colour,
+    /// Log more, on standard error (-v info, -vv debug, -vvv trace). TRUC_LOG overrides.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    /// Show the whole thing on this machine: a relay, three nodes, real codes, a restart in the middle, receipts verified.
+    Demo(DemoArgs),
+    /// Send a document: an edXML packet, or files with their particulars.
+    Send(SendArgs),
+    /// Documents received (đến).
+    #[command(subcommand)]
+    Inbox(InboxCommand),
+    /// Documents sent (đi), with the state of every recipient.
+    Outbox(OutboxArgs),
+    /// Receipts: list and get them from a node, verify them anywhere.
+    #[command(subcommand)]
+    Receipt(ReceiptCommand),
+    /// Signed containers (ASiC-E).
+    #[command(subcommand)]
+    Container(ContainerCommand),
+    /// edXML packets (QCVN 102:2016/BTTTT).
+    #[command(subcommand)]
+    Edxml(EdxmlCommand),
+    /// The directory of agency codes, nodes and certificates.
+    #[command(subcommand)]
+    Directory(DirectoryCommand),
+    /// State of a node: connection, directory, alarms.
+    Status(NodeArgs),
+    /// Write a completion script for a shell to standard output.
+    Completion {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// How to reach a node's local API.
+#[derive(Args, Debug, Clone)]
+pub(crate) struct NodeArgs {
+    /// The node's local API.
+    #[arg(long, env = "TRUC_NODE", value_name = "URL", default_value = "http://127.0.0.1:7410")]
+    pub(crate) node: String,
+    /// File that holds the bearer token.
+    #[arg(long, env = "TRUC_TOKEN_FILE", value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct DemoArgs {
+    /// Where to put everything; a new folder, or an empty one. Default: a temporary folder, removed at the end.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+    /// Leave relay and nodes running at the end and print how to talk to them (Ctrl-C ends them).
+    #[arg(long)]
+    pub(crate) keep: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct SendArgs {
+    #[command(flatten)]
+    pub(crate) node: NodeArgs,
+    /// The sending agency's code.
+    #[arg(long, value_name = "CODE")]
+    pub(crate) from: AgencyId,
+    /// A receiving agency's code; repeat for several. Without it a packet's own To is used.
+    #[arg(long, value_name = "CODE")]
+    pub(crate) to: Vec<AgencyId>,
+    /// Secrecy level: ordinary, mat or toi-mat. The last two go over the classified lane alone.
+    #[arg(long, default_value = "ordinary")]
+    pub(crate) level: truc_proto::WireLevel,
+    /// Urgency, 0 thường to 4 hỏa tốc hẹn giờ. Default: the packet's, or 0.
+    #[arg(long)]
+    pub(crate) priority: Option<u8>,
+    /// Days until the relay stops trying, at most 30.
+    #[arg(long, value_name = "DAYS")]
+    pub(crate) ttl_days: Option<u64>,
+    /// Names this request, so that sending it again cannot send it twice. Default: derived from what is sent.
+    #[arg(long, value_name = "KEY")]
+    pub(crate) idempotency_key: Option<String>,
+    /// The edXML packet to send.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["subject", "file"], required_unless_present = "subject")]
+    pub(crate) packet: Option<PathBuf>,
+    /// Subject (trích yếu) of a document given as files.
+    #[arg(long, requires_all = ["file", "number", "notation"])]
+    pub(crate) subject: Option<String>,
+    /// Number (số).
+    #[arg(long, requires = "subject")]
+    pub(crate) number: Option<String>,
+    /// Notation (ký hiệu).
+    #[arg(long, requires = "subject")]
+    pub(crate) notation: Option<String>,
+    /// Date of promulgation, yyyy/MM/dd. Default: today in Vietnam.
+    #[arg(long, requires = "subject")]
+    pub(crate) date: Option<String>,
+    /// Place of promulgation.
+    #[arg(long, requires = "subject")]
+    pub(crate) place: Option<String>,
+    /// Type of document in words, e.g. "Công văn".
+    #[arg(long, requires = "subject")]
+    pub(crate) type_name: Option<String>,
+    /// A file of the document; repeat for several.
+    #[arg(long, value_name = "FILE", requires = "subject")]
+    pub(crate) file: Vec<PathBuf>,
+    /// Wait until every recipient has it, or has failed.
+    #[arg(long)]
+    pub(crate) wait: bool,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum InboxCommand {
+    /// List received documents, newest first.
+    List {
+        #[command(flatten)]
+        node: NodeArgs,
+        /// Only this agency's.
+        #[arg(long)]
+        code: Option<AgencyId>,
+        /// Those too that the document system has confirmed.
+        #[arg(long)]
+        all: bool,
+        /// Keep listing as documents come.
+        #[arg(long)]
+        watch: bool,
+    },
+    /// Fetch a document.
+    Fetch {
+        #[command(flatten)]
+        node: NodeArgs,
+        /// The envelope.
+        envelope: EnvelopeId,
+        /// The receiving agency's code.
+        #[arg(long)]
+        code: AgencyId,
+        /// What to fetch: the signed container, the edXML packet, or one attachment by its name.
+        #[arg(long, value_name = "container|edxml|NAME", default_value = "edxml")]
+        what: String,
+        /// Where to write it; a file that does not exist yet.
+        #[arg(short, long, value_name = "FILE")]
+        out: PathBuf,
+    },
+    /// Record that the document was taken (ContentHandover).
+    Confirm {
+        #[command(flatten)]
+        node: NodeArgs,
+        /// The envelope.
+        envelope: EnvelopeId,
+        /// The receiving agency's code.
+        #[arg(long)]
+        code: AgencyId,
+        /// It could not be taken, and why (ContentHandoverFailure).
+        #[arg(long, value_name = "REASON")]
+        refuse: Option<String>,
+    },
+    /// Send a business status about a document: 01, 02, 03, 06, 15, 16 to its sender, 13 to a recipient.
+    Status {
+        #[command(flatten)]
+        node: NodeArgs,
+        /// The document's envelope.
+        envelope: EnvelopeId,
+        /// The code that speaks.
+        #[arg(long)]
+        from: AgencyId,
+        /// The counterpart; needed where a document has several recipients.
+        #[arg(long)]
+        to: Option<AgencyId>,
+        /// The status.
+        code: StatusCode,
+        /// Reason in words; required with 02.
+        #[arg(long, default_value = "")]
+        reason: String,
+        /// The officer.
+        #[arg(long, default_value = "")]
+        staff: String,
+    },
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct OutboxArgs {
+    #[command(flatten)]
+    pub(crate) node: NodeArgs,
+    /// Only this envelope, with every step of every recipient.
+    pub(crate) envelope: Option<EnvelopeId>,
+    /// Only this agency's.
+    #[arg(long)]
+    pub(crate) code: Option<AgencyId>,
+    /// Those too whose recipients are all final.
+    #[arg(long)]
+    pub(crate) all: bool,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum ReceiptCommand {
+    /// List the receipts a node holds of an envelope.
+    List {
+        #[command(flatten)]
+        node: NodeArgs,
+        /// The envelope.
+        envelope: EnvelopeId,
+    },
+    /// Get one receipt, or all of an envelope, as files.
+    Get {
+        #[command(flatten)]
+        node: NodeArgs,
+        /// The envelope.
+        envelope: EnvelopeId,
+        /// Only this one, by its leaf hash as `receipt list` shows it (its first digits are enough).
+        #[arg(long, value_name = "HASH")]
+        leaf: Option<String>,
+        /// Add what proves single files of the document.
+        #[arg(long)]
+        opening: bool,
+        /// Folder to write to.
+        #[arg(short, long, value_name = "DIR", default_value = ".")]
+        out: PathBuf,
+    },
+    /// Verify receipt files. Needs no node, no network and no configuration.
+    Verify(VerifyArgs),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct VerifyArgs {
+    /// Receipt files.
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// Trust anchors (root certificates, with or without sub-CAs), PEM.
+    #[arg(long, value_name = "ANCHORS.pem", required = true)]
+    pub(crate) trust: PathBuf,
+    /// The axis operator's certificate, PEM.
+    #[arg(long, value_name = "CERT.pem", required = true)]
+    pub(crate) operator: PathBuf,
+    /// Certificate revocation lists, PEM or DER; override the directory's status.
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    pub(crate) crl: Vec<PathBuf>,
+    /// The container, or any file of it where the receipt carries its opening: proves that this is what was received.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) document: Option<PathBuf>,
+    /// Verify as of this time instead of now (RFC 3339).
+    #[arg(long, value_name = "TIME")]
+    pub(crate) at: Option<Timestamp>,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum ContainerCommand {
+    /// Check a container: form, digests, signature, certificate.
+    Verify {
+        /// The container (.asice).
+        file: PathBuf,
+        /// Trust anchors, PEM.
+        #[arg(long, value_name = "ANCHORS.pem", required = true)]
+        trust: PathBuf,
+        /// Certificate revocation lists, PEM or DER.
+        #[arg(long, value_name = "FILE", num_args = 1..)]
+        crl: Vec<PathBuf>,
+        /// Verify as of this time instead of the signing time (RFC 3339).
+        #[arg(long, value_name = "TIME")]
+        at: Option<Timestamp>,
+    },
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum EdxmlCommand {
+    /// Print every field read and each warning.
+    Check {
+        /// The packet.
+        file: PathBuf,
+    },
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum DirectoryCommand {
+    /// Show a signed directory, or what it says of one code, node or name.
+    Show {
+        /// A `*.directory` file, or the folder of a node, a relay or the operator that holds one.
+        #[arg(long, value_name = "FILE|DIR")]
+        dir: PathBuf,
+        #[command(flatten)]
+        trust: OperatorTrust,
+        /// An agency code, node id, or words of a name (with or without diacritics).
+        query: Option<String>,
+    },
+    /// Add binding requests to the draft of the next version (operator).
+    Add {
+        /// The operator's directory folder; made when absent.
+        #[arg(long, value_name = "DIR")]
+        dir: PathBuf,
+        /// Binding requests that `truc-node init` and `truc-relay init` wrote.
+        #[arg(value_name = "FILE.binding", required_unless_present = "codes")]
+        bindings: Vec<PathBuf>,
+        #[command(flatten)]
+        trust: OperatorTrust,
+        /// Codes without a node: a CSV file `code,name,valid_from,valid_to,successor`, or `level1` for the built-in list
+        /// of level-1 codes. Codes that the draft holds already stay as they are.
+        #[arg(long, value_name = "FILE.csv|level1")]
+        codes: Option<String>,
+        /// You have checked with the agencies that sealing certificates no signature proves are theirs.
+        #[arg(long)]
+        confirm_sealing: bool,
+        /// You have checked with the agencies that requests no current or parent key signed are theirs (always so in version 1).
+        #[arg(long)]
+        confirm_endorsement: bool,
+    },
+    /// Sign the draft as the next version (operator's key).
+    Sign {
+        /// The operator's directory folder.
+        #[arg(long, value_name = "DIR")]
+        dir: PathBuf,
+        #[command(flatten)]
+        trust: OperatorTrust,
+        /// The operator's certificate and chain, PEM.
+        #[arg(long, value_name = "CERT.pem")]
+        certificate: PathBuf,
+        /// The operator's private key, PEM (PKCS#8, mode 0600).
+        #[arg(long, value_name = "KEY.pem")]
+        key: PathBuf,
+        /// Days until a newer version must be there.
+        #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=400))]
+        valid_days: u64,
+    },
+    /// Publish the newest signed version to the relay.
+    Publish(PublishArgs),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct PublishArgs {
+    /// The operator's directory folder.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: PathBuf,
+    #[command(flatten)]
+    pub(crate) trust: OperatorTrust,
+    /// The relay's address, host:port.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) relay: String,
+    /// The relay's id. Default: the relay that the version names.
+    #[arg(long, value_name = "ID")]
+    pub(crate) relay_id: Option<NodeId>,
+    /// TLS certificate and chain to connect with: the operator's, a node's or the relay's own, PEM.
+    #[arg(long, value_name = "CERT.pem")]
+    pub(crate) tls_certificate: PathBuf,
+    /// Its private key, PEM.
+    #[arg(long, value_name = "KEY.pem")]
+    pub(crate) tls_key: PathBuf,
+}
+
+/// What makes a directory believable.
+#[derive(Args, Debug, Clone)]
+pub(crate) struct OperatorTrust {
+    /// Trust anchors (root certificates, with or without sub-CAs), PEM.
+    #[arg(long, value_name = "ANCHORS.pem", required = true)]
+    pub(crate) trust: PathBuf,
+    /// The axis operator's certificate, PEM.
+    #[arg(long, value_name = "CERT.pem", required = true)]
+    pub(crate) operator: PathBuf,
+    /// Certificate revocation lists, PEM or DER.
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    pub(crate) crl: Vec<PathBuf>,
+}

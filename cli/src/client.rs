@@ -1,0 +1,105 @@
+//! The node's local API as the commands use it: connection, token, and refusals turned into words.
+
+use std::{path::Path, time::Duration};
+
+use anyhow::{Context as _, anyhow};
+use tonic::{
+    Code, Request, Status,
+    metadata::{Ascii, MetadataValue},
+    service::{Interceptor, interceptor::InterceptedService},
+    transport::{Channel, Endpoint},
+};
+use truc_proto::{node_v1::node_client::NodeClient, wire_v1::Refusal};
+
+use crate::{
+    args::NodeArgs,
+    exit::{Exit, ExitContext as _, Failure},
+};
+
+/// A connected client.
+pub(crate) type Node = NodeClient<InterceptedService<Channel, Bearer>>;
+
+/// Adds the bearer token to every call.
+#[derive(Clone)]
+pub(crate) struct Bearer(Option<MetadataValue<Ascii>>);
+
+impl Interceptor for Bearer {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        if let Some(token) = &self.0 {
+            request.metadata_mut().insert("authorization", token.clone());
+        }
+        Ok(request)
+    }
+}
+
+/// Connects to the node named by the arguments.
+pub(crate) async fn connect(args: &NodeArgs) -> Result<Node, Failure> {
+    let token = args.token_file.as_deref().map(read_token).transpose().or_exit(Exit::Usage, "read the bearer token")?;
+    let endpoint = Endpoint::from_shared(args.node.clone())
+        .or_exit(Exit::Usage, format!("`{}` is not an address such as http://127.0.0.1:7410", args.node))?
+        .connect_timeout(Duration::from_secs(5));
+    let channel = endpoint.connect().await.or_exit(
+        Exit::Unavailable,
+        format!("no node answers at {}; start `truc-node serve` or give its address with --node", args.node),
+    )?;
+    Ok(NodeClient::with_interceptor(channel, Bearer(token)))
+}
+
+fn read_token(file: &Path) -> anyhow::Result<MetadataValue<Ascii>> {
+    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let token = text.lines().next().unwrap_or_default().trim();
+    let mut value: MetadataValue<Ascii> =
+        format!("Bearer {token}").parse().map_err(|_| anyhow!("{} does not hold a token", file.display()))?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+/// A call's refusal in words, with the exit code that fits.
+pub(crate) fn failed(what: &str, status: &Status) -> Failure {
+    let refusal: Option<Refusal> = prost_details(status);
+    let exit = match status.code() {
+        Code::Unavailable | Code::DeadlineExceeded | Code::ResourceExhausted | Code::Cancelled => Exit::Unavailable,
+        Code::Unauthenticated | Code::InvalidArgument | Code::OutOfRange => Exit::Usage,
+        Code::DataLoss => Exit::BadData,
+        _ => Exit::Invalid,
+    };
+    match refusal {
+        Some(refusal) => refused(what, &refusal, exit),
+        None => Failure::new(exit, anyhow!("{}", status.message()).context(what.to_owned())),
+    }
+}
+
+/// A refusal that came as an answer.
+pub(crate) fn refused(what: &str, refusal: &Refusal, exit: Exit) -> Failure {
+    let mut text = refusal.english.clone();
+    if !refusal.successor.is_empty() {
+        text.push_str(&format!(" Successor: {}.", refusal.successor));
+    }
+    if !refusal.nearest.is_empty() {
+        text.push_str(&format!(" Did you mean: {}?", refusal.nearest.join(", ")));
+    }
+    Failure {
+        exit,
+        source: anyhow!("{text}").context(what.to_owned()),
+        vietnamese: Some(refusal.vietnamese.clone()).filter(|t| !t.is_empty()),
+        reason: Some(refusal.reason.clone()),
+    }
+}
+
+/// The refusal that a status carries in its details.
+fn prost_details(status: &Status) -> Option<Refusal> {
+    if status.details().is_empty() {
+        return None;
+    }
+    prost::Message::decode(status.details()).ok()
+}
+
+/// Runs a command's async part.
+pub(crate) fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .or_exit(Exit::Unavailable, "start the asynchronous runtime")?;
+    runtime.block_on(work)
+}

@@ -1,0 +1,3 @@
+//! `truc demo`.
+mod fixture;
+mod search;

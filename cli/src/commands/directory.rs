@@ -1,0 +1,184 @@
+//! `truc directory`: show a signed version; for the operator: add, sign, publish.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, anyhow};
+use serde_json::{Value, json};
+use truc_evidence::{Confirmation, Directory, Freshness, PinnedOperator, decode_directory};
+use truc_proto::{AgencyEntry, Entry, NodeEntry, Raw, RootStatement, SignedBinding, Timestamp, fold_for_search};
+use truc_signer::SoftKey;
+
+use crate::{
+    args::{DirectoryCommand, OperatorTrust},
+    clock::now,
+    exit::{Exit, ExitContext as _, Failure, Outcome},
+    operator::{LEVEL1_CODES, OperatorFolder, Trust},
+    output::{Output, Tone, printable},
+    trust,
+};
+
+mod publish;
+
+pub(crate) use publish::publish_to;
+
+pub(crate) fn run(command: &DirectoryCommand, output: &Output) -> Outcome {
+    match command {
+        DirectoryCommand::Show { dir, trust, query } => show(dir, trust, query.as_deref(), output),
+        DirectoryCommand::Add { dir, bindings, trust, codes, confirm_sealing, confirm_endorsement } => {
+            let confirmed = Confirmation { sealing: *confirm_sealing, endorsement: *confirm_endorsement };
+            add(dir, bindings, trust, codes.as_deref(), confirmed, output)
+        }
+        DirectoryCommand::Sign { dir, trust, certificate, key, valid_days } => {
+            sign(dir, trust, (certificate, key), *valid_days, output)
+        }
+        DirectoryCommand::Publish(args) => publish::run(args, output),
+    }
+}
+
+pub(crate) fn load_trust(args: &OperatorTrust) -> Result<Trust, Failure> {
+    let store = trust::store(&args.trust, &args.crl)?;
+    let operator = PinnedOperator::from_pem(&trust::read(&args.operator)?);
+    let operator = operator.or_exit(Exit::BadData, format!("{} does not hold the operator's certificate", args.operator.display()))?;
+    Ok(Trust { store, operator })
+}
+
+/// The newest version in a file, or in the folder of an operator, a node or a relay.
+fn find(path: &Path) -> Result<PathBuf, Failure> {
+    if path.is_file() {
+        return Ok(path.to_owned());
+    }
+    let places = [path.join("current.directory"), path.join("directory/current.directory")];
+    places.into_iter().find(|p| p.is_file()).ok_or_else(|| {
+        Failure::new(Exit::BadData, anyhow!("{} is no directory file and holds none", path.display()))
+    })
+}
+
+fn show(path: &Path, args: &OperatorTrust, query: Option<&str>, output: &Output) -> Outcome {
+    let path = find(path)?;
+    let trust = load_trust(args)?;
+    let signed = decode_directory(&trust::read(&path)?).or_exit(Exit::BadData, format!("{} is not readable", path.display()))?;
+    let statement = Raw::<RootStatement>::parse(signed.statement.clone()).or_exit(Exit::BadData, "its root statement is not readable")?;
+    let now = now();
+    let directory = Directory::verify(signed, &trust.operator, &trust.store, &statement.axis, statement.lane, now)
+        .or_exit(Exit::Invalid, format!("{} is not a directory of this operator", path.display()))?;
+    let chosen: Vec<&Entry> = directory.entries().iter().filter(|e| query.is_none_or(|q| matches(e, q))).collect();
+    let value = json!({
+        "axis": statement.axis, "lane": statement.lane, "version": statement.version, "issued": statement.issued,
+        "valid_until": statement.valid_until, "root": statement.root, "size": statement.size,
+        "entries": chosen.iter().map(|e| entry_json(e)).collect::<Vec<_>>(),
+    });
+    output.show(&value, |o| {
+        o.line(format!("axis {}, lane {}, version {}, {} entries", statement.axis, statement.lane, statement.version, statement.size));
+        o.line(format!("issued {}, valid until {}", statement.issued.in_vietnam(), statement.valid_until.in_vietnam()));
+        match directory.freshness(now) {
+            Freshness::Fresh => {}
+            _ => o.line(o.paint(Tone::Unsure, "a newer version should be there: ask the axis operator")),
+        }
+        o.line(format!("root {}", statement.root));
+        let rows: Vec<_> = chosen.iter().map(|e| row(e, now)).collect();
+        o.table(["ENTRY", "NAME", "NODE", "STATE", "CERTIFICATES"], &rows, "nothing fits");
+    });
+    Ok(if chosen.is_empty() { Exit::Invalid } else { Exit::Good })
+}
+
+/// By code or id exactly, by node, or by words of a name in any order, without diacritics.
+fn matches(entry: &Entry, query: &str) -> bool {
+    let key = entry.key();
+    if key.rsplit('/').next() == Some(query) || key == query {
+        return true;
+    }
+    let text = match entry {
+        Entry::Agency(agency) => agency.names.join(" "),
+        Entry::Node(node) | Entry::Relay(node) => node.id.to_string(),
+        Entry::Operator(operator) => operator.name.clone(),
+    };
+    let text = fold_for_search(&text);
+    let folded = fold_for_search(query);
+    let mut words = folded.split_whitespace().peekable();
+    words.peek().is_some() && words.all(|w| text.contains(w))
+}
+
+fn row(entry: &Entry, now: Timestamp) -> [String; 5] {
+    let certificates = entry.certificates().iter().map(|c| format!("{}:{}", c.uses.iter().map(|u| u.as_str()).collect::<Vec<_>>().join("+"), c.status));
+    let certificates = certificates.collect::<Vec<_>>().join(" ");
+    match entry {
+        Entry::Agency(agency) => [
+            agency.code.to_string(),
+            agency.names.first().cloned().unwrap_or_default(),
+            agency.node.as_ref().map_or("-".into(), ToString::to_string),
+            state(agency, now),
+            certificates,
+        ],
+        Entry::Node(node) => node_row("node", node, certificates),
+        Entry::Relay(relay) => node_row("relay", relay, certificates),
+        Entry::Operator(operator) => ["operator".into(), operator.name.clone(), "-".into(), "-".into(), certificates],
+    }
+}
+
+fn node_row(kind: &str, node: &NodeEntry, certificates: String) -> [String; 5] {
+    [format!("{kind}/{}", node.id), node.origin.clone(), node.id.to_string(), format!("epoch {}", node.epoch), certificates]
+}
+
+fn state(agency: &AgencyEntry, now: Timestamp) -> String {
+    match (&agency.successor, agency.valid_to) {
+        _ if agency.is_open(now) => "open".into(),
+        (Some(successor), Some(end)) => format!("closed {}, successor {successor}", end.in_vietnam()),
+        (None, Some(end)) => format!("closed {}", end.in_vietnam()),
+        _ => format!("from {}", agency.valid_from.in_vietnam()),
+    }
+}
+
+/// The entry without its certificates' bytes, which nobody reads in JSON.
+fn entry_json(entry: &Entry) -> Value {
+    let mut value = json!(entry);
+    if let Some(certificates) = value.get_mut("certificates").and_then(Value::as_array_mut) {
+        for certificate in certificates.iter_mut().filter_map(Value::as_object_mut) {
+            certificate.remove("der");
+        }
+    }
+    value
+}
+
+fn add(
+    dir: &Path,
+    bindings: &[PathBuf],
+    args: &OperatorTrust,
+    codes: Option<&str>,
+    confirmed: Confirmation,
+    output: &Output,
+) -> Outcome {
+    let trust = load_trust(args)?;
+    let mut requests = Vec::new();
+    for path in bindings {
+        let request = Raw::<SignedBinding>::parse(trust::read(path)?);
+        requests.push(request.or_exit(Exit::BadData, format!("{} is not a binding request", path.display()))?);
+    }
+    let codes = match codes {
+        Some("level1") => Some(LEVEL1_CODES.to_owned()),
+        Some(path) => Some(std::fs::read_to_string(path).or_exit(Exit::BadData, format!("cannot read {path}"))?),
+        None => None,
+    };
+    let folder = OperatorFolder::open(dir).or_exit(Exit::Unavailable, "open the operator's folder")?;
+    let taken = folder.add(&requests, codes.as_deref(), confirmed, &trust, now()).or_exit(Exit::Invalid, "the draft is unchanged")?;
+    output.show(&json!({ "taken": taken }), |o| {
+        o.line(format!("{} entries are in the draft; sign it with `truc directory sign`", taken.len()));
+        for key in &taken {
+            o.line(format!("  {}", printable(key)));
+        }
+    });
+    Ok(Exit::Good)
+}
+
+fn sign(dir: &Path, args: &OperatorTrust, (certificate, key): (&Path, &Path), valid_days: u64, output: &Output) -> Outcome {
+    let trust = load_trust(args)?;
+    let key = SoftKey::load_pem(certificate, key).or_exit(Exit::BadData, "load the operator's key")?;
+    let folder = OperatorFolder::open(dir).or_exit(Exit::Unavailable, "open the operator's folder")?;
+    let directory = folder.sign(&key, &trust, valid_days, now()).context("nothing was signed").map_err(|e| Failure::new(Exit::Invalid, e))?;
+    let statement = directory.statement();
+    output.show(&json!({ "version": statement.version, "root": statement.root, "valid_until": statement.valid_until }), |o| {
+        let text = format!("signed version {}, {} entries, valid until {}", statement.version, statement.size, statement.valid_until.in_vietnam());
+        o.line(o.paint(Tone::Good, text));
+        o.line("publish it with `truc directory publish`");
+    });
+    Ok(Exit::Good)
+}

@@ -1,0 +1,196 @@
+//! `truc inbox`: what was received; fetch, confirm, answer with a status.
+
+use std::{
+    fs::OpenOptions,
+    io::Write as _,
+    path::Path,
+};
+
+use anyhow::anyhow;
+use serde_json::{Value, json};
+use truc_proto::{
+    AgencyId, EnvelopeId, Hasher, StatusCode,
+    node_v1::{
+        ConfirmRequest, FetchRequest, InboxItem, ListInboxRequest, SetStatusRequest, WatchInboxRequest, fetch_request::What,
+    },
+};
+
+use crate::{
+    args::{InboxCommand, NodeArgs},
+    client::{block_on, connect, failed},
+    commands::outbox::vietnam_time,
+    exit::{Exit, ExitContext as _, Failure, Outcome},
+    output::{Output, Tone, printable, size},
+};
+
+pub(crate) fn run(command: &InboxCommand, output: &Output) -> Outcome {
+    block_on(async {
+        match command {
+            InboxCommand::List { node, code, all, watch: false } => list(node, code.as_ref(), *all, output).await,
+            InboxCommand::List { node, code, watch: true, .. } => watch(node, code.as_ref(), output).await,
+            InboxCommand::Fetch { node, envelope, code, what, out } => fetch(node, *envelope, code, what, out, output).await,
+            InboxCommand::Confirm { node, envelope, code, refuse } => {
+                confirm(node, *envelope, code, refuse.as_deref(), output).await
+            }
+            InboxCommand::Status { node, envelope, from, to, code, reason, staff } => {
+                let request = SetStatusRequest {
+                    envelope: envelope.to_string(),
+                    from: from.to_string(),
+                    to: to.as_ref().map(ToString::to_string).unwrap_or_default(),
+                    code: code.to_string(),
+                    reason: reason.clone(),
+                    staff: staff.clone(),
+                    idempotency_key: String::new(),
+                };
+                status(node, request, *code, output).await
+            }
+        }
+    })
+}
+
+async fn list(args: &NodeArgs, code: Option<&AgencyId>, all: bool, output: &Output) -> Outcome {
+    let mut node = connect(args).await?;
+    let mut items = Vec::new();
+    let mut page_token = String::new();
+    loop {
+        let request = ListInboxRequest {
+            code: code.map(ToString::to_string).unwrap_or_default(),
+            with_confirmed: all,
+            page_size: 200,
+            page_token,
+        };
+        let reply = node.list_inbox(request).await.map_err(|s| failed("list what was received", &s))?.into_inner();
+        items.extend(reply.items);
+        page_token = reply.next_page_token;
+        if page_token.is_empty() {
+            break;
+        }
+    }
+    output.show(&json!(items.iter().map(item_json).collect::<Vec<_>>()), |o| {
+        let rows: Vec<_> = items.iter().map(row).collect();
+        o.table(
+            ["ENVELOPE", "FROM", "TO", "KIND", "RECEIVED", "STATE", "SIZE", "SUBJECT"],
+            &rows,
+            "nothing is waiting",
+        );
+    });
+    Ok(Exit::Good)
+}
+
+async fn watch(args: &NodeArgs, code: Option<&AgencyId>, output: &Output) -> Outcome {
+    let mut node = connect(args).await?;
+    let request = WatchInboxRequest { code: code.map(ToString::to_string).unwrap_or_default() };
+    let mut items = node.watch_inbox(request).await.map_err(|s| failed("watch what is received", &s))?.into_inner();
+    while let Some(item) = items.message().await.map_err(|s| failed("watch what is received", &s))? {
+        output.show(&item_json(&item), |o| o.line(row(&item).join("  ")));
+    }
+    Ok(Exit::Good)
+}
+
+fn row(item: &InboxItem) -> [String; 8] {
+    let state = match (item.confirmed, item.verdict.as_str()) {
+        (true, _) => "confirmed".to_owned(),
+        (false, "good") => "waiting".to_owned(),
+        (false, verdict) => format!("waiting, certificate {verdict}"),
+    };
+    let subject = match &item.status {
+        Some(status) => format!("{} {} of {}", status.code, status.reason, status.document),
+        None => item.subject.clone(),
+    };
+    [
+        item.envelope.clone(),
+        item.sender.clone(),
+        item.recipient.clone(),
+        item.kind.clone(),
+        vietnam_time(&item.consigned_at),
+        state,
+        size(item.container_length),
+        subject,
+    ]
+}
+
+fn item_json(item: &InboxItem) -> Value {
+    let attachments: Vec<_> = item
+        .attachments
+        .iter()
+        .map(|a| json!({ "name": a.name, "length": a.length, "sha256": data_encoding::HEXLOWER.encode(&a.sha256) }))
+        .collect();
+    let note = |s: &truc_proto::node_v1::StatusNote| {
+        json!({ "code": s.code, "from": s.from, "to": s.to, "time": s.time, "reason": s.reason, "document": s.document, "sequence": s.sequence })
+    };
+    json!({
+        "envelope": item.envelope, "sender": item.sender, "recipient": item.recipient, "kind": item.kind,
+        "priority": item.priority, "level": item.level, "subject": item.subject, "document_id": item.document_id,
+        "consigned_at": item.consigned_at, "confirmed": item.confirmed, "confirmed_at": item.confirmed_at,
+        "verdict": item.verdict, "verdict_text": item.verdict_text, "container_length": item.container_length,
+        "attachments": attachments, "warnings": item.warnings, "status": item.status.as_ref().map(note),
+        "statuses": item.statuses.iter().map(note).collect::<Vec<_>>(),
+    })
+}
+
+/// Streams to a file that must not exist yet; what arrived is complete or the file is removed.
+async fn fetch(args: &NodeArgs, envelope: EnvelopeId, code: &AgencyId, what: &str, out: &Path, output: &Output) -> Outcome {
+    let mut node = connect(args).await?;
+    let part = match what {
+        "container" => What::Container(true),
+        "edxml" => What::Edxml(true),
+        name => What::Attachment(name.to_owned()),
+    };
+    let request = FetchRequest { envelope: envelope.to_string(), recipient: code.to_string(), what: Some(part), offset: 0 };
+    let mut chunks = node.fetch(request).await.map_err(|s| failed("fetch the document", &s))?.into_inner();
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(out)
+        .or_exit(Exit::BadData, format!("cannot create {} (it must not exist yet)", out.display()))?;
+    let arrived = async {
+        let (mut hasher, mut length) = (Hasher::default(), 0_u64);
+        while let Some(chunk) = chunks.message().await.map_err(|s| failed("fetch the document", &s))? {
+            file.write_all(&chunk.data).or_exit(Exit::BadData, format!("cannot write {}", out.display()))?;
+            hasher.update(&chunk.data);
+            length += chunk.data.len() as u64;
+        }
+        file.sync_all().or_exit(Exit::BadData, format!("cannot write {}", out.display()))?;
+        Ok::<_, Failure>((hasher.finish(), length))
+    };
+    let (sha256, length) = match arrived.await {
+        Ok(arrived) => arrived,
+        Err(failure) => {
+            // Half a document must not lie there as if it were one; the failure itself is what matters.
+            let _ = std::fs::remove_file(out);
+            return Err(failure);
+        }
+    };
+    let value = json!({ "file": out, "length": length, "sha256": sha256 });
+    output.show(&value, |o| o.line(format!("{}  {}  sha256 {sha256}", out.display(), size(length))));
+    Ok(Exit::Good)
+}
+
+async fn confirm(args: &NodeArgs, envelope: EnvelopeId, code: &AgencyId, refuse: Option<&str>, output: &Output) -> Outcome {
+    let mut node = connect(args).await?;
+    let request = ConfirmRequest {
+        envelope: envelope.to_string(),
+        recipient: code.to_string(),
+        refused: refuse.is_some(),
+        reason: refuse.unwrap_or_default().to_owned(),
+    };
+    let reply = node.confirm(request).await.map_err(|s| failed("confirm the document", &s))?.into_inner();
+    output.show(&json!({ "confirmed_at": reply.confirmed_at, "first": reply.first }), |o| {
+        let again = if reply.first { "" } else { " (it was recorded before; nothing changed)" };
+        o.line(format!("recorded at {}{again}", vietnam_time(&reply.confirmed_at)));
+    });
+    Ok(Exit::Good)
+}
+
+async fn status(args: &NodeArgs, request: SetStatusRequest, code: StatusCode, output: &Output) -> Outcome {
+    if code == StatusCode::Refused && request.reason.trim().is_empty() {
+        return Err(Failure::new(Exit::Usage, anyhow!("status 02 (Từ chối tiếp nhận) needs --reason")));
+    }
+    let mut node = connect(args).await?;
+    let reply = node.set_status(request).await.map_err(|s| failed("set the status", &s))?.into_inner();
+    output.show(&json!({ "envelope": reply.envelope, "sequence": reply.sequence, "code": code }), |o| {
+        let text = format!("{code} {}", code.vietnamese());
+        o.line(format!("{}  {} as number {} in envelope {}", o.paint(Tone::Good, "sent"), printable(&text), reply.sequence, reply.envelope));
+    });
+    Ok(Exit::Good)
+}

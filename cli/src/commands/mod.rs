@@ -1,0 +1,35 @@
+//! One module per command.
+
+mod completion;
+mod container;
+mod demo;
+mod directory;
+mod edxml;
+mod inbox;
+mod outbox;
+mod receipt;
+mod send;
+mod status;
+
+use crate::{
+    args::{Command, ReceiptCommand},
+    exit::Outcome,
+    output::Output,
+};
+
+/// Runs one command.
+pub(crate) fn run(command: Command, output: &Output) -> Outcome {
+    match command {
+        Command::Demo(_) => unreachable!(),
+        Command::Send(args) => send::run(&args, output),
+        Command::Inbox(command) => inbox::run(&command, output),
+        Command::Outbox(args) => outbox::run(&args, output),
+        Command::Receipt(ReceiptCommand::Verify(args)) => receipt::verify(&args, output),
+        Command::Receipt(command) => receipt::from_node(&command, output),
+        Command::Container(command) => container::run(&command, output),
+        Command::Edxml(command) => edxml::run(&command, output),
+        Command::Directory(command) => directory::run(&command, output),
+        Command::Status(args) => status::run(&args, output),
+        Command::Completion { shell } => completion::run(shell),
+    }
+}

@@ -1,0 +1,117 @@
+//! `truc outbox`: what was sent, and how far every recipient is.
+
+use serde_json::{Value, json};
+use truc_proto::{
+    Timestamp,
+    node_v1::{ListOutboxRequest, OutboxItem, RecipientState},
+};
+
+use crate::{
+    args::OutboxArgs,
+    client::{block_on, connect, failed},
+    exit::{Exit, Outcome},
+    output::{Output, Tone, printable, size},
+};
+
+pub(crate) fn run(args: &OutboxArgs, output: &Output) -> Outcome {
+    block_on(async {
+        let mut node = connect(&args.node).await?;
+        let mut items = Vec::new();
+        let mut page_token = String::new();
+        loop {
+            let request = ListOutboxRequest {
+                code: args.code.as_ref().map(ToString::to_string).unwrap_or_default(),
+                with_final: args.all || args.envelope.is_some(),
+                page_size: 200,
+                page_token,
+                envelope: args.envelope.map(|e| e.to_string()).unwrap_or_default(),
+            };
+            let reply = node.list_outbox(request).await.map_err(|s| failed("list what was sent", &s))?.into_inner();
+            items.extend(reply.items);
+            page_token = reply.next_page_token;
+            if page_token.is_empty() {
+                break;
+            }
+        }
+        let value = json!(items.iter().map(item_json).collect::<Vec<_>>());
+        output.show(&value, |o| match args.envelope {
+            Some(_) => items.iter().for_each(|item| ladder(item, o)),
+            None => table(&items, o),
+        });
+        Ok(if args.envelope.is_some() && items.is_empty() { Exit::Invalid } else { Exit::Good })
+    })
+}
+
+fn table(items: &[OutboxItem], output: &Output) {
+    let rows: Vec<_> = items
+        .iter()
+        .map(|item| {
+            let reached = item.recipients.iter().filter(|r| matches!(r.state.as_str(), "consigned" | "handed-over")).count();
+            let failed = item.recipients.iter().filter(|r| r.state == "failed").count();
+            [
+                item.envelope.clone(),
+                item.sender.clone(),
+                item.state.clone(),
+                format!("{reached}/{}", item.recipients.len()),
+                failed.to_string(),
+                size(item.payload_length),
+                item.subject.clone(),
+            ]
+        })
+        .collect();
+    output.table(["ENVELOPE", "FROM", "STATE", "REACHED", "FAILED", "SIZE", "SUBJECT"], &rows, "nothing is on its way");
+}
+
+/// One envelope with every step of every recipient.
+pub(crate) fn ladder(item: &OutboxItem, output: &Output) {
+    output.line(format!("{}  {}  {}", item.envelope, item.state, printable(&item.subject)));
+    for recipient in &item.recipients {
+        let tone = match recipient.state.as_str() {
+            "failed" => Tone::Bad,
+            "consigned" | "handed-over" => Tone::Good,
+            _ => Tone::Unsure,
+        };
+        let late = if recipient.late { "  (late)" } else { "" };
+        output.line(format!("  {}  {}{late}  {}", recipient.recipient, output.paint(tone, &recipient.state), recipient.text));
+        for step in &recipient.ladder {
+            let proof = if step.r#final { output.paint(Tone::Good, "final") } else { output.paint(Tone::Unsure, "provisional") };
+            let reason = if step.reason.is_empty() { String::new() } else { format!("  {}", step.reason) };
+            output.line(format!("    {}  {:<26} {:<10} {proof}{reason}", vietnam_time(&step.time), step.event, step.role));
+        }
+        if !recipient.business_status.is_empty() {
+            output.line(format!("    status {}", recipient.business_status));
+        }
+    }
+    if !item.last_error.is_empty() {
+        output.line(format!("  {} {}", output.paint(Tone::Unsure, "last error:"), printable(&item.last_error)));
+    }
+}
+
+/// A statement's time as people here read it.
+pub(crate) fn vietnam_time(text: &str) -> String {
+    text.parse::<Timestamp>().map_or_else(|_| printable(text), Timestamp::in_vietnam)
+}
+
+fn item_json(item: &OutboxItem) -> Value {
+    json!({
+        "envelope": item.envelope, "sender": item.sender, "kind": item.kind, "accepted_at": item.accepted_at,
+        "subject": item.subject, "state": item.state, "payload_length": item.payload_length, "bytes_sent": item.bytes_sent,
+        "last_error": item.last_error, "recipients": recipients_json(item),
+    })
+}
+
+pub(crate) fn recipients_json(item: &OutboxItem) -> Value {
+    json!(item.recipients.iter().map(recipient_json).collect::<Vec<_>>())
+}
+
+fn recipient_json(recipient: &RecipientState) -> Value {
+    let ladder: Vec<_> = recipient
+        .ladder
+        .iter()
+        .map(|s| json!({ "event": s.event, "role": s.role, "time": s.time, "reason": s.reason, "final": s.r#final }))
+        .collect();
+    json!({
+        "recipient": recipient.recipient, "state": recipient.state, "reason": recipient.reason, "text": recipient.text,
+        "late": recipient.late, "business_status": recipient.business_status, "ladder": ladder,
+    })
+}

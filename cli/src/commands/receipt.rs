@@ -1,0 +1,112 @@
+//! `truc receipt`: list and get receipts from a node; verify them anywhere.
+
+mod verify;
+
+use std::{fs::OpenOptions, io::Write as _, path::Path};
+
+use anyhow::anyhow;
+use data_encoding::HEXLOWER;
+use serde_json::json;
+use truc_proto::{
+    EnvelopeId,
+    node_v1::{GetReceiptRequest, ListReceiptsRequest, ReceiptItem},
+};
+
+pub(crate) use verify::run as verify;
+
+use crate::{
+    args::ReceiptCommand,
+    client::{Node, block_on, connect, failed},
+    commands::outbox::vietnam_time,
+    exit::{Exit, ExitContext as _, Failure, Outcome},
+    output::{Output, Tone},
+};
+
+/// Hexadecimal digits of a leaf hash that tables show.
+const SHORT_HASH: usize = 12;
+
+/// `list` and `get`.
+pub(crate) fn from_node(command: &ReceiptCommand, output: &Output) -> Outcome {
+    block_on(async {
+        match command {
+            ReceiptCommand::List { node, envelope } => list(&mut connect(node).await?, *envelope, output).await,
+            ReceiptCommand::Get { node, envelope, leaf, opening, out } => {
+                let mut node = connect(node).await?;
+                let items = items(&mut node, *envelope).await?;
+                get(&mut node, &chosen(items, leaf.as_deref())?, *opening, out, output).await
+            }
+            ReceiptCommand::Verify(args) => verify(args, output),
+        }
+    })
+}
+
+async fn items(node: &mut Node, envelope: EnvelopeId) -> Result<Vec<ReceiptItem>, Failure> {
+    let request = ListReceiptsRequest { envelope: envelope.to_string() };
+    Ok(node.list_receipts(request).await.map_err(|s| failed("list the receipts", &s))?.into_inner().items)
+}
+
+async fn list(node: &mut Node, envelope: EnvelopeId, output: &Output) -> Outcome {
+    let items = items(node, envelope).await?;
+    let value: Vec<_> = items
+        .iter()
+        .map(|i| {
+            json!({
+                "leaf": HEXLOWER.encode(&i.leaf_hash), "event": i.event, "role": i.role, "actor": i.actor,
+                "recipient": i.recipient, "time": i.time, "final": i.r#final,
+            })
+        })
+        .collect();
+    output.show(&json!(value), |o| {
+        let rows: Vec<_> = items
+            .iter()
+            .map(|i| {
+                let proof = if i.r#final { "final" } else { "provisional" };
+                [
+                    HEXLOWER.encode(&i.leaf_hash).chars().take(SHORT_HASH).collect(),
+                    vietnam_time(&i.time),
+                    i.event.clone(),
+                    i.role.clone(),
+                    i.actor.clone(),
+                    proof.to_owned(),
+                ]
+            })
+            .collect();
+        o.table(["LEAF", "TIME", "EVENT", "ROLE", "ACTOR", "PROOF"], &rows, "no receipts of this envelope");
+    });
+    Ok(if items.is_empty() { Exit::Invalid } else { Exit::Good })
+}
+
+fn chosen(items: Vec<ReceiptItem>, leaf: Option<&str>) -> Result<Vec<ReceiptItem>, Failure> {
+    let Some(leaf) = leaf else { return Ok(items) };
+    let chosen: Vec<_> = items.into_iter().filter(|i| HEXLOWER.encode(&i.leaf_hash).starts_with(leaf)).collect();
+    match chosen.len() {
+        1 => Ok(chosen),
+        0 => Err(Failure::new(Exit::Invalid, anyhow!("no receipt of this envelope begins with {leaf}"))),
+        n => Err(Failure::new(Exit::Usage, anyhow!("{n} receipts begin with {leaf}; give more digits"))),
+    }
+}
+
+async fn get(node: &mut Node, items: &[ReceiptItem], opening: bool, folder: &Path, output: &Output) -> Outcome {
+    std::fs::create_dir_all(folder).or_exit(Exit::BadData, format!("cannot create {}", folder.display()))?;
+    let mut written = Vec::new();
+    for item in items {
+        let request = GetReceiptRequest { leaf_hash: item.leaf_hash.clone(), with_opening: opening };
+        let reply = node.get_receipt(request).await.map_err(|s| failed("get the receipt", &s))?.into_inner();
+        // The name comes from the node; only its last part may choose where we write.
+        let name = Path::new(&reply.file_name).file_name().ok_or_else(|| {
+            Failure::new(Exit::BadData, anyhow!("the node names a receipt `{}`", reply.file_name))
+        })?;
+        let path = folder.join(name);
+        let file = OpenOptions::new().write(true).create_new(true).open(&path);
+        let mut file = file.or_exit(Exit::BadData, format!("cannot create {} (it must not exist yet)", path.display()))?;
+        file.write_all(&reply.receipt).or_exit(Exit::BadData, format!("cannot write {}", path.display()))?;
+        written.push(path);
+    }
+    output.show(&json!(written), |o| {
+        for (path, item) in written.iter().zip(items) {
+            let tone = if item.r#final { Tone::Good } else { Tone::Unsure };
+            o.line(format!("{}  {}", o.paint(tone, if item.r#final { "final      " } else { "provisional" }), path.display()));
+        }
+    });
+    Ok(if written.is_empty() { Exit::Invalid } else { Exit::Good })
+}

@@ -1,0 +1,42 @@
+//! Reading what an officer trusts: anchors, intermediates, revocation lists, from files named on the command line.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, anyhow};
+use truc_signer::{Certificate, Crl, TrustStore};
+
+use crate::exit::{Exit, ExitContext as _, Failure};
+
+/// Reads a whole small file; its size is bounded by the parser that gets it.
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+    std::fs::read(path).or_exit(Exit::BadData, format!("cannot read {}", path.display()))
+}
+
+/// Certificates of a PEM file.
+pub(crate) fn certificates(path: &Path) -> Result<Vec<Certificate>, Failure> {
+    Certificate::from_pem(&read(path)?).or_exit(Exit::BadData, format!("{} is not a PEM file of certificates", path.display()))
+}
+
+/// The first certificate of a PEM file: the one that the file is about; its chain may follow.
+pub(crate) fn certificate(path: &Path) -> Result<Certificate, Failure> {
+    let first = certificates(path)?.into_iter().next();
+    first.ok_or_else(|| Failure::new(Exit::BadData, anyhow!("{} holds no certificate", path.display())))
+}
+
+/// A trust store: self-issued certificates of `trust` are anchors, the others intermediates.
+pub(crate) fn store(trust: &Path, crls: &[PathBuf]) -> Result<TrustStore, Failure> {
+    let (anchors, intermediates) = certificates(trust)?.into_iter().partition(Certificate::is_self_issued);
+    let mut lists = Vec::new();
+    for path in crls {
+        lists.extend(revocation_lists(path).or_exit(Exit::BadData, format!("{} is not a revocation list", path.display()))?);
+    }
+    TrustStore::new(anchors, intermediates, lists).or_exit(Exit::BadData, format!("{} cannot be trusted", trust.display()))
+}
+
+fn revocation_lists(path: &Path) -> anyhow::Result<Vec<Crl>> {
+    let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    if bytes.starts_with(b"-----BEGIN") {
+        return Ok(Crl::from_pem(&bytes)?);
+    }
+    Ok(vec![Crl::from_der(&bytes)?])
+}
