@@ -3,6 +3,7 @@
 //! The journal is the truth: everything else in here (tree files, snapshots, look-up index) may be deleted at any time and costs only time to
 //! make again. What the owner does with records, and when a signature may leave the process, is the owner's business.
 
+pub mod blobs;
 pub mod merkle;
 #[cfg(any(feature = "sim", test))]
 pub mod simdisk;
