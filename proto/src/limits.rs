@@ -205,3 +205,5 @@ pub const REMEMBERED_IDS_MAX: usize = 50_000_000;
 pub const DELIVERIES_PER_NODE_MAX: usize = 1_000_000;
 /// Most recipients that fail by time in one step; the next step follows at once.
 pub const EXPIRIES_PER_TICK_MAX: usize = 512;
+/// Most of the relay's own leaves whose final proofs go to a node in one delivery: about 400 KB.
+pub const FINAL_LEAVES_PER_DELIVERY_MAX: usize = 512;

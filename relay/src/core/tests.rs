@@ -1,0 +1,577 @@
+use bytes::Bytes;
+use truc_ledger::Record;
+use truc_proto::{Digest, Event, NodeId, Reason, Supersedes};
+
+use super::*;
+
+const MINUTE_MS: i64 = 60_000;
+
+struct World {
+    core: Core,
+    journal: Vec<Record>,
+    now: Timestamp,
+    last: Vec<Effect>,
+}
+
+fn settings() -> CoreSettings {
+    CoreSettings { relay: "R1".parse().unwrap(), open_envelopes_max: 1_000, lease_ms: 600_000 }
+}
+
+fn id(n: u64) -> truc_proto::EnvelopeId {
+    let mut random = [0; 10];
+    random[2..].copy_from_slice(&n.to_be_bytes());
+    truc_proto::EnvelopeId::new(start(), random)
+}
+
+fn start() -> Timestamp {
+    "2026-11-22T02:00:00Z".parse().unwrap()
+}
+
+fn key(n: u64) -> EnvelopeKey {
+    EnvelopeKey { sender: "G22".parse().unwrap(), envelope: id(n) }
+}
+
+fn open(code: &str, node: &str) -> OfferedRecipient {
+    OfferedRecipient::Open { code: code.parse().unwrap(), node: node.parse().unwrap() }
+}
+
+fn closed(code: &str, successor: &str) -> OfferedRecipient {
+    OfferedRecipient::Closed { code: code.parse().unwrap(), successor: Some(successor.parse().unwrap()) }
+}
+
+fn node(id: &str) -> NodeId {
+    id.parse().unwrap()
+}
+
+fn offer(n: u64, recipients: Vec<OfferedRecipient>) -> VerifiedOffer {
+    let digest = |what: &str| Digest::of(format!("{what} {n}").as_bytes());
+    VerifiedOffer {
+        key: key(n),
+        sender_node: node("N-G22"),
+        submission: digest("submission"),
+        preamble: digest("preamble"),
+        payload: digest("payload"),
+        commitment: digest("commitment"),
+        payload_length: 100_000,
+        blob: true,
+        expires: start() + std::time::Duration::from_millis(3_600_000),
+        priority: u8::try_from(n % 5).unwrap(),
+        status: false,
+        recipients,
+        supersedes: None,
+        mark: Mark { size: 10 + n, root: digest("root") },
+        note: Bytes::from_static(b"note"),
+        body: Bytes::from_static(b"body"),
+    }
+}
+
+fn said(n: u64, code: &str, fact: Fact) -> VerifiedEvidence {
+    let leaf = Digest::of(format!("{n} {code} {fact:?}").as_bytes());
+    VerifiedEvidence {
+        key: key(n),
+        recipient: code.parse().unwrap(),
+        fact,
+        leaf,
+        to: node("N-G22"),
+        mark: Mark { size: 1, root: Digest::of(b"one") },
+        batch: Bytes::from_static(b"batch"),
+        recalled: None,
+    }
+}
+
+impl World {
+    fn new() -> Self {
+        Self { core: Core::new(settings()), journal: Vec::new(), now: start(), last: Vec::new() }
+    }
+
+    fn give(&mut self, input: Input) -> Option<Reply> {
+        let effects = self.core.handle(self.now, input);
+        let mut reply = None;
+        self.last.clear();
+        for effect in effects {
+            match effect {
+                Effect::Append(records) => self.journal.extend(records),
+                Effect::Reply(r) => reply = Some(r),
+                other => self.last.push(other),
+            }
+        }
+        reply
+    }
+
+    #[track_caller]
+    fn offer(&mut self, offer: VerifiedOffer) -> OfferOutcome {
+        match self.give(Input::Offered(Box::new(offer))) {
+            Some(Reply::Offer(Ok(outcome))) => outcome,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[track_caller]
+    fn accepted(&mut self, offer: VerifiedOffer) -> Acceptance {
+        match self.offer(offer) {
+            OfferOutcome::Accepted(at) => at,
+            OfferOutcome::Rejected(at) => panic!("rejected: {at:?}"),
+        }
+    }
+
+    #[track_caller]
+    fn rejected(&mut self, offer: VerifiedOffer) -> Event {
+        match self.offer(offer) {
+            OfferOutcome::Rejected(at) => self.leaf_at(at.position),
+            OfferOutcome::Accepted(at) => panic!("accepted: {at:?}"),
+        }
+    }
+
+    fn leaf_at(&self, position: Position) -> Event {
+        let record = &self.journal[usize::try_from(position.0).unwrap()];
+        Raw::<Event>::parse(record.leaf.clone().unwrap()).unwrap().into_value()
+    }
+
+    #[track_caller]
+    fn evidence(&mut self, from: &str, item: VerifiedEvidence) -> EvidenceOutcome {
+        match self.give(Input::Evidence { from: node(from), items: vec![item] }) {
+            Some(Reply::Evidence(Ok(outcomes))) => outcomes[0],
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[track_caller]
+    fn pull(&mut self, id: &str) -> DeliveryPage {
+        match self.give(Input::Pull { node: node(id), cursor: Cursor::default(), limit: 100 }) {
+            Some(Reply::Page(page)) => page,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn undelivered(&mut self, id: &str) -> usize {
+        match self.give(Input::Undelivered { node: node(id) }) {
+            Some(Reply::Undelivered(list)) => list.envelopes.len(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn state(&mut self, n: u64, code: &str) -> Option<PairState> {
+        match self.give(Input::Find(vec![key(n)])) {
+            Some(Reply::Found(found)) => {
+                let live = found.into_iter().next().flatten()?.live?;
+                Some(live.pairs.iter().find(|pair| pair.recipient.as_str() == code)?.state)
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn later(&mut self, ms: i64) {
+        self.now = Timestamp::from_unix_ms(self.now.unix_ms() + ms);
+    }
+
+    fn refold(&self) -> Core {
+        let mut core = Core::new(settings());
+        replay(&mut core, &self.journal, 0, 0);
+        core
+    }
+
+    #[track_caller]
+    fn check_fold(&self) {
+        assert_eq!(self.refold().snapshot(), self.core.snapshot(), "fold(journal) is the live state");
+    }
+}
+
+/// Folds the records from `from` on, counting leaves from `leaves`.
+fn replay(core: &mut Core, journal: &[Record], from: usize, mut leaves: u64) {
+    for (position, record) in journal.iter().enumerate().skip(from) {
+        let leaf = record.leaf.as_ref().map(|_| leaves);
+        leaves += u64::from(leaf.is_some());
+        core.apply(Position(u64::try_from(position).unwrap()), leaf, &record.state).unwrap();
+    }
+}
+
+#[test]
+fn an_envelope_goes_from_waiting_to_handed_over_and_its_payload_goes_when_it_is_consigned() {
+    let mut world = World::new();
+    world.accepted(offer(1, vec![open("H26", "N-H26")]));
+    assert_eq!(world.last, [Effect::Wake(node("N-H26"))]);
+    assert_eq!(world.pull("N-H26").waiting.len(), 1);
+    assert_eq!(world.undelivered("N-H26"), 1);
+    assert_eq!(world.evidence("N-H26", said(1, "H26", Fact::Taken)), EvidenceOutcome::Taken);
+    assert_eq!(world.state(1, "H26"), Some(PairState::Taken));
+    assert_eq!(world.evidence("N-H26", said(1, "H26", Fact::Consigned)), EvidenceOutcome::Taken);
+    assert!(world.last.contains(&Effect::RemovePayload(Digest::of(b"payload 1"))));
+    assert_eq!((world.core.open_envelopes(), world.undelivered("N-H26")), (0, 0));
+    assert_eq!(world.evidence("N-H26", said(1, "H26", Fact::HandedOver)), EvidenceOutcome::Taken);
+    assert_eq!(world.state(1, "H26"), None, "complete: only its id is remembered");
+    let deliveries = world.pull("N-G22").deliveries;
+    assert_eq!(deliveries.len(), 3, "taken, consigned, handed over");
+    world.check_fold();
+}
+
+#[test]
+fn the_same_offer_gets_the_one_acceptance_also_after_everything_is_over() {
+    let mut world = World::new();
+    let first = world.accepted(offer(1, vec![open("H26", "N-H26")]));
+    let before = world.journal.len();
+    let again = world.accepted(offer(1, vec![open("H26", "N-H26")]));
+    assert_eq!((again.position, again.leaf_index, world.journal.len()), (first.position, first.leaf_index, before));
+    for fact in [Fact::Taken, Fact::Consigned, Fact::HandedOver] {
+        world.evidence("N-H26", said(1, "H26", fact));
+    }
+    assert_eq!(world.accepted(offer(1, vec![open("H26", "N-H26")])).leaf_index, first.leaf_index);
+    world.check_fold();
+}
+
+#[test]
+fn other_content_under_a_used_id_is_refused_with_one_piece_of_evidence() {
+    let mut world = World::new();
+    world.accepted(offer(1, vec![open("H26", "N-H26")]));
+    let forged = || VerifiedOffer { payload: Digest::of(b"other"), ..offer(1, vec![open("H26", "N-H26")]) };
+    let event = world.rejected(forged());
+    assert_eq!((event.reason, event.payload), (Some(Reason::IdReused), Some(Digest::of(b"other"))));
+    let before = world.journal.len();
+    world.rejected(forged());
+    assert_eq!(world.journal.len(), before, "asked again, the same refusal");
+    assert_eq!(world.state(1, "H26"), Some(PairState::Waiting), "the first one is untouched");
+    world.check_fold();
+}
+
+#[test]
+fn the_same_id_of_another_sender_is_another_envelope() {
+    let mut world = World::new();
+    world.accepted(offer(1, vec![open("H26", "N-H26")]));
+    let mut other = offer(1, vec![open("H26", "N-H26")]);
+    other.key.sender = "G13".parse().unwrap();
+    other.payload = Digest::of(b"another");
+    world.accepted(other);
+    assert_eq!(world.pull("N-H26").waiting.len(), 2);
+}
+
+#[test]
+fn a_closed_code_alone_is_refused_and_beside_open_ones_only_its_pair_fails() {
+    let mut world = World::new();
+    let event = world.rejected(offer(1, vec![closed("H02", "H05")]));
+    assert_eq!((event.reason, event.successor), (Some(Reason::ClosedCode), Some("H05".parse().unwrap())));
+    let again = world.journal.len();
+    world.rejected(offer(1, vec![closed("H02", "H05")]));
+    assert_eq!(world.journal.len(), again);
+
+    world.accepted(offer(2, vec![closed("H02", "H05"), open("H26", "N-H26")]));
+    assert_eq!((world.state(2, "H02"), world.state(2, "H26")), (Some(PairState::Closed), Some(PairState::Waiting)));
+    let deliveries = world.pull("N-G22").deliveries;
+    assert!(matches!(deliveries[..], [(_, DeliveryItem::Own(_))]), "the rejection travels as evidence");
+    world.check_fold();
+}
+
+#[test]
+fn the_urgent_go_first_and_a_cursor_misses_nothing_that_comes_later() {
+    let mut world = World::new();
+    for n in 1..=10 {
+        world.accepted(offer(n, vec![open("H26", "N-H26")]));
+    }
+    let pull = |world: &mut World, cursor, limit| match world.give(Input::Pull { node: node("N-H26"), cursor, limit }) {
+        Some(Reply::Page(page)) => page,
+        other => panic!("{other:?}"),
+    };
+    let page = pull(&mut world, Cursor::default(), 3);
+    assert_eq!(page.waiting.iter().map(|item| item.priority).collect::<Vec<_>>(), [4, 4, 3]);
+    assert!(page.more);
+    world.accepted(offer(14, vec![open("H26", "N-H26")])); // hỏa tốc, while the node still reads on
+    let rest = pull(&mut world, page.cursor, 100);
+    assert_eq!(rest.waiting.first().unwrap().key, key(14));
+    assert_eq!(page.waiting.len() + rest.waiting.len(), 11);
+    assert!(pull(&mut world, rest.cursor, 100).waiting.is_empty());
+}
+
+#[test]
+fn what_is_past_its_time_fails_unless_a_node_is_at_work_on_it() {
+    let mut world = World::new();
+    world.accepted(offer(1, vec![open("H26", "N-H26"), open("H37", "N-H37")]));
+    world.later(59 * MINUTE_MS);
+    assert!(matches!(world.give(Input::Lease { node: node("N-H37"), key: key(1) }), Some(Reply::Lease(Ok(_)))));
+    world.later(2 * MINUTE_MS);
+    world.give(Input::Tick);
+    assert_eq!((world.state(1, "H26"), world.state(1, "H37")), (Some(PairState::Expired), Some(PairState::Waiting)));
+    let event = world.leaf_at(Position(u64::try_from(world.journal.len()).unwrap() - 1));
+    assert_eq!((event.event.name(), event.reason), ("RelayFailure", Some(Reason::Expired)));
+    assert_eq!(world.core.next_due(), Some(start() + std::time::Duration::from_secs(69 * 60)), "when the lease ends");
+    world.later(9 * MINUTE_MS);
+    world.give(Input::Tick);
+    assert_eq!(world.state(1, "H37"), Some(PairState::Expired));
+    assert_eq!(world.core.open_envelopes(), 0);
+    world.check_fold();
+}
+
+#[test]
+fn a_consignment_after_the_failure_is_kept_as_late() {
+    let mut world = World::new();
+    world.accepted(offer(1, vec![open("H26", "N-H26")]));
+    world.evidence("N-H26", said(1, "H26", Fact::Taken));
+    world.later(61 * MINUTE_MS);
+    world.give(Input::Tick);
+    assert_eq!(world.evidence("N-H26", said(1, "H26", Fact::Consigned)), EvidenceOutcome::Taken);
+    assert_eq!(world.state(1, "H26"), Some(PairState::ConsignedLate));
+    let arrival = world.journal.last().unwrap().leaf.clone().unwrap();
+    assert!(Raw::<truc_proto::Arrival>::parse(arrival).unwrap().late);
+    world.check_fold();
+}
+
+#[test]
+fn evidence_is_taken_once_and_only_from_the_node_of_the_recipient() {
+    let mut world = World::new();
+    world.accepted(offer(1, vec![open("H26", "N-H26")]));
+    assert_eq!(world.evidence("N-H37", said(1, "H26", Fact::Consigned)), EvidenceOutcome::Contradiction);
+    assert_eq!(world.evidence("N-H26", said(1, "H26", Fact::Consigned)), EvidenceOutcome::Taken);
+    let before = world.journal.len();
+    assert_eq!(world.evidence("N-H26", said(1, "H26", Fact::Consigned)), EvidenceOutcome::Taken);
+    assert_eq!(world.journal.len(), before, "the same leaf changes nothing");
+    let second = VerifiedEvidence { leaf: Digest::of(b"second"), ..said(1, "H26", Fact::Consigned) };
+    assert_eq!(world.evidence("N-H26", second), EvidenceOutcome::Contradiction);
+    assert_eq!(world.evidence("N-H26", said(9, "H26", Fact::Consigned)), EvidenceOutcome::UnknownEnvelope);
+    world.check_fold();
+}
+
+#[test]
+fn of_an_envelope_and_the_one_that_replaces_it_only_one_can_arrive() {
+    let mut world = World::new();
+    let replacing = |n, old| {
+        let supersedes = Some(Supersedes { envelope: id(old), recipient: "H26".parse().unwrap() });
+        VerifiedOffer { supersedes, ..offer(n, vec![open("H26", "N-H26")]) }
+    };
+    world.accepted(offer(1, vec![open("H26", "N-H26"), open("H37", "N-H37")]));
+    world.accepted(replacing(2, 1));
+    assert_eq!(world.state(1, "H26"), Some(PairState::Superseded));
+    assert_eq!(world.rejected(replacing(3, 1)).reason, Some(Reason::Superseded), "one stands in for it already");
+    world.evidence("N-H26", said(2, "H26", Fact::Taken));
+    assert_eq!(world.rejected(replacing(4, 2)).reason, Some(Reason::Superseded), "its keys are out");
+    world.evidence("N-H26", said(2, "H26", Fact::Refused));
+    world.accepted(replacing(5, 2));
+    world.check_fold();
+}
+
+#[test]
+fn a_payload_that_two_envelopes_share_goes_with_the_second() {
+    let mut world = World::new();
+    let same = Digest::of(b"same");
+    for n in [1, 2] {
+        world.accepted(VerifiedOffer { payload: same, ..offer(n, vec![open("H26", "N-H26")]) });
+    }
+    world.evidence("N-H26", said(1, "H26", Fact::Consigned));
+    assert!(!world.last.contains(&Effect::RemovePayload(same)));
+    world.evidence("N-H26", said(2, "H26", Fact::Consigned));
+    assert!(world.last.contains(&Effect::RemovePayload(same)));
+}
+
+#[test]
+fn a_node_that_shows_two_histories_is_heard_no_more() {
+    let mut world = World::new();
+    world.accepted(offer(1, vec![open("H26", "N-H26")]));
+    let other = Mark { size: 11, root: Digest::of(b"another history") };
+    let forked = VerifiedOffer { mark: other, ..offer(2, vec![open("H26", "N-H26")]) };
+    let reply = world.give(Input::Offered(Box::new(forked)));
+    assert!(matches!(reply, Some(Reply::Offer(Err(Refused::Forked { .. })))));
+    assert!(world.last.contains(&Effect::Alarm(Alarm::PeerForked { node: node("N-G22") })));
+    let before = world.journal.len();
+    let reply = world.give(Input::Offered(Box::new(offer(3, vec![open("H26", "N-H26")]))));
+    assert!(matches!(reply, Some(Reply::Offer(Err(Refused::Forked { .. })))));
+    assert_eq!(world.journal.len(), before, "the proof is kept once");
+    world.check_fold();
+}
+
+#[test]
+fn leaves_of_the_relay_are_delivered_under_the_certificate_once_it_has_signed() {
+    let mut world = World::new();
+    for n in 1..=3 {
+        world.accepted(offer(n, vec![open("H26", "N-H26")]));
+    }
+    assert_eq!(world.core.unsigned_leaves(), 3);
+    world.give(Input::Signed { size: 2, note: Bytes::from_static(b"cms") });
+    assert_eq!(world.core.unsigned_leaves(), 1);
+    let page = world.pull("N-G22");
+    let [(number, DeliveryItem::Final { size: 2, leaves, .. })] = &page.deliveries[..] else {
+        panic!("{:?}", page.deliveries)
+    };
+    assert_eq!(leaves.iter().map(|leaf| leaf.leaf_index).collect::<Vec<_>>(), [0, 1]);
+    world.check_fold();
+    world.give(Input::Acknowledged { node: node("N-G22"), numbers: vec![*number, 99] });
+    assert!(world.pull("N-G22").deliveries.is_empty());
+    world.check_fold();
+}
+
+#[test]
+fn the_first_directory_is_leaf_0_and_every_later_one_follows() {
+    let mut world = World::new();
+    let version = |version, previous| {
+        let statement = Bytes::from(format!("root {version}"));
+        Input::Published(Box::new(NewDirectory { version, statement, previous, moved: vec![], renewed: vec![] }))
+    };
+    let refused = |reply| matches!(reply, Some(Reply::Published(Err(Refused::VersionDoesNotFollow { .. }))));
+    assert!(refused(world.give(version(2, Some(Digest::of(b"root 1"))))));
+    assert!(matches!(world.give(version(1, None)), Some(Reply::Published(Ok(Acceptance { leaf_index: 0, .. })))));
+    assert!(matches!(world.give(version(1, None)), Some(Reply::Published(Ok(Acceptance { leaf_index: 0, .. })))));
+    assert!(refused(world.give(version(2, Some(Digest::of(b"forged"))))));
+    assert!(matches!(world.give(version(2, Some(Digest::of(b"root 1")))), Some(Reply::Published(Ok(_)))));
+    world.check_fold();
+    let mut late = World::new();
+    late.accepted(offer(1, vec![open("H26", "N-H26")]));
+    assert!(refused(late.give(version(1, None))), "the first root stands before everything else");
+}
+
+#[test]
+fn what_waits_follows_its_code_to_another_node() {
+    let mut world = World::new();
+    let moved = vec![("H26".parse().unwrap(), node("N-NEW"))];
+    let statement = Bytes::from_static(b"root 1");
+    let first = NewDirectory { version: 1, statement, previous: None, moved: vec![], renewed: vec![] };
+    world.give(Input::Published(Box::new(first)));
+    world.accepted(offer(1, vec![open("H26", "N-OLD"), open("H37", "N-OLD")]));
+    world.accepted(offer(2, vec![open("H26", "N-OLD")]));
+    let previous = Some(Digest::of(b"root 1"));
+    let statement = Bytes::from_static(b"root 2");
+    let second = NewDirectory { version: 2, statement, previous, moved, renewed: vec![] };
+    world.give(Input::Published(Box::new(second)));
+    assert_eq!((world.undelivered("N-NEW"), world.undelivered("N-OLD")), (2, 1));
+    assert!(matches!(world.give(Input::Lease { node: node("N-OLD"), key: key(2) }), Some(Reply::Lease(Err(_)))));
+    world.check_fold();
+}
+
+#[test]
+fn more_open_work_than_allowed_is_refused_as_busy() {
+    let mut world = World::new();
+    world.core.settings.open_envelopes_max = 2;
+    for n in 1..=2 {
+        world.accepted(offer(n, vec![open("H26", "N-H26")]));
+    }
+    let reply = world.give(Input::Offered(Box::new(offer(3, vec![open("H26", "N-H26")]))));
+    assert!(matches!(reply, Some(Reply::Offer(Err(Refused::Busy)))));
+    world.accepted(offer(2, vec![open("H26", "N-H26")])); // what is known is still answered
+}
+
+#[test]
+fn ids_are_forgotten_by_the_journals_own_clock() {
+    let mut world = World::new();
+    world.accepted(VerifiedOffer { status: true, ..offer(1, vec![open("H26", "N-H26")]) });
+    world.evidence("N-H26", said(1, "H26", Fact::Consigned));
+    assert!(matches!(world.give(Input::Find(vec![key(1)])), Some(Reply::Found(found)) if found[0].is_some()));
+    world.later(ID_MEMORY_MS + 1);
+    let next = EnvelopeKey { envelope: truc_proto::EnvelopeId::new(world.now, [1; 10]), ..key(1) };
+    let expires = world.now + std::time::Duration::from_secs(60);
+    world.accepted(VerifiedOffer { key: next, expires, ..offer(2, vec![open("H26", "N-H26")]) });
+    assert!(matches!(world.give(Input::Find(vec![key(1)])), Some(Reply::Found(found)) if found[0].is_none()));
+    let recalled = Some(Recall { position: Position(0) });
+    let late = VerifiedEvidence { recalled, ..said(1, "H26", Fact::HandedOver) };
+    assert_eq!(world.evidence("N-H26", late), EvidenceOutcome::Taken, "found in the journal by the shell");
+    world.check_fold();
+}
+
+/// A small generator: the test needs variety that can be repeated, not quality.
+struct Dice(u64);
+impl Dice {
+    fn below(&mut self, n: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % n
+    }
+}
+
+fn random_step(world: &mut World, dice: &mut Dice) {
+    let codes = [("H26", "N-A"), ("H37", "N-A"), ("H05", "N-B"), ("H53", "N-C")];
+    let (code, at) = codes[usize::try_from(dice.below(4)).unwrap()];
+    let n = dice.below(40);
+    let input = match dice.below(10) {
+        0..=2 => {
+            let recipients = codes.iter().filter(|_| dice.below(2) == 0).map(|(code, at)| open(code, at));
+            let mut recipients: Vec<_> = recipients.collect();
+            if recipients.is_empty() || dice.below(8) == 0 {
+                recipients.push(closed("H02", "H05"));
+            }
+            let supersedes = (dice.below(4) == 0)
+                .then(|| Supersedes { envelope: id(dice.below(40)), recipient: code.parse().unwrap() });
+            let blob = dice.below(2) == 0;
+            Input::Offered(Box::new(VerifiedOffer { supersedes, blob, ..offer(n, recipients) }))
+        }
+        3..=6 => {
+            let fact = Fact::ALL[usize::try_from(dice.below(6)).unwrap()];
+            Input::Evidence { from: node(at), items: vec![said(n, code, fact)] }
+        }
+        7 => Input::Lease { node: node(at), key: key(n) },
+        8 => Input::Signed { size: dice.below(world.core.next_leaf() + 1), note: Bytes::from_static(b"cms") },
+        _ => {
+            let id = ["N-A", "N-B", "N-G22"][usize::try_from(dice.below(3)).unwrap()];
+            let numbers = (0..dice.below(6)).map(|_| dice.below(100)).collect();
+            Input::Acknowledged { node: node(id), numbers }
+        }
+    };
+    world.give(input);
+    if dice.below(20) == 0 {
+        world.later(i64::try_from(dice.below(20)).unwrap() * MINUTE_MS);
+        world.give(Input::Tick);
+    }
+}
+
+#[test]
+fn after_random_work_a_fold_and_a_snapshot_with_its_tail_give_the_live_state() {
+    for seed in 1..=30_u64 {
+        let (mut world, mut dice) = (World::new(), Dice(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15)));
+        let mut middle = None;
+        for step in 0..400 {
+            random_step(&mut world, &mut dice);
+            if step == 200 {
+                middle = Some((world.core.snapshot(), world.journal.len(), world.core.next_leaf()));
+            }
+        }
+        world.check_fold();
+        let (entries, records, leaves) = middle.unwrap();
+        let mut core = Core::new(settings());
+        core.load_snapshot(&mut entries.into_iter()).unwrap();
+        replay(&mut core, &world.journal, records, leaves);
+        assert_eq!(core.snapshot(), world.core.snapshot(), "seed {seed}: snapshot + tail");
+        assert_eq!(core.open_envelopes(), world.core.open_envelopes(), "seed {seed}");
+        assert_eq!(core.unsigned_leaves(), world.core.unsigned_leaves(), "seed {seed}");
+        for id in ["N-A", "N-B", "N-C"] {
+            assert_eq!(core.pull(&node(id), &Cursor::default(), 1_000), world.pull(id), "seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn a_damaged_snapshot_is_refused_and_never_panics() {
+    let mut world = World::new();
+    let mut dice = Dice(7);
+    for _ in 0..100 {
+        random_step(&mut world, &mut dice);
+    }
+    let entries = world.core.snapshot();
+    let load = |entries: Vec<Vec<u8>>| Core::new(settings()).load_snapshot(&mut entries.into_iter());
+    assert!(load(entries[..entries.len() - 1].to_vec()).is_err(), "the last entry is missing");
+    assert!(load(entries[1..].to_vec()).is_err(), "the first entry is missing");
+    for _ in 0..2_000 {
+        let mut damaged = entries.clone();
+        let entry = usize::try_from(dice.below(u64::try_from(damaged.len()).unwrap())).unwrap();
+        let Some(last) = u64::try_from(damaged[entry].len()).unwrap().checked_sub(1) else { continue };
+        let at = usize::try_from(dice.below(last + 1)).unwrap();
+        damaged[entry][at] ^= 1 << dice.below(8);
+        let _ = load(damaged);
+    }
+}
+
+#[test]
+fn any_bytes_as_a_record_are_refused_or_applied_but_never_panic() {
+    let mut dice = Dice(11);
+    for _ in 0..20_000 {
+        let mut core = Core::new(settings());
+        let bytes: Vec<u8> = (0..dice.below(60)).map(|_| u8::try_from(dice.below(256)).unwrap()).collect();
+        let _ = core.apply(Position(0), Some(0), &bytes);
+    }
+    let mut world = World::new();
+    for _ in 0..60 {
+        random_step(&mut world, &mut dice);
+    }
+    for (position, record) in world.journal.iter().enumerate() {
+        for at in 0..record.state.len() {
+            let mut core = Core::new(settings());
+            replay(&mut core, &world.journal[..position], 0, 0);
+            let mut state = record.state.clone();
+            state[at] ^= 1 << dice.below(8);
+            let leaves = core.next_leaf();
+            let _ = core.apply(Position(u64::try_from(position).unwrap()), Some(leaves), &state);
+        }
+    }
+}
