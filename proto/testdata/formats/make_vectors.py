@@ -118,7 +118,7 @@ def cms(data, signer):
 
 
 # --- times and names --------------------------------------------------------------------------------------------
-now = datetime.datetime.now(datetime.timezone.utc).replace(microsecond=0) + datetime.timedelta(seconds=2)
+now = datetime.datetime.now(datetime.timezone.utc).replace(microsecond=0) + datetime.timedelta(seconds=5)
 stamp = lambda seconds: (now + datetime.timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S.000Z")
 ms = int(now.timestamp() * 1000)
 raw = bytearray(struct.pack(">Q", ms)[2:] + sha(b"vector")[:10])
@@ -135,7 +135,7 @@ preamble = save("preamble.json", statement(
 
 # --- directory --------------------------------------------------------------------------------------------------
 def binding(name, uses, algorithms=None):
-    fields = {"uses": uses, "der": b64(ders[name]), "sha256": hexsha(ders[name]), "valid_from": stamp(-60), "valid_to": stamp(86400 * 365),
+    fields = {"uses": uses, "der": b64(ders[name]), "sha256": hexsha(ders[name]), "valid_from": stamp(-5), "valid_to": stamp(86400 * 365),
               "status": "good"}
     return fields | ({"algorithms": algorithms} if algorithms else {})
 
@@ -163,7 +163,7 @@ hashes = [leaf_hash(entries[k]) for k in keys]
 for k in keys:
     save("entry-" + k.replace("/", "-") + ".json", entries[k])
 statement_bytes = save("directory-root.json", statement(
-    "directory-root", axis=AXIS, lane=LANE, version=1, issued=stamp(-30), valid_until=stamp(86400 * 30), size=len(keys), root=root(hashes).hex()))
+    "directory-root", axis=AXIS, lane=LANE, version=1, issued=stamp(-3), valid_until=stamp(86400 * 30), size=len(keys), root=root(hashes).hex()))
 root_cms = save("directory-root.p7s", cms(statement_bytes, "operator"))
 
 
