@@ -2,6 +2,7 @@
 //!
 //! No I/O, no clock, no keys: everything here is a function of its arguments.
 
+pub mod edxml;
 pub mod json;
 pub mod limits;
 
