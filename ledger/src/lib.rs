@@ -4,6 +4,7 @@
 //! make again. What the owner does with records, and when a signature may leave the process, is the owner's business.
 
 pub mod blobs;
+pub mod fork;
 pub mod merkle;
 #[cfg(any(feature = "sim", test))]
 pub mod simdisk;

@@ -211,7 +211,7 @@ impl<'a> Scan<'a> {
         let mut dirty: Vec<(u32, u64, usize)> = Vec::new();
         let mut cut = 0;
         self.tail(&mut |segment, offset, bytes| {
-            if let Some(last) = bytes.iter().rposition(|byte| *byte != 0) {
+            if let Some(last) = last_written(bytes) {
                 cut += last as u64 + 1;
                 dirty.push((segment, offset, last + 1));
             }
@@ -247,12 +247,25 @@ impl<'a> Scan<'a> {
     }
 }
 
+/// Most of a tail is zeroes: pages of them are passed over whole.
+const PAGE: usize = 4096;
+static ZEROES: [u8; PAGE] = [0; PAGE];
+
+fn is_zero(page: &[u8]) -> bool {
+    ZEROES.get(..page.len()) == Some(page)
+}
+
+/// The place of the last byte that is not zero.
+fn last_written(bytes: &[u8]) -> Option<usize> {
+    let (index, page) = bytes.chunks(PAGE).enumerate().filter(|(_, page)| !is_zero(page)).last()?;
+    page.iter().rposition(|byte| *byte != 0).map(|at| index * PAGE + at)
+}
+
 /// Where a batch header may begin.
 fn batch_magics(bytes: &[u8]) -> impl Iterator<Item = usize> + '_ {
     let magic = BATCH_MAGIC.to_le_bytes();
-    let page = 4096; // most of a tail is zeroes: pages of them are passed over whole
-    let pages = bytes.chunks(page).enumerate().filter(|(_, page)| page.iter().any(|byte| *byte != 0));
-    let places = pages.flat_map(move |(index, held)| index * page..index * page + held.len());
+    let pages = bytes.chunks(PAGE).enumerate().filter(|(_, page)| !is_zero(page));
+    let places = pages.flat_map(|(index, page)| index * PAGE..index * PAGE + page.len());
     places.filter(move |at| bytes.get(*at..).is_some_and(|rest| rest.starts_with(&magic)))
 }
 

@@ -245,8 +245,10 @@ impl State {
 impl FileState {
     fn put(&mut self, offset: u64, bytes: &[u8]) {
         let start = usize::try_from(offset).unwrap_or(usize::MAX);
-        if let Some(slot) = self.bytes.get_mut(start..) {
-            slot.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+        let slot = self.bytes.get_mut(start..).unwrap_or_default();
+        let count = slot.len().min(bytes.len());
+        if let (Some(to), Some(from)) = (slot.get_mut(..count), bytes.get(..count)) {
+            to.copy_from_slice(from);
         }
     }
 
@@ -392,7 +394,9 @@ impl VolumeFile for SimFile {
             let bytes = &state.files.get(&file).ok_or_else(gone)?.bytes;
             let rest = usize::try_from(offset).ok().and_then(|start| bytes.get(start..)).unwrap_or_default();
             let count = rest.len().min(buffer.len());
-            buffer.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
+            if let (Some(to), Some(from)) = (buffer.get_mut(..count), rest.get(..count)) {
+                to.copy_from_slice(from);
+            }
             Ok(count)
         })
     }
