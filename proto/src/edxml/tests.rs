@@ -470,3 +470,22 @@ fn any_bytes_end_within_limits_and_never_panic() {
     }
     assert!(read_well > 100, "{read_well}");
 }
+
+#[test]
+fn unzip_reads_the_zip_that_wraps_an_attachment() {
+    let bytes = written(&parsed("new.edxml").message, &files()[1..2]).unwrap();
+    let text = String::from_utf8(bytes).unwrap();
+    let start = text.find("<edXML:ContentTransferEncoded").unwrap();
+    let start = start + text[start..].find('>').unwrap() + 1;
+    let end = start + text[start..].find('<').unwrap();
+    let zip = data_encoding::BASE64.decode(&text.as_bytes()[start..end]).unwrap();
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    io::Write::write_all(&mut file, &zip).unwrap();
+    let Ok(output) = std::process::Command::new("unzip").arg("-p").arg(file.path()).output() else {
+        assert!(std::env::var_os("TRUC_REQUIRE_TOOLS").is_none(), "unzip is missing");
+        eprintln!("SKIPPED: unzip is missing");
+        return;
+    };
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.stdout, files()[1].1);
+}
