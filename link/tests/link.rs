@@ -322,21 +322,29 @@ async fn lanes_never_meet_and_both_sides_say_so() {
     }
 }
 
-/// A TLS client of somebody else's making.
+/// A TLS client of somebody else's making; returns how its connection ended.
 async fn foreign(
     serving: &Serving,
     world: &World,
     version: &'static rustls::SupportedProtocolVersion,
     alpn: &[u8],
+    certificate: Option<&Issued>,
 ) -> String {
     let mut roots = rustls::RootCertStore::empty();
     roots.add(world.pki.root_der().to_vec().into()).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut config = rustls::ClientConfig::builder_with_provider(provider)
+    let builder = rustls::ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[version])
         .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+        .with_root_certificates(roots);
+    let mut config = match certificate {
+        None => builder.with_no_client_auth(),
+        Some(issued) => {
+            let chain = vec![issued.certificate_der.clone().into(), issued.issuer_der.clone().into()];
+            let key = rustls_pki_types::PrivatePkcs8KeyDer::from(issued.key_pkcs8_der.clone());
+            builder.with_client_auth_cert(chain, key.into()).unwrap()
+        }
+    };
     if !alpn.is_empty() {
         config.alpn_protocols = vec![alpn.to_vec()];
     }
@@ -353,15 +361,16 @@ async fn older_tls_no_certificate_and_no_lane_are_refused() {
     let world = World::new();
     let serving = serve(world.relay_link()).await;
     let lane = lane_protocol(Lane::Ordinary);
-    let said = foreign(&serving, &world, &rustls::version::TLS12, lane).await;
+    let said = foreign(&serving, &world, &rustls::version::TLS12, lane, Some(&world.node)).await;
     assert!(said.contains("ProtocolVersion"), "{said}");
     assert_eq!(serving.refusal().await, "the TLS handshake failed");
-    let said = foreign(&serving, &world, &rustls::version::TLS13, lane).await;
+    let said = foreign(&serving, &world, &rustls::version::TLS13, lane, None).await;
     assert!(said.contains("CertificateRequired"), "{said}");
     assert_eq!(serving.refusal().await, "the TLS handshake failed");
-    foreign(&serving, &world, &rustls::version::TLS13, b"").await;
+    // Even with a certificate that is admitted.
+    foreign(&serving, &world, &rustls::version::TLS13, b"", Some(&world.node)).await;
     assert_eq!(serving.refusal().await, "the peer names no lane of this axis");
-    foreign(&serving, &world, &rustls::version::TLS13, b"h2").await;
+    foreign(&serving, &world, &rustls::version::TLS13, b"h2", Some(&world.node)).await;
     assert_eq!(serving.refusal().await, "the peer names no lane of this axis");
 }
 
