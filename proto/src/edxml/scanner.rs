@@ -395,7 +395,8 @@ impl<R: Read> Scanner<R> {
     }
 
     fn give(&mut self, piece: &[u8], take: &mut Take<'_, R>) -> Result<(), ReadError> {
-        if let Some(byte) = piece.iter().find(|b| !b.is_ascii() || b.is_ascii_control() && !b.is_ascii_whitespace()) {
+        let bad = |b: &&u8| !b.is_ascii() || b.is_ascii_control() && !matches!(b, b'\t' | b'\r' | b'\n');
+        if let Some(byte) = piece.iter().find(bad) {
             let defect = if byte.is_ascii() { Defect::ControlCharacter { code: (*byte).into() } } else { Defect::Utf8 };
             return Err(self.refuse(defect));
         }
