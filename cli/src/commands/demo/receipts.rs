@@ -1,0 +1,63 @@
+//! The demo's receipts: got from the sender's node, written as files, verified off line.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, ensure};
+use truc_evidence::{Document, PinnedOperator, ReceiptTrust, ReceiptVerdict, verify_receipt};
+use truc_proto::node_v1::{GetReceiptRequest, ListReceiptsRequest};
+use truc_signer::{Certificate, TrustStore};
+
+use crate::{client::Node, clock::now};
+
+/// What verification gave.
+pub(super) struct Verified {
+    pub(super) valid: usize,
+}
+
+/// Writes every receipt of the envelopes.
+pub(super) async fn write(node: &mut Node, envelopes: &[&str], folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    std::fs::create_dir_all(folder)?;
+    let mut files = Vec::new();
+    for envelope in envelopes {
+        let request = ListReceiptsRequest { envelope: (*envelope).to_owned() };
+        for item in node.list_receipts(request).await?.into_inner().items {
+            ensure!(item.r#final, "the receipt {} of {envelope} is not final", item.event);
+            let request = GetReceiptRequest { leaf_hash: item.leaf_hash, with_opening: false };
+            let reply = node.get_receipt(request).await?.into_inner();
+            let name = Path::new(&reply.file_name).file_name().context("a receipt without a name")?;
+            let path = folder.join(name);
+            ensure!(!path.exists(), "two receipts are named {}", path.display());
+            std::fs::write(&path, &reply.receipt)?;
+            files.push(path);
+        }
+    }
+    Ok(files)
+}
+
+/// One consignment receipt with its opening, beside the others.
+pub(super) async fn with_opening(node: &mut Node, envelope: &str) -> anyhow::Result<PathBuf> {
+    let items = node.list_receipts(ListReceiptsRequest { envelope: envelope.to_owned() }).await?.into_inner().items;
+    let item = items.into_iter().find(|i| i.event == "ContentConsignment").context("no ContentConsignment receipt")?;
+    let request = GetReceiptRequest { leaf_hash: item.leaf_hash, with_opening: true };
+    let reply = node.get_receipt(request).await?.into_inner();
+    let file = tempfile::Builder::new().suffix(".receipt").tempfile()?;
+    std::fs::write(file.path(), &reply.receipt)?;
+    Ok(file.into_temp_path().keep()?)
+}
+
+/// Verifies receipt files as `truc receipt verify` does.
+pub(super) fn verify(files: &[PathBuf], anchors: &Path, operator: &Path, document: Option<&Path>) -> anyhow::Result<Verified> {
+    let store = TrustStore::new(Certificate::from_pem(&std::fs::read(anchors)?)?, Vec::new(), Vec::new())?;
+    let trust = ReceiptTrust::new(store, PinnedOperator::from_pem(&std::fs::read(operator)?)?);
+    let document = document.map(Document::open).transpose()?;
+    let mut valid = 0;
+    for file in files {
+        let report = verify_receipt(&std::fs::read(file)?, &trust, document.as_ref(), now());
+        if report.verdict == ReceiptVerdict::Valid {
+            valid += 1;
+        } else {
+            tracing::warn!(file = %file.display(), against = ?report.against().collect::<Vec<_>>(), "receipt not valid");
+        }
+    }
+    Ok(Verified { valid })
+}
