@@ -5,6 +5,7 @@
 
 pub mod blobs;
 pub mod fork;
+pub mod index;
 pub mod merkle;
 #[cfg(any(feature = "sim", test))]
 pub mod simdisk;
