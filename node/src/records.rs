@@ -10,7 +10,7 @@ use truc_proto::wire_v1::ProvenLeaf;
 #[derive(Clone, PartialEq, Message)]
 pub struct NodeRecord {
     /// Which.
-    #[prost(oneof = "Body", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17")]
+    #[prost(oneof = "Body", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18")]
     pub body: Option<Body>,
 }
 
@@ -68,6 +68,9 @@ pub enum Body {
     /// A document left memory; the look-up index leads to this record.
     #[prost(message, tag = "17")]
     Closed(Closed),
+    /// What entitles an actor, from the directory in force: receipts need it later.
+    #[prost(message, tag = "18")]
+    Entitled(Entitled),
 }
 
 /// See [`Body::Outgoing`].
@@ -419,6 +422,29 @@ pub struct Closed {
     pub idempotency_key: String,
 }
 
+/// See [`Body::Entitled`].
+#[derive(Clone, PartialEq, Message)]
+pub struct Entitled {
+    /// The node or relay.
+    #[prost(string, tag = "1")]
+    pub node: String,
+    /// The agency; empty for the relay.
+    #[prost(string, tag = "2")]
+    pub code: String,
+    /// When the directory's root was issued.
+    #[prost(int64, tag = "3")]
+    pub issued_ms: i64,
+    /// Until when it is valid.
+    #[prost(int64, tag = "4")]
+    pub valid_until_ms: i64,
+    /// Hash over the two entries' bytes: what has to change for a new record.
+    #[prost(bytes = "vec", tag = "5")]
+    pub entries: Vec<u8>,
+    /// `truc_evidence::Entitlement`.
+    #[prost(bytes = "vec", tag = "6")]
+    pub entitlement: Vec<u8>,
+}
+
 /// Where a record stands.
 #[derive(Clone, Copy, PartialEq, Eq, Message, serde::Serialize, serde::Deserialize)]
 pub struct Place {
@@ -476,7 +502,12 @@ mod tests {
         };
         let payload = Payload { sha256: vec![2; 32], length: 3, inline: Some(vec![1, 2, 3]) };
         let parts = OpeningParts { manifest: b"m".to_vec(), envelope: b"e".to_vec() };
-        let leaf = ProvenLeaf { leaf: b"l".to_vec(), index: 4, proof: vec![vec![5; 32]], checkpoint: b"c".to_vec() };
+        let leaf = ProvenLeaf {
+            leaf: b"l".to_vec().into(),
+            index: 4,
+            proof: vec![vec![5; 32].into()],
+            checkpoint: b"c".to_vec().into(),
+        };
         vec![
             Body::Outgoing(Outgoing {
                 preamble: b"p".to_vec(),
@@ -543,6 +574,14 @@ mod tests {
                 envelope: "e".into(),
                 places: vec![Place { position: 1, leaf: None }, Place { position: 5, leaf: Some(0) }],
                 idempotency_key: "i".into(),
+            }),
+            Body::Entitled(Entitled {
+                node: "N1".into(),
+                code: "H26".into(),
+                issued_ms: 1,
+                valid_until_ms: 2,
+                entries: vec![1; 32],
+                entitlement: b"e".to_vec(),
             }),
         ]
     }

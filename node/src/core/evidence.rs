@@ -9,10 +9,10 @@ use truc_proto::{
 };
 
 use super::{
-    Alarm, Core, Effect, IndexEntry, ItemRef, Key, OwnCheckpoint, OwnLeaf, ReceivedItem, ReceivedLeaves, Source, Stage,
+    Alarm, Core, Effect, EntitledRef, IndexEntry, ItemRef, Key, OwnCheckpoint, OwnLeaf, ReceivedItem, ReceivedLeaves, Source, Stage,
     Unsent, digest, inbox::step_of_event, timers::Due,
 };
-use crate::records::{Body, DirectoryTaken, Evidence, EvidenceItem, Note, PeerFork, PeerNote, Place, Pushed, RecordError};
+use crate::records::{Body, DirectoryTaken, Entitled, Evidence, EvidenceItem, Note, PeerFork, PeerNote, Place, Pushed, RecordError};
 
 /// What a leaf of others is to us.
 enum Finding {
@@ -174,6 +174,41 @@ impl Core {
             let statement = statement.as_bytes().to_vec();
             self.commit(Body::DirectoryTaken(DirectoryTaken { version, statement }), None);
         }
+    }
+
+    /// Kept when it says something new: other entries, or a root that holds longer than the one kept.
+    pub(super) fn entitled(&mut self, record: Entitled) {
+        let Ok(node) = record.node.parse::<NodeId>() else { return };
+        let last = self.entitlements.get(&(node, record.code.clone())).and_then(|refs| refs.last());
+        let issued = Timestamp::from_unix_ms(record.issued_ms);
+        let same = last.is_some_and(|last| {
+            last.entries.as_bytes().as_slice() == record.entries && (issued <= last.issued || issued <= last.valid_until)
+        });
+        if !same {
+            self.commit(Body::Entitled(record), None);
+        }
+    }
+
+    /// What entitled an actor at `at`: position of the record, the newest root issued by then.
+    #[must_use]
+    pub fn entitlement_of(&self, node: &NodeId, code: Option<&truc_proto::AgencyId>, at: Timestamp) -> Option<u64> {
+        let code = code.map(ToString::to_string).unwrap_or_default();
+        let refs = self.entitlements.get(&(node.clone(), code))?;
+        let skew = Duration::from_millis(truc_proto::limits::FUTURE_SKEW_MAX_MS.unsigned_abs());
+        let by_then = refs.iter().rev().find(|entitled| entitled.issued <= at + skew);
+        by_then.or_else(|| refs.first()).map(|entitled| entitled.position)
+    }
+
+    pub(super) fn fold_entitled(&mut self, place: Place, record: &Entitled) -> Result<(), RecordError> {
+        let entitled = EntitledRef {
+            position: place.position,
+            issued: Timestamp::from_unix_ms(record.issued_ms),
+            valid_until: Timestamp::from_unix_ms(record.valid_until_ms),
+            entries: digest(&record.entries, "entries")?,
+        };
+        let node = super::parsed(&record.node, "node")?;
+        self.entitlements.entry((node, record.code.clone())).or_default().push(entitled);
+        Ok(())
     }
 
     /// The relay is there: what it should hold is compared, what waits here goes on.

@@ -306,7 +306,7 @@ impl Core {
             idempotency_key: String::new(),
         };
         if self.commit(Body::Closed(body), None).is_some() {
-            self.effects.push(Effect::Closed { key, sent: false });
+            self.effects.push(Effect::Closed { key, payload: None });
         }
     }
 
@@ -331,6 +331,10 @@ impl Core {
         }
         let mut finals = BTreeMap::new();
         finals.extend(steps.iter().filter_map(|step| Some((step.leaf, self.parked.remove(&step.leaf)?))));
+        // Sent between two codes of this node: both sides read the one payload.
+        if let Some(sent) = self.sent_keys.get(&key).and_then(|position| self.sent.get_mut(position)) {
+            sent.shared = true;
+        }
         self.received_keys.insert(key.clone(), place.position);
         self.received.insert(place.position, Received {
             key,

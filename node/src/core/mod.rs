@@ -54,6 +54,7 @@ pub struct Core {
     forks: BTreeMap<NodeId, u64>,
     directory: Option<(u64, Digest)>,
     parked: BTreeMap<Digest, ItemRef>,
+    entitlements: BTreeMap<(NodeId, String), Vec<EntitledRef>>,
 
     // Found again from the above at start.
     sent_keys: BTreeMap<Key, u64>,
@@ -99,6 +100,19 @@ pub struct OwnCheckpoint {
     pub size: u64,
 }
 
+/// What entitled an actor, and when.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
+pub struct EntitledRef {
+    /// Position of its record.
+    pub position: u64,
+    /// When the directory's root was issued.
+    pub issued: Timestamp,
+    /// Until when it is valid.
+    pub valid_until: Timestamp,
+    /// Hash over the entries.
+    pub entries: Digest,
+}
+
 impl Core {
     /// A node that has seen nothing.
     #[must_use]
@@ -116,6 +130,7 @@ impl Core {
             forks: BTreeMap::new(),
             directory: None,
             parked: BTreeMap::new(),
+            entitlements: BTreeMap::new(),
             sent_keys: BTreeMap::new(),
             received_keys: BTreeMap::new(),
             sent_leaves: BTreeMap::new(),
@@ -170,6 +185,7 @@ impl Core {
             Input::PeerCheckpoint { node, note } => self.peer_checkpoint(node, note),
             Input::PeerFork { node, held, shown } => self.peer_fork(now, node, held, shown),
             Input::DirectoryTaken { version, statement } => self.directory_taken(version, statement),
+            Input::Entitled(entitled) => self.entitled(*entitled),
             Input::Undelivered { listed, complete } => self.undelivered(listed, complete),
             Input::Alarm { alarm, text } => self.set_alarm(alarm, text),
             Input::Tick => self.tick(now),
@@ -366,6 +382,7 @@ impl Core {
             }
             Body::SentFailed(record) => self.fold_sent_failed(place, &record)?,
             Body::Closed(record) => self.fold_closed(place, &record)?,
+            Body::Entitled(record) => self.fold_entitled(place, &record)?,
         }
         self.next_position = place.position + 1;
         if let Some(index) = place.leaf {

@@ -354,6 +354,7 @@ impl Core {
             return;
         }
         let key = sent.key.clone();
+        let payload = sent.hashes.filter(|_| !sent.shared).map(|hashes| hashes.payload);
         let body = Closed {
             sent: true,
             sender: key.sender.to_string(),
@@ -362,7 +363,7 @@ impl Core {
             idempotency_key: sent.idempotency_key.clone(),
         };
         if self.commit(Body::Closed(body), None).is_some() {
-            self.effects.push(Effect::Closed { key, sent: true });
+            self.effects.push(Effect::Closed { key, payload });
         }
     }
 
@@ -646,6 +647,7 @@ fn new_sent(
         finals: BTreeMap::new(),
         places: vec![place],
         about: None,
+        shared: false,
         changed_at: accepted_at,
         delivery: Delivery::Idle,
         lost: false,

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use truc_ledger::{Fold, FoldError, Replayed};
 use truc_proto::{AgencyId, Digest, NodeId};
 
-use super::{Core, ItemRef, OwnCheckpoint, Received, Request, Sent, Unsent};
+use super::{Core, EntitledRef, ItemRef, OwnCheckpoint, Received, Request, Sent, Unsent};
 use crate::records::Place;
 
 /// Counts up when the form of the entries changes; older snapshots are then passed over.
@@ -21,6 +21,7 @@ enum Entry<'a> {
     Peer(NodeId, Vec<u8>),
     Fork(NodeId, u64),
     Parked(Digest, ItemRef),
+    Entitled(NodeId, String, Vec<EntitledRef>),
 }
 
 /// Why a snapshot is not used.
@@ -54,6 +55,7 @@ impl Core {
             .chain(self.peers.iter().map(|(node, note)| Entry::Peer(node.clone(), note.to_vec())))
             .chain(self.forks.iter().map(|(node, position)| Entry::Fork(node.clone(), *position)))
             .chain(self.parked.iter().map(|(hash, at)| Entry::Parked(*hash, *at)))
+            .chain(self.entitlements.iter().map(|((n, c), refs)| Entry::Entitled(n.clone(), c.clone(), refs.clone())))
             .map(|entry| serde_json::to_vec(&entry).expect("plain data with text keys is always JSON"))
     }
 
@@ -77,6 +79,7 @@ impl Core {
                 Entry::Peer(node, note) => _ = self.peers.insert(node, Bytes::from(note)),
                 Entry::Fork(node, position) => _ = self.forks.insert(node, position),
                 Entry::Parked(hash, at) => _ = self.parked.insert(hash, at),
+                Entry::Entitled(node, code, refs) => _ = self.entitlements.insert((node, code), refs),
             }
         }
         if started { Ok(()) } else { Err(SnapshotError::Empty) }

@@ -213,6 +213,8 @@ pub struct Sent {
     pub places: Vec<Place>,
     /// For kind `status`.
     pub about: Option<StatusAbout>,
+    /// This node has received it, too, and reads the same payload.
+    pub shared: bool,
     /// Last change.
     pub changed_at: Timestamp,
     /// Upload under way.

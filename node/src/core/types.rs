@@ -332,6 +332,8 @@ pub enum Input {
         /// SHA-256 of its root statement.
         statement: Digest,
     },
+    /// What entitles an actor, as the directory in force says.
+    Entitled(Box<records::Entitled>),
     /// The relay's signed list of what waits for us.
     Undelivered {
         /// The envelopes.
@@ -426,8 +428,8 @@ pub enum Effect {
     Closed {
         /// The envelope.
         key: Key,
-        /// True for what we sent.
-        sent: bool,
+        /// The sealed payload that may go; none when it is still of use.
+        payload: Option<Digest>,
     },
     /// A defect of this program, to be reported; nothing was changed.
     Broken(String),

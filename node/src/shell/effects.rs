@@ -1,0 +1,155 @@
+//! Carries out what the core wants done, each in a task of its own; and the timer that wakes the core.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::sync::mpsc;
+use tracing::{error, info, warn};
+use truc_proto::{Digest, relay_v1};
+
+use super::{Shell, clock, offer, push, take};
+use crate::{
+    core::{Effect, Input, Key},
+    pipeline::{Composed, PipelineError},
+};
+
+/// Most envelopes in one Reconcile call.
+const RECONCILE_KEYS_MAX: usize = 1_000;
+
+/// Runs until the core's thread ends.
+pub async fn run_effects(shell: Arc<Shell>, mut effects: mpsc::UnboundedReceiver<Effect>) {
+    while let Some(effect) = effects.recv().await {
+        let shell = Arc::clone(&shell);
+        match effect {
+            Effect::Append(_) | Effect::Reply { .. } | Effect::Broken(_) => {} // the engine's
+            Effect::Offer { key, body } => _ = tokio::spawn(offer::offer(shell, key, body)),
+            Effect::Take { key } => _ = tokio::spawn(take::take(shell, key)),
+            Effect::Open { key, body, acceptances } => {
+                // Its record is on the device now: the blob is known to the sweep.
+                drop(super::peer::lock(&shell.fresh_blobs).remove(&key));
+                _ = tokio::spawn(take::open(shell, key, body, acceptances));
+            }
+            Effect::Push { leaves, finals } => _ = tokio::spawn(push::push(shell, leaves, finals)),
+            Effect::Sign => shell.sign.notify_one(),
+            Effect::Acknowledge(numbers) => _ = tokio::spawn(acknowledge(shell, numbers)),
+            Effect::Reconcile(keys) => _ = tokio::spawn(reconcile(shell, keys)),
+            Effect::Arrived { key, code } => {
+                info!(envelope = %key.envelope, sender = %key.sender, recipient = %code, "consigned");
+                let _ = shell.arrivals.send((key, code)); // nobody may be watching
+            }
+            Effect::Reseal { key, body, recipient, to } => {
+                _ = tokio::spawn(reseal(shell, key, body, recipient, to));
+            }
+            Effect::FinishHeld { key, body } => _ = tokio::spawn(finish_held(shell, key, body)),
+            Effect::Closed { payload: Some(payload), .. } => _ = tokio::spawn(drop_payload(shell, payload)),
+            Effect::Closed { payload: None, .. } => {}
+        }
+    }
+}
+
+/// Wakes the core at the next due moment; sleeps as long as nothing is.
+pub async fn run_timer(shell: Arc<Shell>) {
+    let mut due = shell.engine.due();
+    let mut stopping = shell.stopping.clone();
+    while !*stopping.borrow() {
+        let next = *due.borrow_and_update();
+        let sleep = next.map_or(Duration::from_secs(3_600), |at| at.since(clock::now()));
+        tokio::select! {
+            () = tokio::time::sleep(sleep) => {
+                if next.is_some() && shell.engine.tell(Input::Tick).await.is_err() {
+                    return;
+                }
+                if next.is_some() && due.changed().await.is_err() {
+                    return;
+                }
+            }
+            changed = due.changed() => if changed.is_err() { return },
+            _ = stopping.changed() => {}
+        }
+    }
+}
+
+async fn acknowledge(shell: Arc<Shell>, numbers: Vec<u64>) {
+    let Some(mut relay) = shell.relay() else { return };
+    let request = relay_v1::AcknowledgeEvidenceRequest { numbers };
+    if let Err(status) = relay.acknowledge_evidence(request).await {
+        // It comes again, and is known then.
+        warn!(%status, "evidence not acknowledged");
+    }
+}
+
+async fn reconcile(shell: Arc<Shell>, keys: Vec<Key>) {
+    for part in keys.chunks(RECONCILE_KEYS_MAX) {
+        let Some(mut relay) = shell.relay() else { return };
+        let open = part.iter().map(to_wire).collect();
+        match relay.reconcile(relay_v1::ReconcileRequest { open }).await {
+            Ok(reply) => {
+                let lost: Vec<Key> = reply.into_inner().unknown.iter().filter_map(from_wire).collect();
+                if !lost.is_empty() {
+                    warn!(count = lost.len(), "the relay lost envelopes; they are uploaded again");
+                    let _ = shell.engine.tell(Input::LostByRelay(lost)).await;
+                }
+            }
+            Err(status) => return warn!(%status, "open envelopes not compared with the relay"),
+        }
+    }
+}
+
+fn to_wire(key: &Key) -> relay_v1::EnvelopeKey {
+    relay_v1::EnvelopeKey { sender: key.sender.to_string(), envelope: key.envelope.to_string() }
+}
+
+fn from_wire(key: &relay_v1::EnvelopeKey) -> Option<Key> {
+    Some(Key { sender: key.sender.parse().ok()?, envelope: key.envelope.parse().ok()? })
+}
+
+async fn reseal(shell: Arc<Shell>, key: Key, body: u64, recipient: truc_proto::AgencyId, to: truc_proto::AgencyId) {
+    let failed = |error: String| Input::ResealFailed { key: key.clone(), recipient: recipient.clone(), error };
+    let Some(directory) = shell.directory() else {
+        let _ = shell.engine.tell(failed("there is no directory yet".into())).await;
+        return;
+    };
+    let (bodies, pipeline) = (shell.bodies(), Arc::clone(&shell.pipeline));
+    let (old, new) = (recipient.clone(), to.clone());
+    let work = move || {
+        let outgoing = bodies.outgoing(body).map_err(|error| error.to_string())?;
+        pipeline.reseal(&outgoing, &old, &new, &directory, clock::moment()).map_err(|error| error.to_string())
+    };
+    let input = match shell.work("sealing anew", work).await {
+        Ok(Ok(Composed::Sealed(sealed))) => {
+            info!(envelope = %key.envelope, %recipient, %to, "sealed anew for a recipient that failed");
+            Input::Prepared { sealed, reply: None }
+        }
+        Ok(Ok(Composed::Held(_))) => failed("the signing key is away, or the directory does not allow sending".into()),
+        Ok(Err(error)) => failed(error),
+        Err(error) => failed(error.to_string()),
+    };
+    let _ = shell.engine.tell(input).await;
+}
+
+async fn finish_held(shell: Arc<Shell>, key: Key, body: u64) {
+    let failed = |error: String| Input::HeldFailed { key: key.clone(), error, jitter: clock::jitter() };
+    let Some(directory) = shell.directory() else {
+        let _ = shell.engine.tell(failed("there is no directory yet".into())).await;
+        return;
+    };
+    let (bodies, pipeline) = (shell.bodies(), Arc::clone(&shell.pipeline));
+    let work = move || {
+        let held = bodies.held(body).map_err(|error| error.to_string())?;
+        pipeline.finish(&held, &directory, clock::now()).map_err(|error: PipelineError| error.to_string())
+    };
+    let input = match shell.work("sealing what was held", work).await {
+        Ok(Ok(sealed)) => Input::Prepared { sealed: Box::new(sealed), reply: None },
+        Ok(Err(error)) => failed(error),
+        Err(error) => failed(error.to_string()),
+    };
+    let _ = shell.engine.tell(input).await;
+}
+
+/// The exact bytes were kept until every recipient was settled; now they may go.
+async fn drop_payload(shell: Arc<Shell>, payload: Digest) {
+    let blobs = Arc::clone(&shell.blobs);
+    let removed = shell.work("removing a payload", move || blobs.remove(&payload)).await;
+    if !matches!(removed, Ok(Ok(()))) {
+        error!(%payload, "a payload could not be removed; the next sweep takes it");
+    }
+}

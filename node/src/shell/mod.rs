@@ -1,0 +1,149 @@
+//! The part of the node that acts: journal, blobs, link to the relay, signing, timers. It decides nothing that outlives it.
+
+pub mod clock;
+pub mod engine;
+
+mod bodies;
+mod directory;
+mod effects;
+mod offer;
+mod peer;
+mod push;
+mod relay_link;
+mod signing;
+mod take;
+mod undelivered;
+
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use tokio::sync::{Notify, Semaphore, broadcast, watch};
+use truc_evidence::{Directory, PinnedOperator};
+use truc_ledger::{Ledger, blobs::{BlobStore, StoredBlob}};
+use truc_link::Link;
+use truc_proto::{AgencyId, AxisId, Lane, NodeId, relay_v1::relay_client::RelayClient};
+use truc_signer::{SigningKey, path::TrustStore};
+
+use crate::{
+    core::Key,
+    pipeline::Pipeline,
+};
+use engine::Engine;
+
+pub use bodies::{BodyError, Bodies};
+pub use effects::run_effects;
+pub use relay_link::run_link;
+pub use signing::run_signer;
+pub use effects::run_timer;
+
+/// The client to a relay that has said Hello.
+pub type Relay = RelayClient<tonic::transport::Channel>;
+
+/// Everything that the tasks of a node share.
+pub struct Shell {
+    /// Trust domain.
+    pub axis: AxisId,
+    /// Lane.
+    pub lane: Lane,
+    /// This node.
+    pub node: NodeId,
+    /// The relay's id.
+    pub relay_id: NodeId,
+    /// `host:port` of the relay.
+    pub relay_address: String,
+    /// Where the verified copy of the directory lies.
+    pub directory_folder: PathBuf,
+    /// The core.
+    pub engine: Engine,
+    /// The journal.
+    pub ledger: Ledger,
+    /// Sealed payloads.
+    pub blobs: Arc<BlobStore>,
+    /// The pipelines.
+    pub pipeline: Arc<dyn Pipeline>,
+    /// TLS.
+    pub link: Link,
+    /// Anchors and revocation lists.
+    pub trust: ArcSwap<TrustStore>,
+    /// Who signs directories.
+    pub operator: PinnedOperator,
+    /// The directory in force; none before the first one came. Shared with the link's admission.
+    pub directory: Arc<ArcSwapOption<Directory>>,
+    /// Signs checkpoints.
+    pub node_key: Arc<dyn SigningKey>,
+    /// The relay, while it is there.
+    pub relay: watch::Sender<Option<Relay>>,
+    /// For people: what the link is doing.
+    pub relay_state: ArcSwap<String>,
+    /// No signature leaves before the first Hello after a start (DESIGN 5, No fork).
+    pub may_sign: AtomicBool,
+    /// Wakes the signer.
+    pub sign: Notify,
+    /// What is new in the inbox.
+    pub arrivals: broadcast::Sender<(Key, AgencyId)>,
+    /// Blobs just downloaded, kept from the sweep until their record is on the device.
+    pub fresh_blobs: Mutex<HashMap<Key, StoredBlob>>,
+    /// Work that blocks: sealing, opening, verifying.
+    pub workers: Arc<Semaphore>,
+    /// True once the node is to stop.
+    pub stopping: watch::Receiver<bool>,
+    /// Checkpoints of the relay seen under evidence, not yet proven to be of one history.
+    pub(crate) seen: Mutex<peer::Seen>,
+    /// Actors whose entitlement was handed to the core, under which directory version.
+    pub(crate) entitled: Mutex<HashMap<(NodeId, Option<AgencyId>), u64>>,
+}
+
+impl Shell {
+    /// The directory in force.
+    #[must_use]
+    pub fn directory(&self) -> Option<Arc<Directory>> {
+        self.directory.load_full()
+    }
+
+    /// The relay, when it is there.
+    #[must_use]
+    pub fn relay(&self) -> Option<Relay> {
+        self.relay.borrow().clone()
+    }
+
+    /// Whether signatures may leave.
+    #[must_use]
+    pub fn may_sign(&self) -> bool {
+        self.may_sign.load(Ordering::SeqCst)
+    }
+
+    /// The journal's bodies, for threads that may block.
+    #[must_use]
+    pub fn bodies(&self) -> Bodies {
+        Bodies(self.ledger.clone())
+    }
+
+    /// Runs what blocks on a thread of its own; a bounded number at once, so that hostile documents cannot take all
+    /// threads. A panic there becomes an error here.
+    pub(crate) async fn work<T: Send + 'static>(&self, what: &'static str, work: impl FnOnce() -> T + Send + 'static) -> Result<T, WorkFailed> {
+        let permit = Arc::clone(&self.workers).acquire_owned().await.map_err(|_| WorkFailed(what))?;
+        let run = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            work()
+        });
+        run.await.map_err(|_| WorkFailed(what))
+    }
+}
+
+impl std::fmt::Debug for Shell {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Shell({})", self.node)
+    }
+}
+
+/// A worker panicked, or the node stops.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("{0} broke off; see the log")]
+pub struct WorkFailed(pub(crate) &'static str);

@@ -1,0 +1,74 @@
+//! Signs the newest durable checkpoint with the node's certificate: off the path, at most once a second, held while the
+//! key is away (DESIGN 4, Ledger and checkpoint).
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use tracing::warn;
+use truc_evidence::sign_checkpoint;
+
+use super::{Shell, clock};
+use crate::core::{Alarm, Input};
+
+/// Between two signatures.
+const SIGN_EVERY: Duration = Duration::from_secs(1);
+/// Between two tries while the key is away; doubles up to the second.
+const RETRY: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(60));
+
+/// Runs until the node stops.
+pub async fn run_signer(shell: Arc<Shell>) {
+    let mut stopping = shell.stopping.clone();
+    let mut relay = shell.relay.subscribe();
+    let mut retry = RETRY.0;
+    while !*stopping.borrow() {
+        tokio::select! {
+            () = shell.sign.notified() => {}
+            _ = stopping.changed() => return,
+            // A first Hello lifts the ban on signing.
+            changed = relay.changed() => if changed.is_err() { return },
+        }
+        if !shell.may_sign() {
+            continue;
+        }
+        match sign_newest(&shell).await {
+            Ok(()) => {
+                retry = RETRY.0;
+                tokio::select! {
+                    () = tokio::time::sleep(SIGN_EVERY) => {}
+                    _ = stopping.changed() => return,
+                }
+            }
+            Err(error) => {
+                warn!(error, "checkpoint not signed; receipts stay provisional until the key is back");
+                let text = format!("the node certificate's key does not sign: {error}");
+                let _ = shell.engine.tell(Input::Alarm { alarm: Alarm::KeyAway, text: Some(text) }).await;
+                tokio::select! {
+                    () = tokio::time::sleep(retry) => {}
+                    _ = stopping.changed() => return,
+                }
+                retry = (retry * 2).min(RETRY.1);
+                shell.sign.notify_one();
+            }
+        }
+    }
+}
+
+async fn sign_newest(shell: &Arc<Shell>) -> Result<(), String> {
+    let signed = shell.engine.ask(|core| core.own_checkpoint().map_or(0, |own| own.size)).await;
+    let signed = signed.map_err(|error| error.to_string())?;
+    let head = shell.ledger.head();
+    if head.size <= signed {
+        return Ok(());
+    }
+    let key = Arc::clone(&shell.node_key);
+    let mut note = head.note.clone();
+    let work = move || sign_checkpoint(&mut note, key.as_ref(), clock::now()).map(|()| note);
+    let note = shell.work("signing a checkpoint", work).await.map_err(|error| error.to_string())?;
+    let note = note.map_err(|error| crate::chain(&error))?;
+    let note = Bytes::from(note.to_string());
+    let clear = Input::Alarm { alarm: Alarm::KeyAway, text: None };
+    for input in [Input::CheckpointSigned { note }, clear] {
+        shell.engine.tell(input).await.map_err(|error| error.to_string())?;
+    }
+    Ok(())
+}
