@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, anyhow};
+use anyhow::Context as _;
 use truc_signer::{Certificate, Crl, TrustStore};
 
 use crate::exit::{Exit, ExitContext as _, Failure};
@@ -15,12 +15,6 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Failure> {
 /// Certificates of a PEM file.
 pub(crate) fn certificates(path: &Path) -> Result<Vec<Certificate>, Failure> {
     Certificate::from_pem(&read(path)?).or_exit(Exit::BadData, format!("{} is not a PEM file of certificates", path.display()))
-}
-
-/// The first certificate of a PEM file: the one that the file is about; its chain may follow.
-pub(crate) fn certificate(path: &Path) -> Result<Certificate, Failure> {
-    let first = certificates(path)?.into_iter().next();
-    first.ok_or_else(|| Failure::new(Exit::BadData, anyhow!("{} holds no certificate", path.display())))
 }
 
 /// A trust store: self-issued certificates of `trust` are anchors, the others intermediates.

@@ -29,7 +29,7 @@ pub(crate) fn run(command: &ContainerCommand, output: &Output) -> Outcome {
     let (exit, tone, text) = match &verdict {
         Verdict::Good => (Exit::Good, Tone::Good, "good".to_owned()),
         Verdict::Revoked { at: revoked, reason, .. } if *revoked <= at => {
-            (Exit::Invalid, Tone::Bad, format!("revoked since {} ({reason})", revoked.in_vietnam()))
+            (Exit::Invalid, Tone::Bad, format!("revoked since {} ({reason:?})", revoked.in_vietnam()))
         }
         // Revoked after it signed, but the signing time is only the signer's own word.
         Verdict::Revoked { at: revoked, .. } => {
@@ -76,7 +76,7 @@ fn verdict(
 fn open(path: &Path) -> Result<(OpenedContainer, Option<Raw<EnvelopeJson>>), Failure> {
     let file = File::open(path).or_exit(Exit::BadData, format!("cannot read {}", path.display()))?;
     let mut keeper = KeepEnvelope::default();
-    let opened = ContainerReader::new(BufReader::new(file)).read(&mut keeper);
+    let opened = ContainerReader::new(BufReader::new(file)).and_then(|reader| reader.read(&mut keeper));
     let opened = opened.map_err(|e| {
         let exit = if matches!(e, ContainerError::Source(_)) { Exit::Unavailable } else { Exit::Invalid };
         Failure::new(exit, anyhow!(e).context(path.display().to_string()))

@@ -20,7 +20,7 @@ use crate::{
 /// Runs one command.
 pub(crate) fn run(command: Command, output: &Output) -> Outcome {
     match command {
-        Command::Demo(_) => unreachable!(),
+        Command::Demo(args) => demo::run(&args, output),
         Command::Send(args) => send::run(&args, output),
         Command::Inbox(command) => inbox::run(&command, output),
         Command::Outbox(args) => outbox::run(&args, output),

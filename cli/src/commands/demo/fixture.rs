@@ -83,7 +83,7 @@ pub(super) fn packet(from: (&str, &str), to: &[(&str, &str)], now: Timestamp, se
         traces: vec![TraceHeader { organ_id: header.from.organ_id.clone(), timestamp: Some(Dated::from(now)) }],
         ..TraceHeaderList::default()
     };
-    let message = Message::Document(Packet { header, trace, ..Packet::default() });
+    let message = Message::Document(Box::new(Packet { header, trace, ..Packet::default() }));
     let pdf = pdf();
     let mut large = Hashed { inner: NoiseZip::new(seed), hasher: Hasher::default() };
     let mut attachments = [

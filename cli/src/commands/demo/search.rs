@@ -66,7 +66,7 @@ fn search_file(path: &Path, needles: Needles<'_>, found: &mut Vec<Found>) -> io:
 }
 
 /// Passes `source` once, overlapping blocks by the longest needle.
-fn scan(source: &mut dyn Read, needles: Needles<'_>, hit: &mut dyn FnMut(&str), header: &mut dyn FnMut(u64)) -> io::Result<()> {
+fn scan(mut source: impl Read, needles: Needles<'_>, hit: &mut dyn FnMut(&str), header: &mut dyn FnMut(u64)) -> io::Result<()> {
     let longest = needles.iter().map(|(_, n)| n.len()).max().unwrap_or(0).max(LOCAL_HEADER.len());
     let mut window = Vec::with_capacity(BLOCK_BYTES + longest);
     let mut start = 0_u64;
@@ -104,7 +104,7 @@ fn inflate_from(path: &Path, at: u64, needles: Needles<'_>, hit: &mut dyn FnMut(
     }
     let two = |i: usize| u64::from(u16::from_le_bytes([header.get(i).copied().unwrap_or(0), header.get(i + 1).copied().unwrap_or(0)]));
     file.seek(SeekFrom::Current(i64::try_from(two(26) + two(28)).unwrap_or(0)))?;
-    scan(&mut Inflated { source: file, inflate: Decompress::new(false), input: Vec::new(), ended: false }, needles, hit, &mut |_| {})
+    scan(Inflated { source: file, inflate: Decompress::new(false), input: Vec::new(), ended: false }, needles, hit, &mut |_| {})
 }
 
 /// DEFLATE until it ends or stops making sense; both are the end.
