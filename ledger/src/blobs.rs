@@ -71,7 +71,9 @@ pub enum BlobError {
         announced: u64,
     },
     /// Other bytes than announced; the upload is thrown away.
-    #[error("the bytes received are not those announced (SHA-256 {found} instead of {announced}): upload them again from the start")]
+    #[error(
+        "the bytes received are not those announced (SHA-256 {found} instead of {announced}): upload them again from the start"
+    )]
     WrongDigest {
         /// What was announced.
         announced: Digest,
@@ -171,7 +173,12 @@ impl BlobStore {
     /// # Errors
     /// As the file system says.
     pub fn uploads(&self) -> io::Result<Vec<String>> {
-        Ok(self.volume.list(UPLOAD_DIR)?.iter().filter_map(|name| Some(name.strip_suffix(".part")?.to_owned())).collect())
+        Ok(self
+            .volume
+            .list(UPLOAD_DIR)?
+            .iter()
+            .filter_map(|name| Some(name.strip_suffix(".part")?.to_owned()))
+            .collect())
     }
 
     /// The length of a blob; `None` when it is not here.
@@ -220,7 +227,8 @@ impl BlobStore {
         let mut removed = 0;
         let without: BTreeSet<Digest> = found.into_iter().filter(|digest| !has_record(digest)).collect();
         let mut state = self.state();
-        let old: Vec<Digest> = without.iter().filter(|d| state.orphans.contains(d) && !state.held.contains_key(d)).copied().collect();
+        let old: Vec<Digest> =
+            without.iter().filter(|d| state.orphans.contains(d) && !state.held.contains_key(d)).copied().collect();
         for digest in &old {
             self.volume.remove(&blob_path(digest))?;
             removed += 1;
@@ -243,7 +251,7 @@ impl BlobStore {
                 break;
             }
             progress.take(slot.get(..got).unwrap_or_default());
-            if progress.length % MARK_EVERY == 0 || progress.length == end {
+            if progress.length.is_multiple_of(MARK_EVERY) || progress.length == end {
                 if !progress.next_mark_holds()? {
                     break;
                 }
@@ -357,7 +365,7 @@ impl Upload {
             let (part, after) = rest.split_at(room.min(rest.len()));
             progress.file.write_at(part, progress.length)?;
             progress.take(part);
-            if progress.length % MARK_EVERY == 0 {
+            if progress.length.is_multiple_of(MARK_EVERY) {
                 progress.mark()?;
             }
             rest = after;
@@ -401,7 +409,7 @@ impl Drop for Upload {
         let mut progress = self.progress.take();
         // For the next process, should this one end; failing costs only bytes sent again.
         if let Some(progress) = &mut progress
-            && progress.length % MARK_EVERY != 0
+            && !progress.length.is_multiple_of(MARK_EVERY)
         {
             let _ = progress.mark();
         }
@@ -477,7 +485,11 @@ impl fmt::Debug for BlobReader {
 
 fn check_name(name: &str) -> Result<(), BlobError> {
     let good = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    if name.is_empty() || name.len() > UPLOAD_NAME_BYTES_MAX || !name.bytes().all(good) { Err(BlobError::BadName) } else { Ok(()) }
+    if name.is_empty() || name.len() > UPLOAD_NAME_BYTES_MAX || !name.bytes().all(good) {
+        Err(BlobError::BadName)
+    } else {
+        Ok(())
+    }
 }
 
 fn upload_path(name: &str) -> String {

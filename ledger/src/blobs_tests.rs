@@ -5,7 +5,7 @@ use crate::simdisk::{SimDisk, SimRandom};
 
 fn body(length: usize, seed: u64) -> (Vec<u8>, Announced) {
     let mut random = SimRandom::new(seed);
-    let bytes: Vec<u8> = (0..length).map(|_| random.next().to_le_bytes()[0]).collect();
+    let bytes: Vec<u8> = (0..length).map(|_| random.draw().to_le_bytes()[0]).collect();
     let announced = Announced { digest: Digest::of(&bytes), length: length as u64 };
     (bytes, announced)
 }
@@ -93,7 +93,7 @@ fn after_a_cut_only_what_the_disk_kept_counts_as_received() {
                 break blobs;
             }
             drop(upload);
-            disk.crash(random.next());
+            disk.crash(random.draw());
             cuts += 1;
         };
         holds(&blobs, &bytes);
@@ -127,7 +127,9 @@ fn a_full_disk_keeps_what_came_and_lets_the_upload_go_on_later() {
     let (bytes, announced) = body(60_000, 4);
     let mut upload = blobs.begin("u", announced).unwrap();
     upload.write(0, &bytes[..40_000]).unwrap();
-    assert!(matches!(upload.write(40_000, &bytes[40_000..]), Err(BlobError::Io(error)) if error.kind() == io::ErrorKind::StorageFull));
+    assert!(
+        matches!(upload.write(40_000, &bytes[40_000..]), Err(BlobError::Io(error)) if error.kind() == io::ErrorKind::StorageFull)
+    );
     drop(upload);
     disk.set_capacity(100_000);
     let mut upload = blobs.begin("u", announced).unwrap();

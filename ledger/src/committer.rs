@@ -72,7 +72,8 @@ pub(crate) enum Step {
 
 impl Committer {
     pub(crate) fn new(shared: Arc<Shared>, journal: Journal, frontier: Frontier, key: LedgerKey) -> Self {
-        let committer = Self { shared, journal, frontier, key, growth: Growth::default(), batch: Vec::new(), closing: false };
+        let committer =
+            Self { shared, journal, frontier, key, growth: Growth::default(), batch: Vec::new(), closing: false };
         committer.tell_room();
         committer
     }
@@ -128,7 +129,9 @@ impl Committer {
     fn seal(&mut self) -> Arc<Committed> {
         let head = self.shared.head();
         let position = Position(self.journal.end().position);
-        for leaf in self.batch.iter().flat_map(|submission| &submission.records).filter_map(|record| record.leaf.as_deref()) {
+        for leaf in
+            self.batch.iter().flat_map(|submission| &submission.records).filter_map(|record| record.leaf.as_deref())
+        {
             self.growth.push(&mut self.frontier, leaf_hash(leaf));
         }
         if self.frontier.size() == head.size {
@@ -185,7 +188,9 @@ impl Committer {
         self.shared.exhausted.store(made.is_err(), Ordering::Release);
         match made {
             Ok(segment) => self.journal.give_segment(segment),
-            Err(error) => tracing::warn!(%error, "no room to prepare the next journal segment: free space on the store's disk"),
+            Err(error) => {
+                tracing::warn!(%error, "no room to prepare the next journal segment: free space on the store's disk")
+            }
         }
     }
 }
@@ -193,7 +198,8 @@ impl Committer {
 /// The checkpoint over `frontier`, signed.
 pub(crate) fn sign(key: &LedgerKey, frontier: &Frontier, position: Position) -> Committed {
     let (size, root) = (frontier.size(), frontier.root());
-    let checkpoint = Checkpoint::new(key.public().name(), size, root).expect("the origin was checked when the ledger was opened");
+    let checkpoint =
+        Checkpoint::new(key.public().name(), size, root).expect("the origin was checked when the ledger was opened");
     Committed { note: key.sign(&checkpoint), size, root, position }
 }
 
@@ -218,7 +224,8 @@ pub(crate) fn start(committer: Committer, queue: Receiver<Job>) -> io::Result<Ve
             }
         }
     })?;
-    let mut threads = Threads { committer, queue, sync: sync_tx, synced: synced_rx, want: want_tx, made: made_rx, asked: false };
+    let mut threads =
+        Threads { committer, queue, sync: sync_tx, synced: synced_rx, want: want_tx, made: made_rx, asked: false };
     let commit = thread::Builder::new().name("truc-committer".into()).spawn(move || threads.run())?;
     Ok(vec![commit, sync, prepare])
 }
@@ -394,7 +401,8 @@ impl Driver {
     pub fn idle(&mut self) {
         self.committer.vouch();
         if let Some(number) = self.committer.journal.wants_segment() {
-            let made = prepare_segment(self.committer.shared.volume.as_ref(), self.committer.journal.identity(), number);
+            let made =
+                prepare_segment(self.committer.shared.volume.as_ref(), self.committer.journal.identity(), number);
             self.committer.prepared(made);
         }
     }

@@ -39,7 +39,10 @@ impl HeldCheckpoint {
     pub fn check(note: SignedNote, key: &NoteKey) -> Result<Self, HeldError> {
         let checkpoint = Checkpoint::of_note(&note)?;
         if checkpoint.origin() != key.name() {
-            return Err(HeldError::OtherOrigin { found: checkpoint.origin().to_owned(), expected: key.name().to_owned() });
+            return Err(HeldError::OtherOrigin {
+                found: checkpoint.origin().to_owned(),
+                expected: key.name().to_owned(),
+            });
         }
         key.verify(&note)?;
         Ok(Self { note, checkpoint })
@@ -118,7 +121,11 @@ impl ForkGuard {
         if size > ours.checkpoint.size {
             return Ok(Standing::WeAreBehind { theirs: Box::new(theirs) });
         }
-        let root = if size == ours.checkpoint.size { ours.checkpoint.root } else { root_at(size).ok_or(ExchangeError::NoRoot { size })? };
+        let root = if size == ours.checkpoint.size {
+            ours.checkpoint.root
+        } else {
+            root_at(size).ok_or(ExchangeError::NoRoot { size })?
+        };
         if root == theirs.checkpoint.root {
             return Ok(Standing::Consistent);
         }
@@ -235,7 +242,11 @@ impl PeerLog {
         } else {
             let (held, theirs) = both();
             // Of one size with another root no proof can exist: that is a fork by itself.
-            if old.size == new.size { Observation::Fork { held, theirs } } else { Observation::Unproven { held, theirs } }
+            if old.size == new.size {
+                Observation::Fork { held, theirs }
+            } else {
+                Observation::Unproven { held, theirs }
+            }
         }))
     }
 }
@@ -268,17 +279,30 @@ mod tests {
         assert_eq!(judge(Some(note(&key, &tree(7, 255)))), Ok(Standing::Consistent));
         assert_eq!(judge(Some(note(&key, &tree(0, 255)))), Ok(Standing::Consistent));
         let behind = judge(Some(note(&key, &tree(21, 255)))).unwrap();
-        assert!(matches!(&behind, Standing::WeAreBehind { theirs } if theirs.checkpoint().size == 21) && !behind.may_sign());
+        assert!(
+            matches!(&behind, Standing::WeAreBehind { theirs } if theirs.checkpoint().size == 21) && !behind.may_sign()
+        );
         for size in [15, 20] {
             let fork = judge(Some(note(&key, &tree(size, 9)))).unwrap();
-            assert!(matches!(&fork, Standing::Fork { ours, theirs } if ours.checkpoint().size == 20 && theirs.checkpoint().size == u64::from(size)));
+            assert!(
+                matches!(&fork, Standing::Fork { ours, theirs } if ours.checkpoint().size == 20 && theirs.checkpoint().size == u64::from(size))
+            );
             assert!(!fork.may_sign());
         }
         let stranger = LedgerKey::from_seed("truc.dev/peer", &[2; 32]).unwrap();
-        assert!(matches!(judge(Some(note(&stranger, &tree(21, 255)))), Err(ExchangeError::Theirs(HeldError::Signature(_)))));
+        assert!(matches!(
+            judge(Some(note(&stranger, &tree(21, 255)))),
+            Err(ExchangeError::Theirs(HeldError::Signature(_)))
+        ));
         let other = LedgerKey::from_seed("truc.dev/other", &[1; 32]).unwrap();
-        assert!(matches!(judge(Some(note(&other, &tree(21, 255)))), Err(ExchangeError::Theirs(HeldError::OtherOrigin { .. }))));
-        assert_eq!(guard.exchange(&note(&key, &ours), Some(note(&key, &tree(7, 255))), |_| None), Err(ExchangeError::NoRoot { size: 7 }));
+        assert!(matches!(
+            judge(Some(note(&other, &tree(21, 255)))),
+            Err(ExchangeError::Theirs(HeldError::OtherOrigin { .. }))
+        ));
+        assert_eq!(
+            guard.exchange(&note(&key, &ours), Some(note(&key, &tree(7, 255))), |_| None),
+            Err(ExchangeError::NoRoot { size: 7 })
+        );
     }
 
     #[test]
@@ -292,13 +316,16 @@ mod tests {
         assert_eq!(log.observe(note(&key, &grown), &grown.consistency(5, 12).unwrap()), Ok(Observation::Grown));
         assert_eq!(log.observe(note(&key, &grown), &[]), Ok(Observation::Grown));
         let other = tree(12, 9);
-        assert!(matches!(log.observe(note(&key, &other), &[]), Ok(Observation::Fork { held, theirs }) if held.checkpoint() != theirs.checkpoint()));
+        assert!(
+            matches!(log.observe(note(&key, &other), &[]), Ok(Observation::Fork { held, theirs }) if held.checkpoint() != theirs.checkpoint())
+        );
         let forked = tree(30, 9);
         let proof = forked.consistency(12, 30).unwrap();
         assert!(matches!(log.observe(note(&key, &forked), &proof), Ok(Observation::Unproven { .. })));
         assert!(matches!(log.observe(note(&key, &tree(11, 255)), &[]), Ok(Observation::Truncated { .. })));
         assert_eq!(log.held().unwrap().checkpoint().size, 12);
-        let older = |count, fork, proof: &[Digest]| log.check_older(note(&key, &tree(count, fork)), proof).unwrap().unwrap();
+        let older =
+            |count, fork, proof: &[Digest]| log.check_older(note(&key, &tree(count, fork)), proof).unwrap().unwrap();
         assert_eq!(older(7, 255, &grown.consistency(7, 12).unwrap()), Observation::Grown);
         assert!(matches!(older(11, 9, &grown.consistency(11, 12).unwrap()), Observation::Unproven { .. }));
         assert!(matches!(older(12, 9, &[]), Observation::Fork { .. }));

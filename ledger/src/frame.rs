@@ -14,7 +14,9 @@ use truc_proto::limits::RECORD_BYTES_MAX;
 use crate::{Record, StoreTag};
 
 /// Length of a segment's header page.
-pub(crate) const SEGMENT_HEADER: u64 = 4096;
+pub(crate) const SEGMENT_HEADER: u64 = SEGMENT_PAGE as u64;
+/// The same, as a count of bytes in memory.
+pub(crate) const SEGMENT_PAGE: usize = 4096;
 /// Length of a batch header.
 pub(crate) const BATCH_HEADER: usize = 64;
 /// Length of a frame before its data.
@@ -43,8 +45,7 @@ impl SegmentHeader {
             body.push(u8::try_from(part.len()).unwrap_or(u8::MAX));
             body.extend_from_slice(part.as_bytes().get(..255).unwrap_or(part.as_bytes()));
         }
-        let page = SEGMENT_HEADER as usize;
-        body.resize(page - 12, 0);
+        body.resize(SEGMENT_PAGE - 12, 0);
         [SEGMENT_MAGIC.as_slice(), &crc32c::crc32c(&body).to_le_bytes(), &body].concat()
     }
 
@@ -165,8 +166,12 @@ impl FrameHeader {
     pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
         let mut fields = Fields(bytes);
         let (state, leaf, crc) = (fields.u32()?, fields.u32()?, fields.u32()?);
-        let header =
-            Self { state: (state & !MORE) as usize, leaf: (leaf != NO_LEAF).then_some(leaf as usize), more: state & MORE != 0, crc };
+        let header = Self {
+            state: (state & !MORE) as usize,
+            leaf: (leaf != NO_LEAF).then_some(leaf as usize),
+            more: state & MORE != 0,
+            crc,
+        };
         (header.state <= RECORD_BYTES_MAX && header.leaf.unwrap_or(0) <= RECORD_BYTES_MAX).then_some(header)
     }
 

@@ -11,7 +11,9 @@ use truc_proto::limits::BATCH_BYTES_MAX;
 
 use crate::{
     Position, Record, StoreTag,
-    frame::{BATCH_HEADER, BATCH_MAGIC, BatchHeader, FRAME_HEADER, FrameHeader, SEGMENT_HEADER, SegmentHeader, encode_frame},
+    frame::{
+        BATCH_HEADER, BATCH_MAGIC, BatchHeader, FRAME_HEADER, FrameHeader, SEGMENT_HEADER, SegmentHeader, encode_frame,
+    },
     segment::{Segment, SegmentFiles, Window, make_segment},
     volume::{Volume, VolumeFile},
 };
@@ -49,7 +51,9 @@ impl Anchors {
     /// Remembers the place if it is far enough from the last one, or the first in its segment: walks never leave a segment.
     pub(crate) fn note(&self, anchor: Anchor) {
         let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        let wanted = all.last().is_none_or(|last| anchor.position >= last.position + ANCHOR_EVERY || anchor.segment != last.segment);
+        let wanted = all
+            .last()
+            .is_none_or(|last| anchor.position >= last.position + ANCHOR_EVERY || anchor.segment != last.segment);
         if wanted {
             all.push(anchor);
         }
@@ -79,7 +83,9 @@ pub enum ReadError {
         position: Position,
     },
     /// The disk gave back other bytes than were written.
-    #[error("record {position} in journal segment {segment} is damaged: check the disk, and restore the store from its backup")]
+    #[error(
+        "record {position} in journal segment {segment} is damaged: check the disk, and restore the store from its backup"
+    )]
     Damaged {
         /// The position asked for.
         position: Position,
@@ -164,7 +170,7 @@ impl<'a> Run<'a> {
                 let Some(batch) = BatchHeader::decode(bytes) else { return Some(Err(self.damaged())) };
                 self.place.batch = place.offset;
                 self.place.chain = batch.crc;
-                self.place.offset += BATCH_HEADER as u32;
+                self.place.offset = self.place.offset.saturating_add(u32::try_from(BATCH_HEADER).unwrap_or(u32::MAX));
                 continue;
             }
             return match FrameHeader::decode(bytes) {
@@ -187,7 +193,8 @@ impl<'a> Run<'a> {
 
     fn step(&mut self, header: &FrameHeader) {
         // Both are below a segment's length.
-        self.place.offset = self.place.offset.saturating_add(u32::try_from(FRAME_HEADER + header.data()).unwrap_or(u32::MAX));
+        self.place.offset =
+            self.place.offset.saturating_add(u32::try_from(FRAME_HEADER + header.data()).unwrap_or(u32::MAX));
         self.place.position += 1;
         self.place.leaf += u64::from(header.leaf.is_some());
         self.place.chain = header.crc;
@@ -214,7 +221,9 @@ impl Iterator for Run<'_> {
         let place = self.place;
         let frame = match self.window.at(u64::from(place.offset), FRAME_HEADER + header.data()) {
             Ok(frame) => frame,
-            Err(source) => return Some(Err(ReadError::Io { position: Position(place.position), segment: place.segment, source })),
+            Err(source) => {
+                return Some(Err(ReadError::Io { position: Position(place.position), segment: place.segment, source }));
+            }
         };
         if !header.holds(place.chain, frame) {
             return Some(Err(self.damaged()));
@@ -264,7 +273,13 @@ pub(crate) struct Journal {
 }
 
 impl Journal {
-    pub(crate) fn new(volume: Arc<dyn Volume>, identity: Identity, segment: Segment, end: End, anchors: Arc<Anchors>) -> Self {
+    pub(crate) fn new(
+        volume: Arc<dyn Volume>,
+        identity: Identity,
+        segment: Segment,
+        end: End,
+        anchors: Arc<Anchors>,
+    ) -> Self {
         let buffer = Vec::with_capacity(BATCH_BYTES_MAX + 64 * 1024);
         Self { volume, identity, segment, next: None, end, unvouched: false, anchors, buffer }
     }

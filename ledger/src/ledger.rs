@@ -50,7 +50,10 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         let abort = |fatal: &Fatal| {
-            tracing::error!(what = fatal.what, "the journal cannot be written: the process stops, start it again when the disk is well");
+            tracing::error!(
+                what = fatal.what,
+                "the journal cannot be written: the process stops, start it again when the disk is well"
+            );
             std::process::abort();
         };
         Self { journal_id: None, on_fatal: Arc::new(abort) }
@@ -73,7 +76,9 @@ pub enum SubmitError {
     #[error("the disk is full: free space on the store's disk, the ledger goes on by itself")]
     Full,
     /// More or longer records than the limits allow.
-    #[error("a submission holds at most {SUBMISSION_RECORDS_MAX} records of {RECORD_BYTES_MAX} bytes, {SUBMISSION_RECORDS_BYTES_MAX} together")]
+    #[error(
+        "a submission holds at most {SUBMISSION_RECORDS_MAX} records of {RECORD_BYTES_MAX} bytes, {SUBMISSION_RECORDS_BYTES_MAX} together"
+    )]
     TooLarge,
     /// The ledger was closed or met a fatal error.
     #[error("the ledger is stopped")]
@@ -95,7 +100,9 @@ pub enum ProofFailure {
     #[error("there is no such proof")]
     NoSuchProof(#[source] ProofError),
     /// Even the tree made anew from the journal does not lead to the root: the journal's leaves changed after they were committed.
-    #[error("the journal's leaves do not give the root that was signed: stop, keep the store as it is, and restore it from its backup")]
+    #[error(
+        "the journal's leaves do not give the root that was signed: stop, keep the store as it is, and restore it from its backup"
+    )]
     Corrupt(#[source] ProofError),
     /// The journal cannot be read to make the tree anew.
     #[error("cannot make the tree anew from the journal")]
@@ -171,17 +178,20 @@ impl Ledger {
         let needed = queued as u64 + (BATCH_HEADER * truc_proto::limits::COMMIT_QUEUE_MAX) as u64;
         let refused = if queued > COMMIT_QUEUE_BYTES_MAX {
             Some(SubmitError::Busy)
-        } else if bytes > 0 && shared.exhausted.load(Ordering::Acquire) && needed > shared.room.load(Ordering::Acquire) {
+        } else if bytes > 0 && shared.exhausted.load(Ordering::Acquire) && needed > shared.room.load(Ordering::Acquire)
+        {
             Some(SubmitError::Full)
         } else {
             None
         };
         let sent = match refused {
             Some(refusal) => Err(refusal),
-            None => self.queue.try_send(Job::Append(Submission { records, bytes, release })).map_err(|error| match error {
-                TrySendError::Full(_) => SubmitError::Busy,
-                TrySendError::Disconnected(_) => SubmitError::Stopped,
-            }),
+            None => {
+                self.queue.try_send(Job::Append(Submission { records, bytes, release })).map_err(|error| match error {
+                    TrySendError::Full(_) => SubmitError::Busy,
+                    TrySendError::Disconnected(_) => SubmitError::Stopped,
+                })
+            }
         };
         if sent.is_err() {
             shared.queued_bytes.fetch_sub(bytes, Ordering::AcqRel);
@@ -208,7 +218,12 @@ impl Ledger {
     ///
     /// # Errors
     /// [`ReadError`], when the disk fails.
-    pub fn read_on(&self, position: Position, limit: u64, mut see: impl FnMut(Position, Option<u64>, Record)) -> Result<Position, ReadError> {
+    pub fn read_on(
+        &self,
+        position: Position,
+        limit: u64,
+        mut see: impl FnMut(Position, Option<u64>, Record),
+    ) -> Result<Position, ReadError> {
         let end = self.head().position.min(position.plus(limit));
         let mut at = position;
         if at >= end {
@@ -289,7 +304,10 @@ impl Ledger {
             frontier: self.frontier(end.leaf)?,
             anchors,
         };
-        shared.tree.sync().or_else(|_| shared.rebuild_tree().map_err(io::Error::other).and_then(|()| shared.tree.sync()))?;
+        shared
+            .tree
+            .sync()
+            .or_else(|_| shared.rebuild_tree().map_err(io::Error::other).and_then(|()| shared.tree.sync()))?;
         snapshot::write(shared.volume.as_ref(), &head, entries)
     }
 
@@ -326,11 +344,16 @@ impl Ledger {
         Ok(run.place().chain)
     }
 
-    /// Writes what is queued, then a last empty batch that vouches for it, and stops. Other handles answer `Stopped` from then on.
+    /// Writes what is queued, then a last empty batch that vouches for it, and stops. Other handles answer `Stopped` from then on. The store's lock
+    /// is given back when the last handle is dropped. Not to be called from a release.
     pub fn close(self) {
+        let workers = std::mem::take(&mut *self.workers.lock().unwrap_or_else(PoisonError::into_inner));
+        if workers.is_empty() {
+            self.shared.stopped.store(true, Ordering::Release); // stepped: its driver does the rest, or closed already
+            return;
+        }
         // A full queue: the committer takes from it, so that this ends.
         let _ = self.queue.send(Job::Close);
-        let workers = std::mem::take(&mut *self.workers.lock().unwrap_or_else(PoisonError::into_inner));
         for worker in workers {
             let _ = worker.join();
         }

@@ -51,7 +51,13 @@ pub enum ProofError {
 ///
 /// # Errors
 /// [`ProofError`] says what does not hold.
-pub fn verify_inclusion(leaf: &Digest, index: u64, size: u64, proof: &[Digest], root: &Digest) -> Result<(), ProofError> {
+pub fn verify_inclusion(
+    leaf: &Digest,
+    index: u64,
+    size: u64,
+    proof: &[Digest],
+    root: &Digest,
+) -> Result<(), ProofError> {
     if index >= size || i64::try_from(size).is_err() {
         return Err(ProofError::OutOfTree { index, size });
     }
@@ -84,7 +90,13 @@ pub fn verify_inclusion(leaf: &Digest, index: u64, size: u64, proof: &[Digest], 
 ///
 /// # Errors
 /// [`ProofError`] says what does not hold.
-pub fn verify_consistency(from: u64, from_root: &Digest, to: u64, to_root: &Digest, proof: &[Digest]) -> Result<(), ProofError> {
+pub fn verify_consistency(
+    from: u64,
+    from_root: &Digest,
+    to: u64,
+    to_root: &Digest,
+    proof: &[Digest],
+) -> Result<(), ProofError> {
     if from > to || i64::try_from(to).is_err() {
         return Err(ProofError::Shrunk { from, to });
     }

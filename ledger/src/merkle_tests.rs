@@ -31,7 +31,8 @@ fn path(m: usize, leaves: &[Vec<u8>]) -> Vec<Digest> {
         return Vec::new();
     }
     let k = largest_power_below(leaves.len());
-    let (mut proof, last) = if m < k { (path(m, &leaves[..k]), mth(&leaves[k..])) } else { (path(m - k, &leaves[k..]), mth(&leaves[..k])) };
+    let (mut proof, last) =
+        if m < k { (path(m, &leaves[..k]), mth(&leaves[k..])) } else { (path(m - k, &leaves[k..]), mth(&leaves[..k])) };
     proof.push(last);
     proof
 }
@@ -86,7 +87,8 @@ fn every_altered_proof_is_refused() {
         for index in 0..size {
             let leaf = leaf_hash(&all[usize::try_from(index).unwrap()]);
             let proof = tree.inclusion(index, size).unwrap();
-            let bad = |i, s, p: &[Digest], r| assert!(verify_inclusion(&leaf, i, s, p, r).is_err(), "{index} of {size}");
+            let bad =
+                |i, s, p: &[Digest], r| assert!(verify_inclusion(&leaf, i, s, p, r).is_err(), "{index} of {size}");
             for at in 0..proof.len() {
                 let mut altered = proof.clone();
                 altered[at].0[3] ^= 1;
@@ -114,13 +116,19 @@ fn every_altered_proof_is_refused() {
             }
             assert!(verify_consistency(from, &Digest([1; 32]), size, &root, &proof).is_err());
             assert!(verify_consistency(from, &old, size, &Digest([1; 32]), &proof).is_err());
-            assert_eq!(verify_consistency(size, &root, from, &old, &proof), Err(ProofError::Shrunk { from: size, to: from }));
+            assert_eq!(
+                verify_consistency(size, &root, from, &old, &proof),
+                Err(ProofError::Shrunk { from: size, to: from })
+            );
         }
     }
     assert!(verify_consistency(0, &Digest([1; 32]), 5, &tree.root_at(5).unwrap(), &[]).is_err());
     assert!(verify_inclusion(&empty_root(), 0, 0, &[], &empty_root()).is_err());
     let endless = vec![Digest([0; 32]); 10_000];
-    assert_eq!(verify_inclusion(&empty_root(), 0, i64::MAX as u64, &endless, &empty_root()), Err(ProofError::WrongLength));
+    assert_eq!(
+        verify_inclusion(&empty_root(), 0, i64::MAX as u64, &endless, &empty_root()),
+        Err(ProofError::WrongLength)
+    );
 }
 
 /// The eight leaves that the Certificate Transparency code (merkletree tests) has used since RFC 6962, and their roots.

@@ -16,7 +16,7 @@ use truc_proto::{Checkpoint, CheckpointError, limits::COMMIT_QUEUE_MAX};
 use crate::{
     Committed, Driver, Fold, Ledger, LedgerKey, Position, ScanError, Settings, StoreTag,
     committer::{Committer, Job, sign, start},
-    frame::{BATCH_HEADER, BatchHeader, SEGMENT_HEADER, SegmentHeader},
+    frame::{BATCH_HEADER, BatchHeader, SEGMENT_HEADER, SEGMENT_PAGE, SegmentHeader},
     journal::{Anchor, Anchors, End, Identity, Journal, JournalReader},
     ledger::Shared,
     merkle::{Frontier, empty_root, leaf_hash},
@@ -34,7 +34,9 @@ pub enum OpenError {
     #[error(transparent)]
     Lock(#[from] LockError),
     /// The journal is another store's.
-    #[error("this is the store of {found}, not of {expected}: name the right folder, or the right identity in the settings")]
+    #[error(
+        "this is the store of {found}, not of {expected}: name the right folder, or the right identity in the settings"
+    )]
     ForeignStore {
         /// Whose it is.
         found: Box<StoreTag>,
@@ -48,13 +50,17 @@ pub enum OpenError {
         tag: Box<StoreTag>,
     },
     /// A segment whose first page is not readable, or of another format.
-    #[error("the first page of journal segment {segment} is damaged or of a format that this version does not know: restore the store from its backup")]
+    #[error(
+        "the first page of journal segment {segment} is damaged or of a format that this version does not know: restore the store from its backup"
+    )]
     BadSegment {
         /// Which segment.
         segment: u32,
     },
     /// Segments of two journals in one folder.
-    #[error("journal segment {segment} belongs to another journal than segment 0: somebody mixed two stores; put the right file back")]
+    #[error(
+        "journal segment {segment} belongs to another journal than segment 0: somebody mixed two stores; put the right file back"
+    )]
     MixedSegments {
         /// Which segment.
         segment: u32,
@@ -130,7 +136,8 @@ pub fn open(
     fold: &mut dyn Fold,
 ) -> Result<(Ledger, Recovered), OpenError> {
     let (ledger, committer, queue, recovered) = recover(volume, tag, &origin, key, settings, fold)?;
-    let workers = start(committer, queue).map_err(|source| OpenError::Io { what: "start the ledger's threads", source })?;
+    let workers =
+        start(committer, queue).map_err(|source| OpenError::Io { what: "start the ledger's threads", source })?;
     ledger.workers.lock().unwrap_or_else(std::sync::PoisonError::into_inner).extend(workers);
     Ok((ledger, recovered))
 }
@@ -168,10 +175,17 @@ fn recover(
     let files = Arc::new(SegmentFiles::new(Arc::clone(&volume)));
     let tree = TreeFiles::open(Arc::clone(&volume)).map_err(io("open the tree files"))?;
     let last = numbers.last().copied().unwrap_or(0);
-    let Folded { segment, end, anchors, frontier, from_snapshot, cut_bytes } = fold_journal(volume.as_ref(), &identity, &files, &tree, last, fold)?;
+    let Folded { segment, end, anchors, frontier, from_snapshot, cut_bytes } =
+        fold_journal(volume.as_ref(), &identity, &files, &tree, last, fold)?;
 
     let (file, length) = open_segment(volume.as_ref(), segment)?;
-    let mut journal = Journal::new(Arc::clone(&volume), identity.clone(), Segment { number: segment, file, length }, end, Arc::clone(&anchors));
+    let mut journal = Journal::new(
+        Arc::clone(&volume),
+        identity.clone(),
+        Segment { number: segment, file, length },
+        end,
+        Arc::clone(&anchors),
+    );
     vouch(&mut journal)?;
     if segment < last {
         let (file, length) = open_segment(volume.as_ref(), segment + 1)?;
@@ -240,7 +254,7 @@ fn identify(volume: &dyn Volume, tag: StoreTag, settings: &Settings) -> Result<I
             return Err(OpenError::MissingSegment { segment: expected });
         }
         let (file, _) = open_segment(volume, segment)?;
-        let mut page = vec![0; usize::try_from(SEGMENT_HEADER).unwrap_or(4096)];
+        let mut page = vec![0; SEGMENT_PAGE];
         let header = read_exact_at(file.as_ref(), &mut page, 0).ok().and_then(|()| SegmentHeader::decode(&page));
         let header = header.filter(|header| header.number == segment).ok_or(OpenError::BadSegment { segment })?;
         if header.tag != tag {
@@ -255,7 +269,10 @@ fn identify(volume: &dyn Volume, tag: StoreTag, settings: &Settings) -> Result<I
 
 fn draw_id() -> Result<[u8; 16], OpenError> {
     let mut id = [0; 16];
-    SystemRandom::new().fill(&mut id).map_err(|_| OpenError::Io { what: "draw the journal's identity", source: io::Error::other("no randomness") })?;
+    SystemRandom::new().fill(&mut id).map_err(|_| OpenError::Io {
+        what: "draw the journal's identity",
+        source: io::Error::other("no randomness"),
+    })?;
     Ok(id)
 }
 
@@ -357,7 +374,8 @@ fn start_behind(files: &Arc<SegmentFiles>, head: &SnapshotHead) -> Option<Start>
     let mut bytes = [0; BATCH_HEADER];
     let file = files.get(head.segment).ok()?;
     read_exact_at(file.as_ref(), &mut bytes, u64::from(head.batch)).ok()?;
-    let batch = BatchHeader::decode(&bytes).filter(|batch| batch.journal == head.journal && batch.first_position < head.position)?;
+    let batch = BatchHeader::decode(&bytes)
+        .filter(|batch| batch.journal == head.journal && batch.first_position < head.position)?;
     let anchors = Arc::new(Anchors::of(head.anchors.clone()));
     let reader = JournalReader { files: Arc::clone(files), anchors: Arc::clone(&anchors) };
     let mut run = reader.run(Position(head.position - 1), 4096).ok()?;
@@ -381,8 +399,9 @@ fn load(snapshot: &Snapshot, fold: &mut dyn Fold) -> bool {
     fold.reset();
     let mut entries = snapshot.entries();
     let loaded = fold.load_snapshot(&mut entries);
+    let rest = entries.next(); // a fold that knows its own end has not met the snapshot's
     match &loaded {
-        Ok(()) if entries.complete || entries.next().is_none() && entries.complete => true,
+        Ok(()) if rest.is_none() && entries.complete => true,
         Ok(()) => {
             tracing::warn!(position = snapshot.head.position, "snapshot passed over: it was not read to its end");
             false

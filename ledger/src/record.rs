@@ -173,7 +173,8 @@ impl LedgerKey {
     /// # Errors
     /// When the system has no randomness.
     pub fn generate_pkcs8() -> Result<zeroize::Zeroizing<Vec<u8>>, LedgerKeyError> {
-        let der = Ed25519KeyPair::generate_pkcs8(&ring::rand::SystemRandom::new()).map_err(|_| LedgerKeyError::NotAKey)?;
+        let der =
+            Ed25519KeyPair::generate_pkcs8(&ring::rand::SystemRandom::new()).map_err(|_| LedgerKeyError::NotAKey)?;
         Ok(zeroize::Zeroizing::new(der.as_ref().to_vec()))
     }
 
@@ -199,6 +200,21 @@ impl LedgerKey {
     #[must_use]
     pub fn sign_message(&self, context: &str, message: &[u8]) -> Vec<u8> {
         self.pair.sign(&[context.as_bytes(), b"\n", message].concat()).as_ref().to_vec()
+    }
+
+    /// The note over a statement that is no checkpoint, with this key's line: one line of JSON and a line end (docs/FORMATS.md, "Undelivered").
+    /// A statement starts with `{`, as no checkpoint does.
+    ///
+    /// # Errors
+    /// When the text does not start so, or cannot stand in a note.
+    pub fn sign_statement(&self, statement: &str) -> Result<SignedNote, truc_proto::NoteError> {
+        if !statement.starts_with('{') {
+            return Err(truc_proto::NoteError::NotText);
+        }
+        let mut note = SignedNote::unsigned(format!("{statement}\n"))?;
+        let signature = self.pair.sign(note.text().as_bytes()).as_ref().to_vec();
+        note.add_signature(NoteSignature { name: self.name.name().to_owned(), key_id: self.name.key_id(), signature })?;
+        Ok(note)
     }
 
     fn of(origin: &str, pair: Ed25519KeyPair) -> Result<Self, LedgerKeyError> {

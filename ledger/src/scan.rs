@@ -41,7 +41,9 @@ pub enum ScanError {
         vouching: u64,
     },
     /// The owner of the ledger cannot read a record.
-    #[error("record {position} of the journal is whole, but this version cannot read it: start the version that wrote it")]
+    #[error(
+        "record {position} of the journal is whole, but this version cannot read it: start the version that wrote it"
+    )]
     Fold {
         /// Which record.
         position: Position,
@@ -68,7 +70,14 @@ pub(crate) struct Scan<'a> {
 
 impl<'a> Scan<'a> {
     /// From `end` in `segment` on, up to segment `last`.
-    pub(crate) fn new(files: &'a SegmentFiles, identity: &'a Identity, anchors: &'a Anchors, last: u32, segment: u32, end: End) -> Self {
+    pub(crate) fn new(
+        files: &'a SegmentFiles,
+        identity: &'a Identity,
+        anchors: &'a Anchors,
+        last: u32,
+        segment: u32,
+        end: End,
+    ) -> Self {
         Self { files, identity, anchors, last, segment, window: None, end }
     }
 
@@ -109,14 +118,16 @@ impl<'a> Scan<'a> {
         let journal = self.identity.journal;
         let header = BatchHeader::decode(self.bytes(segment, offset, BATCH_HEADER)?);
         Ok(header.filter(|h| {
-            (h.journal, h.sequence, h.first_position, h.first_leaf, h.chain_before) == (journal, sequence, position, leaf, chain)
+            (h.journal, h.sequence, h.first_position, h.first_leaf, h.chain_before)
+                == (journal, sequence, position, leaf, chain)
         }))
     }
 
     fn bytes(&mut self, segment: u32, offset: u64, count: usize) -> Result<&[u8], ScanError> {
         let io = |source| ScanError::Io { segment, source };
         let held = self.window.take().filter(|(of, _)| *of == segment);
-        let held = held.map_or_else(|| Ok((segment, Window::new(self.files.get(segment).map_err(io)?, SCAN_AHEAD))), Ok)?;
+        let held =
+            held.map_or_else(|| Ok((segment, Window::new(self.files.get(segment).map_err(io)?, SCAN_AHEAD))), Ok)?;
         let (_, window) = self.window.insert(held);
         window.at(offset, count).map_err(io)
     }
@@ -125,7 +136,8 @@ impl<'a> Scan<'a> {
     fn batch(&mut self, header: &BatchHeader, sink: &mut Sink<'_>) -> Result<(), ScanError> {
         let start = self.end.offset;
         let limit = start + BATCH_HEADER as u64 + u64::from(header.bytes);
-        self.end = End { offset: start + BATCH_HEADER as u64, sequence: header.sequence + 1, chain: header.crc, ..self.end };
+        self.end =
+            End { offset: start + BATCH_HEADER as u64, sequence: header.sequence + 1, chain: header.crc, ..self.end };
         let batch = u32::try_from(start).unwrap_or(u32::MAX);
         // `reading` runs ahead of `self.end` by the records of a submission that is not whole yet.
         let (mut reading, mut part) = (self.end, Vec::new());
@@ -142,12 +154,8 @@ impl<'a> Scan<'a> {
                 batch,
                 chain: reading.chain,
             };
-            let replayed = Replayed {
-                position: Position(reading.position),
-                leaf_index: leaf.map(|_| reading.leaf),
-                state,
-                leaf,
-            };
+            let replayed =
+                Replayed { position: Position(reading.position), leaf_index: leaf.map(|_| reading.leaf), state, leaf };
             reading = End {
                 offset: reading.offset + bytes.len() as u64,
                 position: reading.position + 1,
@@ -200,8 +208,8 @@ impl<'a> Scan<'a> {
         let mut found = None;
         self.tail(&mut |_, _, bytes| {
             let mut headers = batch_magics(bytes).filter_map(|at| BatchHeader::decode(bytes.get(at..)?));
-            found = found.or_else(|| headers.find(|h| h.journal == journal && h.sequence >= sequence).map(|h| h.sequence));
-            Ok(())
+            found =
+                found.or_else(|| headers.find(|h| h.journal == journal && h.sequence >= sequence).map(|h| h.sequence));
         })?;
         Ok(found)
     }
@@ -215,7 +223,6 @@ impl<'a> Scan<'a> {
                 cut += last as u64 + 1;
                 dirty.push((segment, offset, last + 1));
             }
-            Ok(())
         })?;
         for (segment, offset, length) in dirty {
             let io = |source| ScanError::Io { segment, source };
@@ -228,7 +235,7 @@ impl<'a> Scan<'a> {
     }
 
     /// Shows everything behind the end in pieces that overlap by less than a header (the first of each segment may be seen whole in one piece).
-    fn tail(&self, see: &mut dyn FnMut(u32, u64, &[u8]) -> io::Result<()>) -> Result<(), ScanError> {
+    fn tail(&self, see: &mut dyn FnMut(u32, u64, &[u8])) -> Result<(), ScanError> {
         let mut buffer = vec![0; SCAN_AHEAD];
         for segment in self.segment..=self.last {
             let io = |source| ScanError::Io { segment, source };
@@ -236,7 +243,7 @@ impl<'a> Scan<'a> {
             let mut at = if segment == self.segment { self.end.offset } else { SEGMENT_HEADER };
             loop {
                 let got = file.read_at(&mut buffer, at).map_err(io)?;
-                see(segment, at, buffer.get(..got).unwrap_or_default()).map_err(io)?;
+                see(segment, at, buffer.get(..got).unwrap_or_default());
                 if got < buffer.len() {
                     break;
                 }
@@ -257,7 +264,7 @@ fn is_zero(page: &[u8]) -> bool {
 
 /// The place of the last byte that is not zero.
 fn last_written(bytes: &[u8]) -> Option<usize> {
-    let (index, page) = bytes.chunks(PAGE).enumerate().filter(|(_, page)| !is_zero(page)).last()?;
+    let (index, page) = bytes.chunks(PAGE).enumerate().rfind(|(_, page)| !is_zero(page))?;
     page.iter().rposition(|byte| *byte != 0).map(|at| index * PAGE + at)
 }
 

@@ -9,7 +9,8 @@ use std::{
 
 use crate::volume::{Lock, LockError, Open, Space, Volume, VolumeFile};
 
-const SECTOR: u64 = 512;
+const SECTOR_LENGTH: usize = 512;
+const SECTOR: u64 = SECTOR_LENGTH as u64;
 
 /// The disk. Clones are the same disk, as a process sees it after the last crash.
 #[derive(Clone)]
@@ -62,7 +63,7 @@ impl SimRandom {
     }
 
     /// The next number.
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -72,7 +73,7 @@ impl SimRandom {
 
     /// A number below `bound` (which is above 0).
     pub fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
+        self.draw() % bound
     }
 }
 
@@ -116,7 +117,7 @@ impl SimDisk {
         let mut keeps = move || match mood {
             0 => false,
             1 => true,
-            _ => random.next() & 1 == 0,
+            _ => random.draw() & 1 == 0,
         };
         // Names change in order: what is lost is a suffix.
         let mut changes = std::mem::take(&mut state.unsynced_names);
@@ -238,7 +239,11 @@ impl State {
     /// Counts a sync; the chosen one fails.
     fn sync(&mut self) -> io::Result<()> {
         self.syncs += 1;
-        if self.fail_sync_at == Some(self.syncs) { Err(io::Error::other("simulated: the device failed")) } else { Ok(()) }
+        if self.fail_sync_at == Some(self.syncs) {
+            Err(io::Error::other("simulated: the device failed"))
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -256,11 +261,11 @@ impl FileState {
         for sector in offset / SECTOR..(offset + length).div_ceil(SECTOR) {
             let start = usize::try_from(sector * SECTOR).unwrap_or(usize::MAX);
             let old = self.bytes.get(start..).unwrap_or_default();
-            let old = old.get(..SECTOR as usize).unwrap_or(old).to_vec();
+            let old = old.get(..SECTOR_LENGTH).unwrap_or(old).to_vec();
             // A sector that was never written reads as zeroes.
             self.undo.entry(sector).or_insert_with(|| {
                 let mut old = old;
-                old.resize(SECTOR as usize, 0);
+                old.resize(SECTOR_LENGTH, 0);
                 old
             });
         }
@@ -380,7 +385,11 @@ struct SimFile {
 impl SimFile {
     fn with<T>(&self, work: impl FnOnce(&mut State, u64) -> io::Result<T>) -> io::Result<T> {
         let mut state = self.disk.state();
-        if state.life == self.life { work(&mut state, self.file) } else { Err(io::Error::other("simulated: the process is dead")) }
+        if state.life == self.life {
+            work(&mut state, self.file)
+        } else {
+            Err(io::Error::other("simulated: the process is dead"))
+        }
     }
 }
 

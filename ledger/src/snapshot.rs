@@ -23,7 +23,8 @@ const SNAPSHOT_DIR: &str = "snapshots";
 const UNFINISHED: &str = "snapshots/new.tmp";
 const MAGIC: &[u8; 8] = b"trucsnp1";
 /// Magic and digest.
-const PROLOGUE: u64 = 40;
+const PROLOGUE_LENGTH: usize = 40;
+const PROLOGUE: u64 = PROLOGUE_LENGTH as u64;
 const KEPT: usize = 2;
 const BUFFER: usize = 1024 * 1024;
 
@@ -80,10 +81,15 @@ fn name(position: u64) -> String {
 }
 
 /// Writes a snapshot: temp, sync, rename, sync of the folder; then removes all but the newest two.
-pub(crate) fn write(volume: &dyn Volume, head: &SnapshotHead, entries: impl Iterator<Item = Vec<u8>>) -> Result<(), SnapshotError> {
+pub(crate) fn write(
+    volume: &dyn Volume,
+    head: &SnapshotHead,
+    entries: impl Iterator<Item = Vec<u8>>,
+) -> Result<(), SnapshotError> {
     volume.create_dir(SNAPSHOT_DIR)?;
     let file = volume.open(UNFINISHED, Open::Truncate)?;
-    let mut writer = Writer { file: Arc::clone(&file), at: PROLOGUE, hasher: Hasher::default(), buffer: Vec::with_capacity(BUFFER) };
+    let mut writer =
+        Writer { file: Arc::clone(&file), at: PROLOGUE, hasher: Hasher::default(), buffer: Vec::with_capacity(BUFFER) };
     writer.put(&encode_head(head))?;
     let mut count: u64 = 0;
     for entry in entries {
@@ -128,9 +134,10 @@ impl Snapshot {
     pub(crate) fn open(volume: &dyn Volume, position: u64) -> Result<Self, Unusable> {
         let file = volume.open(&name(position), Open::Read)?;
         let length = file.len()?;
-        let mut prologue = [0; PROLOGUE as usize];
+        let mut prologue = [0; PROLOGUE_LENGTH];
         let got = file.read_at(&mut prologue, 0)?;
-        let (magic, digest) = prologue.get(..got).and_then(|bytes| bytes.split_first_chunk::<8>()).ok_or(Unusable::Checksum)?;
+        let (magic, digest) =
+            prologue.get(..got).and_then(|bytes| bytes.split_first_chunk::<8>()).ok_or(Unusable::Checksum)?;
         if magic != MAGIC || hash_from(file.as_ref(), PROLOGUE)?.as_bytes() != digest {
             return Err(Unusable::Checksum);
         }
@@ -142,7 +149,12 @@ impl Snapshot {
 
     /// The entries in order. The checksum held, so that the end is where the count says; a read error ends them early and is told by `bool`.
     pub(crate) fn entries(&self) -> Entries {
-        Entries { reader: Reader::new(Arc::clone(&self.file), self.entries_at), end: self.length, complete: false, count: 0 }
+        Entries {
+            reader: Reader::new(Arc::clone(&self.file), self.entries_at),
+            end: self.length,
+            complete: false,
+            count: 0,
+        }
     }
 }
 
@@ -209,7 +221,8 @@ fn decode_head(reader: &mut Reader) -> Option<SnapshotHead> {
     let journal = reader.take(16)?.try_into().ok()?;
     let (position, chain, segment, batch) = (reader.u64()?, reader.u32()?, reader.u32()?, reader.u32()?);
     let leaves = reader.u64()?;
-    let roots = (0..leaves.count_ones()).map(|_| Digest::from_slice(&reader.take(32)?).ok()).collect::<Option<Vec<_>>>()?;
+    let roots =
+        (0..leaves.count_ones()).map(|_| Digest::from_slice(&reader.take(32)?).ok()).collect::<Option<Vec<_>>>()?;
     let frontier = Frontier::from_roots(leaves, roots)?;
     let count = reader.u64()?;
     let mut anchors = Vec::new();

@@ -236,7 +236,10 @@ impl Volume for DirVolume {
 
     fn space(&self) -> io::Result<Space> {
         let stat = rustix::fs::statvfs(&self.0)?;
-        Ok(Space { free_bytes: stat.f_bavail.saturating_mul(stat.f_frsize), total_bytes: stat.f_blocks.saturating_mul(stat.f_frsize) })
+        Ok(Space {
+            free_bytes: stat.f_bavail.saturating_mul(stat.f_frsize),
+            total_bytes: stat.f_blocks.saturating_mul(stat.f_frsize),
+        })
     }
 
     fn lock(&self) -> Result<Lock, LockError> {

@@ -24,7 +24,9 @@ pub enum CheckpointError {
     #[error("a checkpoint is three lines: origin, size, root")]
     NotThreeLines,
     /// An origin that is empty, too long, or holds spaces, plus signs or control characters.
-    #[error("the origin {origin:?} is not 1 to {ORIGIN_BYTES_MAX} bytes without spaces, plus signs and control characters")]
+    #[error(
+        "the origin {origin:?} is not 1 to {ORIGIN_BYTES_MAX} bytes without spaces, plus signs and control characters"
+    )]
     BadOrigin {
         /// What stood there, shortened.
         origin: String,

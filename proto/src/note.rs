@@ -287,7 +287,8 @@ impl NoteKey {
     /// # Errors
     /// When there is none, or it does not hold.
     pub fn verify(&self, note: &SignedNote) -> Result<(), NoteVerifyError> {
-        let line = note.find(&self.name, self.key_id()).ok_or_else(|| NoteVerifyError::NotSigned { key: self.to_string() })?;
+        let line =
+            note.find(&self.name, self.key_id()).ok_or_else(|| NoteVerifyError::NotSigned { key: self.to_string() })?;
         self.holds(note.text.as_bytes(), &line.signature)
     }
 

@@ -61,8 +61,14 @@ impl SledIndex {
     /// When its folder cannot be made, or no thread started.
     pub fn follow(settings: IndexSettings) -> std::io::Result<Self> {
         let newest = generations(&settings.folder)?.last().copied().unwrap_or(1);
-        let control =
-            Control { state: IndexState::Opening, current: newest, busy: None, grown: true, closing: false, ended: None };
+        let control = Control {
+            state: IndexState::Opening,
+            current: newest,
+            busy: None,
+            grown: true,
+            closing: false,
+            ended: None,
+        };
         let shared = Arc::new(Shared {
             settings,
             control: Mutex::new(control),
@@ -204,7 +210,8 @@ fn watch(shared: &Arc<Shared>) {
         // A failed database is never dropped: that may flush, block or panic.
         std::mem::forget(old);
         tracing::warn!(generation, why = %bad, "the look-up index is thrown away and built again from the journal");
-        let failed_building = matches!(shared.control().state, IndexState::Rebuilding { .. }) || matches!(bad, Bad::Io(_) | Bad::Journal(_));
+        let failed_building = matches!(shared.control().state, IndexState::Rebuilding { .. })
+            || matches!(bad, Bad::Io(_) | Bad::Journal(_));
         if failed_building {
             shared.set_state(generation, IndexState::Failed { why: bad.to_string() });
             wait_to_retry(shared);
@@ -278,8 +285,11 @@ fn follow(shared: &Shared, generation: u64) -> Result<(), Bad> {
             shared.show(Some(open.db.clone()));
         }
         let applied = open.applied();
-        let state =
-            if building { IndexState::Rebuilding { applied, total: settings.ledger.head().position } } else { IndexState::Ready { applied } };
+        let state = if building {
+            IndexState::Rebuilding { applied, total: settings.ledger.head().position }
+        } else {
+            IndexState::Ready { applied }
+        };
         shared.set_state(generation, state);
         let mut control = shared.control();
         loop {

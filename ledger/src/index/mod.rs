@@ -60,7 +60,9 @@ impl fmt::Display for IndexState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Opening => f.write_str("opening"),
-            Self::Rebuilding { applied, total } => write!(f, "rebuilding, {} %", applied.0.saturating_mul(100) / total.0.max(1)),
+            Self::Rebuilding { applied, total } => {
+                write!(f, "rebuilding, {} %", applied.0.saturating_mul(100) / total.0.max(1))
+            }
             Self::Ready { applied } => write!(f, "ready up to record {applied}"),
             Self::Failed { why } => write!(f, "failed: {why}; trying again"),
             Self::Closed => f.write_str("closed"),
@@ -116,7 +118,10 @@ pub struct IndexSettings {
 
 impl fmt::Debug for IndexSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("IndexSettings").field("folder", &self.folder).field("schema", &self.schema).finish_non_exhaustive()
+        f.debug_struct("IndexSettings")
+            .field("folder", &self.folder)
+            .field("schema", &self.schema)
+            .finish_non_exhaustive()
     }
 }
 

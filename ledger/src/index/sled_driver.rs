@@ -91,7 +91,8 @@ pub(super) fn generation_folder(folder: &Path, number: u64) -> PathBuf {
 pub(super) fn generations(folder: &Path) -> io::Result<Vec<u64>> {
     fs::create_dir_all(folder)?;
     let names = fs::read_dir(folder)?.map(|entry| Ok(entry?.file_name())).collect::<io::Result<Vec<_>>>()?;
-    let mut numbers: Vec<u64> = names.iter().filter_map(|name| name.to_str()?.strip_prefix("gen-")?.parse().ok()).collect();
+    let mut numbers: Vec<u64> =
+        names.iter().filter_map(|name| name.to_str()?.strip_prefix("gen-")?.parse().ok()).collect();
     numbers.sort_unstable();
     Ok(numbers)
 }
@@ -102,7 +103,8 @@ impl Generation {
         let folder = generation_folder(&settings.folder, number);
         let dirty = folder.join(DIRTY).exists();
         let db = sled::Config::new().path(&folder).cache_capacity(settings.cache_bytes).open()?;
-        let fresh = Meta { schema: settings.schema, journal: settings.ledger.journal_id(), position: 0, chain: 0, set: 0 };
+        let fresh =
+            Meta { schema: settings.schema, journal: settings.ledger.journal_id(), position: 0, chain: 0, set: 0 };
         let checked = check(&db, settings, fresh, dirty, alive);
         match checked {
             Ok(meta) => Ok(Self { db, folder, meta, dirty }),
@@ -253,7 +255,12 @@ pub(super) fn find(db: &sled::Db, key: &[u8]) -> Result<Option<Position>, Bad> {
     db.get([&[USER], key].concat())?.map(|value| position(&value)).transpose()
 }
 
-pub(super) fn scan(db: &sled::Db, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<(Vec<u8>, Position)>, Bad> {
+pub(super) fn scan(
+    db: &sled::Db,
+    prefix: &[u8],
+    after: Option<&[u8]>,
+    limit: usize,
+) -> Result<Vec<(Vec<u8>, Position)>, Bad> {
     let prefix = [&[USER], prefix].concat();
     // The first key behind `after` is `after` with a zero byte.
     let from = after.map_or_else(|| prefix.clone(), |after| [&[USER], after, &[0]].concat()).max(prefix.clone());

@@ -25,7 +25,13 @@ fn key(number: u64) -> Vec<u8> {
 }
 
 fn settings(ledger: &Ledger, folder: &Path) -> IndexSettings {
-    IndexSettings { ledger: ledger.clone(), folder: folder.to_owned(), cache_bytes: 1 << 20, extract: extract(), schema: 1 }
+    IndexSettings {
+        ledger: ledger.clone(),
+        folder: folder.to_owned(),
+        cache_bytes: 1 << 20,
+        extract: extract(),
+        schema: 1,
+    }
 }
 
 fn append(ledger: &Ledger, driver: &mut Driver, count: u64) {
@@ -47,7 +53,8 @@ fn says_what_the_journal_says(index: &SledIndex, count: u64) {
         let expected = (number < count && there(number)).then_some(Position(number));
         assert_eq!(index.find(&key(number)).unwrap(), expected, "id {number} of {count}");
     }
-    let all: Vec<_> = (0..count).filter(|number| there(*number)).map(|number| (key(number), Position(number))).collect();
+    let all: Vec<_> =
+        (0..count).filter(|number| there(*number)).map(|number| (key(number), Position(number))).collect();
     let first = index.scan(b"id:", None, 7).unwrap();
     assert_eq!(first, all[..7]);
     assert_eq!(index.scan(b"id:", Some(&first[6].0), usize::MAX).unwrap(), all[7..all.len().min(7 + 1_000)]);

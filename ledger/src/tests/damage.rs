@@ -9,7 +9,8 @@ fn small() -> (SimDisk, Vec<Record>) {
     let disk = SimDisk::default();
     let (ledger, mut driver, ..) = opened(&disk);
     let acks = Acks::default();
-    let records: Vec<Record> = (0..12).map(|n| Record { state: vec![n; 20], leaf: (n % 2 == 0).then(|| vec![n; 9]) }).collect();
+    let records: Vec<Record> =
+        (0..12).map(|n| Record { state: vec![n; 20], leaf: (n % 2 == 0).then(|| vec![n; 9]) }).collect();
     for (index, part) in records.chunks(3).enumerate() {
         if index % 2 == 0 {
             submit(&ledger, part.to_vec(), 0, &acks);

@@ -90,7 +90,11 @@ fn tree_files_may_be_deleted_or_damaged_at_any_time() {
         let (ledger, ..) = opened(&disk);
         let tree = all.tree();
         for index in 0..tree.size() {
-            assert_eq!(ledger.inclusion(index, tree.size()).unwrap(), tree.inclusion(index, tree.size()).unwrap(), "{damage}");
+            assert_eq!(
+                ledger.inclusion(index, tree.size()).unwrap(),
+                tree.inclusion(index, tree.size()).unwrap(),
+                "{damage}"
+            );
         }
         assert_eq!(ledger.consistency(7, 50).unwrap(), tree.consistency(7, 50).unwrap());
     }
@@ -147,7 +151,10 @@ fn a_snapshot_ahead_of_the_journal_shows_that_records_were_lost() {
     drop(all);
     older.create_dir("snapshots").unwrap();
     older.open(name, crate::volume::Open::Create).unwrap().write_at(&disk.contents(name).unwrap(), 0).unwrap();
-    assert!(matches!(try_open(&older), Err(OpenError::JournalBehindSnapshot { end: Position(30), snapshot: Position(50) })));
+    assert!(matches!(
+        try_open(&older),
+        Err(OpenError::JournalBehindSnapshot { end: Position(30), snapshot: Position(50) })
+    ));
     older.tamper(name, None);
     assert_eq!(opened(&older).2.next_position, Position(30));
 }
@@ -171,7 +178,10 @@ fn segments_follow_each_other_and_reads_find_every_record() {
         assert_eq!(ledger.read(Position(number)).unwrap(), big(number));
     }
     let mut seen = Vec::new();
-    assert_eq!(ledger.read_on(Position(3), 100, |position, leaf, record| seen.push((position.0, leaf, record))).unwrap(), Position(60));
+    assert_eq!(
+        ledger.read_on(Position(3), 100, |position, leaf, record| seen.push((position.0, leaf, record))).unwrap(),
+        Position(60)
+    );
     assert_eq!(seen, (3..60).map(|number| (number, Some(number), big(number))).collect::<Vec<_>>());
     disk.kill();
     let (ledger, ..) = opened(&disk);
@@ -216,8 +226,10 @@ fn a_failed_sync_stops_everything_and_answers_nothing() {
     let disk = SimDisk::default();
     let calls = Arc::new(AtomicU64::new(0));
     let counted = Arc::clone(&calls);
-    let settings = Settings { journal_id: None, on_fatal: Arc::new(move |_| _ = counted.fetch_add(1, Ordering::Relaxed)) };
-    let (ledger, mut driver, _) = open_stepped(volume(&disk), tag(), ORIGIN.into(), key(), settings, &mut All::default()).unwrap();
+    let settings =
+        Settings { journal_id: None, on_fatal: Arc::new(move |_| _ = counted.fetch_add(1, Ordering::Relaxed)) };
+    let (ledger, mut driver, _) =
+        open_stepped(volume(&disk), tag(), ORIGIN.into(), key(), settings, &mut All::default()).unwrap();
     let acks = Acks::default();
     submit(&ledger, vec![record(1)], 1, &acks);
     disk.fail_sync(1);
@@ -242,7 +254,9 @@ fn another_store_or_key_does_not_open() {
     let disk = SimDisk::default();
     drop(opened(&disk));
     let other = StoreTag { lane: "classified".into(), ..tag() };
-    let open = |tag, origin: &str, key| open_stepped(volume(&disk), tag, origin.into(), key, settings(), &mut All::default()).map(|_| ());
+    let open = |tag, origin: &str, key| {
+        open_stepped(volume(&disk), tag, origin.into(), key, settings(), &mut All::default()).map(|_| ())
+    };
     let error = open(other.clone(), ORIGIN, key()).unwrap_err();
     assert!(matches!(error, OpenError::ForeignStore { .. }));
     assert!(error.to_string().contains("ordinary lane") && error.to_string().contains("classified lane"), "{error}");
@@ -255,7 +269,9 @@ fn another_store_or_key_does_not_open() {
 fn a_second_opening_of_a_real_folder_is_told_who_holds_it() {
     let folder = tempfile::tempdir().unwrap();
     let volume = Arc::new(DirVolume::create(folder.path().join("a/b")).unwrap());
-    let open = || open(Arc::<DirVolume>::clone(&volume), tag(), ORIGIN.into(), key(), Settings::default(), &mut All::default());
+    let open = || {
+        open(Arc::<DirVolume>::clone(&volume), tag(), ORIGIN.into(), key(), Settings::default(), &mut All::default())
+    };
     let (ledger, _) = open().unwrap();
     let second = open().map(|_| ()).unwrap_err();
     assert!(matches!(&second, OpenError::Lock(LockError::Held { .. })), "{second}");
@@ -267,7 +283,9 @@ fn a_second_opening_of_a_real_folder_is_told_who_holds_it() {
 fn many_threads_on_a_real_folder_lose_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let volume = Arc::new(DirVolume::create(folder.path()).unwrap());
-    let (ledger, _) = open(Arc::<DirVolume>::clone(&volume), tag(), ORIGIN.into(), key(), Settings::default(), &mut All::default()).unwrap();
+    let (ledger, _) =
+        open(Arc::<DirVolume>::clone(&volume), tag(), ORIGIN.into(), key(), Settings::default(), &mut All::default())
+            .unwrap();
     let (threads, each) = (8_u64, 300_u64);
     let order = Arc::new(Mutex::new(0_u64));
     thread::scope(|scope| {

@@ -60,7 +60,10 @@ impl All {
     /// The records before `position` as snapshot entries.
     pub(crate) fn entries(records: &[Record]) -> impl Iterator<Item = Vec<u8>> + '_ {
         records.iter().map(|record| match &record.leaf {
-            Some(leaf) => [&[1], u32::try_from(record.state.len()).unwrap().to_le_bytes().as_slice(), &record.state, leaf].concat(),
+            Some(leaf) => {
+                [&[1], u32::try_from(record.state.len()).unwrap().to_le_bytes().as_slice(), &record.state, leaf]
+                    .concat()
+            }
             None => [&[0], record.state.as_slice()].concat(),
         })
     }
@@ -78,7 +81,8 @@ pub(crate) fn settings() -> Settings {
 
 pub(crate) fn try_open(disk: &SimDisk) -> Result<Opened, OpenError> {
     let mut all = All::default();
-    let (ledger, driver, recovered) = open_stepped(Arc::new(disk.clone()), tag(), ORIGIN.into(), key(), settings(), &mut all)?;
+    let (ledger, driver, recovered) =
+        open_stepped(Arc::new(disk.clone()), tag(), ORIGIN.into(), key(), settings(), &mut all)?;
     Ok((ledger, driver, recovered, all))
 }
 
@@ -99,7 +103,11 @@ pub(crate) fn submit(ledger: &Ledger, records: Vec<Record>, last: u64, acks: &Ac
 pub(crate) fn record(number: u64) -> Record {
     let body = vec![u8::try_from(number % 251).unwrap(); usize::try_from(number * 37 % 700).unwrap()];
     let state = [number.to_le_bytes().as_slice(), &body].concat();
-    if number % 3 == 0 { Record::state(state) } else { Record::with_leaf(state, format!("leaf {number}").into_bytes()) }
+    if number.is_multiple_of(3) {
+        Record::state(state)
+    } else {
+        Record::with_leaf(state, format!("leaf {number}").into_bytes())
+    }
 }
 
 /// A ledger with records `0 .. count`, one batch each, closed or not.
