@@ -207,3 +207,34 @@ pub const DELIVERIES_PER_NODE_MAX: usize = 1_000_000;
 pub const EXPIRIES_PER_TICK_MAX: usize = 512;
 /// Most of the relay's own leaves whose final proofs go to a node in one delivery: about 400 KB.
 pub const FINAL_LEAVES_PER_DELIVERY_MAX: usize = 512;
+
+// The node's local side.
+
+/// Most bearer tokens of one node.
+pub const TOKENS_MAX: usize = 1_000;
+/// Longest name of a bearer token, in characters.
+pub const TOKEN_NAME_CHARS_MAX: usize = 40;
+/// Longest token file in bytes.
+pub const TOKEN_FILE_BYTES_MAX: u64 = 1024 * 1024;
+/// Longest settings file in bytes.
+pub const SETTINGS_BYTES_MAX: u64 = 1024 * 1024;
+/// Most agencies of one node; most are in the tens.
+pub const NODE_AGENCIES_MAX: usize = 1_000;
+/// Most certificates with keys of one agency and use: the current one and older ones that may still have to open mail.
+pub const AGENCY_KEYS_MAX: usize = 16;
+/// What of a packet may stand before its header is known and is kept in memory, in bytes; beyond it is spooled, encrypted.
+pub const SPOOL_MEMORY_BYTES_MAX: usize = 1024 * 1024;
+/// Packets up to this length are parsed from memory when an envelope is opened; longer ones while they stream by.
+pub const PARSED_IN_MEMORY_BYTES_MAX: usize = 256 * 1024;
+/// Most questions that wait for the relay's core; beyond it the answer is Busy.
+pub const RELAY_QUESTIONS_MAX: usize = 4_096;
+/// Most bytes of one offer with its key envelopes: it becomes one record of the journal.
+pub const OFFER_BYTES_MAX: usize = 3 * 1024 * 1024;
+/// Most offers whose payload is being uploaded at once.
+pub const UPLOADS_MAX: usize = 4_096;
+/// Most bytes of one message between node and relay.
+pub const MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Most ids on one page of the list of undelivered envelopes.
+pub const UNDELIVERED_PAGE_MAX: usize = 4_096;
+/// Most envelopes in one request to reconcile.
+pub const RECONCILE_MAX: usize = 16_384;

@@ -1,0 +1,378 @@
+//! Bearer tokens of the local API: 256 random bits each, kept as SHA-256 only, limited to agency codes.
+//!
+//! Nothing can be guessed from the hash of 256 random bits, so no slow password hash is needed. The file is of mode 0600,
+//! replaced whole; a running node sees changes at the next call.
+
+use std::{
+    collections::BTreeSet,
+    fmt,
+    fs::{self, File, OpenOptions},
+    io::{self, Read, Write},
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use data_encoding::BASE64URL_NOPAD;
+use ring::rand::{SecureRandom, SystemRandom};
+use serde::{Deserialize, Serialize};
+use subtle::ConstantTimeEq;
+use truc_proto::{
+    AgencyId, Digest, Timestamp,
+    limits::{TOKEN_FILE_BYTES_MAX, TOKEN_NAME_CHARS_MAX, TOKENS_MAX},
+};
+use zeroize::Zeroizing;
+
+const PREFIX: &str = "truc_";
+const SECRET_BYTES: usize = 32;
+
+/// A token's text, shown to a person once. Not printed otherwise.
+pub struct TokenText(Zeroizing<String>);
+
+impl TokenText {
+    fn generate() -> Result<Self, TokenError> {
+        let mut secret = Zeroizing::new([0; SECRET_BYTES]);
+        SystemRandom::new().fill(&mut *secret).map_err(|_| TokenError::Random)?;
+        let encoded = Zeroizing::new(BASE64URL_NOPAD.encode(&*secret));
+        Ok(Self(Zeroizing::new(format!("{PREFIX}{}", *encoded))))
+    }
+
+    /// The text to be given to the document system.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for TokenText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TokenText([redacted])")
+    }
+}
+
+/// Why tokens could not be read or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum TokenError {
+    /// The file system.
+    #[error("cannot {what} the token file {}", path.display())]
+    Io {
+        /// `read` or `write`.
+        what: &'static str,
+        /// Which file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Group or world may read it.
+    #[error("others may access the token file {} (mode {mode:04o}); its owner must run `chmod 600` on it", path.display())]
+    Exposed {
+        /// Which file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// Not a token file.
+    #[error("{} is not a token file: {why}; restore it, or make new tokens", path.display())]
+    Malformed {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
+    /// The name is taken or unusable.
+    #[error("a token is named by 1 to {TOKEN_NAME_CHARS_MAX} of a-z, 0-9 and -, each name once; {name:?} cannot be used")]
+    Name {
+        /// As given.
+        name: String,
+    },
+    /// More than the bound.
+    #[error("there are {TOKENS_MAX} tokens already; revoke those not in use")]
+    TooMany,
+    /// No such token.
+    #[error("there is no token named {name:?}; list them to see the names")]
+    Unknown {
+        /// As given.
+        name: String,
+    },
+    /// The system gave no randomness.
+    #[error("the operating system gave no random bytes")]
+    Random,
+}
+
+/// What a token allows.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Grant {
+    /// The token's name, for logs.
+    pub name: String,
+    /// The codes it is limited to; none: all of the node's.
+    pub codes: Option<BTreeSet<AgencyId>>,
+}
+
+impl Grant {
+    /// Whether the token may act for a code.
+    #[must_use]
+    pub fn allows(&self, code: &AgencyId) -> bool {
+        self.codes.as_ref().is_none_or(|codes| codes.contains(code))
+    }
+}
+
+/// A token as it is kept.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Token {
+    /// What people call it.
+    pub name: String,
+    /// SHA-256 of its text.
+    pub sha256: Digest,
+    /// The codes it is limited to; empty: all of the node's.
+    #[serde(default)]
+    pub codes: BTreeSet<AgencyId>,
+    /// When it was made.
+    pub created: Timestamp,
+}
+
+#[derive(Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileForm {
+    #[serde(default)]
+    token: Vec<Token>,
+}
+
+/// The tokens of a file, as of one moment.
+#[derive(Clone, Default, Debug)]
+pub struct Tokens {
+    tokens: Vec<Token>,
+}
+
+impl Tokens {
+    /// Reads a token file.
+    ///
+    /// # Errors
+    /// When it cannot be read, is exposed, or is no token file.
+    pub fn load(path: &Path) -> Result<Self, TokenError> {
+        read(path).map(|(tokens, _)| tokens)
+    }
+
+    /// All of them, without their texts, which nobody knows.
+    #[must_use]
+    pub fn list(&self) -> &[Token] {
+        &self.tokens
+    }
+
+    /// What the bearer of this text may do; none: nothing. Every token is compared, in constant time.
+    #[must_use]
+    pub fn authorise(&self, bearer: &str) -> Option<Grant> {
+        let shown = Digest::of(bearer.as_bytes());
+        let mut found = None;
+        for token in &self.tokens {
+            if bool::from(token.sha256.as_bytes().ct_eq(shown.as_bytes())) {
+                found = Some(token);
+            }
+        }
+        found.map(|token| Grant {
+            name: token.name.clone(),
+            codes: (!token.codes.is_empty()).then(|| token.codes.clone()),
+        })
+    }
+
+    fn add(&mut self, name: &str, codes: BTreeSet<AgencyId>, now: Timestamp) -> Result<TokenText, TokenError> {
+        let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        let plain = !name.is_empty() && name.len() <= TOKEN_NAME_CHARS_MAX && name.chars().all(good);
+        if !plain || self.tokens.iter().any(|token| token.name == name) {
+            return Err(TokenError::Name { name: name.to_owned() });
+        }
+        if self.tokens.len() >= TOKENS_MAX {
+            return Err(TokenError::TooMany);
+        }
+        let text = TokenText::generate()?;
+        let sha256 = Digest::of(text.expose().as_bytes());
+        self.tokens.push(Token { name: name.to_owned(), sha256, codes, created: now });
+        Ok(text)
+    }
+
+    fn save(&self, path: &Path) -> Result<(), TokenError> {
+        let text = toml::to_string(&FileForm { token: self.tokens.clone() })
+            .map_err(|error| TokenError::Malformed { path: path.to_owned(), why: error.to_string() })?;
+        replace_private(path, text.as_bytes())
+            .map_err(|source| TokenError::Io { what: "write", path: path.to_owned(), source })
+    }
+}
+
+/// Adds a token to a file, which is made when it is not there. The text is given back this once.
+///
+/// # Errors
+/// When the name is taken, there are too many, or the file cannot be read or written.
+pub fn add_token(path: &Path, name: &str, codes: BTreeSet<AgencyId>, now: Timestamp) -> Result<TokenText, TokenError> {
+    let mut tokens = if path.exists() { Tokens::load(path)? } else { Tokens::default() };
+    let text = tokens.add(name, codes, now)?;
+    tokens.save(path)?;
+    Ok(text)
+}
+
+/// Takes a token away. A running node refuses it from the next call on.
+///
+/// # Errors
+/// When there is none of that name, or the file cannot be read or written.
+pub fn revoke_token(path: &Path, name: &str) -> Result<(), TokenError> {
+    let mut tokens = Tokens::load(path)?;
+    let before = tokens.tokens.len();
+    tokens.tokens.retain(|token| token.name != name);
+    if tokens.tokens.len() == before {
+        return Err(TokenError::Unknown { name: name.to_owned() });
+    }
+    tokens.save(path)
+}
+
+/// The token file of a running node: read again whenever it was replaced.
+pub struct LiveTokens {
+    path: PathBuf,
+    state: Mutex<(FileStamp, Arc<Tokens>)>,
+}
+
+impl LiveTokens {
+    /// Opens a token file.
+    ///
+    /// # Errors
+    /// As [`Tokens::load`].
+    pub fn open(path: &Path) -> Result<Self, TokenError> {
+        let (tokens, stamp) = read(path)?;
+        Ok(Self { path: path.to_owned(), state: Mutex::new((stamp, Arc::new(tokens))) })
+    }
+
+    /// As [`Tokens::authorise`], on the file as it is now.
+    ///
+    /// # Errors
+    /// When the file was replaced by something that cannot be read: then nobody is let in.
+    pub fn authorise(&self, bearer: &str) -> Result<Option<Grant>, TokenError> {
+        Ok(self.current()?.authorise(bearer))
+    }
+
+    fn current(&self) -> Result<Arc<Tokens>, TokenError> {
+        let failed = |source| TokenError::Io { what: "read", path: self.path.clone(), source };
+        let now = FileStamp::of(&fs::metadata(&self.path).map_err(failed)?);
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.0 != now {
+            let (tokens, stamp) = read(&self.path)?;
+            *state = (stamp, Arc::new(tokens));
+        }
+        Ok(Arc::clone(&state.1))
+    }
+}
+
+impl fmt::Debug for LiveTokens {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "LiveTokens({})", self.path.display())
+    }
+}
+
+/// What changes when a file is replaced.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct FileStamp {
+    inode: u64,
+    length: u64,
+    modified: (i64, i64),
+}
+
+impl FileStamp {
+    fn of(metadata: &fs::Metadata) -> Self {
+        Self { inode: metadata.ino(), length: metadata.len(), modified: (metadata.mtime(), metadata.mtime_nsec()) }
+    }
+}
+
+fn read(path: &Path) -> Result<(Tokens, FileStamp), TokenError> {
+    let failed = |source| TokenError::Io { what: "read", path: path.to_owned(), source };
+    let malformed = |why: String| TokenError::Malformed { path: path.to_owned(), why };
+    let file = File::open(path).map_err(failed)?;
+    let metadata = file.metadata().map_err(failed)?;
+    let mode = metadata.mode() & 0o7777;
+    if mode & 0o077 != 0 {
+        return Err(TokenError::Exposed { path: path.to_owned(), mode });
+    }
+    let mut text = String::new();
+    file.take(TOKEN_FILE_BYTES_MAX + 1).read_to_string(&mut text).map_err(failed)?;
+    if u64::try_from(text.len()).unwrap_or(u64::MAX) > TOKEN_FILE_BYTES_MAX {
+        return Err(malformed(format!("it is longer than {TOKEN_FILE_BYTES_MAX} bytes")));
+    }
+    let form: FileForm = toml::from_str(&text).map_err(|error| malformed(error.message().to_owned()))?;
+    if form.token.len() > TOKENS_MAX {
+        return Err(malformed(format!("it holds more than {TOKENS_MAX} tokens")));
+    }
+    Ok((Tokens { tokens: form.token }, FileStamp::of(&metadata)))
+}
+
+/// Writes a new private file; an existing one is not overwritten.
+pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+/// Replaces a private file whole or not at all.
+fn replace_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".tmp");
+    let temporary = path.with_file_name(name);
+    match fs::remove_file(&temporary) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    write_private(&temporary, bytes)?;
+    fs::rename(&temporary, path)?;
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => File::open(parent)?.sync_all(),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn code(text: &str) -> AgencyId {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_token_opens_its_codes_only_and_its_text_is_nowhere_on_the_disk() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tokens");
+        let all = add_token(&path, "first", BTreeSet::new(), Timestamp::from_unix_s(5)).unwrap();
+        let one = add_token(&path, "one", BTreeSet::from([code("H26")]), Timestamp::from_unix_s(6)).unwrap();
+        let tokens = Tokens::load(&path).unwrap();
+        assert!(tokens.authorise(all.expose()).unwrap().allows(&code("H37.DN.001")));
+        let grant = tokens.authorise(one.expose()).unwrap();
+        assert!(grant.allows(&code("H26")) && !grant.allows(&code("H37")));
+        assert_eq!(tokens.authorise("truc_x"), None);
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(!text.contains(one.expose()) && !text.contains(&one.expose()[PREFIX.len()..]));
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+        assert!(!format!("{one:?}").contains(one.expose()));
+    }
+
+    #[test]
+    fn a_revoked_token_is_refused_by_a_running_node_and_a_name_stands_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tokens");
+        let text = add_token(&path, "first", BTreeSet::new(), Timestamp::EPOCH).unwrap();
+        let live = LiveTokens::open(&path).unwrap();
+        assert!(live.authorise(text.expose()).unwrap().is_some());
+        assert!(matches!(add_token(&path, "first", BTreeSet::new(), Timestamp::EPOCH), Err(TokenError::Name { .. })));
+        revoke_token(&path, "first").unwrap();
+        assert_eq!(live.authorise(text.expose()).unwrap(), None);
+        assert!(matches!(revoke_token(&path, "first"), Err(TokenError::Unknown { .. })));
+    }
+
+    #[test]
+    fn an_exposed_or_broken_file_lets_nobody_in() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tokens");
+        add_token(&path, "first", BTreeSet::new(), Timestamp::EPOCH).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        assert!(matches!(Tokens::load(&path), Err(TokenError::Exposed { mode: 0o640, .. })));
+        fs::remove_file(&path).unwrap();
+        write_private(&path, b"[[token]]\nname = 1").unwrap();
+        assert!(matches!(Tokens::load(&path), Err(TokenError::Malformed { .. })));
+    }
+}
