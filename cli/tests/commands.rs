@@ -1,0 +1,138 @@
+//! The commands that need no node, run as their users run them: output, exit codes, JSON.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use serde_json::Value;
+
+fn formats(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../proto/testdata/formats").join(name)
+}
+
+fn packets(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../proto/testdata/edxml").join(name)
+}
+
+fn truc(arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_truc"));
+    command.args(arguments).env_remove("TRUC_NODE").env_remove("TRUC_TOKEN_FILE").env("NO_COLOR", "1");
+    command.output().unwrap()
+}
+
+#[track_caller]
+fn check(arguments: &[&str], exit: i32, says: &[&str]) -> String {
+    let output = truc(arguments);
+    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.status.code(), Some(exit), "{arguments:?}\n{text}");
+    for words in says {
+        assert!(text.contains(words), "{arguments:?} does not say `{words}`:\n{text}");
+    }
+    text
+}
+
+fn verify(receipt: &str, more: &[&str]) -> Vec<String> {
+    let at: Value = serde_json::from_slice(&std::fs::read(formats("expect.json")).unwrap()).unwrap();
+    let mut arguments = vec!["receipt".to_owned(), "verify".into(), formats(receipt).display().to_string()];
+    for (flag, file) in [("--trust", "anchors.pem"), ("--operator", "operator.pem")] {
+        arguments.extend([flag.to_owned(), formats(file).display().to_string()]);
+    }
+    arguments.extend(["--at".to_owned(), at["verify_at"].as_str().unwrap().to_owned()]);
+    arguments.extend(more.iter().map(|&m| m.to_owned()));
+    arguments
+}
+
+#[track_caller]
+fn check_verify(receipt: &str, more: &[&str], exit: i32, says: &[&str]) -> String {
+    let arguments = verify(receipt, more);
+    check(&arguments.iter().map(String::as_str).collect::<Vec<_>>(), exit, says)
+}
+
+#[test]
+fn a_receipt_is_valid_and_every_step_is_told() {
+    check_verify("receipt.receipt", &[], 0, &["VALID / HỢP LỆ", "SubmissionAcceptance by G22 Văn phòng Chính phủ", "the pinned operator signed the directory root"]);
+}
+
+#[test]
+fn a_provisional_receipt_cannot_be_told_in_both_languages() {
+    check_verify("receipt-provisional.receipt", &[], 2, &["CANNOT TELL / CHƯA KẾT LUẬN ĐƯỢC", "provisional", "Biên nhận tạm thời"]);
+}
+
+#[test]
+fn a_document_is_proven_by_the_opening_and_another_is_not() {
+    let document = formats("cong-van.txt").display().to_string();
+    check_verify("receipt.receipt", &["--document", &document], 0, &["the document shown is part of what was received (attachments/cong-van.txt)"]);
+    let other = formats("preamble.json").display().to_string();
+    check_verify("receipt.receipt", &["--document", &other], 1, &["INVALID / KHÔNG HỢP LỆ"]);
+}
+
+#[test]
+fn json_carries_verdict_and_steps() {
+    let text = check_verify("receipt.receipt", &["--json"], 0, &[]);
+    let value: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(value[0]["verdict"], "valid");
+    assert_eq!(value[0]["summary"]["actor"], "G22");
+    assert!(value[0]["steps"].as_array().unwrap().len() > 40);
+}
+
+#[test]
+fn another_operator_and_other_anchors_are_not_believed() {
+    let at: Value = serde_json::from_slice(&std::fs::read(formats("expect.json")).unwrap()).unwrap();
+    let (receipt, anchors) = (formats("receipt.receipt").display().to_string(), formats("anchors.pem").display().to_string());
+    let (node, at) = (formats("node.pem").display().to_string(), at["verify_at"].as_str().unwrap().to_owned());
+    check(&["receipt", "verify", &receipt, "--trust", &anchors, "--operator", &node, "--at", &at], 1, &["INVALID"]);
+}
+
+#[test]
+fn what_is_no_receipt_is_invalid_and_what_is_not_there_is_bad_data() {
+    let (anchors, operator) = (formats("anchors.pem").display().to_string(), formats("operator.pem").display().to_string());
+    let preamble = formats("preamble.json").display().to_string();
+    check(&["receipt", "verify", &preamble, "--trust", &anchors, "--operator", &operator], 1, &["INVALID"]);
+    check(&["receipt", "verify", "no-such-file", "--trust", &anchors, "--operator", &operator], 65, &["cannot read no-such-file"]);
+    check(&["receipt", "verify", &preamble, "--trust", &preamble, "--operator", &operator], 65, &["PEM"]);
+}
+
+#[test]
+fn wrong_usage_is_64_and_help_is_good() {
+    check(&["receipt", "verify"], 64, &["--trust"]);
+    check(&["no-such-command"], 64, &[]);
+    check(&["inbox", "fetch", "not-a-uuid", "--code", "H26", "-o", "x"], 64, &["UUID"]);
+    check(&["--help"], 0, &["64 wrong usage"]);
+    check(&["--version"], 0, &["truc "]);
+}
+
+#[test]
+fn a_node_that_is_not_there_is_69() {
+    // Port 9 (discard) on loopback: nothing of ours listens there, and the connection is refused at once.
+    check(&["inbox", "list", "--node", "http://127.0.0.1:9"], 69, &["no node answers at http://127.0.0.1:9"]);
+}
+
+#[test]
+fn every_packet_of_the_fixtures_is_told_field_by_field_or_refused_in_both_languages() {
+    let mut read = 0;
+    for entry in std::fs::read_dir(packets("accepted")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|e| e == "xml" || e == "edxml") {
+            let text = check(&["edxml", "check", "--json", path.to_str().unwrap()], 0, &[]);
+            let value: Value = serde_json::from_str(&text).unwrap();
+            assert!(!value["fields"].as_array().unwrap().is_empty(), "{}", path.display());
+            read += 1;
+        }
+    }
+    for entry in std::fs::read_dir(packets("refused")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|e| e == "xml" || e == "edxml") {
+            check(&["edxml", "check", path.to_str().unwrap()], 65, &["refused at line", "Bị từ chối tại dòng"]);
+            read += 1;
+        }
+    }
+    assert!(read > 50, "only {read} fixtures found");
+}
+
+#[test]
+fn completion_is_written_for_every_shell() {
+    for shell in ["bash", "zsh", "fish"] {
+        check(&["completion", shell], 0, &["receipt"]);
+    }
+}
