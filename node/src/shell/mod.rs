@@ -119,6 +119,12 @@ impl Shell {
         self.may_sign.load(Ordering::SeqCst)
     }
 
+    /// How the look-up index is, for people.
+    #[must_use]
+    pub fn index_state(&self) -> String {
+        "off".into()
+    }
+
     /// The journal's bodies, for threads that may block.
     #[must_use]
     pub fn bodies(&self) -> Bodies {

@@ -1,0 +1,298 @@
+//! The inbox: list, watch, fetch, confirm.
+
+use std::{
+    collections::HashSet,
+    io::{self, Write},
+    sync::Arc,
+};
+
+use bytes::{Bytes, BytesMut};
+use tokio::sync::{broadcast::error::RecvError, mpsc};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Status;
+use tracing::info;
+use truc_proto::{AgencyId, EventUri, Preamble, Raw, Role, node_v1};
+
+use super::{Api, Replies, broke_off, envelope_id, not_found, page_size, page_token, read_page_token, stopped, view};
+use crate::{
+    core::{Answer, CodeState, Core, Input, Received},
+    pipeline::{FetchSink, FetchWhat, PipelineError},
+    shell::{Bodies, BodyError, Shell},
+    tokens::Grant,
+};
+
+/// Bytes of one message of a Fetch.
+const FETCH_BYTES: usize = 256 * 1024;
+
+/// An entry and where its bodies stand.
+struct Found {
+    item: node_v1::InboxItem,
+    body: u64,
+    content: u64,
+}
+
+pub(super) async fn list(
+    shell: &Arc<Shell>,
+    grant: Grant,
+    request: node_v1::ListInboxRequest,
+) -> Result<node_v1::ListInboxReply, Status> {
+    let only = if request.code.is_empty() { None } else { Some(Api::code(&grant, &request.code, "code")?) };
+    let (from, size) = (read_page_token(&request.page_token)?, page_size(request.page_size));
+    let with_confirmed = request.with_confirmed;
+    let page = shell.engine.ask(move |core| page(core, &grant, only.as_ref(), from, size, with_confirmed));
+    let (found, next) = page.await.map_err(stopped)?;
+    let items = fill(shell, found).await?;
+    Ok(node_v1::ListInboxReply { items, next_page_token: next.map(page_token).unwrap_or_default() })
+}
+
+fn page(
+    core: &Core,
+    grant: &Grant,
+    only: Option<&AgencyId>,
+    from: u64,
+    size: usize,
+    with_confirmed: bool,
+) -> (Vec<Found>, Option<u64>) {
+    let mut found = Vec::new();
+    for (position, received) in core.received().range(from..) {
+        if found.len() >= size {
+            return (found, Some(*position));
+        }
+        found.extend(shown(received, grant, only, with_confirmed));
+    }
+    (found, None)
+}
+
+/// The entries of one envelope, per code that the caller may see.
+fn shown(received: &Received, grant: &Grant, only: Option<&AgencyId>, with_confirmed: bool) -> Vec<Found> {
+    let Some(content) = received.content else { return Vec::new() };
+    let visible = |(code, entry): &(&AgencyId, &crate::core::Code)| {
+        let wanted = match entry.state {
+            CodeState::Taken | CodeState::Failed => false,
+            CodeState::Consigned | CodeState::HandoverFailed => true,
+            CodeState::HandedOver => with_confirmed,
+        };
+        wanted && grant.allows(code) && only.is_none_or(|only| only == *code)
+    };
+    let entries = received.codes.iter().filter(visible);
+    entries
+        .map(|(code, entry)| Found { item: view::inbox_item(received, code, entry), body: received.body, content })
+        .collect()
+}
+
+/// Adds what stands in the journal.
+async fn fill(shell: &Arc<Shell>, found: Vec<Found>) -> Result<Vec<node_v1::InboxItem>, Status> {
+    let bodies = shell.bodies();
+    let work = move || found.into_iter().map(|found| fill_one(&bodies, found)).collect::<Result<Vec<_>, BodyError>>();
+    shell.work("reading the inbox", work).await.map_err(broke_off)?.map_err(|e| Status::internal(crate::chain(&e)))
+}
+
+fn fill_one(bodies: &Bodies, found: Found) -> Result<node_v1::InboxItem, BodyError> {
+    let Found { mut item, body, content } = found;
+    let preamble = Raw::<Preamble>::parse(bodies.incoming(body)?.preamble);
+    let level = preamble.map(|preamble| preamble.level.to_string()).unwrap_or_default();
+    view::add_content(&mut item, &bodies.content(content)?, level);
+    Ok(item)
+}
+
+/// First what is not confirmed, then what comes.
+pub(super) fn watch(
+    shell: Arc<Shell>,
+    grant: Grant,
+    request: &node_v1::WatchInboxRequest,
+) -> Result<Replies<node_v1::InboxItem>, Status> {
+    let only = if request.code.is_empty() { None } else { Some(Api::code(&grant, &request.code, "code")?) };
+    let (sender, items) = mpsc::channel(16);
+    tokio::spawn(async move {
+        if let Err(status) = follow(&shell, &grant, only.as_ref(), &sender).await {
+            let _ = sender.send(Err(status)).await; // the caller may be gone
+        }
+    });
+    Ok(Box::pin(ReceiverStream::new(items)))
+}
+
+async fn follow(
+    shell: &Arc<Shell>,
+    grant: &Grant,
+    only: Option<&AgencyId>,
+    sender: &mpsc::Sender<Result<node_v1::InboxItem, Status>>,
+) -> Result<(), Status> {
+    // Listened to before the list is read, so that nothing falls between.
+    let mut arrivals = shell.arrivals.subscribe();
+    let mut stopping = shell.stopping.clone();
+    let mut told = HashSet::new();
+    loop {
+        let mut from = 0;
+        loop {
+            let (granted, code) = (grant.clone(), only.cloned());
+            let page = shell.engine.ask(move |core| page(core, &granted, code.as_ref(), from, super::PAGE.0, false));
+            let (found, next) = page.await.map_err(stopped)?;
+            for item in fill(shell, found).await? {
+                if told.insert((item.sender.clone(), item.envelope.clone(), item.recipient.clone()))
+                    && sender.send(Ok(item)).await.is_err()
+                {
+                    return Ok(());
+                }
+            }
+            match next {
+                Some(next) => from = next,
+                None => break,
+            }
+        }
+        loop {
+            let arrival = tokio::select! {
+                arrival = arrivals.recv() => arrival,
+                () = sender.closed() => return Ok(()),
+                _ = stopping.changed() => return Err(Status::unavailable("the node is stopping; connect again")),
+            };
+            match arrival {
+                Ok((key, code)) if grant.allows(&code) && only.is_none_or(|only| *only == code) => {
+                    let (granted, wanted) = (grant.clone(), key.clone());
+                    let found = shell.engine.ask(move |core| {
+                        core.find_received(&wanted).map(|received| shown(received, &granted, Some(&code), true))
+                    });
+                    for item in fill(shell, found.await.map_err(stopped)?.unwrap_or_default()).await? {
+                        if told.insert((item.sender.clone(), item.envelope.clone(), item.recipient.clone()))
+                            && sender.send(Ok(item)).await.is_err()
+                        {
+                            return Ok(());
+                        }
+                    }
+                }
+                Ok(_) => {}
+                Err(RecvError::Lagged(_)) => break, // too slow for the channel: the list has it all
+                Err(RecvError::Closed) => return Ok(()),
+            }
+        }
+    }
+}
+
+pub(super) async fn confirm(
+    shell: &Arc<Shell>,
+    grant: &Grant,
+    request: node_v1::ConfirmRequest,
+) -> Result<node_v1::ConfirmReply, Status> {
+    let (envelope, code) = (envelope_id(&request.envelope)?, Api::code(grant, &request.recipient, "recipient")?);
+    if request.refused && request.reason.trim().is_empty() {
+        return Err(Status::invalid_argument("`reason` says why the document was not taken"));
+    }
+    if request.reason.chars().count() > truc_proto::limits::STATUS_TEXT_CHARS_MAX {
+        return Err(Status::invalid_argument("`reason` is too long"));
+    }
+    let wanted = code.clone();
+    let key = shell.engine.ask(move |core| core.find_for(envelope, &wanted).map(|received| received.key.clone()));
+    let key = key.await.map_err(stopped)?.ok_or_else(not_found)?;
+    let refused = request.refused.then_some(request.reason);
+    let recipient = code.clone();
+    let answer = shell.engine.call(|reply| Input::Confirm { key, code, refused, reply }).await.map_err(stopped)?;
+    match answer {
+        Answer::Confirmed { at, first } => {
+            info!(%envelope, %recipient, first, "handed over");
+            Ok(node_v1::ConfirmReply { confirmed_at: at.to_string(), first })
+        }
+        Answer::NotNow(why) => Err(Status::failed_precondition(why)),
+        _ => Err(not_found()),
+    }
+}
+
+pub(super) async fn fetch(
+    shell: &Arc<Shell>,
+    grant: &Grant,
+    request: node_v1::FetchRequest,
+) -> Result<Replies<node_v1::FetchChunk>, Status> {
+    use node_v1::fetch_request::What;
+    let (envelope, code) = (envelope_id(&request.envelope)?, Api::code(grant, &request.recipient, "recipient")?);
+    let found = shell.engine.ask(move |core| {
+        let received = core.find_for(envelope, &code)?;
+        let readable = received.codes.get(&code).is_some_and(|code| code.consigned_at.is_some());
+        let stamps = received.steps.iter().filter(|step| (step.event, step.role) == (EventUri::RelayAcceptance, Role::Relay));
+        let stamp = stamps.map(|step| step.time).next();
+        received.content.filter(|_| readable).map(|content| (received.body, content, stamp))
+    });
+    let (body, content, relayed) = found.await.map_err(stopped)?.ok_or_else(not_found)?;
+    let what = match request.what {
+        Some(What::Container(true)) => FetchWhat::Container { offset: request.offset },
+        Some(What::Edxml(true)) => {
+            let stamps = relayed.map(|at| (shell.relay_id.to_string(), at)).into_iter().collect();
+            FetchWhat::Edxml { stamps }
+        }
+        Some(What::Attachment(name)) => FetchWhat::Attachment(name),
+        _ => return Err(Status::invalid_argument("say what to fetch: `container`, `edxml` or `attachment`")),
+    };
+    if request.offset > 0 && !matches!(what, FetchWhat::Container { .. }) {
+        return Err(Status::invalid_argument("`offset` resumes a container alone"));
+    }
+    let (sender, chunks) = mpsc::channel(4);
+    let (bodies, pipeline, inner) = (shell.bodies(), Arc::clone(&shell.pipeline), Arc::clone(shell));
+    tokio::spawn(async move {
+        let broken = sender.clone();
+        let work = move || {
+            let mut sink = ChannelSink { sender, buffer: BytesMut::with_capacity(FETCH_BYTES), length: 0 };
+            let read = || -> Result<_, BodyError> { Ok((bodies.incoming(body)?, bodies.content(content)?)) };
+            let done = match read() {
+                Ok((incoming, content)) => pipeline
+                    .fetch(&incoming, &content, &what, &mut sink)
+                    .and_then(|()| sink.flush().map_err(PipelineError::Sink))
+                    .map_err(|error| to_status(&error)),
+                Err(error) => Err(Status::internal(crate::chain(&error))),
+            };
+            if let Err(status) = done {
+                let _ = sink.sender.blocking_send(Err(status)); // the caller may be gone
+            }
+        };
+        if let Err(error) = inner.work("fetching a document", work).await {
+            let _ = broken.send(Err(broke_off(error))).await;
+        }
+    });
+    Ok(Box::pin(ReceiverStream::new(chunks)))
+}
+
+fn to_status(error: &PipelineError) -> Status {
+    match error {
+        PipelineError::NotInDocument(_) => Status::not_found(error.to_string()),
+        PipelineError::Sink(_) => Status::cancelled(error.to_string()),
+        PipelineError::Refused(refusal) => super::refused(tonic::Code::FailedPrecondition, refusal),
+        PipelineError::Failed { .. } => Status::unavailable(crate::chain(error)),
+    }
+}
+
+/// Passes decrypted bytes on in messages of one size; holds one message at most.
+struct ChannelSink {
+    sender: mpsc::Sender<Result<node_v1::FetchChunk, Status>>,
+    buffer: BytesMut,
+    length: u64,
+}
+
+impl ChannelSink {
+    fn pass(&mut self, data: Bytes) -> io::Result<()> {
+        let chunk = node_v1::FetchChunk { length: std::mem::take(&mut self.length), data };
+        self.sender.blocking_send(Ok(chunk)).map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))
+    }
+}
+
+impl Write for ChannelSink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let taken = bytes.len().min(FETCH_BYTES - self.buffer.len());
+        let (part, _) = bytes.split_at(taken);
+        self.buffer.extend_from_slice(part);
+        if self.buffer.len() == FETCH_BYTES {
+            self.flush()?;
+        }
+        Ok(taken)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.buffer.is_empty() && self.length == 0 {
+            return Ok(());
+        }
+        let data = self.buffer.split().freeze();
+        self.buffer.reserve(FETCH_BYTES);
+        self.pass(data)
+    }
+}
+
+impl FetchSink for ChannelSink {
+    fn length(&mut self, bytes: u64) {
+        self.length = bytes;
+    }
+}

@@ -1,0 +1,211 @@
+//! Receipts: which there are for an envelope, and each as a file that verifies off line.
+
+use std::sync::Arc;
+
+use tonic::Status;
+use truc_evidence::{Entitlement, Leaf, ReceiptParts, receipt};
+use truc_proto::{Actor, AgencyId, Checkpoint, Digest, EnvelopeId, Opening, SignedNote, Timestamp, node_v1, wire_v1};
+
+use super::{broke_off, envelope_id, not_found, stopped};
+use crate::{
+    core::{Core, ItemRef, Key, Source, Step},
+    records::{Body, OpeningParts},
+    shell::{Bodies, Shell},
+    tokens::Grant,
+};
+
+pub(super) async fn list(
+    shell: &Arc<Shell>,
+    grant: Grant,
+    request: &node_v1::ListReceiptsRequest,
+) -> Result<node_v1::ListReceiptsReply, Status> {
+    let envelope = envelope_id(&request.envelope)?;
+    let items = shell.engine.ask(move |core| {
+        let mut items = Vec::new();
+        let sent = core.sent_of(envelope).filter(|sent| grant.allows(&sent.key.sender));
+        for sent in sent {
+            items.extend(sent.steps.iter().map(|step| item(step, core.is_final(step, &sent.finals))));
+        }
+        let received = core.received_of(envelope).filter(|received| received.codes.keys().any(|code| grant.allows(code)));
+        for received in received {
+            let steps = received.steps.iter();
+            items.extend(steps.map(|step| item(step, core.is_final(step, &received.finals))));
+        }
+        items.sort_by(|a, b| (&a.time, &a.leaf_hash).cmp(&(&b.time, &b.leaf_hash)));
+        items.dedup_by(|a, b| a.leaf_hash == b.leaf_hash);
+        items
+    });
+    let items = items.await.map_err(stopped)?;
+    if items.is_empty() { Err(not_found()) } else { Ok(node_v1::ListReceiptsReply { items }) }
+}
+
+fn item(step: &Step, is_final: bool) -> node_v1::ReceiptItem {
+    node_v1::ReceiptItem {
+        leaf_hash: step.leaf.as_bytes().to_vec().into(),
+        event: step.event.name().into(),
+        role: step.role.to_string(),
+        actor: step.actor.as_ref().map(ToString::to_string).unwrap_or_default(),
+        recipient: step.recipient.as_ref().map(ToString::to_string).unwrap_or_default(),
+        time: step.time.to_string(),
+        r#final: is_final,
+    }
+}
+
+/// Where the parts of a receipt stand.
+struct Places {
+    key: Key,
+    step: Step,
+    finalised: Option<ItemRef>,
+    own_checkpoint: Option<crate::core::OwnCheckpoint>,
+    /// The record with preamble, secrets and opening: `Outgoing`, or `Incoming` and `Content`.
+    body: u64,
+    content: Option<u64>,
+}
+
+fn find(core: &Core, leaf: &Digest, grant: &Grant) -> Option<Places> {
+    let own_checkpoint = core.own_checkpoint();
+    if let Some(sent) = core.sent_by_leaf(leaf).filter(|sent| grant.allows(&sent.key.sender)) {
+        let step = sent.steps.iter().find(|step| step.leaf == *leaf)?.clone();
+        let (key, finalised) = (sent.key.clone(), sent.finals.get(leaf).copied());
+        return Some(Places { key, step, finalised, own_checkpoint, body: sent.body, content: None });
+    }
+    let received = core.received_by_leaf(leaf).filter(|r| r.codes.keys().any(|code| grant.allows(code)))?;
+    let step = received.steps.iter().find(|step| step.leaf == *leaf)?.clone();
+    let (key, finalised) = (received.key.clone(), received.finals.get(leaf).copied());
+    Some(Places { key, step, finalised, own_checkpoint, body: received.body, content: received.content })
+}
+
+pub(super) async fn fetch(
+    shell: &Arc<Shell>,
+    grant: Grant,
+    request: &node_v1::GetReceiptRequest,
+) -> Result<node_v1::GetReceiptReply, Status> {
+    let leaf = Digest::from_slice(&request.leaf_hash).map_err(|_| Status::invalid_argument("`leaf_hash` has 32 bytes"))?;
+    if !shell.may_sign() {
+        // Our ledger's signatures leave only after the relay has shown what it holds of us (DESIGN 5, No fork).
+        return Err(Status::unavailable("receipts leave this node once it has exchanged checkpoints with the relay; try again when it is connected"));
+    }
+    let places = shell.engine.ask(move |core| find(core, &leaf, &grant)).await.map_err(stopped)?.ok_or_else(not_found)?;
+    let (inner, with_opening) = (Arc::clone(shell), request.with_opening);
+    let work = move || -> Result<_, String> {
+        let leaf = proven(&inner, &places)?;
+        let (preamble, opening) = private_parts(&inner, &places, with_opening)?;
+        let statement = Leaf::parse(leaf.leaf.clone()).map_err(|e| crate::chain(&e))?;
+        let actor = statement.actor().cloned().ok_or("a leaf without actor is no receipt")?;
+        Ok((leaf, preamble, opening, actor, statement.time(), places))
+    };
+    let made = shell.work("reading a receipt", work).await.map_err(broke_off)?;
+    let (leaf, preamble, opening, actor, at, places) = made.map_err(Status::internal)?;
+    let entitlement = entitlement(shell, &actor, at).await?;
+    let note = SignedNote::parse(&leaf.checkpoint).map_err(|e| Status::internal(e.to_string()))?;
+    let proof: Result<Vec<Digest>, _> = leaf.proof.iter().map(|hash| Digest::from_slice(hash)).collect();
+    let proof = proof.map_err(|e| Status::internal(e.to_string()))?;
+    let text = receipt(ReceiptParts {
+        leaf: &leaf.leaf,
+        index: leaf.index,
+        proof: &proof,
+        checkpoint: &note,
+        entitlement: &entitlement,
+        preamble: Some(&preamble),
+        opening,
+        timestamps: Vec::new(),
+    })
+    .map_err(|e| Status::internal(crate::chain(&e)))?;
+    let file_name = file_name(&places.key.envelope, &places.step, &actor);
+    Ok(node_v1::GetReceiptReply { receipt: text.into_bytes().into(), file_name })
+}
+
+/// The leaf with the best proof there is: under the certificate's signature when that has come.
+fn proven(shell: &Shell, places: &Places) -> Result<wire_v1::ProvenLeaf, String> {
+    let bodies = shell.bodies();
+    let mut leaf = match places.step.source {
+        Source::Own { position, index } => return own(shell, &bodies, places, position, index),
+        Source::Peer(at) => evidence_item(&bodies, at)?,
+        Source::Lease { position } => {
+            let incoming = bodies.incoming(position).map_err(|e| crate::chain(&e))?;
+            let is_it = |leaf: &wire_v1::ProvenLeaf| truc_ledger::merkle::leaf_hash(&leaf.leaf) == places.step.leaf;
+            [incoming.submission, incoming.relay_acceptance].into_iter().find(is_it).ok_or("the leaf is not in its record")?
+        }
+    };
+    if let Some(at) = places.finalised {
+        let under = evidence_item(&bodies, at)?;
+        (leaf.index, leaf.proof, leaf.checkpoint) = (under.index, under.proof, under.checkpoint);
+    }
+    Ok(leaf)
+}
+
+fn own(shell: &Shell, bodies: &Bodies, places: &Places, position: u64, index: u64) -> Result<wire_v1::ProvenLeaf, String> {
+    let leaf = bodies.body(position).map_err(|e| crate::chain(&e))?.1.ok_or("the leaf is not in its record")?;
+    let (checkpoint, size) = match places.own_checkpoint.filter(|own| index < own.size) {
+        Some(own) => match bodies.body(own.position).map_err(|e| crate::chain(&e))?.0 {
+            Body::OwnCheckpoint(note) => {
+                let (_, checkpoint) = Checkpoint::parse_note(&note.note).map_err(|e| e.to_string())?;
+                (note.note, checkpoint.size)
+            }
+            _ => return Err("our signed checkpoint is not where it should be".into()),
+        },
+        None => {
+            let head = shell.ledger.head();
+            (head.note.to_string().into_bytes(), head.size)
+        }
+    };
+    let proof = shell.ledger.inclusion(index, size).map_err(|e| crate::chain(&e))?;
+    let proof = proof.iter().map(|hash| hash.as_bytes().to_vec().into()).collect();
+    Ok(wire_v1::ProvenLeaf { leaf: leaf.into(), index, proof, checkpoint: checkpoint.into() })
+}
+
+fn evidence_item(bodies: &Bodies, at: ItemRef) -> Result<wire_v1::ProvenLeaf, String> {
+    let Body::Evidence(record) = bodies.body(at.position).map_err(|e| crate::chain(&e))?.0 else {
+        return Err("evidence is not where it should be".into());
+    };
+    let number = usize::try_from(at.item).map_err(|e| e.to_string())?;
+    let item = record.items.into_iter().nth(number).ok_or("evidence is not where it should be")?;
+    Ok(wire_v1::ProvenLeaf {
+        leaf: item.leaf.into(),
+        index: item.index,
+        proof: item.proof.into_iter().map(Into::into).collect(),
+        checkpoint: record.checkpoint.into(),
+    })
+}
+
+fn private_parts(shell: &Shell, places: &Places, with_opening: bool) -> Result<(Vec<u8>, Option<Opening>), String> {
+    let bodies = shell.bodies();
+    let (preamble, wrapped, parts): (Vec<u8>, Vec<u8>, Option<OpeningParts>) =
+        match bodies.body(places.body).map_err(|e| crate::chain(&e))?.0 {
+            Body::Outgoing(outgoing) => (outgoing.preamble, outgoing.wrapped, outgoing.opening),
+            Body::Incoming(incoming) => match places.content {
+                Some(content) => {
+                    let content = bodies.content(content).map_err(|e| crate::chain(&e))?;
+                    (incoming.preamble, content.wrapped, Some(content.opening))
+                }
+                None => (incoming.preamble, Vec::new(), None),
+            },
+            _ => return Err("the document's record is not where it should be".into()),
+        };
+    let Some(parts) = parts.filter(|_| with_opening) else { return Ok((preamble, None)) };
+    let salt = shell.pipeline.salt(&wrapped, &places.key.sender, places.key.envelope).map_err(|e| crate::chain(&e))?;
+    Ok((preamble, Some(Opening { salt, manifest: parts.manifest, envelope: parts.envelope })))
+}
+
+async fn entitlement(shell: &Arc<Shell>, actor: &Actor, at: Timestamp) -> Result<Entitlement, Status> {
+    let (node, code): (_, Option<AgencyId>) = (actor.node.clone(), actor.code.clone());
+    let position = shell.engine.ask(move |core| core.entitlement_of(&node, code.as_ref(), at)).await.map_err(stopped)?;
+    let bodies = shell.bodies();
+    let kept = match position {
+        Some(position) => {
+            let read = shell.work("reading an entitlement", move || bodies.body(position)).await.map_err(broke_off)?;
+            match read.map_err(|e| Status::internal(crate::chain(&e)))?.0 {
+                Body::Entitled(record) => Entitlement::from_bytes(&record.entitlement).ok(),
+                _ => None,
+            }
+        }
+        None => None,
+    };
+    let kept = kept.or_else(|| shell.directory().and_then(|directory| directory.entitlement(actor)));
+    kept.ok_or_else(|| Status::failed_precondition(format!("no directory that this node has seen entitles {actor}")))
+}
+
+fn file_name(envelope: &EnvelopeId, step: &Step, actor: &Actor) -> String {
+    let who = actor.code.as_ref().map_or_else(|| actor.node.to_string(), ToString::to_string);
+    format!("{envelope}-{}-{}-{who}.receipt", step.event.name(), step.role)
+}

@@ -1,0 +1,173 @@
+//! Send: a request becomes a sealed envelope on the device, or is refused before anything is stored.
+
+use std::{io, sync::Arc};
+
+use tokio::sync::mpsc;
+use tonic::{Code, Status, Streaming};
+use tracing::{info, warn};
+use truc_ledger::SpaceLeft;
+use truc_proto::{
+    AgencyId, Digest, Reason,
+    limits::{IDEMPOTENCY_KEY_CHARS_MAX, STREAM_CHUNK_BYTES},
+    node_v1::{self, send_reply::State, send_request},
+};
+
+use super::{Api, broke_off, busy, refused, stopped, view};
+use crate::{
+    core::{Answer, Input, Key},
+    pipeline::{Composed, Part, Parts, PipelineError, Refusal},
+    shell::{Shell, clock},
+    tokens::Grant,
+};
+
+pub(super) async fn send(
+    shell: &Arc<Shell>,
+    grant: &Grant,
+    mut stream: Streaming<node_v1::SendRequest>,
+) -> Result<node_v1::SendReply, Status> {
+    let Some(send_request::Part::Header(header)) = stream.message().await?.and_then(|first| first.part) else {
+        return Err(Status::invalid_argument("the first message of a Send is its header"));
+    };
+    let sender = Api::code(grant, &header.sender, "sender")?;
+    check_idempotency_key(&header.idempotency_key)?;
+    let directory = shell.directory().ok_or_else(no_directory)?;
+    if !directory.codes_of(&shell.node).contains(&sender) {
+        let detail = format!("the directory does not bind {sender} to node {}; the axis operator must publish it", shell.node);
+        return Ok(refusal_reply(&Refusal::new(Reason::NotEntitled, detail)));
+    }
+    check_room(shell).await?;
+    let idempotency_key = header.idempotency_key.clone();
+    let (parts, receiver) = mpsc::channel(4);
+    tokio::spawn(pump(stream, parts));
+    let pipeline = Arc::clone(&shell.pipeline);
+    let work = move || pipeline.compose(header, &mut ChannelParts(receiver), &directory, clock::moment());
+    let composed = shell.work("sealing a document", work).await.map_err(broke_off)?;
+    finish(shell, &sender, idempotency_key, composed).await
+}
+
+/// Hands the outcome of a pipeline to the core and waits for the device.
+pub(super) async fn finish(
+    shell: &Arc<Shell>,
+    sender: &AgencyId,
+    idempotency_key: String,
+    composed: Result<Composed, PipelineError>,
+) -> Result<node_v1::SendReply, Status> {
+    let (answer, hash, warnings) = match composed {
+        Ok(Composed::Sealed(sealed)) => {
+            let hash = Digest::from_slice(&sealed.outgoing.request_hash).ok();
+            let warnings = sealed.outgoing.about.warnings.clone();
+            (shell.engine.call(|reply| Input::Prepared { sealed, reply }).await.map_err(stopped)?, hash, warnings)
+        }
+        Ok(Composed::Held(request)) => {
+            let hash = Digest::from_slice(&request.held.request_hash).ok();
+            let warnings = request.held.about.warnings.clone();
+            (shell.engine.call(|reply| Input::Held { request, reply }).await.map_err(stopped)?, hash, warnings)
+        }
+        Err(PipelineError::Refused(refusal)) => return refuse(shell, sender, idempotency_key, *refusal).await,
+        Err(error) => {
+            warn!(%sender, error = crate::chain(&error), "a request failed");
+            return Err(Status::unavailable(format!("{}; nothing was accepted, send again", crate::chain(&error))));
+        }
+    };
+    match answer {
+        Answer::Accepted { key, first } => {
+            info!(envelope = %key.envelope, %sender, first, "accepted");
+            reply(shell, key, State::Accepted, warnings).await
+        }
+        Answer::Held { key, first } => {
+            info!(envelope = %key.envelope, %sender, first, "held");
+            reply(shell, key, State::Held, warnings).await
+        }
+        Answer::Refused { reason } => Ok(refusal_reply(&Refusal::new(reason, reason.english()))),
+        Answer::RequestReused => {
+            let detail = "this idempotency key was used for another request; send under a new key".to_owned();
+            let mut refusal = Refusal::new(Reason::IdReused, detail);
+            refusal.evidence = hash;
+            // Under no key of its own: the first request keeps its answer (I4).
+            refuse(shell, sender, String::new(), refusal).await
+        }
+        Answer::Busy => Err(busy()),
+        other => Err(Status::internal(format!("an unexpected answer of the core: {other:?}"))),
+    }
+}
+
+async fn refuse(shell: &Shell, sender: &AgencyId, idempotency_key: String, refusal: Refusal) -> Result<node_v1::SendReply, Status> {
+    warn!(%sender, refusal = refusal.reason.as_str(), "refused");
+    if let Some(request_hash) = refusal.evidence {
+        let (sender, reason) = (sender.clone(), refusal.reason);
+        let input = |reply| Input::Refused { sender, idempotency_key, request_hash, reason, reply };
+        shell.engine.call(input).await.map_err(stopped)?;
+    }
+    Ok(refusal_reply(&refusal))
+}
+
+fn refusal_reply(refusal: &Refusal) -> node_v1::SendReply {
+    node_v1::SendReply { state: State::Refused.into(), refused: Some(refusal.to_wire()), ..node_v1::SendReply::default() }
+}
+
+async fn reply(shell: &Shell, key: Key, state: State, warnings: Vec<String>) -> Result<node_v1::SendReply, Status> {
+    let envelope = key.envelope.to_string();
+    let shown = shell.engine.ask(move |core| {
+        core.find_sent(&key).map(|sent| (sent.is_held(), view::recipients(core, sent)))
+    });
+    let (held, recipients) = shown.await.map_err(stopped)?.unwrap_or_default();
+    let state = if held { State::Held } else { state };
+    Ok(node_v1::SendReply { envelope, state: state.into(), refused: None, recipients, warnings })
+}
+
+/// Refused before a byte is read: no room on the disk, or too much open.
+pub(super) async fn check_room(shell: &Shell) -> Result<(), Status> {
+    let ledger = shell.ledger.clone();
+    let space = shell.work("looking at the disk", move || ledger.space()).await.map_err(broke_off)?;
+    if space == SpaceLeft::Low {
+        return Err(Status::resource_exhausted(
+            "less than a tenth of the node's disk is free: its administrator must make room, then send again / Ổ đĩa của nút gần đầy",
+        ));
+    }
+    if shell.engine.ask(crate::core::Core::is_full).await.map_err(stopped)? {
+        return Err(busy());
+    }
+    Ok(())
+}
+
+pub(super) fn check_idempotency_key(key: &str) -> Result<(), Status> {
+    let good = (1..=IDEMPOTENCY_KEY_CHARS_MAX).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic());
+    if good {
+        return Ok(());
+    }
+    let text = format!("`idempotency_key` has 1 to {IDEMPOTENCY_KEY_CHARS_MAX} printable ASCII characters; use the document's own id");
+    Err(Status::invalid_argument(text))
+}
+
+pub(super) fn no_directory() -> Status {
+    let detail = "this node has no directory yet; it comes from the relay once the axis operator has published one";
+    refused(Code::Unavailable, &Refusal::new(Reason::HeldTooLong, detail))
+}
+
+/// Reads the caller's stream as fast as the pipeline takes it.
+async fn pump(mut stream: Streaming<node_v1::SendRequest>, parts: mpsc::Sender<io::Result<Part>>) {
+    loop {
+        let part = match stream.message().await {
+            Ok(Some(message)) => match message.part {
+                Some(send_request::Part::Data(data)) if data.len() <= STREAM_CHUNK_BYTES => Ok(Part::Data(data)),
+                Some(send_request::Part::File(file)) => Ok(Part::File(file)),
+                Some(send_request::Part::Data(_)) => Err(io::Error::other("a message carries at most 1 MiB of data")),
+                Some(send_request::Part::Header(_)) | None => Err(io::Error::other("one header, then files and data")),
+            },
+            Ok(None) => return,
+            Err(status) => Err(io::Error::other(format!("the caller broke off: {}", status.message()))),
+        };
+        let failed = part.is_err();
+        if parts.send(part).await.is_err() || failed {
+            return;
+        }
+    }
+}
+
+struct ChannelParts(mpsc::Receiver<io::Result<Part>>);
+
+impl Parts for ChannelParts {
+    fn next(&mut self) -> io::Result<Option<Part>> {
+        self.0.blocking_recv().transpose()
+    }
+}

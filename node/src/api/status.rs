@@ -1,0 +1,150 @@
+//! Business statuses, and the node's own state.
+
+use std::sync::Arc;
+
+use tonic::{Code, Status};
+use truc_proto::{
+    BusinessStatus, Digest, Preamble, Raw, Reason, StatusCode, WireLevel,
+    limits::STATUS_TEXT_CHARS_MAX,
+    node_v1::{self, send_reply::State},
+};
+
+use super::{Api, envelope_id, refused, send, stopped};
+use crate::{
+    core::{Answer, Input, StatusRefused, StatusRequest},
+    pipeline::Refusal,
+    records::Body,
+    shell::{Shell, clock},
+    tokens::Grant,
+};
+
+pub(super) async fn set(
+    shell: &Arc<Shell>,
+    grant: &Grant,
+    request: node_v1::SetStatusRequest,
+) -> Result<node_v1::SetStatusReply, Status> {
+    let from = Api::code(grant, &request.from, "from")?;
+    let document = envelope_id(&request.envelope)?;
+    let code: StatusCode = request.code.parse().map_err(|error| Status::invalid_argument(format!("`code`: {error}")))?;
+    let to = match request.to.as_str() {
+        "" => None,
+        to => Some(to.parse().map_err(|error| Status::invalid_argument(format!("`to`: {error}")))?),
+    };
+    send::check_idempotency_key(&request.idempotency_key)?;
+    if [&request.reason, &request.staff].iter().any(|text| text.chars().count() > STATUS_TEXT_CHARS_MAX) {
+        return Err(Status::invalid_argument(format!("`reason` and `staff` have at most {STATUS_TEXT_CHARS_MAX} characters")));
+    }
+    if code == StatusCode::Refused && request.reason.trim().is_empty() {
+        return Err(Status::invalid_argument("status 02 (Từ chối tiếp nhận) needs a reason"));
+    }
+    let directory = shell.directory().ok_or_else(send::no_directory)?;
+    send::check_room(shell).await?;
+    let request_hash = hash_of(&request);
+    let asked = StatusRequest {
+        document,
+        from: from.clone(),
+        to,
+        code,
+        idempotency_key: request.idempotency_key.clone(),
+        request_hash,
+    };
+    let answer = shell.engine.call(|reply| Input::ReserveStatus { request: asked, reply }).await.map_err(stopped)?;
+    let (sequence, key, to, body) = match answer {
+        Answer::StatusReserved { sequence, document, to, body } => (sequence, document, to, body),
+        Answer::StatusKnown { key, sequence } => {
+            return Ok(node_v1::SetStatusReply { envelope: key.envelope.to_string(), sequence });
+        }
+        Answer::StatusRefused(StatusRefused::NoSuchDocument) => {
+            return Err(Status::not_found(StatusRefused::NoSuchDocument.to_string()));
+        }
+        Answer::StatusRefused(why) => return Err(Status::failed_precondition(why.to_string())),
+        Answer::RequestReused => {
+            let detail = "this idempotency key was used for another request; send under a new key";
+            return Err(refused(Code::AlreadyExists, &Refusal::new(Reason::IdReused, detail)));
+        }
+        other => return Err(Status::internal(format!("an unexpected answer of the core: {other:?}"))),
+    };
+    let (level, document_id) = describe(shell, &key, body).await?;
+    let status = BusinessStatus {
+        status: code.uri(),
+        code,
+        from: from.clone(),
+        to,
+        document: key.envelope,
+        document_id: Some(document_id).filter(|id| !id.is_empty()),
+        reason: Some(request.reason).filter(|text| !text.trim().is_empty()),
+        staff: Some(request.staff).filter(|text| !text.trim().is_empty()),
+        sequence,
+        time: clock::now(),
+    };
+    let (pipeline, idempotency_key) = (Arc::clone(&shell.pipeline), request.idempotency_key.clone());
+    let work = move || pipeline.compose_status(status, level, &idempotency_key, request_hash, &directory, clock::moment());
+    let composed = shell.work("sealing a status", work).await.map_err(super::broke_off)?;
+    let reply = send::finish(shell, &from, request.idempotency_key, composed).await?;
+    if reply.state == i32::from(State::Refused) {
+        let refusal = reply.refused.unwrap_or_default();
+        let text = format!("{} / {}", refusal.english, refusal.vietnamese);
+        return Err(Status::with_details(Code::FailedPrecondition, text, prost::Message::encode_to_vec(&refusal).into()));
+    }
+    Ok(node_v1::SetStatusReply { envelope: reply.envelope, sequence })
+}
+
+/// The document's level and edXML id, for the status that speaks about it.
+async fn describe(shell: &Arc<Shell>, key: &crate::core::Key, body: u64) -> Result<(WireLevel, String), Status> {
+    let wanted = key.clone();
+    let incoming = shell.engine.ask(move |core| core.find_received(&wanted).map(|received| received.body));
+    let incoming = incoming.await.map_err(stopped)?;
+    let bodies = shell.bodies();
+    let work = move || -> Result<(Vec<u8>, String), crate::shell::BodyError> {
+        match bodies.body(body)?.0 {
+            Body::Outgoing(outgoing) => Ok((outgoing.preamble, outgoing.about.document_id)),
+            Body::Content(content) => match incoming {
+                Some(position) => Ok((bodies.incoming(position)?.preamble, content.about.document_id)),
+                None => Err(crate::shell::BodyError::Other { position: body }),
+            },
+            _ => Err(crate::shell::BodyError::Other { position: body }),
+        }
+    };
+    let read = shell.work("reading a document's description", work).await.map_err(super::broke_off)?;
+    let (preamble, document_id) = read.map_err(|error| Status::internal(crate::chain(&error)))?;
+    let preamble = Raw::<Preamble>::parse(preamble).map_err(|error| Status::internal(error.to_string()))?;
+    Ok((preamble.level, document_id))
+}
+
+/// Binds the idempotency key to what was asked.
+fn hash_of(request: &node_v1::SetStatusRequest) -> Digest {
+    let fields = [&request.envelope, &request.from, &request.to, &request.code, &request.reason, &request.staff];
+    let mut parts: Vec<Vec<u8>> = vec![b"truc/set-status/1".to_vec()];
+    for field in fields {
+        // Lengths first, so that no two requests run together to the same bytes.
+        parts.push((field.len() as u64).to_be_bytes().to_vec());
+        parts.push(field.as_bytes().to_vec());
+    }
+    Digest::of_parts(&parts.iter().map(Vec::as_slice).collect::<Vec<_>>())
+}
+
+pub(super) async fn of_node(shell: &Arc<Shell>, grant: &Grant) -> Result<node_v1::StatusReply, Status> {
+    let directory = shell.directory();
+    let codes = directory.as_ref().map(|d| d.codes_of(&shell.node).to_vec()).unwrap_or_default();
+    let counted = shell.engine.ask(|core| {
+        let alarms: Vec<String> = core.alarms().values().cloned().collect();
+        let outbox = core.sent().values().filter(|sent| !sent.is_settled()).count();
+        let inbox = core.received().values().filter(|received| !received.is_settled()).count();
+        (alarms, outbox as u64, inbox as u64)
+    });
+    let (alarms, open_outbox, open_inbox) = counted.await.map_err(stopped)?;
+    Ok(node_v1::StatusReply {
+        node: shell.node.to_string(),
+        axis: shell.axis.to_string(),
+        lane: shell.lane.to_string(),
+        codes: codes.iter().filter(|code| grant.allows(code)).map(ToString::to_string).collect(),
+        connected: shell.relay().is_some(),
+        relay_state: shell.relay_state.load().to_string(),
+        directory_version: directory.as_ref().map_or(0, |d| d.version()),
+        directory_valid_until: directory.map(|d| d.statement().valid_until.to_string()).unwrap_or_default(),
+        alarms,
+        open_outbox,
+        open_inbox,
+        index_state: shell.index_state(),
+    })
+}

@@ -1,0 +1,132 @@
+//! Shows the core's documents in the words of the local API.
+
+use truc_proto::{Reason, node_v1};
+
+use crate::{
+    core::{Business, Code, CodeState, Core, Pair, Received, Sent, Step},
+    records::{About, Content},
+};
+
+/// The ladder of one recipient.
+fn ladder(core: &Core, sent: &Sent, recipient: &truc_proto::AgencyId) -> Vec<node_v1::LadderStep> {
+    let of_it = |step: &&Step| step.recipient.as_ref().is_none_or(|r| r == recipient);
+    let mut steps: Vec<&Step> = sent.steps.iter().filter(of_it).collect();
+    steps.sort_by_key(|step| step.time);
+    let shown = |step: &Step| node_v1::LadderStep {
+        event: step.event.name().into(),
+        role: step.role.to_string(),
+        time: step.time.to_string(),
+        reason: step.reason.map(|reason| reason.to_string()).unwrap_or_default(),
+        r#final: core.is_final(step, &sent.finals),
+        leaf_hash: step.leaf.as_bytes().to_vec().into(),
+    };
+    steps.into_iter().map(shown).collect()
+}
+
+fn recipient(core: &Core, sent: &Sent, code: &truc_proto::AgencyId, pair: &Pair) -> node_v1::RecipientState {
+    let mut text = pair.reason.map(Reason::vietnamese).unwrap_or_default().to_owned();
+    if let Some(successor) = &pair.successor {
+        text = format!("{text} ({successor})");
+    }
+    if let Some(envelope) = &pair.superseded_by {
+        text = format!("{text} → {envelope}");
+    }
+    node_v1::RecipientState {
+        recipient: code.to_string(),
+        state: pair.state.as_str().into(),
+        reason: pair.reason.map(|reason| reason.to_string()).unwrap_or_default(),
+        text,
+        late: pair.late,
+        business_status: pair.business.current.map(|code| code.to_string()).unwrap_or_default(),
+        ladder: ladder(core, sent, code),
+    }
+}
+
+pub(super) fn recipients(core: &Core, sent: &Sent) -> Vec<node_v1::RecipientState> {
+    sent.pairs.iter().map(|(code, pair)| recipient(core, sent, code, pair)).collect()
+}
+
+/// An entry of the outbox but for what stands in its body.
+pub(super) fn outbox_item(core: &Core, sent: &Sent) -> node_v1::OutboxItem {
+    node_v1::OutboxItem {
+        envelope: sent.key.envelope.to_string(),
+        sender: sent.key.sender.to_string(),
+        kind: sent.kind.to_string(),
+        accepted_at: sent.accepted_at.to_string(),
+        subject: String::new(),
+        state: sent.state().into(),
+        recipients: recipients(core, sent),
+        last_error: sent.last_error.clone(),
+        bytes_sent: sent.bytes_sent,
+        payload_length: sent.payload_length,
+    }
+}
+
+/// An entry of the inbox but for what stands in its body.
+pub(super) fn inbox_item(received: &Received, code: &truc_proto::AgencyId, entry: &Code) -> node_v1::InboxItem {
+    let confirmed = entry.state == CodeState::HandedOver;
+    node_v1::InboxItem {
+        envelope: received.key.envelope.to_string(),
+        sender: received.key.sender.to_string(),
+        recipient: code.to_string(),
+        kind: received.kind.to_string(),
+        priority: u32::from(received.priority.value()),
+        consigned_at: entry.consigned_at.map(|at| at.to_string()).unwrap_or_default(),
+        confirmed,
+        confirmed_at: entry.confirmed_at.filter(|_| confirmed).map(|at| at.to_string()).unwrap_or_default(),
+        statuses: statuses(&entry.business, &received.key.sender, code, &received.key.envelope),
+        ..node_v1::InboxItem::default()
+    }
+}
+
+fn statuses(
+    business: &Business,
+    sender: &truc_proto::AgencyId,
+    recipient: &truc_proto::AgencyId,
+    document: &truc_proto::EnvelopeId,
+) -> Vec<node_v1::StatusNote> {
+    let shown = |note: &crate::core::StatusNote| {
+        let to = if note.from == *sender { recipient } else { sender };
+        node_v1::StatusNote {
+            code: note.code.to_string(),
+            from: note.from.to_string(),
+            to: to.to_string(),
+            time: note.time.to_string(),
+            reason: String::new(),
+            document: document.to_string(),
+            sequence: note.sequence,
+        }
+    };
+    business.notes.iter().map(shown).collect()
+}
+
+/// Adds what the opened content says.
+pub(super) fn add_content(item: &mut node_v1::InboxItem, content: &Content, level: String) {
+    let About { subject, document_id, attachments, container_length, warnings } = content.about.clone();
+    item.subject = subject;
+    item.document_id = document_id;
+    item.container_length = container_length;
+    item.warnings = warnings;
+    item.level = level;
+    item.verdict.clone_from(&content.verdict);
+    item.verdict_text.clone_from(&content.verdict_text);
+    item.attachments = attachments
+        .into_iter()
+        .map(|a| node_v1::Attachment { name: a.name, length: a.length, sha256: a.sha256.into() })
+        .collect();
+    item.status = status_of(&content.status);
+}
+
+/// What a `status.json` says.
+pub(super) fn status_of(bytes: &[u8]) -> Option<node_v1::StatusNote> {
+    let status = truc_proto::Raw::<truc_proto::BusinessStatus>::parse(bytes.to_vec()).ok()?;
+    Some(node_v1::StatusNote {
+        code: status.code.to_string(),
+        from: status.from.to_string(),
+        to: status.to.to_string(),
+        time: status.time.to_string(),
+        reason: status.reason.clone().unwrap_or_default(),
+        document: status.document.to_string(),
+        sequence: status.sequence,
+    })
+}
