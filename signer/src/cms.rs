@@ -1,6 +1,6 @@
 //! CAdES-B-B signatures (ETSI EN 319 122-1) in CMS SignedData (RFC 5652): one signer, SHA-256.
 //!
-//! Written here, verified in [`verify`]; whether the signer's certificate may be believed is [`crate::path`]'s question.
+//! Written here, verified in `cms::verify`; whether the signer's certificate may be believed is [`crate::path`]'s question.
 //! Time-stamps are carried and handed out, not judged.
 
 mod verify;
