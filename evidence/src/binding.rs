@@ -12,8 +12,8 @@ use truc_proto::{
     Possession, Raw, SealingAlgorithm, SignedBinding, StatementError, Timestamp,
 };
 use truc_signer::{
-    Certificate, CertificateError, CertificateUse, CmsError, KeyKind, PathError, SignError, SigningKey, TrustStore, Verdict,
-    sign_detached, validate, verify_detached,
+    Certificate, CertificateError, CertificateUse, CmsError, KeyKind, PathError, SignError, SigningKey, TrustStore,
+    Verdict, sign_detached, validate, verify_detached,
 };
 
 use crate::{Directory, checkpoint::ledger_origin, directory::skew};
@@ -284,8 +284,8 @@ impl Judge<'_> {
 
     fn certificate(&self, entry: &Entry, binding: &CertificateBinding) -> Result<Certificate, BindingError> {
         let entry = || entry.key();
-        let certificate =
-            Certificate::from_der(&binding.der).map_err(|source| BindingError::Certificate { entry: entry(), source })?;
+        let certificate = Certificate::from_der(&binding.der)
+            .map_err(|source| BindingError::Certificate { entry: entry(), source })?;
         let subject = || certificate.subject().to_owned();
         for key_use in &binding.uses {
             let verdict = validate(self.trust, &certificate, use_of(*key_use), self.now)
@@ -317,7 +317,8 @@ impl Judge<'_> {
             let subject = certificate.subject().to_owned();
             BindingError::Proof { entry: entry.key(), subject, source }
         };
-        let signature = verify_detached(&possession.cms, self.request.bytes(), std::slice::from_ref(certificate)).map_err(failed)?;
+        let signature = verify_detached(&possession.cms, self.request.bytes(), std::slice::from_ref(certificate))
+            .map_err(failed)?;
         if signature.certificate != *certificate {
             return Err(failed(CmsError::CertificateMismatch { subject: certificate.subject().to_owned() }));
         }
@@ -331,7 +332,9 @@ impl Judge<'_> {
             Entry::Agency(agency) => {
                 let parent = agency.parent.clone().or_else(|| agency.code.parent());
                 let known = directory.agency(&agency.code);
-                let by = |agency: Option<&AgencyEntry>| agency.is_some_and(|a| self.signed_by(&a.certificates, KeyUse::Service));
+                let by = |agency: Option<&AgencyEntry>| {
+                    agency.is_some_and(|a| self.signed_by(&a.certificates, KeyUse::Service))
+                };
                 by(known) || by(parent.and_then(|code| directory.agency(&code)))
             }
             Entry::Node(node) | Entry::Relay(node) => {

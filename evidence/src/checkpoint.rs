@@ -3,8 +3,8 @@
 //! `openssl cms -verify -binary -inform DER` checks the same bytes. The ledger key's line (type 0x01) is the ledger's own work.
 
 use truc_proto::{
-    AxisId, CertificateBinding, Checkpoint, KeyId, KeyUse, Lane, NodeEntry, NodeId, NoteError, NoteSignature, SignedNote,
-    Timestamp,
+    AxisId, CertificateBinding, Checkpoint, KeyId, KeyUse, Lane, NodeEntry, NodeId, NoteError, NoteSignature,
+    SignedNote, Timestamp,
 };
 use truc_signer::{
     Certificate, CertificateUse, CmsError, CmsSignature, PathError, SignError, SigningKey, TrustStore, Verdict,
@@ -44,7 +44,9 @@ pub enum CheckpointCmsError {
         why: String,
     },
     /// No line by a certificate of the node's entry.
-    #[error("the checkpoint of {origin} carries no line by a certificate of {node}; it is provisional until that node signs it")]
+    #[error(
+        "the checkpoint of {origin} carries no line by a certificate of {node}; it is provisional until that node signs it"
+    )]
     Absent {
         /// Whose checkpoint.
         origin: String,
@@ -60,7 +62,9 @@ pub enum CheckpointCmsError {
         source: CmsError,
     },
     /// It holds, but another certificate made it.
-    #[error("the checkpoint of {origin} is signed by the certificate of {subject}, which the directory does not bind to {node}")]
+    #[error(
+        "the checkpoint of {origin} is signed by the certificate of {subject}, which the directory does not bind to {node}"
+    )]
     Signer {
         /// Whose checkpoint.
         origin: String,
@@ -86,7 +90,9 @@ pub enum CheckpointCmsError {
         source: PathError,
     },
     /// Revoked (I11).
-    #[error("the certificate of {subject} under the checkpoint of {origin} is revoked since {at}; its holder must get a new one")]
+    #[error(
+        "the certificate of {subject} under the checkpoint of {origin} is revoked since {at}; its holder must get a new one"
+    )]
     Revoked {
         /// Whose checkpoint.
         origin: String,
@@ -114,7 +120,12 @@ pub fn sign_checkpoint(note: &mut SignedNote, key: &dyn SigningKey, at: Timestam
 
 /// The line by a certificate that `node` has for signing checkpoints; of several, one in force at `at` before others.
 #[must_use]
-pub fn find_cms_line<'a>(note: &'a SignedNote, origin: &str, node: &'a NodeEntry, at: Timestamp) -> Option<CmsLine<'a>> {
+pub fn find_cms_line<'a>(
+    note: &'a SignedNote,
+    origin: &str,
+    node: &'a NodeEntry,
+    at: Timestamp,
+) -> Option<CmsLine<'a>> {
     let of_node = node.certificates.iter().filter(|binding| binding.uses.contains(&KeyUse::Node));
     let mut lines: Vec<CmsLine<'a>> = of_node
         .filter_map(|binding| {
@@ -150,7 +161,9 @@ pub fn verify_checkpoint_cms(
         return Err(CheckpointCmsError::Signer { origin: origin(), subject, node: node.id.clone() });
     }
     let at = signature.signing_time.unwrap_or(now).min(now);
-    if !line.binding.serves(KeyUse::Node, at) {
+    // The signing time is the signer's own word: whoever holds a stopped key may date back, so what is stopped today counts today.
+    let stopped = line.binding.status_since.is_some_and(|since| since <= now);
+    if stopped || !line.binding.serves(KeyUse::Node, at) {
         return Err(CheckpointCmsError::NotInForce { origin: origin(), at });
     }
     let verdict = validate_with(trust, &signature.certificate, &signature.others, CertificateUse::Node, at)

@@ -6,8 +6,6 @@
 mod error;
 mod file;
 mod lookup;
-#[cfg(test)]
-mod tests;
 
 pub use error::{AdmissionError, CertificateLookupError, DirectoryError, DirectoryFileError, ResolveError};
 pub use file::{decode_directory, encode_directory};
@@ -22,8 +20,8 @@ use std::{
 use bytes::Bytes;
 use truc_ledger::merkle::{MemTree, leaf_hash, verify_inclusion};
 use truc_proto::{
-    AgencyEntry, AgencyId, AxisId, Checkpoint, Digest, DirectoryRef, Entry, ForeignCode, KeyUse, Lane, NodeEntry, NodeId,
-    NoteKey, OperatorEntry, ProvenEntry, Raw, RootStatement, SignedDirectory, Timestamp,
+    AgencyEntry, AgencyId, AxisId, Checkpoint, Digest, DirectoryRef, Entry, ForeignCode, KeyUse, Lane, NodeEntry,
+    NodeId, NoteKey, OperatorEntry, ProvenEntry, Raw, RootStatement, SignedDirectory, Timestamp,
     limits::{DIRECTORY_BYTES_MAX, DIRECTORY_ENTRIES_MAX, FUTURE_SKEW_MAX_MS},
     wire_v1,
 };
@@ -137,7 +135,9 @@ impl Directory {
     /// The relay of this lane.
     #[must_use]
     pub fn relay(&self) -> &NodeEntry {
-        self.node_at(self.relay).map(|(_, entry)| entry).expect("a verified directory has one relay, and `relay` is its index")
+        self.node_at(self.relay)
+            .map(|(_, entry)| entry)
+            .expect("a verified directory has one relay, and `relay` is its index")
     }
 
     /// The operator's own entry, where it has one.
@@ -320,7 +320,8 @@ impl Directory {
         if node.lane != self.statement.lane {
             return Err(DirectoryError::NodeLane { node: node.id.clone(), lane: node.lane });
         }
-        if self.keys.contains_key(&format!("node/{}", node.id)) && self.keys.contains_key(&format!("relay/{}", node.id)) {
+        if self.keys.contains_key(&format!("node/{}", node.id)) && self.keys.contains_key(&format!("relay/{}", node.id))
+        {
             return ambiguous(format!("id {}", node.id));
         }
         if self.by_origin.insert(node.origin.clone(), place).is_some() {
@@ -364,12 +365,14 @@ fn verify_operator(
     operator: &PinnedOperator,
     trust: &TrustStore,
 ) -> Result<(Certificate, Verdict), DirectoryError> {
-    let signature = verify_detached(&signed.cms, &signed.statement, operator.certificates()).map_err(DirectoryError::Signature)?;
+    let signature =
+        verify_detached(&signed.cms, &signed.statement, operator.certificates()).map_err(DirectoryError::Signature)?;
     if !operator.pins(&signature.certificate.sha256()) {
         return Err(DirectoryError::NotOperator { subject: signature.certificate.subject().to_owned() });
     }
-    let verdict = validate_with(trust, &signature.certificate, &signature.others, CertificateUse::Operator, root.issued)
-        .map_err(DirectoryError::OperatorPath)?;
+    let verdict =
+        validate_with(trust, &signature.certificate, &signature.others, CertificateUse::Operator, root.issued)
+            .map_err(DirectoryError::OperatorPath)?;
     match verdict {
         // Even when signed before that date: whoever has the key can date a root back, and a newer root is easily made.
         Verdict::Revoked { at, subject, .. } => Err(DirectoryError::OperatorRevoked { subject, at }),

@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use truc_ledger::merkle::MemTree;
 use truc_proto::{
-    AgencyId, AxisId, CertificateBinding, Digest, Entry, KeyStatus, Lane, Raw, RootStatement, SignedDirectory, StatementError,
-    Timestamp,
+    AgencyId, AxisId, CertificateBinding, Digest, Entry, KeyStatus, Lane, Raw, RootStatement, SignedDirectory,
+    StatementError, Timestamp,
 };
 use truc_signer::{SignError, SigningKey, sign_detached};
 
@@ -96,7 +96,8 @@ impl DirectoryDraft {
     /// # Errors
     /// When something needs the operator's confirmation and does not have it; then nothing is changed.
     pub fn add(&mut self, binding: &VerifiedBinding, confirmed: Confirmation) -> Result<(), DraftError> {
-        let sealing: Vec<String> = binding.unproven_sealing().iter().map(|u| format!("{} ({})", u.code, u.subject)).collect();
+        let sealing: Vec<String> =
+            binding.unproven_sealing().iter().map(|u| format!("{} ({})", u.code, u.subject)).collect();
         if !sealing.is_empty() && !confirmed.sealing {
             return Err(DraftError::SealingNotConfirmed(sealing));
         }
@@ -170,7 +171,12 @@ impl DirectoryDraft {
     ///
     /// # Errors
     /// When the times contradict each other, or the key is away or refuses.
-    pub fn sign(&self, key: &dyn SigningKey, issued: Timestamp, valid_until: Timestamp) -> Result<SignedDirectory, DraftError> {
+    pub fn sign(
+        &self,
+        key: &dyn SigningKey,
+        issued: Timestamp,
+        valid_until: Timestamp,
+    ) -> Result<SignedDirectory, DraftError> {
         let entries: Vec<Bytes> = self.entries.values().map(|entry| entry.bytes().clone()).collect();
         let tree = MemTree::of(&entries);
         let statement = Raw::write(RootStatement {

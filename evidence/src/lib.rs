@@ -25,7 +25,9 @@ mod verify;
 pub use binding::{
     BINDING_CONTEXT, BindingError, MakeBindingError, UnprovenSealing, VerifiedBinding, make_binding, verify_binding,
 };
-pub use checkpoint::{CheckpointCmsError, CmsLine, find_cms_line, ledger_origin, sign_checkpoint, verify_checkpoint_cms};
+pub use checkpoint::{
+    CheckpointCmsError, CmsLine, find_cms_line, ledger_origin, sign_checkpoint, verify_checkpoint_cms,
+};
 pub use directory::{
     AdmissionError, BindingChange, CertificateLookupError, Directory, DirectoryError, DirectoryFileError, Freshness,
     NodeKind, ResolveError, decode_directory, encode_directory,
@@ -37,6 +39,6 @@ pub use operator::PinnedOperator;
 pub use proven::{EvidenceError, Proven, ProvenBatch, ProvenItem, item_of, prove, verify_batch, verify_leaf};
 pub use receipt::{ReceiptParts, ReceiptWriteError, receipt};
 pub use verify::{
-    Check, Checks, Document, Outcome, ReceiptReport, ReceiptSummary, ReceiptTrust, ReceiptVerdict, Step, verify_receipt,
-    verify_receipt_with,
+    Check, Checks, Document, Outcome, ReceiptReport, ReceiptSummary, ReceiptTrust, ReceiptVerdict, Step,
+    verify_receipt, verify_receipt_with,
 };

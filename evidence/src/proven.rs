@@ -232,7 +232,12 @@ pub fn verify_batch(
 ///
 /// # Errors
 /// When the tree has no such leaf or cannot be read.
-pub fn prove(ledger: &Ledger, leaf: impl Into<Vec<u8>>, index: u64, head: &Committed) -> Result<wire_v1::ProvenLeaf, ProofFailure> {
+pub fn prove(
+    ledger: &Ledger,
+    leaf: impl Into<Vec<u8>>,
+    index: u64,
+    head: &Committed,
+) -> Result<wire_v1::ProvenLeaf, ProofFailure> {
     let proof = ledger.inclusion(index, head.size)?;
     let proof = proof.iter().map(|hash| hash.as_bytes().to_vec().into()).collect();
     Ok(wire_v1::ProvenLeaf {
@@ -245,7 +250,13 @@ pub fn prove(ledger: &Ledger, leaf: impl Into<Vec<u8>>, index: u64, head: &Commi
 
 /// The item of a batch for a leaf of our own; without `leaf`, the receiver must hold it already.
 #[must_use]
-pub fn item_of(leaf: Option<&[u8]>, hash: Digest, index: u64, proof: &[Digest], envelope: Option<EnvelopeId>) -> wire_v1::EvidenceItem {
+pub fn item_of(
+    leaf: Option<&[u8]>,
+    hash: Digest,
+    index: u64,
+    proof: &[Digest],
+    envelope: Option<EnvelopeId>,
+) -> wire_v1::EvidenceItem {
     wire_v1::EvidenceItem {
         leaf: leaf.unwrap_or_default().to_vec().into(),
         leaf_hash: hash.as_bytes().to_vec().into(),
@@ -271,7 +282,11 @@ struct Verified<'a> {
 }
 
 /// Reads the note and checks the ledger key's line, unless these very bytes were checked last for this ledger.
-fn verify_note<'a>(bytes: &[u8], directory: &'a Directory, from: Option<&NodeId>) -> Result<Verified<'a>, EvidenceError> {
+fn verify_note<'a>(
+    bytes: &[u8],
+    directory: &'a Directory,
+    from: Option<&NodeId>,
+) -> Result<Verified<'a>, EvidenceError> {
     let (note, checkpoint) = Checkpoint::parse_note(bytes)?;
     let origin = checkpoint.origin();
     let (kind, node) =
@@ -323,7 +338,13 @@ fn read_item_leaf(bytes: &Bytes, stated: &Digest) -> Result<Leaf, EvidenceError>
 }
 
 /// Who may write this leaf, and when.
-fn check_leaf(leaf: &Leaf, kind: NodeKind, node: &NodeEntry, directory: &Directory, now: Timestamp) -> Result<(), EvidenceError> {
+fn check_leaf(
+    leaf: &Leaf,
+    kind: NodeKind,
+    node: &NodeEntry,
+    directory: &Directory,
+    now: Timestamp,
+) -> Result<(), EvidenceError> {
     if leaf.time() > now + skew() {
         return Err(EvidenceError::FromFuture { time: leaf.time() });
     }

@@ -35,7 +35,9 @@ pub enum ReceiptWriteError {
     #[error("the receipt cannot be written")]
     Statement(#[from] StatementError),
     /// Larger than a reader takes.
-    #[error("the receipt would have {bytes} bytes, more than the {RECEIPT_BYTES_MAX} that a reader takes; leave the opening out")]
+    #[error(
+        "the receipt would have {bytes} bytes, more than the {RECEIPT_BYTES_MAX} that a reader takes; leave the opening out"
+    )]
     TooLarge {
         /// Its size.
         bytes: usize,
@@ -58,7 +60,8 @@ pub fn receipt(parts: ReceiptParts<'_>) -> Result<String, ReceiptWriteError> {
         opening: parts.opening,
     })?;
     let body: Bytes = body.bytes().clone();
-    let receipt = Receipt { body, index: parts.index, proof: parts.proof.to_vec(), checkpoint: parts.checkpoint.to_string() };
+    let receipt =
+        Receipt { body, index: parts.index, proof: parts.proof.to_vec(), checkpoint: parts.checkpoint.to_string() };
     let text = receipt.to_string();
     if text.len() > RECEIPT_BYTES_MAX {
         return Err(ReceiptWriteError::TooLarge { bytes: text.len() });

@@ -19,7 +19,12 @@ use truc_proto::Timestamp;
 
 /// Verifies a receipt file as of `now`, with the document if one is shown.
 #[must_use]
-pub fn verify_receipt(bytes: &[u8], trust: &ReceiptTrust, document: Option<&Document>, now: Timestamp) -> ReceiptReport {
+pub fn verify_receipt(
+    bytes: &[u8],
+    trust: &ReceiptTrust,
+    document: Option<&Document>,
+    now: Timestamp,
+) -> ReceiptReport {
     verify_receipt_with(bytes, trust, document, now, Checks::all())
 }
 

@@ -1,6 +1,8 @@
 //! A receipt that an independent writer made from docs/FORMATS.md (openssl and the Python standard library, no code of
 //! ours) verifies here; a provisional one cannot be told; a file of the document is proven by its opening.
 
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests")]
+
 use std::{fs, path::PathBuf};
 
 use truc_evidence::{Document, Outcome, PinnedOperator, ReceiptTrust, ReceiptVerdict, verify_receipt};

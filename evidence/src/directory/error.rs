@@ -33,7 +33,9 @@ pub enum DirectoryError {
     #[error("the operator's signature over the directory root does not hold; a right one must be published")]
     Signature(#[source] CmsError),
     /// Somebody else signed.
-    #[error("the directory is signed by {subject}, who is not the pinned operator; do not use it, and ask the operator")]
+    #[error(
+        "the directory is signed by {subject}, who is not the pinned operator; do not use it, and ask the operator"
+    )]
     NotOperator {
         /// Who signed.
         subject: String,
@@ -114,7 +116,9 @@ pub enum DirectoryError {
         offered: u64,
     },
     /// The hash of the version before is another.
-    #[error("version {version} of the directory does not follow the one held: the operator signed two histories; keep both and raise the alarm")]
+    #[error(
+        "version {version} of the directory does not follow the one held: the operator signed two histories; keep both and raise the alarm"
+    )]
     Chain {
         /// The version offered.
         version: u64,
@@ -218,7 +222,9 @@ impl ResolveError {
         match self {
             Self::Closed { .. } => Reason::ClosedCode,
             Self::WrongLane { .. } => Reason::WrongLane,
-            Self::Unknown { .. } | Self::NotYet { .. } | Self::Legacy { .. } | Self::NoNode { .. } => Reason::UnknownCode,
+            Self::Unknown { .. } | Self::NotYet { .. } | Self::Legacy { .. } | Self::NoNode { .. } => {
+                Reason::UnknownCode
+            }
         }
     }
 
@@ -236,7 +242,10 @@ impl ResolveError {
                 format!("Mã {code} đã đóng ngày {}; hãy gửi tới mã kế thừa {successor}.", closed.in_vietnam())
             }
             Self::Closed { code, closed, successor: None } => {
-                format!("Mã {code} đã đóng ngày {}, không có mã kế thừa; hãy hỏi đơn vị vận hành trục.", closed.in_vietnam())
+                format!(
+                    "Mã {code} đã đóng ngày {}, không có mã kế thừa; hãy hỏi đơn vị vận hành trục.",
+                    closed.in_vietnam()
+                )
             }
             Self::NotYet { code, from } => format!("Mã {code} chỉ có hiệu lực từ {}; hãy gửi sau.", from.in_vietnam()),
             Self::Legacy { code } => format!("Mã {code} chỉ nhận qua trục cũ; hãy gửi như trước đây."),
@@ -296,13 +305,17 @@ pub enum CertificateLookupError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AdmissionError {
     /// Not on the list.
-    #[error("no node or relay of this directory has the TLS certificate {certificate}; its operator must have it bound")]
+    #[error(
+        "no node or relay of this directory has the TLS certificate {certificate}; its operator must have it bound"
+    )]
     Unknown {
         /// SHA-256 of the certificate shown.
         certificate: Digest,
     },
     /// On the list, and not in force.
-    #[error("the TLS certificate of {node} is revoked, suspended or out of its time in the directory; {node} must have a new one bound")]
+    #[error(
+        "the TLS certificate of {node} is revoked, suspended or out of its time in the directory; {node} must have a new one bound"
+    )]
     NotInForce {
         /// Whose.
         node: NodeId,

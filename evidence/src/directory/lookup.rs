@@ -66,7 +66,10 @@ impl Directory {
         let Some(agency) = self.agency(code) else {
             let asked = ForeignCode::from(code.clone());
             let candidates = self.agencies().filter(|agency| agency.is_open(at)).map(|agency| &agency.code);
-            return Err(ResolveError::Unknown { code: of(), nearest: nearest(&asked, candidates).into_iter().cloned().collect() });
+            return Err(ResolveError::Unknown {
+                code: of(),
+                nearest: nearest(&asked, candidates).into_iter().cloned().collect(),
+            });
         };
         if at < agency.valid_from {
             return Err(ResolveError::NotYet { code: of(), from: agency.valid_from });
@@ -96,18 +99,26 @@ impl Directory {
     ) -> Result<&CertificateBinding, CertificateLookupError> {
         let agency = self.agency(code).ok_or_else(|| CertificateLookupError::UnknownCode { code: code.clone() })?;
         let in_force = agency.certificates.iter().filter(|binding| binding.serves(key_use, at));
-        in_force
-            .max_by_key(|binding| binding.valid_from)
-            .ok_or_else(|| CertificateLookupError::None { code: code.clone(), key_use, at })
+        in_force.max_by_key(|binding| binding.valid_from).ok_or_else(|| CertificateLookupError::None {
+            code: code.clone(),
+            key_use,
+            at,
+        })
     }
 
     /// The certificate of [`Directory::binding`].
     ///
     /// # Errors
     /// As [`Directory::binding`], or when the bound bytes are no usable certificate.
-    pub fn certificate(&self, code: &AgencyId, key_use: KeyUse, at: Timestamp) -> Result<Certificate, CertificateLookupError> {
+    pub fn certificate(
+        &self,
+        code: &AgencyId,
+        key_use: KeyUse,
+        at: Timestamp,
+    ) -> Result<Certificate, CertificateLookupError> {
         let binding = self.binding(code, key_use, at)?;
-        Certificate::from_der(&binding.der).map_err(|source| CertificateLookupError::Unusable { code: code.clone(), source })
+        Certificate::from_der(&binding.der)
+            .map_err(|source| CertificateLookupError::Unusable { code: code.clone(), source })
     }
 
     /// The binding of exactly this certificate to a code, in force or not: whose signature or seal is it?

@@ -5,8 +5,8 @@
 
 use truc_ledger::merkle::leaf_hash;
 use truc_proto::{
-    Actor, AgencyEntry, AgencyId, Checkpoint, Digest, Entry, EnvelopeId, EnvelopeJson, Event, EventUri, NodeEntry, Preamble,
-    Raw, Receipt, ReceiptBody, RootStatement, SignedNote, Statement, StatementError, Submission, Timestamp,
+    Actor, AgencyEntry, AgencyId, Checkpoint, Digest, Entry, EnvelopeId, EnvelopeJson, Event, EventUri, NodeEntry,
+    Preamble, Raw, Receipt, ReceiptBody, RootStatement, SignedNote, Statement, StatementError, Submission, Timestamp,
     json::statement_type,
 };
 use truc_signer::asic::AsicManifest;
@@ -116,7 +116,10 @@ impl Facts {
             leaf: read_leaf(&read.leaf),
             root: statement(&read.directory),
             node: statement::<Entry>(&read.node.bytes).and_then("a node's or relay's entry", into_node),
-            agency: read.agency.as_ref().map(|entry| statement::<Entry>(&entry.bytes).and_then("an agency's entry", into_agency)),
+            agency: read
+                .agency
+                .as_ref()
+                .map(|entry| statement::<Entry>(&entry.bytes).and_then("an agency's entry", into_agency)),
             preamble: (!read.preamble.is_empty()).then(|| statement(&read.preamble)),
             opening,
             body: read,
@@ -130,7 +133,8 @@ fn read_file(bytes: &[u8]) -> Result<(Receipt, Option<String>), String> {
         Ok(receipt) => Ok((receipt, None)),
         Err(refused) => {
             let refused = refused.to_string();
-            let text = std::str::from_utf8(bytes).ok().filter(|text| text.contains("\r\n")).ok_or_else(|| refused.clone())?;
+            let text =
+                std::str::from_utf8(bytes).ok().filter(|text| text.contains("\r\n")).ok_or_else(|| refused.clone())?;
             let receipt = Receipt::parse(text.replace("\r\n", "\n").as_bytes()).map_err(|_| refused.clone())?;
             Ok((receipt, Some(refused)))
         }
@@ -149,10 +153,13 @@ fn statement<T: Statement>(bytes: &[u8]) -> Part<T> {
 fn read_leaf(bytes: &[u8]) -> Part<LeafFacts> {
     let hash = leaf_hash(bytes);
     match loose_type(bytes).as_deref() {
-        Some(Submission::TYPE) => form_of(statement::<Submission>(bytes)).and_then("a submission", |s| Some(of_submission(s, hash))),
+        Some(Submission::TYPE) => {
+            form_of(statement::<Submission>(bytes)).and_then("a submission", |s| Some(of_submission(s, hash)))
+        }
         Some(Event::TYPE) => form_of(statement::<Event>(bytes)).and_then("an event", |e| Some(of_event(e, hash))),
         _ => {
-            let refused = statement_type(bytes).map_or_else(|e| e.to_string(), |kind| format!("a `{kind}` is no evidence"));
+            let refused =
+                statement_type(bytes).map_or_else(|e| e.to_string(), |kind| format!("a `{kind}` is no evidence"));
             Part { value: None, refused: Some(refused) }
         }
     }
@@ -170,7 +177,8 @@ fn loose_type(bytes: &[u8]) -> Option<String> {
 /// Form alone: whether the fields contradict each other is a check of its own.
 fn form_of<T: Statement>(part: Part<T>) -> Part<T> {
     let inconsistent = part.value.as_ref().and_then(|value| value.check().err());
-    let only_that = inconsistent.is_some_and(|why| part.refused.as_ref().is_some_and(|refused| refused.ends_with(&why)));
+    let only_that =
+        inconsistent.is_some_and(|why| part.refused.as_ref().is_some_and(|refused| refused.ends_with(&why)));
     Part { refused: part.refused.filter(|_| !only_that), value: part.value }
 }
 

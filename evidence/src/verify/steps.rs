@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use truc_ledger::merkle::{leaf_hash, verify_inclusion};
 use truc_proto::{
-    AgencyEntry, Checkpoint, Digest, ENVELOPE_ENTRY, EnvelopeJson, EventUri, KeyStatus, KeyUse, NodeEntry, NoteKey, Preamble,
-    ProvenEntry, Role, RootStatement, SignedNote, Timestamp, limits::DIRECTORY_GRACE_MS,
+    AgencyEntry, Checkpoint, Digest, ENVELOPE_ENTRY, EnvelopeJson, EventUri, KeyStatus, KeyUse, NodeEntry, NoteKey,
+    Preamble, ProvenEntry, Role, RootStatement, SignedNote, Timestamp, limits::DIRECTORY_GRACE_MS,
 };
 use truc_signer::{
     Certificate, CertificateUse, CmsError, CmsSignature, PathError, Verdict,
@@ -244,7 +244,9 @@ impl<'a> Judge<'a> {
             Check::AgencyLane => self.agency_lane(),
             Check::CodeInForce => self.code_in_force(),
             Check::PreambleShown => self.preamble_shown(),
-            Check::PreambleForm => self.facts.preamble.as_ref().map_or(NotApplicable, |part| form(part.refused.as_ref())),
+            Check::PreambleForm => {
+                self.facts.preamble.as_ref().map_or(NotApplicable, |part| form(part.refused.as_ref()))
+            }
             Check::PreambleHash => self.preamble_hash(),
             Check::PreambleDomain => self.preamble_domain(),
             Check::PreambleLevel => self.preamble_level(),
@@ -256,9 +258,13 @@ impl<'a> Judge<'a> {
             Check::SignedAfter => self.signed_after(),
             Check::NotFromFuture => self.not_from_future(),
             Check::OpeningCommitment => self.opening_commitment(),
-            Check::ManifestForm => self.opening().map_or(NotApplicable, |opening| form(opening.manifest.refused.as_ref())),
+            Check::ManifestForm => {
+                self.opening().map_or(NotApplicable, |opening| form(opening.manifest.refused.as_ref()))
+            }
             Check::EnvelopeIncluded => self.envelope_included(),
-            Check::EnvelopeForm => self.opening().map_or(NotApplicable, |opening| form(opening.envelope.refused.as_ref())),
+            Check::EnvelopeForm => {
+                self.opening().map_or(NotApplicable, |opening| form(opening.envelope.refused.as_ref()))
+            }
             Check::EnvelopePreamble => self.envelope_preamble(),
             Check::EnvelopeFields => self.envelope_fields(),
             Check::EnvelopeRecipients => self.envelope_recipients(),
@@ -374,7 +380,8 @@ impl<'a> Judge<'a> {
         let signing = given!(self.signing);
         let binding = signing.line.binding;
         // The status is judged with revocation, so that each fault shows under its own name.
-        let good = binding.uses.contains(&KeyUse::Node) && binding.valid_from <= signing.at && signing.at < binding.valid_to;
+        let good =
+            binding.uses.contains(&KeyUse::Node) && binding.valid_from <= signing.at && signing.at < binding.valid_to;
         holds_if(good, || format!("bound {} to {}, signed {}", binding.valid_from, binding.valid_to, signing.at))
     }
 
@@ -466,7 +473,9 @@ impl<'a> Judge<'a> {
     fn root_current(&self) -> Finding {
         let (root, leaf) = (need!(self.root()), need!(self.leaf()));
         let grace = Duration::from_millis(u64::try_from(DIRECTORY_GRACE_MS).unwrap_or_default());
-        holds_if(leaf.time <= root.valid_until + grace, || format!("valid until {}, event {}", root.valid_until, leaf.time))
+        holds_if(leaf.time <= root.valid_until + grace, || {
+            format!("valid until {}, event {}", root.valid_until, leaf.time)
+        })
     }
 
     fn root_relied_on(&self) -> Finding {
@@ -474,7 +483,9 @@ impl<'a> Judge<'a> {
         let root = need!(self.root());
         let stated = &submission.directory;
         if root.version != stated.version {
-            return holds_if(root.version > stated.version, || format!("version {}, not {}", root.version, stated.version));
+            return holds_if(root.version > stated.version, || {
+                format!("version {}, not {}", root.version, stated.version)
+            });
         }
         let entry = self.facts.body.agency.as_ref().map(|agency| leaf_hash(&agency.bytes));
         let same = root.root == stated.root && entry.is_none_or(|entry| entry == stated.entry);
@@ -486,7 +497,9 @@ impl<'a> Judge<'a> {
     fn node_kind(&self) -> Finding {
         let leaf = need!(self.leaf());
         let (kind, node) = need!(self.node());
-        holds_if((kind == NodeKind::Relay) == (leaf.actor.role == Role::Relay), || format!("{} as {}", node.id, leaf.actor.role))
+        holds_if((kind == NodeKind::Relay) == (leaf.actor.role == Role::Relay), || {
+            format!("{} as {}", node.id, leaf.actor.role)
+        })
     }
 
     fn node_is_actor(&self) -> Finding {
@@ -530,7 +543,9 @@ impl<'a> Judge<'a> {
     fn agency_node(&self) -> Finding {
         let agency = need!(given!(self.agency()));
         let (_, node) = need!(self.node());
-        holds_if(agency.node.as_ref() == Some(&node.id), || format!("{} is at {:?}, not {}", agency.code, agency.node, node.id))
+        holds_if(agency.node.as_ref() == Some(&node.id), || {
+            format!("{} is at {:?}, not {}", agency.code, agency.node, node.id)
+        })
     }
 
     fn agency_lane(&self) -> Finding {
@@ -546,7 +561,9 @@ impl<'a> Judge<'a> {
             Role::Sender => agency.is_open(leaf.time),
             Role::Recipient | Role::Relay => agency.still_serves(leaf.time),
         };
-        holds_if(good, || format!("{} from {} to {:?}", agency.code, agency.valid_from, agency.valid_to.map(|t| t.to_string())))
+        holds_if(good, || {
+            format!("{} from {} to {:?}", agency.code, agency.valid_from, agency.valid_to.map(|t| t.to_string()))
+        })
     }
 
     // The envelope.
@@ -609,7 +626,11 @@ impl<'a> Judge<'a> {
         let submission = given!(need!(self.leaf()).submission());
         let preamble = need!(given!(self.preamble()));
         holds_if(submission.key_envelopes.keys().eq(preamble.recipients.iter()), || {
-            format!("{} key envelopes, {} recipients, or not for the same", submission.key_envelopes.len(), preamble.recipients.len())
+            format!(
+                "{} key envelopes, {} recipients, or not for the same",
+                submission.key_envelopes.len(),
+                preamble.recipients.len()
+            )
         })
     }
 
@@ -703,9 +724,9 @@ impl<'a> Judge<'a> {
 
     /// How far revocation is known.
     fn revocation_known(&self, path: Option<&Result<Verdict, PathError>>) -> String {
-        let directory = self.root().map_or_else(String::new, |root| {
-            format!("good as of directory {} of {}", root.version, root.issued)
-        });
+        let directory = self
+            .root()
+            .map_or_else(String::new, |root| format!("good as of directory {} of {}", root.version, root.issued));
         match path {
             Some(Ok(Verdict::Good)) => format!("{directory}; not on the revocation lists given"),
             Some(Ok(Verdict::Unknown(why))) if !self.trust.store().crls().is_empty() => format!("{directory}; {why}"),

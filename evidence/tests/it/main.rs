@@ -1,0 +1,14 @@
+//! Evidence as a whole: the corpus of bent receipts, directories, bindings, evidence from peers, hostile bytes.
+
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests")]
+
+mod bindings;
+mod cases;
+mod corpus;
+mod directories;
+mod documents;
+mod hostile;
+mod ledgers;
+mod proofs;
+mod snapshot;
+mod world;

@@ -1,0 +1,236 @@
+//! Evidence as it comes from a peer.
+
+use truc_evidence::{
+    Directory, Entitlement, EvidenceError, ReceiptParts, ReceiptVerdict, item_of, receipt, sign_checkpoint,
+    verify_batch, verify_checkpoint_cms, verify_leaf, verify_receipt,
+};
+use truc_ledger::merkle::{MemTree, leaf_hash};
+use truc_proto::{
+    Actor, Arrival, Checkpoint, Digest, EnvelopeId, Event, EventUri, NodeId, Role, SignedNote, Timestamp, wire_v1,
+};
+
+use crate::{cases::agency, world::*};
+
+fn envelope() -> EnvelopeId {
+    EnvelopeId::new(at(), [7; 10])
+}
+
+fn consignment(code_text: &str, node: &str, time: Timestamp) -> Event {
+    Event {
+        event: EventUri::ContentConsignment,
+        actor: Actor { code: Some(code(code_text)), node: node_id(node), role: Role::Recipient },
+        time,
+        envelope: Some(envelope()),
+        sender: code("G22"),
+        recipient: Some(code(code_text)),
+        submission: Some(Digest::of(b"submission")),
+        preamble: Some(Digest::of(b"preamble")),
+        payload: Some(Digest::of(b"payload")),
+        commitment: Some(Digest::of(b"commitment")),
+        key_envelope: None,
+        reason: None,
+        details: None,
+        request: None,
+        successor: None,
+    }
+}
+
+/// A ledger with these leaves, its checkpoint signed by the ledger's key.
+fn ledger(id: &str, seed: u8, leaves: &[Vec<u8>]) -> (MemTree, SignedNote) {
+    let tree = MemTree::of(leaves);
+    let origin = format!("truc/dev/ordinary/{id}/1");
+    let checkpoint = Checkpoint::new(origin.clone(), tree.size(), tree.root()).unwrap();
+    (tree, ledger_key(&origin, seed).sign(&checkpoint))
+}
+
+fn wire(id: &str, seed: u8, leaf: Vec<u8>) -> wire_v1::ProvenLeaf {
+    let leaves = [b"first".to_vec(), leaf, b"third".to_vec()];
+    let (tree, note) = ledger(id, seed, &leaves);
+    wire_v1::ProvenLeaf {
+        leaf: leaves[1].clone().into(),
+        index: 1,
+        proof: tree.inclusion(1, 3).unwrap().iter().map(|hash| hash.as_bytes().to_vec().into()).collect(),
+        checkpoint: note.to_string().into_bytes().into(),
+    }
+}
+
+fn refused(wire: &wire_v1::ProvenLeaf, directory: &Directory, from: Option<&NodeId>) -> EvidenceError {
+    verify_leaf(wire, directory, from, at()).unwrap_err()
+}
+
+#[test]
+fn evidence_of_the_right_node_is_proven() {
+    let directory = WORLD.directory();
+    let leaf = bytes_of(&consignment("H26", "N-H26", at()));
+    let proven = verify_leaf(&wire("N-H26", 2, leaf.clone()), &directory, Some(&node_id("N-H26")), at()).unwrap();
+    assert_eq!((proven.leaf_hash, proven.index, &proven.node), (leaf_hash(&leaf), 1, &node_id("N-H26")));
+    assert_eq!(proven.leaf.envelope(), Some(envelope()));
+    let arrival =
+        Arrival { leaf: leaf_hash(&leaf), node: node_id("N-H26"), envelope: envelope(), time: at(), late: false };
+    verify_leaf(&wire("R1", 4, bytes_of(&arrival)), &directory, None, at()).unwrap();
+    assert!(matches!(refused(&wire("N-H26", 2, bytes_of(&arrival)), &directory, None), EvidenceError::Role { .. }));
+}
+
+#[test]
+fn evidence_that_its_node_may_not_give_is_refused() {
+    let directory = WORLD.directory();
+    let of = |code, node, ledger, seed| wire(ledger, seed, bytes_of(&consignment(code, node, at())));
+    let own = || of("H26", "N-H26", "N-H26", 2);
+    assert!(matches!(refused(&of("H37", "N-H26", "N-H26", 2), &directory, None), EvidenceError::NotEntitled { .. }));
+    assert!(matches!(refused(&of("H37", "N-H37", "N-H26", 2), &directory, None), EvidenceError::OtherActor { .. }));
+    assert!(matches!(refused(&of("H26", "N-H26", "N-H26", 3), &directory, None), EvidenceError::Signature { .. }));
+    assert!(matches!(refused(&of("H26", "N-X", "N-X", 3), &directory, None), EvidenceError::UnknownLedger { .. }));
+    assert!(matches!(refused(&own(), &directory, Some(&node_id("N-H37"))), EvidenceError::OtherNode { .. }));
+    assert!(matches!(refused(&of("H26", "R1", "R1", 4), &directory, None), EvidenceError::Role { .. }));
+    assert!(matches!(
+        refused(&wire_v1::ProvenLeaf { index: 2, ..own() }, &directory, None),
+        EvidenceError::Inclusion(_)
+    ));
+    let future = wire("N-H26", 2, bytes_of(&consignment("H26", "N-H26", after(301_000))));
+    assert!(matches!(refused(&future, &directory, None), EvidenceError::FromFuture { .. }));
+    let just = wire("N-H26", 2, bytes_of(&consignment("H26", "N-H26", after(299_000))));
+    assert!(verify_leaf(&just, &directory, None, at()).is_ok());
+    let older = wire("N-H26", 2, bytes_of(&consignment("H26", "N-H26", after(-300 * DAY_MS))));
+    assert!(verify_leaf(&older, &directory, None, at()).is_ok());
+    assert!(matches!(refused(&wire("N-H26", 2, b"{}".to_vec()), &directory, None), EvidenceError::Leaf(_)));
+}
+
+#[test]
+fn entitlement_counts_at_the_time_of_the_event() {
+    let mut entries = WORLD.entries();
+    agency(&mut entries, "H26").valid_to = Some(after(-DAY_MS));
+    let bytes = entries.iter().map(|entry| bytes_of(entry).into()).collect();
+    let signed = sign_directory(bytes, WORLD.root(), &WORLD.operator.key);
+    let directory =
+        Directory::verify(signed, &WORLD.pinned(), &WORLD.store(), &axis(), truc_proto::Lane::Ordinary, at()).unwrap();
+    let of = |time| wire("N-H26", 2, bytes_of(&consignment("H26", "N-H26", time)));
+    assert!(verify_leaf(&of(after(-2 * DAY_MS)), &directory, None, at()).is_ok());
+    assert!(matches!(refused(&of(at()), &directory, None), EvidenceError::NotEntitled { .. }));
+}
+
+fn batch(note: &SignedNote, tree: &MemTree, leaves: &[Vec<u8>], with_leaves: bool) -> wire_v1::EvidenceBatch {
+    let item = |(index, leaf): (usize, &Vec<u8>)| {
+        let proof = tree.inclusion(index as u64, tree.size()).unwrap();
+        item_of(with_leaves.then_some(leaf), leaf_hash(leaf), index as u64, &proof, Some(envelope()))
+    };
+    wire_v1::EvidenceBatch {
+        checkpoint: note.to_string().into_bytes().into(),
+        items: leaves.iter().enumerate().map(item).collect(),
+    }
+}
+
+#[test]
+fn one_bad_item_of_a_batch_does_not_touch_the_others() {
+    let directory = WORLD.directory();
+    let leaves = [
+        bytes_of(&consignment("H26", "N-H26", at())),
+        bytes_of(&consignment("H37", "N-H26", at())),
+        bytes_of(&consignment("H26.18", "N-H26", at())),
+    ];
+    let (tree, note) = ledger("N-H26", 2, &leaves);
+    let mut sent = batch(&note, &tree, &leaves, true);
+    sent.items[2].envelope = EnvelopeId::new(at(), [8; 10]).to_string();
+    let proven = verify_batch(&sent, &directory, None, None, at()).unwrap();
+    assert!(!proven.cms && proven.items[0].is_ok());
+    assert!(matches!(proven.items[1], Err(EvidenceError::NotEntitled { .. })));
+    assert!(matches!(proven.items[2], Err(EvidenceError::Envelope)));
+    sent.items[0].leaf = b"another".as_slice().into();
+    let proven = verify_batch(&sent, &directory, None, None, at()).unwrap();
+    assert!(matches!(proven.items[0], Err(EvidenceError::LeafHash)));
+}
+
+#[test]
+fn a_finalising_batch_needs_no_leaves_and_shows_the_certificate() {
+    let directory = WORLD.directory();
+    let leaves = [bytes_of(&consignment("H26", "N-H26", at()))];
+    let (tree, mut note) = ledger("N-H26", 2, &leaves);
+    sign_checkpoint(&mut note, &WORLD.node_h26.key, at()).unwrap();
+    let sent = batch(&note, &tree, &leaves, false);
+    let proven = verify_batch(&sent, &directory, None, Some(&WORLD.store()), at()).unwrap();
+    assert!(proven.cms);
+    let item = proven.items[0].as_ref().unwrap();
+    assert_eq!((item.leaf.as_ref(), item.leaf_hash, item.envelope), (None, leaf_hash(&leaves[0]), Some(envelope())));
+    // The same checkpoint under a certificate that the directory does not bind has no line that counts.
+    let (_, mut note) = ledger("N-H26", 2, &leaves);
+    sign_checkpoint(&mut note, &WORLD.node_h37.key, at()).unwrap();
+    let sent = batch(&note, &tree, &leaves, false);
+    assert!(!verify_batch(&sent, &directory, None, Some(&WORLD.store()), at()).unwrap().cms);
+}
+
+#[test]
+fn a_checkpoint_checked_before_is_remembered_by_its_very_bytes() {
+    let directory = WORLD.directory();
+    let leaves = [bytes_of(&consignment("H26", "N-H26", at()))];
+    let (tree, note) = ledger("N-H26", 2, &leaves);
+    let good = batch(&note, &tree, &leaves, true);
+    assert!(verify_batch(&good, &directory, None, None, at()).is_ok());
+    // One bit of the signature later it is another note, and is checked again.
+    let mut forged = good.clone();
+    let mut bytes = forged.checkpoint.to_vec();
+    let place = bytes.len() - 10;
+    bytes[place] = if bytes[place] == b'A' { b'B' } else { b'A' };
+    forged.checkpoint = bytes.into();
+    assert!(verify_batch(&forged, &directory, None, None, at()).is_err());
+    assert!(verify_batch(&good, &directory, None, None, at()).is_ok());
+}
+
+#[test]
+fn a_revoked_certificate_never_finalises() {
+    let mut entries = WORLD.entries();
+    crate::cases::node(&mut entries, "N-H26").certificates[0] = binding(&WORLD.revoked_node, truc_proto::KeyUse::Node);
+    let entry = crate::cases::node(&mut entries, "N-H26").clone();
+    let (_, mut note) = ledger("N-H26", 2, &[b"leaf".to_vec()]);
+    sign_checkpoint(&mut note, &WORLD.revoked_node.key, at()).unwrap();
+    assert!(verify_checkpoint_cms(&note, &entry, &WORLD.store(), at()).is_ok());
+    let store = store_of(&WORLD.trust_pem(), &WORLD.crls_pem);
+    let error = verify_checkpoint_cms(&note, &entry, &store, at()).unwrap_err();
+    assert!(matches!(error, truc_evidence::CheckpointCmsError::Revoked { .. }), "{error}");
+}
+
+#[test]
+fn a_certificate_stopped_today_cannot_sign_for_yesterday() {
+    let mut entry = WORLD.node_entry("N-H26", 2, &WORLD.node_h26);
+    let (_, mut note) = ledger("N-H26", 2, &[b"leaf".to_vec()]);
+    sign_checkpoint(&mut note, &WORLD.node_h26.key, after(-DAY_MS)).unwrap();
+    assert!(verify_checkpoint_cms(&note, &entry, &WORLD.store(), at()).is_ok());
+    entry.certificates[0].status = truc_proto::KeyStatus::Suspended;
+    entry.certificates[0].status_since = Some(after(-HOUR_MS));
+    let error = verify_checkpoint_cms(&note, &entry, &WORLD.store(), at()).unwrap_err();
+    assert!(matches!(error, truc_evidence::CheckpointCmsError::NotInForce { .. }), "{error}");
+}
+
+#[test]
+fn a_receipt_is_written_from_evidence_and_the_directory_then_in_force() {
+    let directory = WORLD.directory();
+    let event = consignment("H26", "N-H26", at());
+    let leaves = [bytes_of(&event)];
+    let (tree, mut note) = ledger("N-H26", 2, &leaves);
+    sign_checkpoint(&mut note, &WORLD.node_h26.key, after(1_000)).unwrap();
+    let entitlement = directory.entitlement(&event.actor).unwrap();
+    let kept = Entitlement::from_bytes(&entitlement.to_bytes()).unwrap();
+    assert_eq!(kept, entitlement);
+    let text = receipt(ReceiptParts {
+        leaf: &leaves[0],
+        index: 0,
+        proof: &tree.inclusion(0, 1).unwrap(),
+        checkpoint: &note,
+        entitlement: &kept,
+        preamble: None,
+        opening: None,
+        timestamps: vec![],
+    })
+    .unwrap();
+    let trust = truc_evidence::ReceiptTrust::new(WORLD.store(), WORLD.pinned());
+    let report = verify_receipt(text.as_bytes(), &trust, None, after(DAY_MS));
+    assert_eq!((report.verdict, report.against().count()), (ReceiptVerdict::Valid, 0));
+    let summary = report.summary.unwrap();
+    assert_eq!((summary.actor, summary.actor_name.as_deref()), (Some(code("H26")), Some("Cơ quan H26")));
+    assert_eq!(summary.directory_version, Some(3));
+    let nobody = Actor { code: Some(code("A45")), ..event.actor };
+    assert!(directory.entitlement(&nobody).is_none());
+}
+
+/// A consignment by H26 as its node would send it.
+pub(crate) fn consignment_on_the_wire() -> wire_v1::ProvenLeaf {
+    wire("N-H26", 2, bytes_of(&consignment("H26", "N-H26", at())))
+}

@@ -1,0 +1,660 @@
+//! An axis in memory: PKI, directory, ledgers, and receipts built with any one thing wrong and everything else hashed and signed for real.
+
+use std::sync::LazyLock;
+
+use bytes::Bytes;
+use truc_certs_dev::{Issued, KeyKind, Pki, Profile, Request, RevocationReason, Subject};
+use truc_evidence::{Directory, PinnedOperator, ReceiptTrust, ledger_origin};
+use truc_ledger::{LedgerKey, merkle::MemTree};
+use truc_proto::{
+    Actor, AgencyEntry, AgencyId, AxisId, CertificateBinding, Checkpoint, Digest, Entry, EnvelopeId, EnvelopeJson,
+    EnvelopeKind, Event, EventUri, KeyId, KeyStatus, KeyUse, Lane, NodeEntry, NodeId, NoteSignature, Opening,
+    OperatorEntry, Preamble, Priority, ProvenEntry, Receipt, ReceiptBody, Role, RootStatement, Route, SealedTo,
+    SealingAlgorithm, SignedDirectory, SignedNote, Statement, Submission, Suite, Timestamp, TimestampToken, WireLevel,
+};
+use truc_signer::{
+    Certificate, Crl, SigningKey, SoftKey, TrustStore,
+    asic::{ContentSalt, content_commitment},
+    sign_detached,
+};
+
+pub(crate) const DAY_MS: i64 = 86_400_000;
+pub(crate) const HOUR_MS: i64 = 3_600_000;
+
+/// The moment of every event here: 2026-11-22T03:00:00Z.
+pub(crate) fn at() -> Timestamp {
+    "2026-11-22T03:00:00Z".parse().unwrap()
+}
+
+/// That moment and some milliseconds.
+pub(crate) fn after(ms: i64) -> Timestamp {
+    Timestamp::from_unix_ms(at().unix_ms() + ms)
+}
+
+pub(crate) fn code(text: &str) -> AgencyId {
+    text.parse().unwrap()
+}
+pub(crate) fn node_id(text: &str) -> NodeId {
+    text.parse().unwrap()
+}
+pub(crate) fn axis() -> AxisId {
+    "dev".parse().unwrap()
+}
+
+/// A key with its certificate.
+pub(crate) struct Party {
+    pub(crate) issued: Issued,
+    pub(crate) key: SoftKey,
+}
+
+impl Party {
+    fn new(issued: Issued) -> Self {
+        let key = SoftKey::from_pem(issued.certificate_pem.as_bytes(), issued.key_pem.as_bytes()).unwrap();
+        Self { issued, key }
+    }
+    pub(crate) fn sha256(&self) -> Digest {
+        self.issued.fingerprint()
+    }
+}
+
+pub(crate) struct World {
+    pub(crate) pki: Pki,
+    pub(crate) operator: Party,
+    pub(crate) other_operator: Party,
+    pub(crate) foreign_operator: Party,
+    pub(crate) early_operator: Party,
+    pub(crate) short_operator: Party,
+    pub(crate) misused_operator: Party,
+    pub(crate) revoked_operator: Party,
+    pub(crate) later_revoked_operator: Party,
+    pub(crate) node_g22: Party,
+    pub(crate) node_h26: Party,
+    pub(crate) node_h37: Party,
+    pub(crate) relay: Party,
+    pub(crate) foreign_node: Party,
+    pub(crate) misused_node: Party,
+    pub(crate) future_node: Party,
+    pub(crate) expired_node: Party,
+    pub(crate) short_node: Party,
+    pub(crate) revoked_node: Party,
+    pub(crate) later_revoked_node: Party,
+    pub(crate) tls: Vec<(&'static str, Party)>,
+    pub(crate) service_g22: Party,
+    pub(crate) service_h26: Party,
+    pub(crate) sealing_h26: Party,
+    pub(crate) crls_pem: String,
+}
+
+/// Made once: certificates cost more than anything else here.
+pub(crate) static WORLD: LazyLock<World> = LazyLock::new(World::new);
+
+impl World {
+    fn new() -> Self {
+        let made = after(-60 * DAY_MS);
+        let mut pki = Pki::new(KeyKind::P256, made).unwrap();
+        let foreign = Pki::unrelated(KeyKind::P256, made).unwrap();
+        let request =
+            |profile, name: &str| Request::new(profile, KeyKind::P256, Subject::new(name).organization("Trục DEV"));
+        let issue = |pki: &Pki, profile, name: &str| Party::new(pki.issue_with(request(profile, name)).unwrap());
+        let between = |profile, name: &str, from: Option<Timestamp>, to: Option<Timestamp>| {
+            let request = Request { not_before: from, not_after: to, ..request(profile, name) };
+            Party::new(pki.issue_with(request).unwrap())
+        };
+        let early_operator = between(Profile::Operator, "Vận hành sớm", Some(after(-5 * DAY_MS)), None);
+        let short_operator = between(Profile::Operator, "Vận hành ngắn", None, Some(after(10 * DAY_MS)));
+        let future_node = between(Profile::Node, "Nút tương lai", Some(after(DAY_MS)), None);
+        let expired_node = between(Profile::Node, "Nút hết hạn", None, Some(after(-DAY_MS)));
+        let short_node = between(Profile::Node, "Nút ngắn hạn", None, Some(after(10 * DAY_MS)));
+        let revoked_operator = issue(&pki, Profile::Operator, "Vận hành bị thu hồi");
+        let later_revoked_operator = issue(&pki, Profile::Operator, "Vận hành bị thu hồi sau");
+        let revoked_node = issue(&pki, Profile::Node, "Nút bị thu hồi");
+        let later_revoked_node = issue(&pki, Profile::Node, "Nút bị thu hồi sau");
+        for (party, since) in [
+            (&revoked_operator, -12 * DAY_MS),
+            (&later_revoked_operator, 5 * DAY_MS),
+            (&revoked_node, -HOUR_MS),
+            (&later_revoked_node, 5 * DAY_MS),
+        ] {
+            pki.revoke(&party.issued, after(since), RevocationReason::KeyCompromise);
+        }
+        let lists = pki.crls(after(6 * DAY_MS), after(60 * DAY_MS)).unwrap();
+        let crls_pem = lists.iter().map(|der| pem("X509 CRL", der)).collect();
+        let tls = ["N-G22", "N-H26", "N-H37", "R1"]
+            .map(|id| (id, Party::new(pki.issue(Profile::Tls, Subject::endpoint(id)).unwrap())));
+        Self {
+            operator: issue(&pki, Profile::Operator, "Vận hành trục"),
+            other_operator: issue(&pki, Profile::Operator, "Vận hành khác"),
+            foreign_operator: issue(&foreign, Profile::Operator, "Vận hành lạ"),
+            early_operator,
+            short_operator,
+            misused_operator: issue(&pki, Profile::Sealing, "Vận hành sai mục đích"),
+            revoked_operator,
+            later_revoked_operator,
+            node_g22: issue(&pki, Profile::Node, "Nút N-G22"),
+            node_h26: issue(&pki, Profile::Node, "Nút N-H26"),
+            node_h37: issue(&pki, Profile::Node, "Nút N-H37"),
+            relay: issue(&pki, Profile::Node, "Máy chuyển tiếp R1"),
+            foreign_node: issue(&foreign, Profile::Node, "Nút lạ"),
+            misused_node: issue(&pki, Profile::Sealing, "Nút sai mục đích"),
+            future_node,
+            expired_node,
+            short_node,
+            revoked_node,
+            later_revoked_node,
+            tls: tls.into(),
+            service_g22: issue(&pki, Profile::Service, "Dịch vụ G22"),
+            service_h26: issue(&pki, Profile::Service, "Dịch vụ H26"),
+            sealing_h26: issue(&pki, Profile::Sealing, "Niêm H26"),
+            crls_pem,
+            pki,
+        }
+    }
+
+    pub(crate) fn tls_of(&self, id: &str) -> &Party {
+        &self.tls.iter().find(|(name, _)| *name == id).unwrap().1
+    }
+
+    /// Anchors and sub-CA in one text, as `--trust` takes them.
+    pub(crate) fn trust_pem(&self) -> String {
+        format!("{}{}", self.pki.anchors_pem, self.pki.intermediates_pem)
+    }
+
+    pub(crate) fn store(&self) -> TrustStore {
+        store_of(&self.trust_pem(), "")
+    }
+
+    /// The entries of the directory that everything here relies on.
+    pub(crate) fn entries(&self) -> Vec<Entry> {
+        let agency = |text: &str, node: &str, certificates| {
+            Entry::Agency(AgencyEntry {
+                code: code(text),
+                names: vec![format!("Cơ quan {text}")],
+                parent: None,
+                old_codes: vec![],
+                valid_from: after(-400 * DAY_MS),
+                valid_to: None,
+                serves_until: None,
+                successor: None,
+                route: Route::Native,
+                node: Some(node_id(node)),
+                lanes: vec![Lane::Ordinary],
+                certificates,
+            })
+        };
+        let mut sealing = binding(&self.sealing_h26, KeyUse::Sealing);
+        sealing.algorithms = vec![SealingAlgorithm::EcdhP256];
+        vec![
+            agency("G22", "N-G22", vec![binding(&self.service_g22, KeyUse::Service)]),
+            agency("H26", "N-H26", vec![binding(&self.service_h26, KeyUse::Service), sealing]),
+            agency("H26.18", "N-H26", vec![]),
+            agency("H37", "N-H37", vec![]),
+            Entry::Node(self.node_entry("N-G22", 1, &self.node_g22)),
+            Entry::Node(self.node_entry("N-H26", 2, &self.node_h26)),
+            Entry::Node(self.node_entry("N-H37", 3, &self.node_h37)),
+            Entry::Operator(OperatorEntry {
+                name: "Đơn vị vận hành trục DEV".into(),
+                certificates: vec![binding(&self.operator, KeyUse::Operator)],
+            }),
+            Entry::Relay(self.node_entry("R1", 4, &self.relay)),
+        ]
+    }
+
+    pub(crate) fn node_entry(&self, id: &str, seed: u8, party: &Party) -> NodeEntry {
+        let origin = ledger_origin(&axis(), Lane::Ordinary, &node_id(id), 1);
+        NodeEntry {
+            id: node_id(id),
+            lane: Lane::Ordinary,
+            ledger_key: *ledger_key(&origin, seed).public().public_key(),
+            origin,
+            epoch: 1,
+            witness_key: None,
+            certificates: vec![binding(party, KeyUse::Node), binding(self.tls_of(id), KeyUse::Tls)],
+        }
+    }
+
+    pub(crate) fn root(&self) -> RootStatement {
+        RootStatement {
+            axis: axis(),
+            lane: Lane::Ordinary,
+            version: 3,
+            issued: after(-10 * DAY_MS),
+            valid_until: after(20 * DAY_MS),
+            size: 0,
+            root: Digest([0; 32]),
+            previous: Some(Digest::of(b"version 2")),
+        }
+    }
+
+    /// The directory in force.
+    pub(crate) fn signed_directory(&self) -> SignedDirectory {
+        let entries = self.entries().iter().map(|entry| Bytes::from(bytes_of(entry))).collect();
+        sign_directory(entries, self.root(), &self.operator.key)
+    }
+
+    pub(crate) fn directory(&self) -> Directory {
+        Directory::verify(self.signed_directory(), &self.pinned(), &self.store(), &axis(), Lane::Ordinary, at())
+            .unwrap()
+    }
+
+    pub(crate) fn pinned(&self) -> PinnedOperator {
+        PinnedOperator::from_pem(self.operator.issued.leaf_pem().as_bytes()).unwrap()
+    }
+}
+
+pub(crate) fn sign_directory(entries: Vec<Bytes>, mut root: RootStatement, key: &dyn SigningKey) -> SignedDirectory {
+    let tree = MemTree::of(&entries);
+    root.size = tree.size();
+    root.root = tree.root();
+    let statement = Bytes::from(bytes_of(&root));
+    let cms = sign_detached(key, &statement, Some(root.issued)).unwrap();
+    SignedDirectory { statement, cms: cms.into(), entries }
+}
+
+pub(crate) fn store_of(trust_pem: &str, crls_pem: &str) -> TrustStore {
+    let (anchors, intermediates) =
+        Certificate::from_pem(trust_pem.as_bytes()).unwrap().into_iter().partition(Certificate::is_self_issued);
+    let crls = if crls_pem.is_empty() { vec![] } else { Crl::from_pem(crls_pem.as_bytes()).unwrap() };
+    TrustStore::new(anchors, intermediates, crls).unwrap()
+}
+
+pub(crate) fn binding(party: &Party, key_use: KeyUse) -> CertificateBinding {
+    CertificateBinding {
+        uses: vec![key_use],
+        der: party.issued.certificate_der.clone(),
+        sha256: party.sha256(),
+        algorithms: vec![],
+        valid_from: after(-50 * DAY_MS),
+        valid_to: after(1_000 * DAY_MS),
+        status: KeyStatus::Good,
+        status_since: None,
+    }
+}
+
+pub(crate) fn ledger_key(origin: &str, seed: u8) -> LedgerKey {
+    LedgerKey::from_seed(origin, &[seed; 32]).unwrap()
+}
+
+/// A statement's bytes, contradictions and all: `Raw::write` would refuse to write them.
+pub(crate) fn bytes_of<T: Statement>(value: &T) -> Vec<u8> {
+    let mut json = serde_json::to_value(value).unwrap();
+    let object = json.as_object_mut().unwrap();
+    object.insert("type".into(), T::TYPE.into());
+    object.insert("v".into(), 1.into());
+    serde_json::to_vec(&json).unwrap()
+}
+
+pub(crate) fn pem(label: &str, der: &[u8]) -> String {
+    let body = data_encoding::BASE64.encode(der);
+    let lines: Vec<&str> = body.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).unwrap()).collect();
+    format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
+}
+
+/// A member that a strict reader must not pass over.
+pub(crate) fn with_critical(bytes: Vec<u8>) -> Vec<u8> {
+    let text = String::from_utf8(bytes).unwrap();
+    format!(r#"{{"crit":["hold"],"hold":true,{}"#, &text[1..]).into_bytes()
+}
+
+/// An object with a name twice where no reader of ours looks.
+pub(crate) fn with_double_name(bytes: Vec<u8>) -> Vec<u8> {
+    let text = String::from_utf8(bytes).unwrap();
+    format!(r#"{{"aside":{{"y":1,"y":2}},{}"#, &text[1..]).into_bytes()
+}
+
+/// Whose receipt it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Who {
+    /// G22's submission.
+    Sender,
+    /// The relay's RelayAcceptance.
+    Relay,
+    /// H26's ContentConsignment.
+    Recipient,
+}
+
+/// In which ledger the leaf stands.
+#[derive(Clone, Debug)]
+pub(crate) struct LedgerPlan {
+    /// Key of the node's or relay's entry.
+    pub(crate) entry: &'static str,
+    pub(crate) origin: String,
+    pub(crate) seed: u8,
+}
+
+/// How the certificate signs the checkpoint.
+pub(crate) struct CmsPlan<'a> {
+    pub(crate) key: Option<&'a SoftKey>,
+    pub(crate) signed_at: Timestamp,
+    /// Which certificate the line's key id names; none: the signer's own.
+    pub(crate) hint: Option<Digest>,
+    /// Another text than the checkpoint's.
+    pub(crate) text: Option<String>,
+}
+
+/// A receipt to build: the defaults give a valid one, each hook bends one thing *before* everything over it is hashed and signed.
+#[derive(Clone)]
+pub(crate) struct Recipe {
+    pub(crate) who: Who,
+    pub(crate) now: Timestamp,
+    pub(crate) with_opening: bool,
+    pub(crate) with_preamble: bool,
+    pub(crate) with_agency: bool,
+    pub(crate) preamble: fn(&mut Preamble),
+    pub(crate) preamble_bytes: fn(Vec<u8>) -> Vec<u8>,
+    /// After everything was hashed: an exchange in the receipt file.
+    pub(crate) preamble_shown: fn(&mut Preamble),
+    pub(crate) envelope: fn(&mut EnvelopeJson),
+    pub(crate) envelope_bytes: fn(Vec<u8>) -> Vec<u8>,
+    pub(crate) manifest_bytes: fn(Vec<u8>) -> Vec<u8>,
+    pub(crate) opening_shown: fn(&mut Opening),
+    pub(crate) submission: fn(&mut Submission),
+    pub(crate) event: fn(&mut Event),
+    pub(crate) leaf_bytes: fn(Vec<u8>) -> Vec<u8>,
+    pub(crate) leaf_shown: fn(Vec<u8>) -> Vec<u8>,
+    pub(crate) index_shown: fn(u64) -> u64,
+    pub(crate) ledger: fn(&mut LedgerPlan),
+    pub(crate) cms: for<'a> fn(&'a World, &mut CmsPlan<'a>),
+    pub(crate) entries: fn(&World, &mut Vec<Entry>),
+    pub(crate) entry_bytes: fn(&str, Vec<u8>) -> Vec<u8>,
+    pub(crate) root: fn(&mut RootStatement),
+    pub(crate) root_bytes: fn(Vec<u8>) -> Vec<u8>,
+    pub(crate) root_signed: fn(Vec<u8>) -> Vec<u8>,
+    pub(crate) root_signer: fn(&World) -> &Party,
+    pub(crate) pinned: fn(&World) -> &Party,
+    pub(crate) with_crls: bool,
+    pub(crate) agency_entry: Option<&'static str>,
+    pub(crate) node_shown: fn(&mut Entry),
+    pub(crate) agency_shown: fn(&mut Entry),
+    pub(crate) body_bytes: fn(Vec<u8>) -> Vec<u8>,
+    pub(crate) timestamps: Vec<TimestampToken>,
+    pub(crate) file: fn(String) -> String,
+    pub(crate) document: Option<&'static [u8]>,
+}
+
+/// The one file of the document, besides `envelope.json`.
+pub(crate) const PACKET: &[u8] = "<edXML>Kế hoạch chuyển đổi số</edXML>".as_bytes();
+
+impl Default for Recipe {
+    fn default() -> Self {
+        Self {
+            who: Who::Recipient,
+            now: after(DAY_MS),
+            with_opening: false,
+            with_preamble: true,
+            with_agency: true,
+            preamble: |_| {},
+            preamble_bytes: |bytes| bytes,
+            preamble_shown: |_| {},
+            envelope: |_| {},
+            envelope_bytes: |bytes| bytes,
+            manifest_bytes: |bytes| bytes,
+            opening_shown: |_| {},
+            submission: |_| {},
+            event: |_| {},
+            leaf_bytes: |bytes| bytes,
+            leaf_shown: |bytes| bytes,
+            index_shown: |index| index,
+            ledger: |_| {},
+            cms: |_, _| {},
+            entries: |_, _| {},
+            entry_bytes: |_, bytes| bytes,
+            root: |_| {},
+            root_bytes: |bytes| bytes,
+            root_signed: |bytes| bytes,
+            root_signer: |world| &world.operator,
+            pinned: |world| &world.operator,
+            with_crls: false,
+            agency_entry: None,
+            node_shown: |_| {},
+            agency_shown: |_| {},
+            body_bytes: |bytes| bytes,
+            timestamps: vec![],
+            file: |text| text,
+            document: None,
+        }
+    }
+}
+
+/// A receipt file and what its verifier is given.
+#[derive(Clone)]
+pub(crate) struct Built {
+    pub(crate) receipt: String,
+    pub(crate) now: Timestamp,
+    pub(crate) trust_pem: String,
+    pub(crate) operator_pem: String,
+    pub(crate) crls_pem: String,
+    pub(crate) document: Option<Vec<u8>>,
+}
+
+impl Built {
+    pub(crate) fn trust(&self) -> ReceiptTrust {
+        let operator = PinnedOperator::from_pem(self.operator_pem.as_bytes()).unwrap();
+        ReceiptTrust::new(store_of(&self.trust_pem, &self.crls_pem), operator)
+    }
+}
+
+struct Content {
+    preamble: Vec<u8>,
+    opening: Opening,
+    commitment: Digest,
+}
+
+impl Recipe {
+    pub(crate) fn build(&self, world: &World) -> Built {
+        let content = self.content(world);
+        let entries = self.directory_entries(world);
+        let tree = MemTree::of(&entries);
+        let mut root = world.root();
+        root.size = tree.size();
+        root.root = tree.root();
+        (self.root)(&mut root);
+        let (leaf, ledger) = self.leaf(&content, &root, &entries);
+        let (index, proof, note) = self.log(world, &leaf, &ledger);
+        let statement = (self.root_bytes)(bytes_of(&root));
+        let signed = (self.root_signed)(statement.clone());
+        let directory_cms = sign_detached(&(self.root_signer)(world).key, &signed, Some(root.issued)).unwrap();
+        let agency = (self.agency_entry).unwrap_or(if self.who == Who::Sender { "agency/G22" } else { "agency/H26" });
+        let with_agency = self.with_agency && self.who != Who::Relay;
+        let mut preamble = content.preamble;
+        let mut shown = serde_json::from_slice::<Preamble>(&preamble).unwrap();
+        let before = shown.clone();
+        (self.preamble_shown)(&mut shown);
+        if shown != before {
+            preamble = bytes_of(&shown);
+        }
+        let mut opening = content.opening;
+        (self.opening_shown)(&mut opening);
+        let body = ReceiptBody {
+            leaf: (self.leaf_shown)(leaf),
+            preamble: if self.with_preamble { preamble } else { vec![] },
+            directory: statement,
+            directory_cms,
+            node: proven(&entries, &tree, ledger.entry, self.node_shown),
+            agency: with_agency.then(|| proven(&entries, &tree, agency, self.agency_shown)),
+            timestamps: self.timestamps.clone(),
+            opening: self.with_opening.then_some(opening),
+        };
+        let body = (self.body_bytes)(bytes_of(&body)).into();
+        let receipt = Receipt { body, index: (self.index_shown)(index), proof, checkpoint: note.to_string() };
+        Built {
+            receipt: (self.file)(receipt.to_string()),
+            now: self.now,
+            trust_pem: world.trust_pem(),
+            operator_pem: (self.pinned)(world).issued.leaf_pem(),
+            crls_pem: if self.with_crls { world.crls_pem.clone() } else { String::new() },
+            document: self.document.map(<[u8]>::to_vec),
+        }
+    }
+
+    fn content(&self, world: &World) -> Content {
+        let mut preamble = Preamble {
+            axis: axis(),
+            suite: Suite::S1,
+            envelope: EnvelopeId::new(after(-600_000), [7; 10]),
+            lane: Lane::Ordinary,
+            level: WireLevel::Ordinary,
+            sender: code("G22"),
+            recipients: vec![code("H26"), code("H37")],
+            kind: EnvelopeKind::Document,
+            priority: Priority::ORDINARY,
+            created: after(-600_000),
+            expires: after(5 * DAY_MS),
+            supersedes: None,
+        };
+        (self.preamble)(&mut preamble);
+        let preamble_bytes = (self.preamble_bytes)(bytes_of(&preamble));
+        let mut envelope = EnvelopeJson {
+            preamble: Digest::of(&preamble_bytes),
+            axis: preamble.axis.clone(),
+            envelope: preamble.envelope,
+            lane: preamble.lane,
+            level: preamble.level,
+            kind: preamble.kind,
+            sender: preamble.sender.clone(),
+            recipients: preamble
+                .recipients
+                .iter()
+                .map(|code| SealedTo { code: code.clone(), certificate: world.sealing_h26.sha256() })
+                .collect(),
+            supersedes: None,
+            trace: vec![],
+            attachments: vec![],
+        };
+        (self.envelope)(&mut envelope);
+        let envelope = (self.envelope_bytes)(bytes_of(&envelope));
+        let manifest = (self.manifest_bytes)(manifest(&[("packet.edxml", PACKET), ("envelope.json", &envelope)]));
+        let salt = [9; 32];
+        let commitment = content_commitment(&ContentSalt(salt), &manifest);
+        Content { preamble: preamble_bytes, commitment, opening: Opening { salt, manifest, envelope } }
+    }
+
+    fn directory_entries(&self, world: &World) -> Vec<Bytes> {
+        let mut entries = world.entries();
+        (self.entries)(world, &mut entries);
+        entries.iter().map(|entry| (self.entry_bytes)(&entry.key(), bytes_of(entry)).into()).collect()
+    }
+
+    fn leaf(&self, content: &Content, root: &RootStatement, entries: &[Bytes]) -> (Vec<u8>, LedgerPlan) {
+        let preamble: Preamble = serde_json::from_slice(&content.preamble).unwrap();
+        let digest = Digest::of(&content.preamble);
+        let sender_entry = entries.iter().find(|bytes| key_of(bytes) == "agency/G22").unwrap();
+        let mut submission = Submission {
+            event: EventUri::SubmissionAcceptance,
+            actor: Actor { code: Some(code("G22")), node: node_id("N-G22"), role: Role::Sender },
+            time: if self.who == Who::Sender { at() } else { after(-300_000) },
+            envelope: preamble.envelope,
+            preamble: digest,
+            payload: Digest::of(b"sealed payload"),
+            payload_length: 14,
+            commitment: content.commitment,
+            key_envelopes: preamble.recipients.iter().map(|r| (r.clone(), Digest::of(r.as_str().as_bytes()))).collect(),
+            directory: truc_proto::DirectoryRef {
+                version: root.version,
+                root: root.root,
+                entry: truc_ledger::merkle::leaf_hash(sender_entry),
+            },
+        };
+        (self.submission)(&mut submission);
+        let submission_bytes = bytes_of(&submission);
+        let (bytes, mut ledger) = match self.who {
+            Who::Sender => (submission_bytes, plan("node/N-G22", "N-G22", 1)),
+            Who::Relay | Who::Recipient => {
+                let of_relay = self.who == Who::Relay;
+                let mut event = Event {
+                    event: if of_relay { EventUri::RelayAcceptance } else { EventUri::ContentConsignment },
+                    actor: if of_relay {
+                        Actor { code: None, node: node_id("R1"), role: Role::Relay }
+                    } else {
+                        Actor { code: Some(code("H26")), node: node_id("N-H26"), role: Role::Recipient }
+                    },
+                    time: at(),
+                    envelope: Some(submission.envelope),
+                    sender: code("G22"),
+                    recipient: (!of_relay).then(|| code("H26")),
+                    submission: Some(truc_ledger::merkle::leaf_hash(&submission_bytes)),
+                    preamble: Some(digest),
+                    payload: Some(submission.payload),
+                    commitment: Some(content.commitment),
+                    key_envelope: (!of_relay).then(|| Digest::of(b"H26")),
+                    reason: None,
+                    details: None,
+                    request: None,
+                    successor: None,
+                };
+                (self.event)(&mut event);
+                let plan = if of_relay { plan("relay/R1", "R1", 4) } else { plan("node/N-H26", "N-H26", 2) };
+                (bytes_of(&event), plan)
+            }
+        };
+        (self.ledger)(&mut ledger);
+        ((self.leaf_bytes)(bytes), ledger)
+    }
+
+    fn log(&self, world: &World, leaf: &[u8], ledger: &LedgerPlan) -> (u64, Vec<Digest>, SignedNote) {
+        let mut tree = MemTree::default();
+        for filler in 0..5_u8 {
+            tree.push(&[filler]);
+        }
+        let index = tree.push(leaf);
+        tree.push(b"later");
+        let checkpoint = Checkpoint::new(ledger.origin.clone(), tree.size(), tree.root()).unwrap();
+        let mut note = ledger_key(&ledger.origin, ledger.seed).sign(&checkpoint);
+        let key = match self.who {
+            Who::Sender => &world.node_g22,
+            Who::Relay => &world.relay,
+            Who::Recipient => &world.node_h26,
+        };
+        let mut cms = CmsPlan { key: Some(&key.key), signed_at: after(1_000), hint: None, text: None };
+        (self.cms)(world, &mut cms);
+        if let Some(key) = cms.key {
+            let text = cms.text.as_deref().unwrap_or(note.text());
+            let signature = sign_detached(key, text.as_bytes(), Some(cms.signed_at)).unwrap();
+            let hint = cms.hint.unwrap_or(key.certificate().sha256());
+            let key_id = KeyId::cms(&ledger.origin, &hint);
+            note.add_signature(NoteSignature { name: ledger.origin.clone(), key_id, signature }).unwrap();
+        }
+        (index, tree.inclusion(index, tree.size()).unwrap(), note)
+    }
+}
+
+fn plan(entry: &'static str, id: &str, seed: u8) -> LedgerPlan {
+    LedgerPlan { entry, origin: ledger_origin(&axis(), Lane::Ordinary, &node_id(id), 1), seed }
+}
+
+/// The plan of a node's own ledger.
+pub(crate) fn ledger_of(entry: &'static str, id: &str, seed: u8) -> LedgerPlan {
+    plan(entry, id, seed)
+}
+
+fn key_of(bytes: &[u8]) -> String {
+    serde_json::from_slice::<Entry>(bytes).unwrap().key()
+}
+
+fn proven(entries: &[Bytes], tree: &MemTree, key: &str, bend: fn(&mut Entry)) -> ProvenEntry {
+    let place = entries.iter().position(|bytes| key_of(bytes) == key).unwrap();
+    let index = place as u64;
+    let mut entry: Entry = serde_json::from_slice(&entries[place]).unwrap();
+    let before = entry.clone();
+    bend(&mut entry);
+    let bytes = if entry == before { entries[place].to_vec() } else { bytes_of(&entry) };
+    ProvenEntry { bytes, index, proof: tree.inclusion(index, tree.size()).unwrap() }
+}
+
+/// A manifest in the one form of the profile.
+pub(crate) fn manifest(files: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut xml = String::from(concat!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n",
+        "<asic:ASiCManifest xmlns:asic=\"http://uri.etsi.org/02918/v1.2.1#\" xmlns:ds=\"http://www.w3.org/2000/09/xmldsig#\">\n",
+        "  <asic:SigReference URI=\"META-INF/signature001.p7s\" MimeType=\"application/pkcs7-signature\"/>\n",
+    ));
+    for (name, content) in files {
+        let digest = Digest::of(content).to_base64();
+        xml.push_str(&format!(
+            "  <asic:DataObjectReference URI=\"{name}\">\n    \
+             <ds:DigestMethod Algorithm=\"http://www.w3.org/2001/04/xmlenc#sha256\"/>\n    \
+             <ds:DigestValue>{digest}</ds:DigestValue>\n  </asic:DataObjectReference>\n"
+        ));
+    }
+    xml.push_str("</asic:ASiCManifest>\n");
+    xml.into_bytes()
+}
