@@ -1,1 +1,10 @@
-//! The harness that the tests of the whole share.
+//! The harness that the tests of the whole share: seeds, waiting, child processes, a load for the ledger alone, and a whole network.
+//!
+//! Knows nothing of what is tested; whoever uses it asserts.
+
+#![expect(clippy::panic, reason = "a harness fails the test that uses it")]
+
+pub mod child;
+pub mod ledger_load;
+pub mod seed;
+pub mod wait;
