@@ -1,6 +1,17 @@
 //! The relay: stores what nodes seal and hands it on. It sees who, when, how large and how urgent, and nothing of what is inside.
 //!
-//! [`core`] decides and knows no I/O; the shell around it owns sockets, journal, blobs and clocks.
+//! [`core`] decides and knows no I/O; [`store`] keeps; [`service`] checks what comes and proves what goes; [`run`] wires it all.
 
+pub mod command;
 pub mod core;
 pub mod records;
+pub mod service;
+pub mod store;
+
+mod init;
+mod run;
+mod settings;
+
+pub use init::{InitOptions, Initialised, init};
+pub use run::{clock, reindex, run};
+pub use settings::{SETTINGS_FILE, Settings, SettingsError};

@@ -26,9 +26,9 @@ use truc_proto::{Digest, NodeId, Raw, Statement, Timestamp, limits};
 
 pub use apply::ApplyError;
 pub use input::{
-    Acceptance, Alarm, Cursor, DeliveryItem, DeliveryPage, Effect, EnvelopeKey, EvidenceOutcome, Found, FoundPair,
-    Input, Mark, NewDirectory, OfferOutcome, OfferedRecipient, OwnProof, Recall, Refused, Reply, Undelivered,
-    VerifiedEvidence, VerifiedFinalisation, VerifiedOffer, WaitingItem,
+    Acceptance, Alarm, Cursor, DeliveryItem, DeliveryPage, DirectoryLeaf, Effect, EnvelopeKey, EvidenceOutcome, Found,
+    FoundLive, FoundPair, Input, LiveFacts, Mark, NewDirectory, OfferOutcome, OfferedRecipient, OwnProof, Recall,
+    Refused, Reply, Undelivered, VerifiedEvidence, VerifiedFinalisation, VerifiedOffer, WaitingItem,
 };
 pub use table::{Fact, PairState, Step, step};
 
@@ -193,6 +193,11 @@ impl Core {
     #[must_use]
     pub fn needs_payload(&self, payload: &Digest) -> bool {
         self.payloads.contains_key(payload)
+    }
+
+    /// All payloads that the blob store must keep.
+    pub fn payloads(&self) -> impl Iterator<Item = Digest> {
+        self.payloads.keys().copied()
     }
 
     /// When [`Input::Tick`] has something to do.

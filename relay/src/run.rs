@@ -1,0 +1,471 @@
+//! The one wiring of a relay: keys, trust, store, link, service, signer. Called by the binary, the demo and the tests.
+
+use std::{
+    fs,
+    path::Path,
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
+
+use anyhow::{Context, anyhow, bail};
+use tokio::net::TcpListener;
+use truc_evidence::{Directory, PinnedOperator, sign_checkpoint};
+use truc_ledger::{LedgerKey, StoreTag, volume::DirVolume};
+use truc_link::{AcceptSettings, Identity, Link, LinkServer, LinkTrust, NotAdmitted};
+use truc_proto::{
+    Digest, NodeId, Timestamp,
+    limits::{CRL_BYTES_MAX, PEM_BYTES_MAX},
+};
+use truc_signer::{Certificate, CertificateUse, Crl, SoftKey, TrustStore, Verdict, validate};
+
+use crate::{
+    core::{CoreSettings, DirectoryMark},
+    service::{Service, ServiceSettings, is_the_one},
+    settings::Settings,
+    store::{Embedded, EmbeddedSettings, Store},
+};
+
+/// The operator's tool as the link names it, where its certificate is not in the directory.
+const OPERATOR_TOOL: &str = "OPERATOR";
+/// At least this long between two signatures of the certificate.
+const SIGN_EVERY: Duration = Duration::from_secs(1);
+/// Longest pause before the signer tries again while the key is away.
+const SIGN_RETRY_MAX: Duration = Duration::from_secs(60);
+/// How often files of certificates and revocation lists are looked at.
+const RELOAD_EVERY: Duration = Duration::from_secs(30);
+/// How often payloads without a record are collected.
+const SWEEP_EVERY: Duration = Duration::from_secs(86_400);
+
+/// The machine's clock: the shell's, handed down as values.
+#[must_use]
+pub fn clock() -> Timestamp {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_unix_ms(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// Keys and trust as the files say now.
+struct Materials {
+    identity: Identity,
+    tls: Certificate,
+    node: Arc<SoftKey>,
+    link_trust: LinkTrust,
+    trust: Arc<TrustStore>,
+    operator: PinnedOperator,
+    /// Of all files, to see a change.
+    digest: Digest,
+}
+
+/// Runs the relay until `shutdown` completes, then lets calls in progress finish and closes the store.
+///
+/// # Errors
+/// When the settings, keys, store and directory do not fit together (all mistakes with files at once), or serving fails.
+pub async fn run(
+    settings: Settings,
+    listener: TcpListener,
+    shutdown: impl Future<Output = ()> + Send,
+) -> anyhow::Result<()> {
+    let settings = Arc::new(settings);
+    let starting = Arc::clone(&settings);
+    let (materials, store, directory) = tokio::task::spawn_blocking(move || prepare(&starting)).await??;
+    let store = Arc::new(store);
+    let service = make_service(&settings, &store, &materials, directory)?;
+    let Materials { identity, tls, node, link_trust, digest, .. } = materials;
+    let link = Link::new(settings.lane, identity, link_trust, admission(&settings, &service, tls.sha256())?);
+    let key = Arc::new(RwLock::new(node));
+
+    let mut tasks = tokio::task::JoinSet::new();
+    tasks.spawn(follow_directory(link.clone(), Arc::clone(&service)));
+    tasks.spawn(sign(Arc::clone(&store), Arc::clone(&service), Arc::clone(&key)));
+    tasks.spawn(reload(Arc::clone(&settings), digest, link.clone(), Arc::clone(&service), key));
+    tasks.spawn(sweep(Arc::clone(&store)));
+
+    let (server, incoming) = link.listen(listener, AcceptSettings::default());
+    tracing::info!(relay = %settings.id, lane = %settings.lane, address = ?server.address(), "relay ready");
+    let serving =
+        LinkServer::http().add_service(service.server()).serve_with_incoming_shutdown(incoming, server.draining());
+    let serving = tokio::spawn(serving);
+    shutdown.await;
+    tracing::info!("relay stopping");
+    service.stop();
+    server.drain(settings.drain).await;
+    let served = serving.await;
+    tasks.shutdown().await;
+    let closing = Arc::clone(&store);
+    tokio::task::spawn_blocking(move || closing.close()).await?;
+    served?.context("serve")?;
+    tracing::info!("relay stopped");
+    Ok(())
+}
+
+/// `truc-relay reindex`: throws the look-up index away and builds it again. Blocks until it is whole.
+///
+/// # Errors
+/// When the store does not open, or a relay is running on it.
+pub fn reindex(settings: &Settings) -> anyhow::Result<()> {
+    let lock_first = open_store(settings, false)?;
+    match fs::remove_dir_all(settings.index_dir()) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(error).with_context(|| format!("remove {}", settings.index_dir().display()));
+        }
+        _ => {}
+    }
+    lock_first.close();
+    drop(lock_first);
+    let store = open_store(settings, true)?;
+    store.wait_indexed();
+    let state = store.index_state();
+    store.close();
+    if state.starts_with("ready") { Ok(()) } else { Err(anyhow!("the look-up index is not whole: {state}")) }
+}
+
+type InForce = Option<(Arc<Directory>, DirectoryMark)>;
+
+fn prepare(settings: &Settings) -> anyhow::Result<(Materials, Embedded, InForce)> {
+    let materials = load(settings)?;
+    let store = open_store(settings, true)?;
+    let recovered = store.recovered();
+    tracing::info!(
+        records = recovered.next_position.0,
+        leaves = recovered.next_leaf,
+        cut_bytes = recovered.cut_bytes,
+        "store open"
+    );
+    let directory = load_directory(settings, &store, &materials)?;
+    Ok((materials, store, directory))
+}
+
+/// Reads every file, and says everything that is wrong with any of them.
+fn load(settings: &Settings) -> anyhow::Result<Materials> {
+    let mut mistakes = Vec::new();
+    let mut all = Vec::new();
+    let tls_pem = read(&settings.key("tls.pem"), PEM_BYTES_MAX, &mut all, &mut mistakes);
+    let tls_key = read(&settings.key("tls.key"), PEM_BYTES_MAX, &mut all, &mut mistakes);
+    read(&settings.key("node.pem"), PEM_BYTES_MAX, &mut all, &mut mistakes);
+    let anchors_pem = read(&settings.trust("anchors.pem"), PEM_BYTES_MAX, &mut all, &mut mistakes);
+    let operator_pem = read(&settings.trust("operator.pem"), PEM_BYTES_MAX, &mut all, &mut mistakes);
+    let lists = read_crls(settings, &mut all, &mut mistakes);
+
+    let mut keep = |what: &str, result: anyhow::Result<()>| {
+        if let Err(error) = result {
+            mistakes.push(format!("{what}: {error:#}"));
+        }
+    };
+    let mut identity = None;
+    keep("keys/tls", Identity::from_pem(&tls_pem, &tls_key).map(|read| identity = Some(read)).map_err(Into::into));
+    let mut tls = None;
+    keep(
+        "keys/tls",
+        SoftKey::load_pem(&settings.key("tls.pem"), &settings.key("tls.key"))
+            .map(|read| tls = Some(read.certificate().clone()))
+            .map_err(Into::into),
+    );
+    let mut node = None;
+    keep(
+        "keys/node",
+        SoftKey::load_pem(&settings.key("node.pem"), &settings.key("node.key"))
+            .map(|read| node = Some(read))
+            .map_err(Into::into),
+    );
+    let mut operator = None;
+    keep(
+        "trust/operator.pem",
+        PinnedOperator::from_pem(&operator_pem).map(|read| operator = Some(read)).map_err(Into::into),
+    );
+    let mut trust = None;
+    keep("trust", trust_store(&anchors_pem, &lists).map(|read| trust = Some(read)));
+    let mut link_trust = None;
+    keep("trust", make_link_trust(&anchors_pem, &lists).map(|read| link_trust = Some(read)));
+    if let Some(trust) = &trust {
+        for (certificate, key_use) in tls
+            .iter()
+            .map(|tls| (tls, CertificateUse::Tls))
+            .chain(node.iter().map(|node| (node.certificate(), CertificateUse::Node)))
+        {
+            keep(certificate.subject(), check_certificate(trust, certificate, key_use));
+        }
+    }
+    match (identity, tls, node, operator, trust, link_trust, mistakes.is_empty()) {
+        (Some(identity), Some(tls), Some(node), Some(operator), Some(trust), Some(link_trust), true) => Ok(Materials {
+            identity,
+            tls,
+            node: Arc::new(node),
+            link_trust,
+            trust: Arc::new(trust),
+            operator,
+            digest: Digest::of(&all),
+        }),
+        _ => bail!("the relay in {} cannot start; correct:\n  - {}", settings.dir.display(), mistakes.join("\n  - ")),
+    }
+}
+
+fn check_certificate(trust: &TrustStore, certificate: &Certificate, key_use: CertificateUse) -> anyhow::Result<()> {
+    match validate(trust, certificate, key_use, clock())? {
+        Verdict::Good => Ok(()),
+        Verdict::Revoked { at, .. } => bail!("the certificate is revoked since {at}; put a new one in its place"),
+        Verdict::Unknown(why) => {
+            tracing::warn!(certificate = certificate.subject(), %why, "alarm: revocation status of our own certificate is unknown");
+            Ok(())
+        }
+    }
+}
+
+fn trust_store(anchors_pem: &[u8], lists: &[Vec<u8>]) -> anyhow::Result<TrustStore> {
+    let (anchors, intermediates) =
+        Certificate::from_pem(anchors_pem)?.into_iter().partition(Certificate::is_self_issued);
+    let mut crls = Vec::new();
+    for list in lists {
+        crls.extend(Crl::from_file_bytes(list)?);
+    }
+    Ok(TrustStore::new(anchors, intermediates, crls)?)
+}
+
+fn make_link_trust(anchors_pem: &[u8], lists: &[Vec<u8>]) -> anyhow::Result<LinkTrust> {
+    let (anchors, intermediates): (Vec<_>, Vec<_>) =
+        Certificate::from_pem(anchors_pem)?.into_iter().partition(Certificate::is_self_issued);
+    let pem = |certificates: Vec<Certificate>| certificates.iter().map(Certificate::to_pem).collect::<String>();
+    let mut crls = Vec::new();
+    for list in lists {
+        if list.starts_with(b"-----BEGIN") {
+            crls.extend_from_slice(list);
+        } else {
+            crls.extend(crl_pem(list).into_bytes());
+        }
+        crls.push(b'\n');
+    }
+    Ok(LinkTrust::from_pem(pem(anchors).as_bytes(), pem(intermediates).as_bytes(), &crls)?)
+}
+
+fn crl_pem(der: &[u8]) -> String {
+    let text = data_encoding::BASE64.encode(der);
+    let lines = text.as_bytes().chunks(64).map(|line| String::from_utf8_lossy(line) + "\n");
+    format!("-----BEGIN X509 CRL-----\n{}-----END X509 CRL-----\n", lines.collect::<String>())
+}
+
+fn read(path: &Path, bytes_max: usize, all: &mut Vec<u8>, mistakes: &mut Vec<String>) -> Vec<u8> {
+    let length = fs::metadata(path).map(|file| usize::try_from(file.len()).unwrap_or(usize::MAX));
+    if length.as_ref().is_ok_and(|length| *length > bytes_max) {
+        mistakes.push(format!("{}: longer than {bytes_max} bytes", path.display()));
+        return Vec::new();
+    }
+    match fs::read(path) {
+        Ok(bytes) => {
+            all.extend_from_slice(&Digest::of(&bytes).0);
+            bytes
+        }
+        Err(error) => {
+            mistakes.push(format!("{}: {error}", path.display()));
+            Vec::new()
+        }
+    }
+}
+
+fn read_crls(settings: &Settings, all: &mut Vec<u8>, mistakes: &mut Vec<String>) -> Vec<Vec<u8>> {
+    let entries = fs::read_dir(settings.trust("crl")).into_iter().flatten().flatten();
+    let mut paths: Vec<_> = entries.map(|entry| entry.path()).filter(|path| path.is_file()).collect();
+    paths.sort();
+    paths.iter().map(|path| read(path, CRL_BYTES_MAX, all, mistakes)).filter(|list| !list.is_empty()).collect()
+}
+
+fn open_store(settings: &Settings, with_index: bool) -> anyhow::Result<Embedded> {
+    let origin = settings.origin();
+    let key = LedgerKey::from_file(&origin, &settings.key("ledger.key"))?;
+    let volume =
+        DirVolume::create(settings.store_dir()).with_context(|| format!("open {}", settings.store_dir().display()))?;
+    let tag = StoreTag {
+        axis: settings.axis.to_string(),
+        lane: settings.lane.to_string(),
+        kind: "relay".into(),
+        id: settings.id.to_string(),
+    };
+    let core = CoreSettings {
+        relay: settings.id.clone(),
+        open_envelopes_max: settings.open_envelopes_max,
+        lease_ms: u64::try_from(settings.lease.as_millis()).unwrap_or(u64::MAX),
+    };
+    let embedded = EmbeddedSettings {
+        core,
+        tag,
+        origin,
+        snapshot_every: settings.snapshot_every,
+        clock,
+        ledger: truc_ledger::Settings::default(),
+        index: with_index.then(|| settings.index_dir()),
+    };
+    Embedded::open(Arc::new(volume), key, embedded).context("open the store")
+}
+
+/// The version that the journal says is in force, and nothing else.
+fn load_directory(settings: &Settings, store: &Embedded, materials: &Materials) -> anyhow::Result<InForce> {
+    let Some(mark) = store.directory_at_start() else { return Ok(None) };
+    let folder = settings.directories_dir().join(mark.version.to_string());
+    let loaded =
+        Directory::load(&folder, &materials.operator, &materials.trust, &settings.axis, settings.lane, clock());
+    let directory = loaded.context("load the directory in force")?;
+    let Some(directory) = directory else {
+        bail!(
+            "directory version {} is in force but {} is gone; put it back from a node's copy or the operator's",
+            mark.version,
+            folder.display()
+        );
+    };
+    if !is_the_one(&directory, &mark) {
+        bail!(
+            "{} is not directory version {} that the journal names; put the right one back",
+            folder.display(),
+            mark.version
+        );
+    }
+    let relay = directory.relay();
+    if relay.id != settings.id || relay.origin != settings.origin() {
+        bail!(
+            "the directory binds relay {} with ledger {}, the settings say {} with {}",
+            relay.id,
+            relay.origin,
+            settings.id,
+            settings.origin()
+        );
+    }
+    Ok(Some((Arc::new(directory), mark)))
+}
+
+fn make_service(
+    settings: &Settings,
+    store: &Arc<Embedded>,
+    materials: &Materials,
+    directory: InForce,
+) -> anyhow::Result<Arc<Service<Embedded>>> {
+    let service = ServiceSettings {
+        axis: settings.axis.clone(),
+        lane: settings.lane,
+        relay: settings.id.clone(),
+        ledger_key: store.ledger().public_key().clone(),
+        statements: LedgerKey::from_file(&settings.origin(), &settings.key("ledger.key"))?,
+        operator: materials.operator.clone(),
+        directories: settings.directories_dir(),
+        lease_ms: u64::try_from(settings.lease.as_millis()).unwrap_or(u64::MAX),
+        statement_every: settings.statement_every,
+        clock,
+    };
+    Ok(Service::new(service, Arc::clone(store), Arc::clone(&materials.trust), directory))
+}
+
+/// Whom the directory lists may connect; beside them only the relay's own certificate and the operator's tool, to publish.
+fn admission(
+    settings: &Settings,
+    service: &Arc<Service<Embedded>>,
+    own: Digest,
+) -> anyhow::Result<impl Fn(&Digest) -> Result<NodeId, NotAdmitted> + Send + Sync + 'static> {
+    let directories = service.directories();
+    let id = settings.id.clone();
+    let tools = settings.operator_tls.clone();
+    let operator: NodeId = OPERATOR_TOOL.parse().context("name the operator's tool")?;
+    Ok(move |fingerprint: &Digest| {
+        if let Some(directory) = directories.borrow().as_ref() {
+            match directory.admit(fingerprint, clock()) {
+                Ok((_, entry)) => return Ok(entry.id.clone()),
+                Err(truc_evidence::AdmissionError::NotInForce { node }) => {
+                    let why = "revoked, suspended or outside its time".into();
+                    return Err(NotAdmitted::NotInForce { fingerprint: *fingerprint, name: node, why });
+                }
+                Err(truc_evidence::AdmissionError::Unknown { .. }) => {}
+            }
+        }
+        if *fingerprint == own {
+            return Ok(id.clone());
+        }
+        if tools.contains(fingerprint) { Ok(operator.clone()) } else { Err(NotAdmitted::Unlisted(*fingerprint)) }
+    })
+}
+
+async fn follow_directory(link: Link, service: Arc<Service<Embedded>>) {
+    let mut directories = service.directories();
+    while directories.changed().await.is_ok() {
+        let link = link.clone();
+        let reviewed = tokio::task::spawn_blocking(move || link.review()).await;
+        if let Ok(closed @ 1..) = reviewed {
+            tracing::warn!(closed, "links closed: the new directory does not list them");
+        }
+    }
+}
+
+/// Signs the newest durable checkpoint with the certificate, at most every second, when a node waits for it.
+async fn sign(store: Arc<Embedded>, service: Arc<Service<Embedded>>, key: Arc<RwLock<Arc<SoftKey>>>) {
+    let mut pause = SIGN_EVERY;
+    loop {
+        store.to_sign().await;
+        if service.is_silenced() {
+            return;
+        }
+        let (head, key) = (store.head(), Arc::clone(&key.read().unwrap_or_else(PoisonError::into_inner)));
+        let (size, mut note) = (head.size, head.note.clone());
+        let signed =
+            tokio::task::spawn_blocking(move || sign_checkpoint(&mut note, key.as_ref(), clock()).map(|()| note)).await;
+        let stored = match signed {
+            Ok(Ok(note)) => store.signed(size, note.to_string().into_bytes().into()).await.map_err(anyhow::Error::from),
+            Ok(Err(error)) => Err(error.into()),
+            Err(error) => Err(error.into()),
+        };
+        match stored {
+            Ok(()) => pause = SIGN_EVERY,
+            Err(error) => {
+                tracing::warn!(
+                    error = format!("{error:#}"),
+                    retry_s = pause.as_secs(),
+                    "alarm: receipts stay provisional: the checkpoint is not signed"
+                );
+                pause = (pause * 2).min(SIGN_RETRY_MAX);
+            }
+        }
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// Takes new certificates, anchors and revocation lists over while running.
+async fn reload(
+    settings: Arc<Settings>,
+    mut digest: Digest,
+    link: Link,
+    service: Arc<Service<Embedded>>,
+    key: Arc<RwLock<Arc<SoftKey>>>,
+) {
+    let hangup = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup());
+    let Ok(mut hangup) = hangup else { return tracing::warn!("no signal handler: files are read at start only") };
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(RELOAD_EVERY) => {}
+            _ = hangup.recv() => {}
+        }
+        let (reading, link, service, key) =
+            (Arc::clone(&settings), link.clone(), Arc::clone(&service), Arc::clone(&key));
+        let before = digest;
+        let loaded = tokio::task::spawn_blocking(move || -> anyhow::Result<Digest> {
+            let materials = load(&reading)?;
+            if materials.digest != before {
+                link.replace_identity(materials.identity);
+                let closed = link.replace_trust(materials.link_trust);
+                service.replace_trust(materials.trust);
+                *key.write().unwrap_or_else(PoisonError::into_inner) = materials.node;
+                tracing::info!(closed, "certificates and revocation lists taken over");
+            }
+            Ok(materials.digest)
+        });
+        match loaded.await {
+            Ok(Ok(new)) => digest = new,
+            Ok(Err(error)) => {
+                tracing::warn!(error = format!("{error:#}"), "new files are not used; the ones before stay in force")
+            }
+            Err(error) => tracing::error!(%error, "reading files ended in a panic"),
+        }
+    }
+}
+
+async fn sweep(store: Arc<Embedded>) {
+    loop {
+        match store.sweep().await {
+            Ok(0) => {}
+            Ok(removed) => tracing::info!(removed, "payloads without a record removed"),
+            Err(error) => tracing::warn!(%error, "payloads without a record were not collected"),
+        }
+        tokio::time::sleep(SWEEP_EVERY).await;
+    }
+}

@@ -1,0 +1,160 @@
+//! The first call on a connection: each side shows the last checkpoint it holds of the other, so that a ledger put back from an old copy is
+//! noticed before anything signed leaves it.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use bytes::Bytes;
+use prost::Message as _;
+use tonic::Status;
+use truc_ledger::fork::{ForkGuard, HeldCheckpoint, Standing};
+use truc_link::Peer;
+use truc_proto::{
+    Checkpoint, NodeEntry, NoteKey, Reason, SignedNote, limits::NOTE_BYTES_MAX, relay_v1 as wire, wire_v1,
+};
+
+use super::{
+    Service, blocking,
+    proofs::{hashes, note_bytes, proof_failure},
+    refuse::Refusal,
+};
+use crate::{
+    core::Mark,
+    records::Body,
+    store::{Store, StoreError},
+};
+
+impl<S: Store> Service<S> {
+    pub(super) async fn hello(
+        self: &Arc<Self>,
+        peer: &Peer,
+        request: wire::HelloRequest,
+    ) -> Result<wire::HelloReply, Status> {
+        let (axis, lane) = (&self.settings.axis, self.settings.lane);
+        if request.axis != axis.as_str() || request.lane != lane.as_str() {
+            let what = format!(
+                "this is the {lane} lane of axis {axis}, you are on the {} lane of {}",
+                request.lane, request.axis
+            );
+            return Err(Refusal::because(Reason::WrongLane, what).into());
+        }
+        if request.node != peer.name.as_str() {
+            let what = format!("your certificate is of {}, you say that you are {}", peer.name, request.node);
+            return Err(Refusal::because(Reason::NotEntitled, what).into());
+        }
+        let head = self.store.head();
+        let service = Arc::clone(self);
+        let (ours, theirs) = (head.note.clone(), request.held_of_you.clone());
+        let standing = blocking(move || service.standing(&ours, &theirs)).await??;
+        self.check_standing(peer, standing)?;
+        let held_size = held_size(&request.held_of_you);
+        if !request.mine.is_empty() {
+            self.take_checkpoint(peer, &request.mine).await?;
+        }
+        let held_of_you = match self.store.held_of(peer.name.clone()).await? {
+            Some((position, _)) => {
+                let service = Arc::clone(self);
+                blocking(move || service.held_note(position)).await?.map_err(Refusal::from)?
+            }
+            None => Bytes::new(),
+        };
+        let consistency = match held_size {
+            Some(from) => self.store.consistency(from, head.size).map_err(|e| Refusal::from(proof_failure(e)))?,
+            None => Vec::new(),
+        };
+        let undelivered = self.undelivered_note(&peer.name).await?;
+        self.greet(peer);
+        tracing::info!(node = %peer.name, address = %peer.address, "hello");
+        Ok(wire::HelloReply {
+            relay: self.settings.relay.to_string(),
+            held_of_you,
+            checkpoint: note_bytes(&head),
+            consistency: hashes(&consistency),
+            directory_version: self.directory.borrow().as_ref().map_or(0, |directory| directory.version()),
+            undelivered,
+        })
+    }
+
+    fn standing(&self, ours: &SignedNote, theirs: &[u8]) -> Result<Standing, Refusal> {
+        if theirs.len() > NOTE_BYTES_MAX {
+            return Err(Refusal::because(Reason::TooLarge, "a checkpoint of that length is none"));
+        }
+        let held = if theirs.is_empty() { None } else { Some(SignedNote::parse(theirs)) };
+        let held = held.transpose().map_err(|error| Refusal::invalid(format!("held_of_you is no note: {error}")))?;
+        // A node may hold a checkpoint with further lines: ours is the one that counts.
+        let standing =
+            ForkGuard::new(self.settings.ledger_key.clone()).exchange(ours, held, |size| self.store.root_at(size).ok());
+        standing.map_err(|error| {
+            use std::error::Error as _;
+            let source = error.source().map(|source| format!(": {source}")).unwrap_or_default();
+            Refusal::invalid(format!("{error}{source}"))
+        })
+    }
+
+    /// Whether our ledger continues what the peer holds. A peer cannot make us silent: only our own signature does.
+    fn check_standing(&self, peer: &Peer, standing: Standing) -> Result<(), Refusal> {
+        let (what, theirs) = match standing {
+            Standing::NothingHeld | Standing::Consistent => return Ok(()),
+            Standing::WeAreBehind { theirs } => ("an older copy than", theirs),
+            Standing::Fork { theirs, .. } => ("another history than", theirs),
+        };
+        self.silenced.store(true, Ordering::Release);
+        let size = theirs.checkpoint().size;
+        tracing::error!(node = %peer.name, size, note = %theirs.note(),
+            "alarm: this ledger is {what} a peer has seen; nothing is signed any more until it is recovered under a new origin");
+        Err(Refusal::silenced())
+    }
+
+    async fn take_checkpoint(self: &Arc<Self>, peer: &Peer, mine: &Bytes) -> Result<(), Status> {
+        let Ok(directory) = self.current_directory() else { return Ok(()) };
+        let Some((_, entry)) = directory.node(&peer.name) else { return Ok(()) };
+        let held = check_own(entry, mine)?;
+        let mark = Mark { size: held.checkpoint().size, root: held.checkpoint().root };
+        Ok(self.store.peer_seen(peer.name.clone(), mark, mine.clone()).await?)
+    }
+
+    /// The note with the newest checkpoint of a node, in whatever record it came.
+    fn held_note(&self, position: truc_ledger::Position) -> Result<Bytes, StoreError> {
+        let batch =
+            |bytes: Bytes| wire_v1::EvidenceBatch::decode(bytes).map(|batch| batch.checkpoint).unwrap_or_default();
+        Ok(match self.store.read(position)?.body {
+            Body::Accepted(_) => self.accepted(position)?.1.submission.map(|leaf| leaf.checkpoint).unwrap_or_default(),
+            Body::Evidence(evidence) => batch(evidence.batch),
+            Body::Finalisation(finalisation) => batch(finalisation.batch),
+            Body::PeerCheckpoint(seen) => seen.note,
+            _ => return Err(StoreError::Corrupt(format!("record {position} holds no checkpoint of a node"))),
+        })
+    }
+
+    pub(super) async fn checkpoint(
+        self: &Arc<Self>,
+        request: wire::CheckpointRequest,
+    ) -> Result<wire::CheckpointReply, Status> {
+        let head = self.store.head();
+        if request.from > head.size {
+            return Err(Refusal::invalid(format!("the ledger has {} leaves", head.size)).into());
+        }
+        let service = Arc::clone(self);
+        let (from, to) = (request.from, head.size);
+        let consistency = if from == 0 {
+            Vec::new()
+        } else {
+            blocking(move || service.store.consistency(from, to)).await?.map_err(|e| Refusal::from(proof_failure(e)))?
+        };
+        Ok(wire::CheckpointReply { checkpoint: note_bytes(&head), consistency: hashes(&consistency) })
+    }
+}
+
+/// Leaves in the checkpoint that the peer holds, once it is known to be ours.
+fn held_size(held_of_you: &[u8]) -> Option<u64> {
+    Checkpoint::parse_note(held_of_you).ok().map(|(_, checkpoint)| checkpoint.size)
+}
+
+fn check_own(entry: &NodeEntry, mine: &Bytes) -> Result<HeldCheckpoint, Refusal> {
+    let refused = |why: String| Refusal::invalid(format!("your own checkpoint does not hold: {why}"));
+    if mine.len() > NOTE_BYTES_MAX {
+        return Err(refused("too long".into()));
+    }
+    let note = SignedNote::parse(mine).map_err(|error| refused(error.to_string()))?;
+    let key = NoteKey::new(entry.origin.as_str(), entry.ledger_key).map_err(|error| refused(error.to_string()))?;
+    HeldCheckpoint::check(note, &key).map_err(|error| refused(error.to_string()))
+}

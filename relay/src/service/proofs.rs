@@ -1,0 +1,127 @@
+//! The relay's own leaves with their proofs, and what the journal holds of an envelope.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use prost::Message as _;
+use tonic::Status;
+use truc_evidence::item_of;
+use truc_ledger::{Committed, Position, ProofFailure};
+use truc_proto::{Digest, Raw, relay_v1 as wire, wire_v1};
+
+use super::{Service, blocking, refuse::Refusal};
+use crate::{
+    core::{Acceptance, DeliveryItem, OfferOutcome, OwnProof},
+    records::{Accepted, AcceptedBody, Body},
+    store::{Store, StoreError},
+};
+
+impl<S: Store> Service<S> {
+    /// A leaf of ours with its proof to the newest checkpoint.
+    pub(super) fn prove(&self, at: &Acceptance) -> Result<wire_v1::ProvenLeaf, StoreError> {
+        let leaf = match &at.leaf {
+            Some(leaf) => leaf.clone(),
+            None => self.leaf_at(at.position)?,
+        };
+        let head = self.store.head();
+        let proof = self.store.inclusion(at.leaf_index, head.size).map_err(proof_failure)?;
+        Ok(wire_v1::ProvenLeaf { leaf, index: at.leaf_index, proof: hashes(&proof), checkpoint: note_bytes(&head) })
+    }
+
+    pub(super) fn leaf_at(&self, position: Position) -> Result<Bytes, StoreError> {
+        let record = self.store.read(position)?;
+        record.leaf.ok_or_else(|| StoreError::Corrupt(format!("record {position} has no leaf")))
+    }
+
+    /// What an offer is answered.
+    pub(super) async fn outcome(self: &Arc<Self>, outcome: OfferOutcome) -> Result<Answer, Status> {
+        let service = Arc::clone(self);
+        let made = blocking(move || match outcome {
+            OfferOutcome::Accepted(at) => Ok(Answer::Accepted(service.prove(&at)?)),
+            OfferOutcome::Rejected(at) => {
+                let evidence = service.prove(&at)?;
+                let event = Raw::<truc_proto::Event>::parse(evidence.leaf.clone());
+                let event = event.map_err(|error| StoreError::Corrupt(error.to_string()))?.into_value();
+                let reason = event.reason.unwrap_or(truc_proto::Reason::Invalid);
+                Ok(Answer::Refused(Refusal::with_evidence(reason, event.successor, evidence).into_wire()))
+            }
+        });
+        made.await?.map_err(|error: StoreError| Refusal::from(error).into())
+    }
+
+    /// The accepted record of an envelope, with its body.
+    pub(super) fn accepted(&self, position: Position) -> Result<(Accepted, AcceptedBody, Option<Bytes>), StoreError> {
+        let record = self.store.read(position)?;
+        let Body::Accepted(accepted) = record.body else {
+            return Err(StoreError::Corrupt(format!("record {position} accepts nothing")));
+        };
+        let body = AcceptedBody::decode(accepted.body.clone())
+            .map_err(|error| StoreError::Corrupt(format!("record {position}: {error}")))?;
+        Ok((accepted, body, record.leaf))
+    }
+
+    /// A delivery as it travels. Reads the disk.
+    pub(super) fn delivery(&self, number: u64, item: &DeliveryItem) -> Result<wire::EvidenceDelivery, StoreError> {
+        let own = self.settings.relay.to_string();
+        let (from, batch) = match item {
+            DeliveryItem::Forwarded { from, position } => (from.to_string(), self.forwarded(*position)?),
+            DeliveryItem::Own(proof) => (own, self.own_batch(proof)?),
+            DeliveryItem::Final { signed, size, leaves } => (own, self.final_batch(*signed, *size, leaves)?),
+        };
+        Ok(wire::EvidenceDelivery { number, from, batch: Some(batch) })
+    }
+
+    fn forwarded(&self, position: Position) -> Result<wire_v1::EvidenceBatch, StoreError> {
+        let batch = match self.store.read(position)?.body {
+            Body::Evidence(evidence) => evidence.batch,
+            Body::Finalisation(finalisation) => finalisation.batch,
+            _ => return Err(StoreError::Corrupt(format!("record {position} holds no evidence"))),
+        };
+        wire_v1::EvidenceBatch::decode(batch).map_err(|error| StoreError::Corrupt(error.to_string()))
+    }
+
+    fn own_batch(&self, own: &OwnProof) -> Result<wire_v1::EvidenceBatch, StoreError> {
+        let head = self.store.head();
+        let leaf = self.leaf_at(own.position)?;
+        let proof = self.store.inclusion(own.leaf_index, head.size).map_err(proof_failure)?;
+        let hash = truc_ledger::merkle::leaf_hash(&leaf);
+        let item = item_of(Some(&leaf), hash, own.leaf_index, &proof, Some(own.envelope));
+        Ok(wire_v1::EvidenceBatch { checkpoint: note_bytes(&head), items: vec![item] })
+    }
+
+    fn final_batch(
+        &self,
+        signed: Position,
+        size: u64,
+        leaves: &[OwnProof],
+    ) -> Result<wire_v1::EvidenceBatch, StoreError> {
+        let Body::Signed(note) = self.store.read(signed)?.body else {
+            return Err(StoreError::Corrupt(format!("record {signed} holds no signed checkpoint")));
+        };
+        let mut items = Vec::with_capacity(leaves.len());
+        for own in leaves {
+            let hash = truc_ledger::merkle::leaf_hash(&self.leaf_at(own.position)?);
+            let proof = self.store.inclusion(own.leaf_index, size).map_err(proof_failure)?;
+            items.push(item_of(None, hash, own.leaf_index, &proof, Some(own.envelope)));
+        }
+        Ok(wire_v1::EvidenceBatch { checkpoint: note.note, items })
+    }
+}
+
+/// What [`Service::outcome`] gives.
+pub(super) enum Answer {
+    Accepted(wire_v1::ProvenLeaf),
+    Refused(wire_v1::Refusal),
+}
+
+pub(super) fn hashes(proof: &[Digest]) -> Vec<Bytes> {
+    proof.iter().map(|hash| Bytes::copy_from_slice(&hash.0)).collect()
+}
+
+pub(super) fn note_bytes(head: &Committed) -> Bytes {
+    head.note.to_string().into_bytes().into()
+}
+
+pub(super) fn proof_failure(failure: ProofFailure) -> StoreError {
+    StoreError::Corrupt(format!("no proof: {failure}"))
+}

@@ -1,0 +1,255 @@
+//! The relay's settings: a TOML file that becomes typed values, every mistake told at once, before anything binds.
+
+use std::{
+    fmt, fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    str::FromStr,
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize};
+use truc_evidence::ledger_origin;
+use truc_proto::{AxisId, Digest, Lane, NodeId, limits::OPEN_ENVELOPES_MAX};
+
+/// Name of the settings file in a relay's folder.
+pub const SETTINGS_FILE: &str = "truc-relay.toml";
+/// Largest settings file in bytes.
+const SETTINGS_BYTES_MAX: u64 = 64 * 1024;
+/// Longest lease.
+const LEASE_S_MAX: u64 = 86_400;
+
+/// Settings of one relay. Files are named relative to its folder.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The relay's folder.
+    pub dir: PathBuf,
+    /// Trust domain.
+    pub axis: AxisId,
+    /// The one lane it serves.
+    pub lane: Lane,
+    /// Its id in the directory.
+    pub id: NodeId,
+    /// Counts up when a recovery begins a new ledger.
+    pub epoch: u64,
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// How long a lease holds without a sign of life.
+    pub lease: Duration,
+    /// How often each node gets a signed statement of what waits for it.
+    pub statement_every: Duration,
+    /// Most envelopes open at once.
+    pub open_envelopes_max: usize,
+    /// Records between two snapshots.
+    pub snapshot_every: u64,
+    /// SHA-256 of TLS certificates that may connect to publish a directory, beside those that the directory lists.
+    pub operator_tls: Vec<Digest>,
+    /// How long calls in progress have when the relay stops.
+    pub drain: Duration,
+}
+
+/// What is wrong with the settings: all of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SettingsError {
+    path: PathBuf,
+    mistakes: Vec<String>,
+}
+
+impl fmt::Display for SettingsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} cannot be used; correct:", self.path.display())?;
+        for mistake in &self.mistakes {
+            write!(f, "\n  - {mistake}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for SettingsError {}
+
+/// The file as it is written.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SettingsFile {
+    pub(crate) axis: String,
+    pub(crate) lane: String,
+    pub(crate) id: String,
+    #[serde(default = "one")]
+    pub(crate) epoch: u64,
+    pub(crate) listen: String,
+    #[serde(default = "lease_s")]
+    pub(crate) lease_s: u64,
+    #[serde(default = "statement_s")]
+    pub(crate) statement_s: u64,
+    #[serde(default = "open_envelopes_max")]
+    pub(crate) open_envelopes_max: usize,
+    #[serde(default = "snapshot_every")]
+    pub(crate) snapshot_every: u64,
+    #[serde(default)]
+    pub(crate) operator_tls: Vec<String>,
+    #[serde(default = "drain_s")]
+    pub(crate) drain_s: u64,
+}
+
+const fn one() -> u64 {
+    1
+}
+const fn lease_s() -> u64 {
+    600
+}
+const fn statement_s() -> u64 {
+    60
+}
+const fn open_envelopes_max() -> usize {
+    OPEN_ENVELOPES_MAX
+}
+const fn snapshot_every() -> u64 {
+    500_000
+}
+const fn drain_s() -> u64 {
+    20
+}
+
+impl SettingsFile {
+    pub(crate) fn new(axis: &AxisId, lane: Lane, id: &NodeId, listen: SocketAddr) -> Self {
+        Self {
+            axis: axis.to_string(),
+            lane: lane.to_string(),
+            id: id.to_string(),
+            epoch: one(),
+            listen: listen.to_string(),
+            lease_s: lease_s(),
+            statement_s: statement_s(),
+            open_envelopes_max: open_envelopes_max(),
+            snapshot_every: snapshot_every(),
+            operator_tls: Vec::new(),
+            drain_s: drain_s(),
+        }
+    }
+}
+
+impl Settings {
+    /// Reads the settings of the relay in `dir`.
+    ///
+    /// # Errors
+    /// [`SettingsError`] with every mistake.
+    pub fn load(dir: &Path) -> Result<Self, SettingsError> {
+        let path = dir.join(SETTINGS_FILE);
+        let wrong = |mistakes| SettingsError { path: path.clone(), mistakes };
+        let length = fs::metadata(&path).map(|file| file.len());
+        if length.as_ref().is_ok_and(|length| *length > SETTINGS_BYTES_MAX) {
+            return Err(wrong(vec![format!("the file is longer than {SETTINGS_BYTES_MAX} bytes")]));
+        }
+        let text = fs::read_to_string(&path);
+        let text = text
+            .map_err(|error| wrong(vec![format!("the file cannot be read ({error}); `truc-relay init` makes one")]))?;
+        Self::parse(dir, &text).map_err(wrong)
+    }
+
+    fn parse(dir: &Path, text: &str) -> Result<Self, Vec<String>> {
+        let file: SettingsFile = toml::from_str(text).map_err(|error| vec![error.to_string()])?;
+        let mut mistakes = Vec::new();
+        let axis = field(&mut mistakes, "axis", &file.axis);
+        let lane = field(&mut mistakes, "lane", &file.lane);
+        let id = field(&mut mistakes, "id", &file.id);
+        let listen = field(&mut mistakes, "listen", &file.listen);
+        let tls: Vec<Option<Digest>> =
+            file.operator_tls.iter().map(|text| field(&mut mistakes, "operator_tls", text)).collect();
+        let mut within = |name: &str, value: u64, from: u64, to: u64| {
+            if !(from..=to).contains(&value) {
+                mistakes.push(format!("`{name}` must lie between {from} and {to}, not {value}"));
+            }
+        };
+        within("epoch", file.epoch, 1, u64::from(u32::MAX));
+        within("lease_s", file.lease_s, 10, LEASE_S_MAX);
+        within("statement_s", file.statement_s, 1, 3_600);
+        within("drain_s", file.drain_s, 0, 3_600);
+        within("snapshot_every", file.snapshot_every, 1_000, u64::MAX);
+        let open = u64::try_from(file.open_envelopes_max).unwrap_or(u64::MAX);
+        within("open_envelopes_max", open, 1, u64::try_from(OPEN_ENVELOPES_MAX).unwrap_or(u64::MAX));
+        let (Some(axis), Some(lane), Some(id), Some(listen), true) = (axis, lane, id, listen, mistakes.is_empty())
+        else {
+            return Err(mistakes);
+        };
+        Ok(Self {
+            dir: dir.to_path_buf(),
+            axis,
+            lane,
+            id,
+            epoch: file.epoch,
+            listen,
+            lease: Duration::from_secs(file.lease_s),
+            statement_every: Duration::from_secs(file.statement_s),
+            open_envelopes_max: file.open_envelopes_max,
+            snapshot_every: file.snapshot_every,
+            operator_tls: tls.into_iter().flatten().collect(),
+            drain: Duration::from_secs(file.drain_s),
+        })
+    }
+
+    /// Origin of its ledger.
+    #[must_use]
+    pub fn origin(&self) -> String {
+        ledger_origin(&self.axis, self.lane, &self.id, self.epoch)
+    }
+
+    /// Journal, snapshots and payloads.
+    #[must_use]
+    pub fn store_dir(&self) -> PathBuf {
+        self.dir.join("store")
+    }
+
+    /// The look-up index: may be removed at any time.
+    #[must_use]
+    pub fn index_dir(&self) -> PathBuf {
+        self.dir.join("index")
+    }
+
+    /// Directory versions.
+    #[must_use]
+    pub fn directories_dir(&self) -> PathBuf {
+        self.dir.join("directory")
+    }
+
+    pub(crate) fn key(&self, name: &str) -> PathBuf {
+        self.dir.join("keys").join(name)
+    }
+
+    pub(crate) fn trust(&self, name: &str) -> PathBuf {
+        self.dir.join("trust").join(name)
+    }
+}
+
+fn field<T: FromStr>(mistakes: &mut Vec<String>, name: &str, text: &str) -> Option<T>
+where
+    T::Err: fmt::Display,
+{
+    text.parse().map_err(|error: T::Err| mistakes.push(format!("`{name}`: {error}"))).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = "axis = \"vn\"\nlane = \"ordinary\"\nid = \"R1\"\nlisten = \"127.0.0.1:7443\"\n";
+
+    #[test]
+    fn defaults_stand_in_for_what_is_not_said() {
+        let settings = Settings::parse(Path::new("/r"), GOOD).unwrap();
+        assert_eq!((settings.epoch, settings.lease), (1, Duration::from_secs(600)));
+        assert_eq!(settings.origin(), "truc/vn/ordinary/R1/1");
+    }
+
+    #[test]
+    fn all_mistakes_are_told_at_once() {
+        let text = GOOD.replace("ordinary", "secret").replace("R1", "r 1").replace(":7443", "") + "lease_s = 1\n";
+        let mistakes = Settings::parse(Path::new("/r"), &text).unwrap_err();
+        let names = ["`lane`", "`id`", "`listen`", "`lease_s`"];
+        assert_eq!(mistakes.len(), names.len(), "{mistakes:?}");
+        assert!(names.iter().all(|name| mistakes.iter().any(|mistake| mistake.starts_with(name))), "{mistakes:?}");
+        assert!(
+            Settings::parse(Path::new("/r"), &(GOOD.to_owned() + "colour = 1\n")).is_err(),
+            "unknown names are refused"
+        );
+    }
+}
