@@ -373,6 +373,18 @@ impl Upload {
         Ok(())
     }
 
+    /// As [`Upload::finish`], for bytes of our own making, of which length and digest are known only now. It was begun with
+    /// [`BLOB_BYTES_MAX`] as length and any digest.
+    ///
+    /// # Errors
+    /// As the file system says.
+    pub fn finish_as_written(mut self) -> Result<StoredBlob, BlobError> {
+        if let Some(progress) = &self.progress {
+            self.announced = Announced { digest: progress.hasher.clone().finish(), length: progress.length };
+        }
+        self.finish()
+    }
+
     /// Checks length and digest and makes the blob durable under its name. Blocks on the device: call it off the network's threads.
     /// The blob is safe from sweeps as long as the answer lives: keep it until the record is journaled.
     ///

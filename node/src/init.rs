@@ -17,13 +17,12 @@ use clap::Args;
 use truc_evidence::{MakeBindingError, ledger_origin, make_binding};
 use truc_ledger::{LedgerKey, LedgerKeyError};
 use truc_proto::{
-    AgencyEntry, AgencyId, AxisId, BindingRequest, CertificateBinding, Entry, KeyStatus, KeyUse, Lane, NodeEntry, NodeId,
-    NoteKey, Route, SealingAlgorithm, Timestamp, WitnessKey,
-    limits::NODE_AGENCIES_MAX,
+    AgencyEntry, AgencyId, AxisId, BindingRequest, CertificateBinding, Entry, KeyStatus, KeyUse, Lane, NodeEntry,
+    NodeId, NoteKey, Route, SealingAlgorithm, Timestamp, WitnessKey, limits::NODE_AGENCIES_MAX,
 };
 use truc_signer::{
-    Certificate, CertificateUse, KeyKind, PathError, SigningKey, SoftKey, StorageKey, StorageKeyError, TrustStore, Verdict,
-    validate,
+    Certificate, CertificateUse, KeyKind, PathError, SigningKey, SoftKey, StorageKey, StorageKeyError, TrustStore,
+    Verdict, validate,
 };
 
 use crate::{
@@ -80,7 +79,7 @@ pub struct InitArgs {
     pub relay: String,
     /// The relay's id in the directory.
     #[arg(long, value_name = "ID")]
-    pub relay_id: Option<NodeId>,
+    pub relay_id: NodeId,
     /// Where the local API listens.
     #[arg(long, value_name = "ADDRESS", default_value = LOCAL_DEFAULT)]
     pub local: SocketAddr,
@@ -106,7 +105,8 @@ impl std::str::FromStr for AgencyArg {
             let (service, sealing) = files.split_once(',')?;
             (!service.is_empty() && !sealing.is_empty()).then_some((code, service, sealing))
         };
-        let (code, service, sealing) = parts().ok_or("CODE=SERVICE,SEALING is wanted, e.g. H26=service.p12,sealing.p12")?;
+        let (code, service, sealing) =
+            parts().ok_or("CODE=SERVICE,SEALING is wanted, e.g. H26=service.p12,sealing.p12")?;
         let code = code.parse().map_err(|error: truc_proto::AgencyIdError| error.to_string())?;
         Ok(Self { code, service: service.into(), sealing: sealing.into() })
     }
@@ -165,8 +165,8 @@ pub struct InitRequest {
     pub trust: TrustFiles,
     /// The relay's address, `host:port`.
     pub relay: String,
-    /// The relay's id, where known.
-    pub relay_id: Option<NodeId>,
+    /// The relay's id in the directory.
+    pub relay_id: NodeId,
     /// Where the local API listens; loopback. Port 0 is for tests.
     pub local: SocketAddr,
     /// Now.

@@ -52,8 +52,8 @@ pub struct Settings {
     pub local: SocketAddr,
     /// The relay's address, `host:port`.
     pub relay: String,
-    /// The relay's id; needed until the first directory is there, which names it.
-    pub relay_id: Option<NodeId>,
+    /// The relay's id in the directory.
+    pub relay_id: NodeId,
     /// The agencies it serves.
     pub agencies: Vec<AgencySettings>,
     /// Certificate and key for the connection to the relay.
@@ -241,9 +241,8 @@ impl Settings {
         table.insert("lane".into(), text(&self.lane));
         table.insert("id".into(), text(&self.id));
         table.insert("epoch".into(), integer(self.epoch));
-        let mut relay = Table::from_iter([("address".to_owned(), text(&self.relay))]);
-        relay.extend(self.relay_id.as_ref().map(|id| ("id".to_owned(), text(id))));
-        table.insert("relay".into(), relay.into());
+        let relay = [("id".to_owned(), text(&self.relay_id)), ("address".to_owned(), text(&self.relay))];
+        table.insert("relay".into(), Table::from_iter(relay).into());
         table.insert("local".into(), Table::from_iter([("listen".to_owned(), text(&self.local))]).into());
         let mut send = Table::new();
         send.insert("ttl_days".into(), integer(self.ttl.as_secs() / 86_400));
@@ -267,8 +266,14 @@ impl Settings {
         table.insert("trust".into(), trust.into());
         let agency = |agency: &AgencySettings| {
             let mut table = Table::from_iter([("code".to_owned(), text(&agency.code))]);
-            table.insert("service".into(), agency.service.iter().map(|key| self.key_table(key)).collect::<Vec<Value>>().into());
-            table.insert("sealing".into(), agency.sealing.iter().map(|key| self.key_table(key)).collect::<Vec<Value>>().into());
+            table.insert(
+                "service".into(),
+                agency.service.iter().map(|key| self.key_table(key)).collect::<Vec<Value>>().into(),
+            );
+            table.insert(
+                "sealing".into(),
+                agency.sealing.iter().map(|key| self.key_table(key)).collect::<Vec<Value>>().into(),
+            );
             Value::from(table)
         };
         table.insert("agency".into(), self.agencies.iter().map(agency).collect::<Vec<Value>>().into());
@@ -436,13 +441,14 @@ impl Reader<'_> {
         let mut local = self.section(&mut table, "local");
         let listen = self.parsed::<SocketAddr>(&mut local, "listen", "local.");
         if let Some(address) = listen.filter(|address| !address.ip().is_loopback()) {
-            self.mistakes.push(format!("local.listen: {address} is not a loopback address; the local API is for this machine"));
+            self.mistakes
+                .push(format!("local.listen: {address} is not a loopback address; the local API is for this machine"));
         }
         self.nothing_else(&local, "local.");
 
         let mut relay = self.section(&mut table, "relay");
         let address = self.text(&mut relay, "address", "relay.").filter(|address| self.is_address(address));
-        let relay_id = if relay.contains_key("id") { self.parsed(&mut relay, "id", "relay.").map(Some) } else { Some(None) };
+        let relay_id = self.parsed(&mut relay, "id", "relay.");
         self.nothing_else(&relay, "relay.");
 
         let mut documents = self.optional_section(&mut table, "documents");
@@ -492,8 +498,11 @@ impl Reader<'_> {
     fn trust(&mut self, table: &mut Table) -> Option<TrustFiles> {
         let mut trust = self.section(table, "trust");
         let anchors = self.path(&mut trust, "anchors", "trust.");
-        let intermediates =
-            if trust.contains_key("intermediates") { self.path(&mut trust, "intermediates", "trust.").map(Some) } else { Some(None) };
+        let intermediates = if trust.contains_key("intermediates") {
+            self.path(&mut trust, "intermediates", "trust.").map(Some)
+        } else {
+            Some(None)
+        };
         let mut crls = Vec::new();
         for (n, value) in self.array(trust.remove("crls"), "trust.crls").into_iter().enumerate() {
             crls.extend(self.path_of(value, &format!("trust.crls[{}]", n + 1)));
@@ -506,7 +515,8 @@ impl Reader<'_> {
     fn agencies(&mut self, table: &mut Table) -> Option<Vec<AgencySettings>> {
         let given = self.array(table.remove("agency"), "agency");
         if given.is_empty() || given.len() > NODE_AGENCIES_MAX {
-            self.mistakes.push(format!("agency: a node serves 1 to {NODE_AGENCIES_MAX} agencies, given are {}", given.len()));
+            self.mistakes
+                .push(format!("agency: a node serves 1 to {NODE_AGENCIES_MAX} agencies, given are {}", given.len()));
             return None;
         }
         let mut seen = BTreeSet::new();
@@ -533,7 +543,10 @@ impl Reader<'_> {
     fn keys(&mut self, value: Option<Value>, name: &str) -> Vec<KeySource> {
         let given = self.array(value, name);
         if given.is_empty() || given.len() > AGENCY_KEYS_MAX {
-            self.mistakes.push(format!("{name}: 1 to {AGENCY_KEYS_MAX} certificates with keys are wanted, given are {}", given.len()));
+            self.mistakes.push(format!(
+                "{name}: 1 to {AGENCY_KEYS_MAX} certificates with keys are wanted, given are {}",
+                given.len()
+            ));
             return Vec::new();
         }
         let named = given.into_iter().enumerate().map(|(n, value)| (format!("{name}[{}]", n + 1), value));
@@ -557,7 +570,8 @@ impl Reader<'_> {
         } else {
             let certificate = self.path(&mut table, "certificate", &prefix);
             let key = self.path(&mut table, "key", &prefix);
-            Some((certificate, key)).and_then(|(certificate, key)| Some(KeySource::Pem { certificate: certificate?, key: key? }))
+            Some((certificate, key))
+                .and_then(|(certificate, key)| Some(KeySource::Pem { certificate: certificate?, key: key? }))
         };
         self.nothing_else(&table, &prefix);
         source
@@ -620,7 +634,8 @@ impl Reader<'_> {
         range: std::ops::RangeInclusive<u64>,
     ) -> Option<Option<u64>> {
         let value = table.remove(key)?;
-        let number = value.as_integer().and_then(|number| u64::try_from(number).ok()).filter(|number| range.contains(number));
+        let number =
+            value.as_integer().and_then(|number| u64::try_from(number).ok()).filter(|number| range.contains(number));
         if number.is_none() {
             let (from, to) = (range.start(), range.end());
             self.mistakes.push(format!("{prefix}{key}: a number from {from} to {to} is wanted"));
@@ -662,7 +677,10 @@ impl Reader<'_> {
 /// Whether a text is `host:port`.
 pub(crate) fn check_address(address: &str) -> bool {
     address.rsplit_once(':').is_some_and(|(host, port)| {
-        !host.is_empty() && host.len() <= 255 && !host.contains(char::is_whitespace) && port.parse::<u16>().is_ok_and(|port| port > 0)
+        !host.is_empty()
+            && host.len() <= 255
+            && !host.contains(char::is_whitespace)
+            && port.parse::<u16>().is_ok_and(|port| port > 0)
     })
 }
 

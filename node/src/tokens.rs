@@ -80,7 +80,9 @@ pub enum TokenError {
         why: String,
     },
     /// The name is taken or unusable.
-    #[error("a token is named by 1 to {TOKEN_NAME_CHARS_MAX} of a-z, 0-9 and -, each name once; {name:?} cannot be used")]
+    #[error(
+        "a token is named by 1 to {TOKEN_NAME_CHARS_MAX} of a-z, 0-9 and -, each name once; {name:?} cannot be used"
+    )]
     Name {
         /// As given.
         name: String,
@@ -193,8 +195,11 @@ impl Tokens {
     fn save(&self, path: &Path) -> Result<(), TokenError> {
         let text = toml::to_string(&FileForm { token: self.tokens.clone() })
             .map_err(|error| TokenError::Malformed { path: path.to_owned(), why: error.to_string() })?;
-        replace_private(path, text.as_bytes())
-            .map_err(|source| TokenError::Io { what: "write", path: path.to_owned(), source })
+        replace_private(path, text.as_bytes()).map_err(|source| TokenError::Io {
+            what: "write",
+            path: path.to_owned(),
+            source,
+        })
     }
 }
 

@@ -1,0 +1,332 @@
+//! One envelope while it is made: recipients with their certificates, container, sealing, key envelopes; all in one pass.
+
+use std::{io::Write, sync::Arc};
+
+use prost::Message as _;
+use truc_evidence::{Directory, Freshness};
+use truc_proto::{
+    AgencyId, AttachmentDigest, Digest, DirectoryRef, ENVELOPE_ENTRY, EnvelopeJson, KeyManifest, KeyUse, Preamble, Raw,
+    SealedTo, SealingAlgorithm as DirectoryAlgorithm, Suite, Timestamp, TraceStamp,
+    limits::{RECORD_BYTES_MAX, STATEMENT_BYTES_MAX},
+};
+use truc_signer::{
+    Certificate, CertificateUse, SealingAlgorithm, SignError, SigningKey, Verdict,
+    asic::{ContainerWriter, WrittenContainer, content_commitment},
+    seal_key, sign_detached,
+    stream::{StreamSealer, StreamSummary},
+    validate,
+};
+use zeroize::Zeroize as _;
+
+use super::{Pipes, error::ComposeError, payload::PayloadSink, secrets::Secrets};
+use crate::{
+    core::Sealed,
+    records::{About, Attachment, KeyEnvelope, OpeningParts, Outgoing, Payload},
+};
+
+/// A recipient, and what its copy of the key is sealed to.
+#[derive(Clone, Debug)]
+pub(super) struct Recipient {
+    pub(super) code: AgencyId,
+    certificate: Certificate,
+    algorithm: SealingAlgorithm,
+}
+
+/// Recipients ready to be sealed to; sorted, each once.
+#[derive(Debug)]
+pub(super) struct Addressed {
+    pub(super) recipients: Vec<Recipient>,
+    pub(super) warnings: Vec<String>,
+}
+
+impl Pipes {
+    /// Finds every recipient in the directory, with a certificate in force that is believed.
+    pub(super) fn address(
+        &self,
+        codes: impl IntoIterator<Item = AgencyId>,
+        directory: &Directory,
+        now: Timestamp,
+    ) -> Result<Addressed, ComposeError> {
+        let mut codes: Vec<AgencyId> = codes.into_iter().collect();
+        codes.sort();
+        codes.dedup();
+        let mut addressed = Addressed { recipients: Vec::with_capacity(codes.len()), warnings: Vec::new() };
+        let trust = self.trust();
+        // All codes first: the asker hears of a wrong code before of anybody's certificate.
+        for code in &codes {
+            directory.resolve(code, now)?;
+        }
+        for code in codes {
+            let no_sealing = |source| ComposeError::NoSealing { code: code.clone(), source };
+            let binding = directory.binding(&code, KeyUse::Sealing, now).map_err(no_sealing)?;
+            let certificate = directory.certificate(&code, KeyUse::Sealing, now).map_err(no_sealing)?;
+            let algorithm = binding
+                .algorithms
+                .iter()
+                .map(algorithm_of)
+                .find(|algorithm| Some(*algorithm) == SealingAlgorithm::for_certificate(&certificate));
+            let Some(algorithm) = algorithm else {
+                return Err(ComposeError::request(
+                    truc_proto::Reason::CertificateRefused,
+                    format!(
+                        "the directory states no sealing algorithm that fits the certificate of {code}; its operator must correct the entry"
+                    ),
+                    format!(
+                        "Danh bạ không ghi thuật toán phù hợp với chứng thư mã hóa của {code}; đơn vị vận hành trục phải sửa."
+                    ),
+                ));
+            };
+            match validate(&trust, &certificate, CertificateUse::Sealing, now) {
+                Ok(Verdict::Good) => {}
+                Ok(Verdict::Unknown(why)) => addressed.warnings.push(format!("{code}: {why}")),
+                Ok(Verdict::Revoked { at, .. }) => return Err(ComposeError::Revoked { code, what: "sealing", at }),
+                Err(source) => return Err(ComposeError::SealingPath { code, source }),
+            }
+            addressed.recipients.push(Recipient { code, certificate, algorithm });
+        }
+        Ok(addressed)
+    }
+
+    /// The key that signs for `sender` now; a reason to hold when the directory is too old.
+    pub(super) fn signer(
+        &self,
+        sender: &AgencyId,
+        directory: &Directory,
+        now: Timestamp,
+    ) -> Result<Signer, ComposeError> {
+        let code = || sender.clone();
+        let reference = directory.reference(sender).ok_or_else(|| ComposeError::OwnCertificate { code: code() })?;
+        let key =
+            self.keys.service(sender, directory, now).ok_or_else(|| ComposeError::OwnCertificate { code: code() })?;
+        match validate(&self.trust(), key.certificate(), CertificateUse::Service, now) {
+            Ok(Verdict::Good | Verdict::Unknown(_)) => {}
+            Ok(Verdict::Revoked { at, .. }) => {
+                return Err(ComposeError::Revoked { code: code(), what: "service", at });
+            }
+            Err(source) => return Err(ComposeError::OwnPath { code: code(), source }),
+        }
+        let stale = match directory.freshness(now) {
+            Freshness::Fresh | Freshness::Grace { .. } => None,
+            Freshness::Stale { since } => Some(since),
+        };
+        Ok(Signer { key, at: now, reference, stale })
+    }
+}
+
+const fn algorithm_of(algorithm: &DirectoryAlgorithm) -> SealingAlgorithm {
+    match algorithm {
+        DirectoryAlgorithm::RsaOaepSha256 => SealingAlgorithm::RsaOaepSha256,
+        DirectoryAlgorithm::EcdhP256 => SealingAlgorithm::EcdhP256,
+    }
+}
+
+/// Who signs the container.
+pub(super) struct Signer {
+    key: Arc<dyn SigningKey>,
+    at: Timestamp,
+    reference: DirectoryRef,
+    stale: Option<Timestamp>,
+}
+
+/// What a request adds to the sealed parts of its record.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Labels {
+    pub(super) subject: String,
+    pub(super) document_id: String,
+    pub(super) warnings: Vec<String>,
+    pub(super) idempotency_key: String,
+    pub(super) request_hash: Vec<u8>,
+    pub(super) status: Vec<u8>,
+}
+
+/// A finished envelope.
+pub(super) enum Finished {
+    Sealed(Box<Sealed>),
+    /// Everything but the signature, sealed under a key of its own, as a blob.
+    Draft(Box<Draft>),
+}
+
+/// A container without signature, on the device.
+pub(super) struct Draft {
+    pub(super) preamble: Raw<Preamble>,
+    pub(super) manifest: Vec<u8>,
+    pub(super) payload: Payload,
+    pub(super) wrapped: Vec<u8>,
+    pub(super) about: About,
+    pub(super) labels: Labels,
+    pub(super) why: ComposeError,
+}
+
+/// An envelope while it is made. Entries are written through [`Assembly::container`].
+pub(super) struct Assembly<'p> {
+    pipes: &'p Pipes,
+    preamble: Raw<Preamble>,
+    recipients: Vec<Recipient>,
+    secrets: Secrets,
+    container: ContainerWriter<StreamSealer<PayloadSink>>,
+}
+
+impl<'p> Assembly<'p> {
+    /// Starts container and sealing.
+    pub(super) fn start(
+        pipes: &'p Pipes,
+        preamble: Raw<Preamble>,
+        recipients: Vec<Recipient>,
+    ) -> Result<Self, ComposeError> {
+        let secrets = Secrets::generate()?;
+        let sink = PayloadSink::new(Arc::clone(&pipes.blobs));
+        let sealer = StreamSealer::new(&secrets.file_key, secrets.params, preamble.digest(), sink);
+        let container = ContainerWriter::new(sealer)?;
+        Ok(Self { pipes, preamble, recipients, secrets, container })
+    }
+
+    /// Where entries go.
+    pub(super) const fn container(&mut self) -> &mut ContainerWriter<StreamSealer<PayloadSink>> {
+        &mut self.container
+    }
+
+    /// One entry, whole.
+    pub(super) fn entry(&mut self, name: &str, media_type: &str, bytes: &[u8]) -> Result<(), ComposeError> {
+        self.container.begin_entry(name, media_type, None)?;
+        self.container.write_all(bytes).map_err(super::error::of_write)?;
+        self.container.end_entry()?;
+        Ok(())
+    }
+
+    /// Writes `envelope.json`, signs, ends the sealing, seals the keys. With the key away, or the directory too old, what there is
+    /// becomes a draft.
+    pub(super) fn finish(
+        mut self,
+        attachments: Vec<AttachmentDigest>,
+        trace: Vec<TraceStamp>,
+        labels: Labels,
+        signer: &Signer,
+    ) -> Result<Finished, ComposeError> {
+        let about = about(&labels, &attachments);
+        let envelope = self.envelope_json(attachments, trace)?;
+        self.entry(ENVELOPE_ENTRY, "application/json", envelope.bytes())?;
+        let Self { pipes, preamble, recipients, secrets, container } = self;
+
+        let mut held = signer.stale.map(|since| ComposeError::DirectoryStale { since });
+        let written = container.finish(|manifest| sign_or_hold(manifest, signer, &mut held))?;
+        let WrittenContainer { sink, manifest, length, digest, .. } = written;
+        let (sink, sealed) = sink.finish().map_err(ComposeError::Store)?;
+        let payload = sink.finish(held.is_some()).map_err(ComposeError::Store)?;
+        let wrapped = secrets.wrap(&pipes.storage, &preamble.sender, preamble.envelope)?;
+        let about = About { container_length: length, ..about };
+        if let Some(why) = held {
+            let draft = Draft { preamble, manifest, payload, wrapped, about, labels, why };
+            return Ok(Finished::Draft(Box::new(draft)));
+        }
+        let key_envelopes = key_envelopes(&recipients, &preamble, &secrets, &sealed, digest)?;
+        let commitment = content_commitment(&secrets.salt, &manifest);
+        let outgoing = Outgoing {
+            preamble: preamble.bytes().to_vec(),
+            key_envelopes,
+            payload,
+            wrapped,
+            about,
+            idempotency_key: labels.idempotency_key,
+            request_hash: labels.request_hash,
+            status: labels.status,
+            opening: Some(OpeningParts { manifest, envelope: envelope.bytes().to_vec() }),
+            index_keys: Vec::new(), // the core's
+        };
+        if outgoing.encoded_len() + STATEMENT_BYTES_MAX > RECORD_BYTES_MAX {
+            return Err(ComposeError::RecordTooLarge);
+        }
+        let sealed = Sealed { outgoing, commitment, directory: signer.reference.clone() };
+        Ok(Finished::Sealed(Box::new(sealed)))
+    }
+
+    fn envelope_json(
+        &self,
+        attachments: Vec<AttachmentDigest>,
+        trace: Vec<TraceStamp>,
+    ) -> Result<Raw<EnvelopeJson>, ComposeError> {
+        let preamble = &self.preamble;
+        let sealed_to = |recipient: &Recipient| SealedTo {
+            code: recipient.code.clone(),
+            certificate: recipient.certificate.sha256(),
+        };
+        Ok(Raw::write(EnvelopeJson {
+            preamble: preamble.digest(),
+            axis: preamble.axis.clone(),
+            envelope: preamble.envelope,
+            lane: preamble.lane,
+            level: preamble.level,
+            kind: preamble.kind,
+            sender: preamble.sender.clone(),
+            recipients: self.recipients.iter().map(sealed_to).collect(),
+            supersedes: preamble.supersedes.clone(),
+            trace,
+            attachments,
+        })?)
+    }
+}
+
+/// The signature; nothing in its place when the content is to be held.
+fn sign_or_hold(manifest: &[u8], signer: &Signer, held: &mut Option<ComposeError>) -> Result<Vec<u8>, SignError> {
+    if held.is_some() {
+        return Ok(Vec::new());
+    }
+    match sign_detached(&*signer.key, manifest, Some(signer.at)) {
+        Err(error @ SignError::Away { .. }) => {
+            *held = Some(ComposeError::Away(error));
+            Ok(Vec::new())
+        }
+        other => other,
+    }
+}
+
+fn key_envelopes(
+    recipients: &[Recipient],
+    preamble: &Raw<Preamble>,
+    secrets: &Secrets,
+    sealed: &StreamSummary,
+    container: Digest,
+) -> Result<Vec<KeyEnvelope>, ComposeError> {
+    let mut envelopes = Vec::with_capacity(recipients.len());
+    for recipient in recipients {
+        let manifest = Raw::write(KeyManifest {
+            recipient: recipient.code.clone(),
+            suite: Suite::S1,
+            preamble: preamble.digest(),
+            file_key: *secrets.file_key.expose(),
+            prefix: *secrets.params.prefix(),
+            chunk_bytes: u32::try_from(secrets.params.chunk_bytes()).expect("a chunk has at most a mebibyte"),
+            length: sealed.plain_len,
+            container,
+            salt: secrets.salt.0,
+        })?;
+        let cms = seal_key(manifest.bytes(), &recipient.certificate, recipient.algorithm);
+        wipe(manifest);
+        let cms = cms.map_err(|source| ComposeError::Seal { code: recipient.code.clone(), source })?;
+        envelopes.push(KeyEnvelope { recipient: recipient.code.to_string(), cms });
+    }
+    Ok(envelopes)
+}
+
+/// The text form of a key manifest holds the file key.
+fn wipe(manifest: Raw<KeyManifest>) {
+    let bytes = manifest.bytes().clone();
+    drop(manifest);
+    if let Ok(mut bytes) = bytes.try_into_mut() {
+        bytes.as_mut().zeroize();
+    }
+}
+
+fn about(labels: &Labels, attachments: &[AttachmentDigest]) -> About {
+    let attachment = |attachment: &AttachmentDigest| Attachment {
+        name: attachment.name.clone(),
+        length: attachment.length,
+        sha256: attachment.sha256.as_bytes().to_vec(),
+    };
+    About {
+        subject: labels.subject.clone(),
+        document_id: labels.document_id.clone(),
+        attachments: attachments.iter().map(attachment).collect(),
+        container_length: 0,
+        warnings: labels.warnings.clone(),
+    }
+}

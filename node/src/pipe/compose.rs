@@ -1,0 +1,691 @@
+//! From a document system's request to a sealed envelope, in one pass and constant memory.
+//!
+//! A packet's bytes go into the container unchanged while they are being read for what they say; until the header is known they
+//! are spooled. Fields and files become a header that the node writes, and the files beside it.
+
+use std::{
+    cell::RefCell,
+    collections::BTreeSet,
+    io::{self, Read, Write as _},
+    time::Duration,
+};
+
+use bytes::{Buf as _, Bytes};
+use prost::Message as _;
+use truc_evidence::Directory;
+use truc_proto::{
+    ATTACHMENTS_FOLDER, AgencyId, AttachmentDigest, BusinessStatus, DOCUMENT_ENTRY, Digest, EnvelopeId, EnvelopeKind,
+    ForeignCode, Hasher, PACKET_ENTRY, Preamble, Priority, Raw, Reason, STATUS_ENTRY, Suite, Supersedes, Timestamp,
+    TraceStamp, WireLevel,
+    edxml::{
+        self, Attachment, AttachmentSink, AttachmentStart, Business, Date, Dated, DocumentId, FieldLengths, IssueError,
+        IssueProblem, Message, MessageHeader, Organization, OtherInfo, OutgoingAttachment, Packet, Parsed, ReadError,
+        SignerInfo, TraceHeaderList,
+    },
+    limits::{ATTACHMENTS_MAX, ENVELOPE_TTL_MAX_MS, IDEMPOTENCY_KEY_CHARS_MAX, RECIPIENTS_MAX},
+    nearest, node_v1,
+    node_v1::send_header::Form,
+};
+use unicode_normalization::UnicodeNormalization as _;
+
+use super::{
+    Pipes,
+    assembly::{Addressed, Assembly, Finished, Labels, Signer},
+    error::{ComposeError, of_write},
+    marks, repack,
+    spool::Spool,
+};
+use crate::pipeline::{Composed, Moment, Part, Parts};
+
+const REQUEST_CONTEXT: &[u8] = b"truc/request/1\n";
+const XML: &str = "application/xml";
+
+/// A request's header, checked.
+struct Request {
+    header: node_v1::SendHeader,
+    sender: AgencyId,
+    recipients: Vec<AgencyId>,
+    priority: Option<Priority>,
+    level: WireLevel,
+    ttl: Duration,
+}
+
+/// See [`crate::pipeline::Pipeline::compose`].
+pub(super) fn compose(
+    pipes: &Pipes,
+    header: node_v1::SendHeader,
+    parts: &mut dyn Parts,
+    directory: &Directory,
+    moment: Moment,
+) -> Result<Composed, ComposeError> {
+    let request = Request::read(pipes, header)?;
+    let signer = pipes.signer(&request.sender, directory, moment.now)?;
+    let run = Run { pipes, request: &request, directory, moment, signer: &signer };
+    let finished = match &request.header.form {
+        Some(Form::Packet(form)) => run.packet(form.length, parts)?,
+        Some(Form::Document(form)) => run.document(form, parts)?,
+        None => {
+            return Err(ComposeError::request(
+                Reason::Invalid,
+                "the request names neither a packet nor fields and files; name one",
+                "Yêu cầu không cho biết là gói tin hay văn bản kèm tệp; phải chọn một.",
+            ));
+        }
+    };
+    composed(finished)
+}
+
+/// See [`crate::pipeline::Pipeline::compose_status`].
+pub(super) fn compose_status(
+    pipes: &Pipes,
+    status: BusinessStatus,
+    level: WireLevel,
+    idempotency_key: &str,
+    request_hash: Digest,
+    directory: &Directory,
+    moment: Moment,
+) -> Result<Composed, ComposeError> {
+    let signer = pipes.signer(&status.from, directory, moment.now)?;
+    let addressed = pipes.address([status.to.clone()], directory, moment.now)?;
+    let sender = status.from.clone();
+    let labels = Labels {
+        document_id: status.document_id.clone().unwrap_or_default(),
+        warnings: addressed.warnings.clone(),
+        idempotency_key: idempotency_key.to_owned(),
+        request_hash: request_hash.as_bytes().to_vec(),
+        ..Labels::default()
+    };
+    let status = Raw::write(status)?;
+    let shape =
+        Shape { kind: EnvelopeKind::Status, level, priority: Priority::ORDINARY, ttl: pipes.ttl, supersedes: None };
+    let preamble = preamble(pipes, &sender, &addressed, shape, moment)?;
+    let mut assembly = Assembly::start(pipes, preamble, addressed.recipients)?;
+    assembly.entry(STATUS_ENTRY, "application/json", status.bytes())?;
+    let labels = Labels { status: status.bytes().to_vec(), ..labels };
+    composed(assembly.finish(Vec::new(), trace(&sender, moment.now), labels, &signer)?)
+}
+
+fn composed(finished: Finished) -> Result<Composed, ComposeError> {
+    match finished {
+        Finished::Sealed(sealed) => Ok(Composed::Sealed(sealed)),
+        Finished::Draft(draft) => Ok(Composed::Held(Box::new(repack::hold(*draft)))),
+    }
+}
+
+/// What a preamble needs besides its addresses.
+pub(super) struct Shape {
+    pub(super) kind: EnvelopeKind,
+    pub(super) level: WireLevel,
+    pub(super) priority: Priority,
+    pub(super) ttl: Duration,
+    pub(super) supersedes: Option<Supersedes>,
+}
+
+pub(super) fn preamble(
+    pipes: &Pipes,
+    sender: &AgencyId,
+    addressed: &Addressed,
+    shape: Shape,
+    moment: Moment,
+) -> Result<Raw<Preamble>, ComposeError> {
+    Ok(Raw::write(Preamble {
+        axis: pipes.axis.clone(),
+        suite: Suite::S1,
+        envelope: EnvelopeId::new(moment.now, moment.random),
+        lane: pipes.lane,
+        level: shape.level,
+        sender: sender.clone(),
+        recipients: addressed.recipients.iter().map(|recipient| recipient.code.clone()).collect(),
+        kind: shape.kind,
+        priority: shape.priority,
+        created: moment.now,
+        expires: moment.now + shape.ttl,
+        supersedes: shape.supersedes,
+    })?)
+}
+
+fn trace(sender: &AgencyId, now: Timestamp) -> Vec<TraceStamp> {
+    vec![TraceStamp { organ: sender.clone(), time: now }]
+}
+
+impl Request {
+    fn read(pipes: &Pipes, header: node_v1::SendHeader) -> Result<Self, ComposeError> {
+        let key = &header.idempotency_key;
+        let printable = key.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
+        if key.is_empty() || key.len() > IDEMPOTENCY_KEY_CHARS_MAX || !printable {
+            return Err(ComposeError::request(
+                Reason::Invalid,
+                format!(
+                    "an idempotency key has 1 to {IDEMPOTENCY_KEY_CHARS_MAX} printable ASCII characters; give one per document"
+                ),
+                format!(
+                    "Khóa chống trùng gồm 1 đến {IDEMPOTENCY_KEY_CHARS_MAX} ký tự ASCII in được; mỗi văn bản một khóa."
+                ),
+            ));
+        }
+        let sender = parse_code(&header.sender)?;
+        if !pipes.keys.serves(&sender) {
+            return Err(ComposeError::request(
+                Reason::NotEntitled,
+                format!("this node does not serve {sender}; send from its own node"),
+                format!("Nút này không phục vụ mã {sender}; hãy gửi từ nút của mã đó."),
+            ));
+        }
+        if header.recipients.len() > RECIPIENTS_MAX {
+            return Err(too_many_recipients());
+        }
+        let recipients = header.recipients.iter().map(|code| parse_code(code)).collect::<Result<Vec<_>, _>>()?;
+        if recipients.contains(&sender) {
+            return Err(to_itself(&sender));
+        }
+        let level: WireLevel = header.level.parse().map_err(|error: truc_proto::IdParseError| {
+            ComposeError::request(
+                Reason::Invalid,
+                format!("{error}; the level must be named, nothing is assumed"),
+                "Phải ghi rõ độ mật: ordinary, mat hoặc toi-mat.",
+            )
+        })?;
+        if let Err(refused) = level.on(pipes.lane) {
+            return Err(ComposeError::Level { what: refused.to_string(), request: header_hash(&header) });
+        }
+        Ok(Self { priority: priority(&header)?, ttl: ttl(pipes, header.ttl_s)?, sender, recipients, level, header })
+    }
+
+    /// Of everything that makes the request what it is, but not its key: the same key with another hash is refused.
+    fn hash(&self, files: impl IntoIterator<Item = AttachmentDigest>) -> Digest {
+        let mut hasher = Hasher::default();
+        hasher.update(REQUEST_CONTEXT);
+        hasher.update(header_hash(&self.header).as_bytes());
+        for file in files {
+            hasher.update(Digest::of(file.name.as_bytes()).as_bytes());
+            hasher.update(file.sha256.as_bytes());
+        }
+        hasher.finish()
+    }
+}
+
+fn header_hash(header: &node_v1::SendHeader) -> Digest {
+    let header = node_v1::SendHeader { idempotency_key: String::new(), ..header.clone() };
+    Digest::of_parts(&[REQUEST_CONTEXT, &header.encode_to_vec()])
+}
+
+fn priority(header: &node_v1::SendHeader) -> Result<Option<Priority>, ComposeError> {
+    if header.priority_from_packet && matches!(header.form, Some(Form::Packet(_))) {
+        return Ok(None);
+    }
+    let number = u8::try_from(header.priority).ok().and_then(|number| Priority::try_from(number).ok());
+    number.map(Some).ok_or_else(|| {
+        ComposeError::request(
+            Reason::Invalid,
+            format!("{} is no urgency; give 0 (thường) to 4 (hỏa tốc hẹn giờ)", header.priority),
+            format!("Độ khẩn {} không hợp lệ; chọn từ 0 (thường) đến 4 (hỏa tốc hẹn giờ).", header.priority),
+        )
+    })
+}
+
+fn ttl(pipes: &Pipes, ttl_s: u64) -> Result<Duration, ComposeError> {
+    let seconds_max = u64::try_from(ENVELOPE_TTL_MAX_MS / 1_000).unwrap_or_default();
+    match ttl_s {
+        0 => Ok(pipes.ttl),
+        seconds if seconds <= seconds_max => Ok(Duration::from_secs(seconds)),
+        _ => Err(ComposeError::request(
+            Reason::Invalid,
+            format!("an envelope lives at most {seconds_max} seconds; give a shorter time"),
+            format!("Gói tin tồn tại tối đa {seconds_max} giây; hãy đặt thời hạn ngắn hơn."),
+        )),
+    }
+}
+
+fn parse_code(text: &str) -> Result<AgencyId, ComposeError> {
+    text.parse().map_err(|error: truc_proto::AgencyIdError| {
+        ComposeError::request(Reason::UnknownCode, error.to_string(), error.vietnamese())
+    })
+}
+
+fn too_many_recipients() -> ComposeError {
+    ComposeError::request(
+        Reason::TooLarge,
+        format!("an envelope goes to at most {RECIPIENTS_MAX} agencies; split the list"),
+        format!("Mỗi gói tin gửi tối đa {RECIPIENTS_MAX} cơ quan; hãy tách danh sách."),
+    )
+}
+
+fn to_itself(sender: &AgencyId) -> ComposeError {
+    ComposeError::request(
+        Reason::Invalid,
+        format!("{sender} cannot send to itself; take it from the recipients"),
+        format!("{sender} không thể gửi cho chính mình; hãy bỏ khỏi nơi nhận."),
+    )
+}
+
+/// One request under way.
+struct Run<'p, 'r> {
+    pipes: &'p Pipes,
+    request: &'r Request,
+    directory: &'r Directory,
+    moment: Moment,
+    signer: &'r Signer,
+}
+
+impl<'p> Run<'p, '_> {
+    fn packet(&self, declared: u64, parts: &mut dyn Parts) -> Result<Finished, ComposeError> {
+        let lengths = FieldLengths::default();
+        let intake = RefCell::new(Intake {
+            run: self,
+            declared: (declared > 0).then_some(declared),
+            stage: Stage::Before(Box::new(Spool::new(&self.pipes.spool))),
+            warnings: Vec::new(),
+            failure: None,
+        });
+        let mut tee = Tee { parts, piece: Bytes::new(), intake: &intake, length: 0 };
+        let read = edxml::read_with(&mut tee, &mut HeaderSink(&intake), &lengths);
+        // Nothing should be left behind the root element but white space, which the reader has seen; the bytes are kept whole anyway.
+        let drained = if read.is_ok() { io::copy(&mut tee, &mut io::sink()) } else { Ok(0) };
+        let length = tee.length;
+        let Intake { stage, warnings, failure, .. } = intake.into_inner();
+        if let Some(failure) = failure {
+            return Err(failure);
+        }
+        let parsed = read.map_err(|error| match error {
+            ReadError::Source(error) => ComposeError::Source(error),
+            other => ComposeError::Packet(other),
+        })?;
+        drained.map_err(ComposeError::Source)?;
+        let Stage::After(mut assembly) = stage else {
+            return Err(ComposeError::Record("a packet was read without a header"));
+        };
+        if declared > 0 && declared != length {
+            return Err(other_length("packet", declared, length));
+        }
+        let entry = assembly.container().end_entry()?;
+        let issue = issue_warnings(&parsed, &lengths)?;
+        let (subject, document_id) = titles(&parsed.message);
+        let packet = AttachmentDigest { name: PACKET_ENTRY.to_owned(), length: entry.length, sha256: entry.digest };
+        let labels = Labels {
+            subject,
+            document_id,
+            warnings: parsed.warnings.iter().map(ToString::to_string).chain(issue).chain(warnings).collect(),
+            idempotency_key: self.request.header.idempotency_key.clone(),
+            request_hash: self.request.hash([packet]).as_bytes().to_vec(),
+            status: Vec::new(),
+        };
+        let attachments = parsed.attachments.iter().map(digest_of).collect();
+        assembly.finish(attachments, trace(&self.request.sender, self.moment.now), labels, self.signer)
+    }
+
+    fn document(&self, form: &node_v1::DocumentForm, parts: &mut dyn Parts) -> Result<Finished, ComposeError> {
+        if self.request.recipients.is_empty() {
+            return Err(no_recipient());
+        }
+        let addressed = self.pipes.address(self.request.recipients.iter().cloned(), self.directory, self.moment.now)?;
+        let priority = self.request.priority.unwrap_or(Priority::ORDINARY);
+        let message = Message::Document(Box::new(self.header(form, priority)));
+        self.check_marks(&message)?;
+        let mut header = Vec::new();
+        edxml::write_packet(&message, &mut [], &FieldLengths::default(), &mut header).map_err(ComposeError::Header)?;
+        let warnings = addressed.warnings.clone();
+        let mut assembly = self.start(addressed, priority)?;
+        assembly.entry(DOCUMENT_ENTRY, XML, &header)?;
+        let attachments = files(&mut assembly, &message, parts)?;
+        let (subject, document_id) = titles(&message);
+        let labels = Labels {
+            subject,
+            document_id,
+            warnings,
+            idempotency_key: self.request.header.idempotency_key.clone(),
+            request_hash: self.request.hash(attachments.iter().cloned()).as_bytes().to_vec(),
+            status: Vec::new(),
+        };
+        assembly.finish(attachments, trace(&self.request.sender, self.moment.now), labels, self.signer)
+    }
+
+    fn start(&self, addressed: Addressed, priority: Priority) -> Result<Assembly<'p>, ComposeError> {
+        let Request { sender, level, ttl, .. } = self.request;
+        let shape = Shape { kind: EnvelopeKind::Document, level: *level, priority, ttl: *ttl, supersedes: None };
+        let preamble = preamble(self.pipes, sender, &addressed, shape, self.moment)?;
+        Assembly::start(self.pipes, preamble, addressed.recipients)
+    }
+
+    /// The header of a document given by fields.
+    fn header(&self, form: &node_v1::DocumentForm, priority: Priority) -> Packet {
+        let given = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
+        let organization = |code: &AgencyId| Organization {
+            organ_id: Some(ForeignCode::from(code.clone())),
+            organ_name: self.directory.agency(code).and_then(|agency| agency.names.first().cloned()),
+            ..Organization::default()
+        };
+        let date = given(&form.promulgation_date).map(|date| Dated::<Date>::read(&date));
+        let (number, notation) = (given(&form.code_number), given(&form.code_notation));
+        let composed = || {
+            let date = date.as_ref()?.value?;
+            Some(DocumentId::compose(&self.request.sender, date, number.as_deref()?, notation.as_deref()?))
+        };
+        let document_id = given(&form.document_id).or_else(composed);
+        let header = MessageHeader {
+            from: organization(&self.request.sender),
+            to: self.request.recipients.iter().map(organization).collect(),
+            document_id,
+            code_number: number,
+            code_notation: notation,
+            place: given(&form.place),
+            promulgation_date: date,
+            type_name: given(&form.type_name),
+            subject: given(&form.subject),
+            content: given(&form.content),
+            signer: SignerInfo {
+                position: given(&form.signer_position),
+                full_name: given(&form.signer_name),
+                ..SignerInfo::default()
+            },
+            other: OtherInfo { priority: Some(i32::from(priority.value())), ..OtherInfo::default() },
+            ..MessageHeader::default()
+        };
+        let business = Business { doc_type: Some(0), ..Business::default() };
+        let trace = TraceHeaderList { business: Some(business), ..TraceHeaderList::default() };
+        Packet { header, trace, ..Packet::default() }
+    }
+
+    /// DESIGN 8: the ordinary node refuses what is marked secret by field.
+    fn check_marks(&self, message: &Message) -> Result<(), ComposeError> {
+        let (truc_proto::Lane::Ordinary, Some(mark)) = (self.pipes.lane, marks::secret_mark(message)) else {
+            return Ok(());
+        };
+        let what = format!(
+            "{} of the document says {:?}, and the ordinary lane carries no state secret; send it from the classified node, or correct the field",
+            mark.field, mark.text
+        );
+        Err(ComposeError::Level { what, request: header_hash(&self.request.header) })
+    }
+
+    /// Everything that a packet's header decides.
+    fn open(&self, message: &Message, warnings: &mut Vec<String>) -> Result<Assembly<'p>, ComposeError> {
+        let Message::Document(packet) = message else {
+            return Err(ComposeError::request(
+                Reason::Invalid,
+                "this is a status packet; set statuses on the document itself",
+                "Đây là gói trạng thái; hãy cập nhật trạng thái trên chính văn bản.",
+            ));
+        };
+        self.check_from(&packet.header.from)?;
+        self.check_marks(message)?;
+        let codes = if self.request.recipients.is_empty() {
+            self.recipients_of(packet, warnings)?
+        } else {
+            self.request.recipients.clone()
+        };
+        let addressed = self.pipes.address(codes, self.directory, self.moment.now)?;
+        warnings.extend(addressed.warnings.iter().cloned());
+        let priority = self.request.priority.unwrap_or_else(|| {
+            let number = packet.header.other.priority.and_then(|number| u8::try_from(number).ok());
+            number.and_then(|number| Priority::try_from(number).ok()).unwrap_or(Priority::ORDINARY)
+        });
+        self.start(addressed, priority)
+    }
+
+    fn check_from(&self, from: &Organization) -> Result<(), ComposeError> {
+        let sender = &self.request.sender;
+        if from.organ_id.as_ref().is_some_and(|code| is_code(code, sender, self.directory)) {
+            return Ok(());
+        }
+        let written = from.organ_id.as_ref().map_or_else(String::new, ToString::to_string);
+        Err(ComposeError::request(
+            Reason::NotEntitled,
+            format!(
+                "the packet's From is {written:?} and it is sent as {sender}; a packet is never changed: correct it where it was made"
+            ),
+            format!(
+                "Gói tin ghi nơi gửi {written:?} nhưng được gửi với mã {sender}; gói tin không bị sửa, hãy tạo lại cho đúng."
+            ),
+        ))
+    }
+
+    fn recipients_of(&self, packet: &Packet, warnings: &mut Vec<String>) -> Result<Vec<AgencyId>, ComposeError> {
+        let mut codes = BTreeSet::new();
+        for to in &packet.header.to {
+            let Some(written) = &to.organ_id else { continue };
+            let code = match self.directory.agency_by_any_code(written) {
+                Some(agency) => agency.code.clone(),
+                None => written.as_agency().ok_or_else(|| self.unknown(written))?,
+            };
+            if code == self.request.sender {
+                warnings.push(format!("To names {code}, which sends; nothing is sent to it"));
+            } else {
+                codes.insert(code);
+            }
+        }
+        if codes.is_empty() {
+            return Err(no_recipient());
+        }
+        Ok(codes.into_iter().collect())
+    }
+
+    fn unknown(&self, written: &ForeignCode) -> ComposeError {
+        let now = self.moment.now;
+        let open = self.directory.agencies().filter(|agency| agency.is_open(now)).map(|agency| &agency.code);
+        ComposeError::UnknownForeign {
+            code: written.clone(),
+            nearest: nearest(written, open).into_iter().cloned().collect(),
+        }
+    }
+}
+
+fn no_recipient() -> ComposeError {
+    ComposeError::request(
+        Reason::Invalid,
+        "the document names no recipient; name at least one agency",
+        "Văn bản không ghi nơi nhận; hãy ghi ít nhất một cơ quan.",
+    )
+}
+
+fn other_length(what: &str, declared: u64, found: u64) -> ComposeError {
+    ComposeError::request(
+        Reason::Invalid,
+        format!("the {what} was to have {declared} bytes, {found} came; send it again whole"),
+        format!("Dữ liệu phải dài {declared} byte nhưng chỉ nhận {found} byte; hãy gửi lại đầy đủ."),
+    )
+}
+
+/// Whether a code as written, in its present or an older form, is this one.
+pub(super) fn is_code(written: &ForeignCode, code: &AgencyId, directory: &Directory) -> bool {
+    directory.agency_by_any_code(written).is_some_and(|agency| agency.code == *code)
+        || written.as_agency().as_ref() == Some(code)
+}
+
+pub(super) fn titles(message: &Message) -> (String, String) {
+    let Message::Document(packet) = message else { return (String::new(), String::new()) };
+    let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    (text(&packet.header.subject), text(&packet.header.document_id))
+}
+
+pub(super) fn digest_of(attachment: &Attachment) -> AttachmentDigest {
+    AttachmentDigest { name: attachment.name.clone(), length: attachment.bytes, sha256: attachment.sha256 }
+}
+
+/// What may be received may not all be issued. Older forms of codes may: the packet's bytes are its system's, and the directory
+/// knows whom they mean.
+fn issue_warnings(parsed: &Parsed, lengths: &FieldLengths) -> Result<Vec<String>, ComposeError> {
+    let Err(IssueError { problems }) = edxml::issue_check_received(parsed, lengths) else { return Ok(Vec::new()) };
+    let (codes, refused): (Vec<_>, Vec<_>) =
+        problems.into_iter().partition(|problem| matches!(problem, IssueProblem::Code { .. }));
+    if refused.is_empty() {
+        Ok(codes.iter().map(ToString::to_string).collect())
+    } else {
+        Err(IssueError { problems: refused }.into())
+    }
+}
+
+/// A packet on its way into the container.
+struct Intake<'i, 'p, 'r> {
+    run: &'i Run<'p, 'r>,
+    declared: Option<u64>,
+    stage: Stage<'p>,
+    warnings: Vec<String>,
+    /// Why reading was stopped, where the reader only knows that it was.
+    failure: Option<ComposeError>,
+}
+
+enum Stage<'p> {
+    /// The header is not known yet.
+    Before(Box<Spool>),
+    After(Box<Assembly<'p>>),
+}
+
+impl Intake<'_, '_, '_> {
+    fn take(&mut self, bytes: &[u8]) -> Result<(), ComposeError> {
+        match &mut self.stage {
+            Stage::Before(spool) => spool.push(bytes).map_err(ComposeError::Store),
+            Stage::After(assembly) => assembly.container().write_all(bytes).map_err(of_write),
+        }
+    }
+
+    fn header(&mut self, message: &Message) -> Result<(), ComposeError> {
+        let mut assembly = self.run.open(message, &mut self.warnings)?;
+        assembly.container().begin_entry(PACKET_ENTRY, XML, self.declared)?;
+        let stage = std::mem::replace(&mut self.stage, Stage::After(Box::new(assembly)));
+        if let (Stage::Before(spool), Stage::After(assembly)) = (stage, &mut self.stage) {
+            spool.drain_to(assembly.container()).map_err(of_write)?;
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, outcome: Result<(), ComposeError>) -> io::Result<()> {
+        outcome.map_err(|failure| {
+            self.failure.get_or_insert(failure);
+            io::Error::other("the packet was not taken further")
+        })
+    }
+}
+
+/// Reads the parts, and lets every byte read go into the container.
+struct Tee<'t, 'i, 'p, 'r> {
+    parts: &'t mut dyn Parts,
+    piece: Bytes,
+    intake: &'t RefCell<Intake<'i, 'p, 'r>>,
+    length: u64,
+}
+
+impl Read for Tee<'_, '_, '_, '_> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        while self.piece.is_empty() {
+            match self.parts.next()? {
+                None => return Ok(0),
+                Some(Part::Data(bytes)) => self.piece = bytes,
+                Some(Part::File(_)) => {
+                    let failure = ComposeError::request(
+                        Reason::Invalid,
+                        "a packet carries its files inside; none may follow it",
+                        "Gói tin đã chứa tệp bên trong; không gửi kèm tệp riêng.",
+                    );
+                    self.intake.borrow_mut().note(Err(failure))?;
+                }
+            }
+        }
+        let count = self.piece.len().min(out.len());
+        let (target, _) = out.split_at_mut(count);
+        self.piece.copy_to_slice(target);
+        let mut intake = self.intake.borrow_mut();
+        let taken = intake.take(target);
+        intake.note(taken)?;
+        self.length += u64::try_from(count).unwrap_or(u64::MAX);
+        Ok(count)
+    }
+}
+
+/// Wants the header; the attachments themselves are in the packet's bytes already.
+struct HeaderSink<'t, 'i, 'p, 'r>(&'t RefCell<Intake<'i, 'p, 'r>>);
+
+impl AttachmentSink for HeaderSink<'_, '_, '_, '_> {
+    fn header(&mut self, message: &Message) -> io::Result<()> {
+        let mut intake = self.0.borrow_mut();
+        let outcome = intake.header(message);
+        intake.note(outcome)
+    }
+    fn begin(&mut self, _: &AttachmentStart) -> io::Result<()> {
+        Ok(())
+    }
+    fn write(&mut self, _: &[u8]) -> io::Result<()> {
+        Ok(())
+    }
+    fn finish(&mut self, _: &Attachment) -> io::Result<()> {
+        Ok(())
+    }
+    fn reset(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Every file that follows becomes an entry.
+fn files(
+    assembly: &mut Assembly<'_>,
+    message: &Message,
+    parts: &mut dyn Parts,
+) -> Result<Vec<AttachmentDigest>, ComposeError> {
+    let mut attachments: Vec<AttachmentDigest> = Vec::new();
+    let mut open: Option<(String, u64)> = None;
+    loop {
+        match parts.next().map_err(ComposeError::Source)? {
+            Some(Part::Data(bytes)) if open.is_some() => assembly.container().write_all(&bytes).map_err(of_write)?,
+            Some(Part::Data(bytes)) if bytes.is_empty() => {}
+            Some(Part::Data(_)) => {
+                return Err(ComposeError::request(
+                    Reason::Invalid,
+                    "bytes came before the file that they belong to was named",
+                    "Có dữ liệu trước khi nêu tên tệp.",
+                ));
+            }
+            Some(Part::File(file)) => {
+                attachments.extend(end_file(assembly, open.take())?);
+                if attachments.len() >= ATTACHMENTS_MAX {
+                    return Err(ComposeError::request(
+                        Reason::TooLarge,
+                        format!("a document has at most {ATTACHMENTS_MAX} files; split it"),
+                        format!("Mỗi văn bản có tối đa {ATTACHMENTS_MAX} tệp; hãy tách ra."),
+                    ));
+                }
+                open = Some((begin_file(assembly, message, &file)?, file.length));
+            }
+            None => {
+                attachments.extend(end_file(assembly, open.take())?);
+                return Ok(attachments);
+            }
+        }
+    }
+}
+
+fn begin_file(
+    assembly: &mut Assembly<'_>,
+    message: &Message,
+    file: &node_v1::FileHeader,
+) -> Result<String, ComposeError> {
+    // Files from some systems carry decomposed names; the same name must have one form.
+    let name: String = file.name.nfc().collect();
+    check_name(message, &name)?;
+    let media_type = if file.content_type.is_empty() { "application/octet-stream" } else { &file.content_type };
+    let length = (file.length > 0).then_some(file.length);
+    assembly.container().begin_entry(&format!("{ATTACHMENTS_FOLDER}{name}"), media_type, length)?;
+    Ok(name)
+}
+
+/// That the receiver's system will be able to take the file in a packet: the writer itself says so.
+fn check_name(message: &Message, name: &str) -> Result<(), ComposeError> {
+    let attachment = OutgoingAttachment {
+        content_id: "1".to_owned(),
+        name: name.to_owned(),
+        description: None,
+        content: &mut io::empty(),
+    };
+    edxml::write_packet(message, &mut [attachment], &FieldLengths::default(), &mut io::sink())
+        .map_err(ComposeError::Header)
+}
+
+fn end_file(
+    assembly: &mut Assembly<'_>,
+    open: Option<(String, u64)>,
+) -> Result<Option<AttachmentDigest>, ComposeError> {
+    let Some((name, declared)) = open else { return Ok(None) };
+    let entry = assembly.container().end_entry()?;
+    if declared > 0 && declared != entry.length {
+        return Err(other_length("file", declared, entry.length));
+    }
+    Ok(Some(AttachmentDigest { name, length: entry.length, sha256: entry.digest }))
+}

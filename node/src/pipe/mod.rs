@@ -1,0 +1,181 @@
+//! The pipelines over real keys: a request becomes a sealed envelope, a sealed envelope becomes a document, a document is rendered.
+//!
+//! Everything streams in constant memory and blocks, so it runs on threads of its own. Plaintext never reaches the disk. What the
+//! journal holds, and what may be done next, is [`crate::core`]'s business; the network is the shell's.
+
+mod assembly;
+mod compose;
+mod content;
+mod error;
+mod fetch;
+mod keys;
+mod marks;
+mod open;
+mod payload;
+mod pump;
+mod repack;
+mod secrets;
+mod spool;
+
+use std::{
+    path::PathBuf,
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
+
+use truc_evidence::Directory;
+use truc_ledger::blobs::{BlobError, BlobStore};
+use truc_proto::{AgencyId, AxisId, BusinessStatus, Digest, EnvelopeId, Lane, Timestamp, WireLevel, node_v1};
+use truc_signer::{StorageKey, StorageKeyError, TrustStore};
+
+use crate::{
+    core::Sealed,
+    pipeline::{Composed, FetchSink, FetchWhat, Moment, Opened, Parts, Pipeline, PipelineError},
+    records::{Content, Held, Incoming, KeyEnvelope, Outgoing},
+    settings::{MaterialError, Settings},
+};
+
+pub use keys::{AgencyKeys, Keys};
+
+/// The pipelines, with all they need besides the directory in force.
+#[derive(Debug)]
+pub struct Pipes {
+    axis: AxisId,
+    lane: Lane,
+    /// Life of an envelope whose request does not say.
+    ttl: Duration,
+    /// Folder for what does not fit into memory; nothing in it has a name for longer than a moment.
+    spool: PathBuf,
+    keys: Keys,
+    storage: StorageKey,
+    trust: RwLock<Arc<TrustStore>>,
+    blobs: Arc<BlobStore>,
+}
+
+/// Why the pipelines cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum PipesError {
+    /// A key or certificate.
+    #[error(transparent)]
+    Material(#[from] MaterialError),
+    /// The storage key.
+    #[error(transparent)]
+    Storage(#[from] StorageKeyError),
+    /// Left-overs in the blob store.
+    #[error("cannot clear what an earlier run left unfinished in the blob store")]
+    Blobs(#[from] BlobError),
+}
+
+impl Pipes {
+    /// Loads keys and storage key as settings say.
+    ///
+    /// # Errors
+    /// When a file is missing, exposed or unusable.
+    pub fn load(settings: &Settings, trust: Arc<TrustStore>, blobs: Arc<BlobStore>) -> Result<Self, PipesError> {
+        let storage = StorageKey::load(&settings.storage_key)?;
+        Self::new(settings, Keys::load(settings)?, storage, trust, blobs)
+    }
+
+    /// With keys from elsewhere.
+    ///
+    /// # Errors
+    /// When the blob store cannot be cleared of what an earlier run left unfinished.
+    pub fn new(
+        settings: &Settings,
+        keys: Keys,
+        storage: StorageKey,
+        trust: Arc<TrustStore>,
+        blobs: Arc<BlobStore>,
+    ) -> Result<Self, PipesError> {
+        payload::clear_left_overs(&blobs)?;
+        Ok(Self {
+            axis: settings.axis.clone(),
+            lane: settings.lane,
+            ttl: settings.ttl,
+            spool: settings.store().join("spool"),
+            keys,
+            storage,
+            trust: RwLock::new(trust),
+            blobs,
+        })
+    }
+
+    /// Takes newer anchors and revocation lists into use.
+    pub fn set_trust(&self, trust: Arc<TrustStore>) {
+        *self.trust.write().unwrap_or_else(PoisonError::into_inner) = trust;
+    }
+
+    fn trust(&self) -> Arc<TrustStore> {
+        Arc::clone(&self.trust.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Pipeline for Pipes {
+    fn compose(
+        &self,
+        header: node_v1::SendHeader,
+        parts: &mut dyn Parts,
+        directory: &Directory,
+        moment: Moment,
+    ) -> Result<Composed, PipelineError> {
+        Ok(compose::compose(self, header, parts, directory, moment)?)
+    }
+
+    fn compose_status(
+        &self,
+        status: BusinessStatus,
+        level: WireLevel,
+        idempotency_key: &str,
+        request_hash: Digest,
+        directory: &Directory,
+        moment: Moment,
+    ) -> Result<Composed, PipelineError> {
+        Ok(compose::compose_status(self, status, level, idempotency_key, request_hash, directory, moment)?)
+    }
+
+    fn reseal(
+        &self,
+        old: &Outgoing,
+        recipient: &AgencyId,
+        to: &AgencyId,
+        directory: &Directory,
+        moment: Moment,
+    ) -> Result<Composed, PipelineError> {
+        Ok(repack::reseal(self, old, recipient, to, directory, moment)?)
+    }
+
+    fn finish(&self, held: &Held, directory: &Directory, now: Timestamp) -> Result<Sealed, PipelineError> {
+        Ok(repack::finish(self, held, directory, now)?)
+    }
+
+    fn open(
+        &self,
+        incoming: &Incoming,
+        key_envelopes: &[KeyEnvelope],
+        directory: &Directory,
+        now: Timestamp,
+    ) -> Result<Opened, PipelineError> {
+        open::open(self, incoming, key_envelopes, directory, now)
+    }
+
+    fn fetch(
+        &self,
+        incoming: &Incoming,
+        content: &Content,
+        what: &FetchWhat,
+        sink: &mut dyn FetchSink,
+    ) -> Result<(), PipelineError> {
+        fetch::fetch(self, incoming, content, what, sink)
+    }
+
+    fn salt(&self, wrapped: &[u8], sender: &AgencyId, envelope: EnvelopeId) -> Result<[u8; 32], PipelineError> {
+        let secrets = secrets::Secrets::unwrap(wrapped, &self.storage, sender, envelope)
+            .map_err(|error| failed("the document's salt cannot be unwrapped", &error))?;
+        Ok(secrets.salt.0)
+    }
+}
+
+/// Ours: trying again may help.
+fn failed(what: &str, error: &dyn std::error::Error) -> PipelineError {
+    PipelineError::Failed { what: format!("{what}: {}", crate::chain(error)), key_away: false }
+}
