@@ -2,6 +2,33 @@
 //!
 //! [`core`] decides and is pure; everything else acts: the shell owns journal, keys, sockets and timers.
 
+pub mod api;
+pub mod archive;
+pub mod command;
 pub mod core;
-pub mod records;
+pub mod pipe;
 pub mod pipeline;
+pub mod records;
+pub mod run;
+pub mod shell;
+
+pub use run::{Running, run, start};
+
+/// An error with its sources, for people and logs.
+#[must_use]
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
+}
+pub mod init;
+pub mod settings;
+pub mod tokens;
+
+pub use init::{InitArgs, InitError, InitRequest, Initialised, init};
+pub use settings::{Settings, SettingsError};

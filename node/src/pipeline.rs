@@ -221,10 +221,6 @@ pub trait Pipeline: Send + Sync + 'static {
         sink: &mut dyn FetchSink,
     ) -> Result<(), PipelineError>;
 
-    /// Whether this node holds the key of a certificate (by SHA-256 of its DER): a binding of one that it does not hold
-    /// raises an alarm.
-    fn holds_certificate(&self, certificate: &Digest) -> bool;
-
     /// The salt of a content commitment, for receipts with opening. `wrapped` as in [`Outgoing`] or [`Content`].
     ///
     /// # Errors

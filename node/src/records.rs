@@ -103,6 +103,9 @@ pub struct Outgoing {
     /// Of the agency whose service key signed the container: for receipts with opening.
     #[prost(message, optional, tag = "9")]
     pub opening: Option<OpeningParts>,
+    /// Keys of the look-up index that lead here besides the payload's: a status about a document that left memory.
+    #[prost(string, repeated, tag = "10")]
+    pub index_keys: Vec<String>,
 }
 
 /// The parts of an opening other than the salt.
@@ -245,6 +248,9 @@ pub struct Evidence {
     /// The leaves.
     #[prost(message, repeated, tag = "5")]
     pub items: Vec<EvidenceItem>,
+    /// Keys of the look-up index that lead here: what is about documents that left memory, or about none yet.
+    #[prost(string, repeated, tag = "6")]
+    pub index_keys: Vec<String>,
 }
 
 /// One leaf of others.
@@ -325,6 +331,9 @@ pub struct Content {
     /// `status.json`, when it is a business status.
     #[prost(bytes = "vec", tag = "8")]
     pub status: Vec<u8>,
+    /// Keys of the look-up index that lead here: a status about a document that left memory.
+    #[prost(string, repeated, tag = "9")]
+    pub index_keys: Vec<String>,
 }
 
 /// See [`Body::Pushed`].
@@ -420,6 +429,9 @@ pub struct Closed {
     /// The document system's key, for the index.
     #[prost(string, tag = "5")]
     pub idempotency_key: String,
+    /// Hashes of the leaves of its ladder, for the index.
+    #[prost(bytes = "vec", repeated, tag = "6")]
+    pub leaves: Vec<Vec<u8>>,
 }
 
 /// See [`Body::Entitled`].
@@ -519,6 +531,7 @@ mod tests {
                 request_hash: vec![3; 32],
                 status: b"s".to_vec(),
                 opening: Some(parts.clone()),
+                index_keys: vec!["k".into()],
             }),
             Body::Held(Held { envelope: "e".into(), about: about.clone(), body: vec![1], ..Held::default() }),
             Body::Refused(Refused { sender: "H26".into(), idempotency_key: "i".into() }),
@@ -534,6 +547,7 @@ mod tests {
                     proof: vec![vec![8; 32]],
                     envelope: "e".into(),
                 }],
+                index_keys: vec!["k".into()],
             }),
             Body::Incoming(Incoming {
                 preamble: b"p".to_vec(),
@@ -553,6 +567,7 @@ mod tests {
                 verdict: "good".into(),
                 verdict_text: "t".into(),
                 status: vec![],
+                index_keys: vec!["k".into()],
             }),
             Body::Consigned(CodeFact { detail: "d".into() }),
             Body::ConsignmentFailed(CodeFact { detail: "d".into() }),
@@ -574,6 +589,7 @@ mod tests {
                 envelope: "e".into(),
                 places: vec![Place { position: 1, leaf: None }, Place { position: 5, leaf: Some(0) }],
                 idempotency_key: "i".into(),
+                leaves: vec![vec![7; 32]],
             }),
             Body::Entitled(Entitled {
                 node: "N1".into(),

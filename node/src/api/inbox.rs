@@ -179,9 +179,10 @@ pub(super) async fn confirm(
     if request.reason.chars().count() > truc_proto::limits::STATUS_TEXT_CHARS_MAX {
         return Err(Status::invalid_argument("`reason` is too long"));
     }
-    let wanted = code.clone();
-    let key = shell.engine.ask(move |core| core.find_for(envelope, &wanted).map(|received| received.key.clone()));
-    let key = key.await.map_err(stopped)?.ok_or_else(not_found)?;
+    let found = super::found::received_for(shell, envelope, &code).await?.ok_or_else(not_found)?;
+    let key = found.key;
+    // What left memory was handed over before.
+    let before = found.codes.get(&code).filter(|code| code.state == CodeState::HandedOver).and_then(|code| code.confirmed_at);
     let refused = request.refused.then_some(request.reason);
     let recipient = code.clone();
     let answer = shell.engine.call(|reply| Input::Confirm { key, code, refused, reply }).await.map_err(stopped)?;
@@ -191,7 +192,10 @@ pub(super) async fn confirm(
             Ok(node_v1::ConfirmReply { confirmed_at: at.to_string(), first })
         }
         Answer::NotNow(why) => Err(Status::failed_precondition(why)),
-        _ => Err(not_found()),
+        _ => match before.filter(|_| !request.refused) {
+            Some(at) => Ok(node_v1::ConfirmReply { confirmed_at: at.to_string(), first: false }),
+            None => Err(not_found()),
+        },
     }
 }
 
@@ -202,14 +206,11 @@ pub(super) async fn fetch(
 ) -> Result<Replies<node_v1::FetchChunk>, Status> {
     use node_v1::fetch_request::What;
     let (envelope, code) = (envelope_id(&request.envelope)?, Api::code(grant, &request.recipient, "recipient")?);
-    let found = shell.engine.ask(move |core| {
-        let received = core.find_for(envelope, &code)?;
-        let readable = received.codes.get(&code).is_some_and(|code| code.consigned_at.is_some());
-        let stamps = received.steps.iter().filter(|step| (step.event, step.role) == (EventUri::RelayAcceptance, Role::Relay));
-        let stamp = stamps.map(|step| step.time).next();
-        received.content.filter(|_| readable).map(|content| (received.body, content, stamp))
-    });
-    let (body, content, relayed) = found.await.map_err(stopped)?.ok_or_else(not_found)?;
+    let received = super::found::received_for(shell, envelope, &code).await?.ok_or_else(not_found)?;
+    let readable = received.codes.get(&code).is_some_and(|code| code.consigned_at.is_some());
+    let (body, content) = (received.body, received.content.filter(|_| readable).ok_or_else(not_found)?);
+    let by_relay = |step: &&crate::core::Step| (step.event, step.role) == (EventUri::RelayAcceptance, Role::Relay);
+    let relayed = received.steps.iter().find(by_relay).map(|step| step.time);
     let what = match request.what {
         Some(What::Container(true)) => FetchWhat::Container { offset: request.offset },
         Some(What::Edxml(true)) => {

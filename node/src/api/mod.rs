@@ -1,6 +1,7 @@
 //! The local gRPC API `truc.node.v1`, for document systems and the `truc` tool. It decides nothing: it reads the core,
 //! hands requests to it, and streams.
 
+mod found;
 mod inbox;
 mod outbox;
 mod receipts;
@@ -45,14 +46,20 @@ impl Api {
     fn grant(&self, metadata: &MetadataMap) -> Result<Grant, Status> {
         let header = metadata.get("authorization").and_then(|value| value.to_str().ok());
         let bearer = header.and_then(|value| value.strip_prefix("Bearer ")).ok_or_else(|| {
-            Status::unauthenticated("send the metadata `authorization: Bearer <token>`; `truc-node token add` makes one")
+            Status::unauthenticated(
+                "send the metadata `authorization: Bearer <token>`; `truc-node token add` makes one",
+            )
         })?;
         match self.tokens.authorise(bearer) {
             Ok(Some(grant)) => Ok(grant),
-            Ok(None) => Err(Status::unauthenticated("this token is unknown or was revoked; ask the node's administrator for a new one")),
+            Ok(None) => Err(Status::unauthenticated(
+                "this token is unknown or was revoked; ask the node's administrator for a new one",
+            )),
             Err(error) => {
                 tracing::error!(error = crate::chain(&error), "tokens cannot be read; nobody is let in");
-                Err(Status::unauthenticated("the node cannot read its tokens; its administrator finds the reason in the log"))
+                Err(Status::unauthenticated(
+                    "the node cannot read its tokens; its administrator finds the reason in the log",
+                ))
             }
         }
     }
@@ -81,17 +88,26 @@ impl Node for Api {
     type WatchInboxStream = Replies<node_v1::InboxItem>;
     type FetchStream = Replies<node_v1::FetchChunk>;
 
-    async fn send(&self, request: Request<Streaming<node_v1::SendRequest>>) -> Result<Response<node_v1::SendReply>, Status> {
+    async fn send(
+        &self,
+        request: Request<Streaming<node_v1::SendRequest>>,
+    ) -> Result<Response<node_v1::SendReply>, Status> {
         let grant = self.grant(request.metadata())?;
         send::send(&self.shell, &grant, request.into_inner()).await.map(Response::new)
     }
 
-    async fn list_inbox(&self, request: Request<node_v1::ListInboxRequest>) -> Result<Response<node_v1::ListInboxReply>, Status> {
+    async fn list_inbox(
+        &self,
+        request: Request<node_v1::ListInboxRequest>,
+    ) -> Result<Response<node_v1::ListInboxReply>, Status> {
         let grant = self.grant(request.metadata())?;
         inbox::list(&self.shell, grant, request.into_inner()).await.map(Response::new)
     }
 
-    async fn watch_inbox(&self, request: Request<node_v1::WatchInboxRequest>) -> Result<Response<Self::WatchInboxStream>, Status> {
+    async fn watch_inbox(
+        &self,
+        request: Request<node_v1::WatchInboxRequest>,
+    ) -> Result<Response<Self::WatchInboxStream>, Status> {
         let grant = self.grant(request.metadata())?;
         inbox::watch(Arc::clone(&self.shell), grant, &request.into_inner()).map(Response::new)
     }
@@ -101,17 +117,26 @@ impl Node for Api {
         inbox::fetch(&self.shell, &grant, request.into_inner()).await.map(Response::new)
     }
 
-    async fn confirm(&self, request: Request<node_v1::ConfirmRequest>) -> Result<Response<node_v1::ConfirmReply>, Status> {
+    async fn confirm(
+        &self,
+        request: Request<node_v1::ConfirmRequest>,
+    ) -> Result<Response<node_v1::ConfirmReply>, Status> {
         let grant = self.grant(request.metadata())?;
         inbox::confirm(&self.shell, &grant, request.into_inner()).await.map(Response::new)
     }
 
-    async fn set_status(&self, request: Request<node_v1::SetStatusRequest>) -> Result<Response<node_v1::SetStatusReply>, Status> {
+    async fn set_status(
+        &self,
+        request: Request<node_v1::SetStatusRequest>,
+    ) -> Result<Response<node_v1::SetStatusReply>, Status> {
         let grant = self.grant(request.metadata())?;
         status::set(&self.shell, &grant, request.into_inner()).await.map(Response::new)
     }
 
-    async fn list_outbox(&self, request: Request<node_v1::ListOutboxRequest>) -> Result<Response<node_v1::ListOutboxReply>, Status> {
+    async fn list_outbox(
+        &self,
+        request: Request<node_v1::ListOutboxRequest>,
+    ) -> Result<Response<node_v1::ListOutboxReply>, Status> {
         let grant = self.grant(request.metadata())?;
         outbox::list(&self.shell, grant, request.into_inner()).await.map(Response::new)
     }
@@ -124,7 +149,10 @@ impl Node for Api {
         receipts::list(&self.shell, grant, &request.into_inner()).await.map(Response::new)
     }
 
-    async fn get_receipt(&self, request: Request<node_v1::GetReceiptRequest>) -> Result<Response<node_v1::GetReceiptReply>, Status> {
+    async fn get_receipt(
+        &self,
+        request: Request<node_v1::GetReceiptRequest>,
+    ) -> Result<Response<node_v1::GetReceiptReply>, Status> {
         let grant = self.grant(request.metadata())?;
         receipts::fetch(&self.shell, grant, &request.into_inner()).await.map(Response::new)
     }
@@ -154,11 +182,15 @@ fn envelope_id(text: &str) -> Result<EnvelopeId, Status> {
 }
 
 fn busy() -> Status {
-    Status::resource_exhausted("too much is open on this node; wait until documents are taken and confirmed, then try again / Nút đang quá tải; hãy thử lại sau")
+    Status::resource_exhausted(
+        "too much is open on this node; wait until documents are taken and confirmed, then try again / Nút đang quá tải; hãy thử lại sau",
+    )
 }
 
 fn not_found() -> Status {
-    Status::not_found("this node knows no such envelope for the codes of this token / Không có gói tin này cho các mã của thẻ truy cập")
+    Status::not_found(
+        "this node knows no such envelope for the codes of this token / Không có gói tin này cho các mã của thẻ truy cập",
+    )
 }
 
 /// An opaque page token: where the next page begins.
@@ -172,7 +204,9 @@ fn read_page_token(token: &str) -> Result<u64, Status> {
     }
     let bytes = data_encoding::BASE64URL_NOPAD.decode(token.as_bytes()).ok();
     let bytes = bytes.and_then(|bytes| <[u8; 8]>::try_from(bytes).ok());
-    bytes.map(u64::from_be_bytes).ok_or_else(|| Status::invalid_argument("`page_token` is not one of ours; start the list again"))
+    bytes
+        .map(u64::from_be_bytes)
+        .ok_or_else(|| Status::invalid_argument("`page_token` is not one of ours; start the list again"))
 }
 
 fn page_size(asked: u32) -> usize {

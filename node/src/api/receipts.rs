@@ -8,7 +8,7 @@ use truc_proto::{Actor, AgencyId, Checkpoint, Digest, EnvelopeId, Opening, Signe
 
 use super::{broke_off, envelope_id, not_found, stopped};
 use crate::{
-    core::{Core, ItemRef, Key, Source, Step},
+    core::{ItemRef, Key, Source, Step, is_final},
     records::{Body, OpeningParts},
     shell::{Bodies, Shell},
     tokens::Grant,
@@ -20,22 +20,18 @@ pub(super) async fn list(
     request: &node_v1::ListReceiptsRequest,
 ) -> Result<node_v1::ListReceiptsReply, Status> {
     let envelope = envelope_id(&request.envelope)?;
-    let items = shell.engine.ask(move |core| {
-        let mut items = Vec::new();
-        let sent = core.sent_of(envelope).filter(|sent| grant.allows(&sent.key.sender));
-        for sent in sent {
-            items.extend(sent.steps.iter().map(|step| item(step, core.is_final(step, &sent.finals))));
+    let (sent, own) = super::found::sent(shell, envelope).await?;
+    let mut items = Vec::new();
+    for sent in sent.iter().filter(|sent| grant.allows(&sent.key.sender)) {
+        items.extend(sent.steps.iter().map(|step| item(step, is_final(own, step, &sent.finals))));
+    }
+    for received in super::found::received(shell, envelope).await? {
+        if received.codes.keys().any(|code| grant.allows(code)) {
+            items.extend(received.steps.iter().map(|step| item(step, is_final(own, step, &received.finals))));
         }
-        let received = core.received_of(envelope).filter(|received| received.codes.keys().any(|code| grant.allows(code)));
-        for received in received {
-            let steps = received.steps.iter();
-            items.extend(steps.map(|step| item(step, core.is_final(step, &received.finals))));
-        }
-        items.sort_by(|a, b| (&a.time, &a.leaf_hash).cmp(&(&b.time, &b.leaf_hash)));
-        items.dedup_by(|a, b| a.leaf_hash == b.leaf_hash);
-        items
-    });
-    let items = items.await.map_err(stopped)?;
+    }
+    items.sort_by(|a, b| (&a.time, &a.leaf_hash).cmp(&(&b.time, &b.leaf_hash)));
+    items.dedup_by(|a, b| a.leaf_hash == b.leaf_hash);
     if items.is_empty() { Err(not_found()) } else { Ok(node_v1::ListReceiptsReply { items }) }
 }
 
@@ -62,17 +58,21 @@ struct Places {
     content: Option<u64>,
 }
 
-fn find(core: &Core, leaf: &Digest, grant: &Grant) -> Option<Places> {
-    let own_checkpoint = core.own_checkpoint();
-    if let Some(sent) = core.sent_by_leaf(leaf).filter(|sent| grant.allows(&sent.key.sender)) {
-        let step = sent.steps.iter().find(|step| step.leaf == *leaf)?.clone();
-        let (key, finalised) = (sent.key.clone(), sent.finals.get(leaf).copied());
-        return Some(Places { key, step, finalised, own_checkpoint, body: sent.body, content: None });
+async fn find(shell: &Arc<Shell>, leaf: Digest, grant: &Grant) -> Result<Option<Places>, Status> {
+    let (sent, received, own_checkpoint) = super::found::by_leaf(shell, leaf).await?;
+    if let Some(sent) = sent.filter(|sent| grant.allows(&sent.key.sender)) {
+        let finalised = sent.finals.get(&leaf).copied();
+        let step = sent.steps.into_iter().find(|step| step.leaf == leaf);
+        let (key, body) = (sent.key, sent.body);
+        return Ok(step.map(|step| Places { key, step, finalised, own_checkpoint, body, content: None }));
     }
-    let received = core.received_by_leaf(leaf).filter(|r| r.codes.keys().any(|code| grant.allows(code)))?;
-    let step = received.steps.iter().find(|step| step.leaf == *leaf)?.clone();
-    let (key, finalised) = (received.key.clone(), received.finals.get(leaf).copied());
-    Some(Places { key, step, finalised, own_checkpoint, body: received.body, content: received.content })
+    let received = received.filter(|received| received.codes.keys().any(|code| grant.allows(code)));
+    Ok(received.and_then(|received| {
+        let finalised = received.finals.get(&leaf).copied();
+        let step = received.steps.into_iter().find(|step| step.leaf == leaf)?;
+        let (key, body, content) = (received.key, received.body, received.content);
+        Some(Places { key, step, finalised, own_checkpoint, body, content })
+    }))
 }
 
 pub(super) async fn fetch(
@@ -80,12 +80,15 @@ pub(super) async fn fetch(
     grant: Grant,
     request: &node_v1::GetReceiptRequest,
 ) -> Result<node_v1::GetReceiptReply, Status> {
-    let leaf = Digest::from_slice(&request.leaf_hash).map_err(|_| Status::invalid_argument("`leaf_hash` has 32 bytes"))?;
+    let leaf =
+        Digest::from_slice(&request.leaf_hash).map_err(|_| Status::invalid_argument("`leaf_hash` has 32 bytes"))?;
     if !shell.may_sign() {
         // Our ledger's signatures leave only after the relay has shown what it holds of us (DESIGN 5, No fork).
-        return Err(Status::unavailable("receipts leave this node once it has exchanged checkpoints with the relay; try again when it is connected"));
+        return Err(Status::unavailable(
+            "receipts leave this node once it has exchanged checkpoints with the relay; try again when it is connected",
+        ));
     }
-    let places = shell.engine.ask(move |core| find(core, &leaf, &grant)).await.map_err(stopped)?.ok_or_else(not_found)?;
+    let places = find(shell, leaf, &grant).await?.ok_or_else(not_found)?;
     let (inner, with_opening) = (Arc::clone(shell), request.with_opening);
     let work = move || -> Result<_, String> {
         let leaf = proven(&inner, &places)?;
@@ -124,7 +127,10 @@ fn proven(shell: &Shell, places: &Places) -> Result<wire_v1::ProvenLeaf, String>
         Source::Lease { position } => {
             let incoming = bodies.incoming(position).map_err(|e| crate::chain(&e))?;
             let is_it = |leaf: &wire_v1::ProvenLeaf| truc_ledger::merkle::leaf_hash(&leaf.leaf) == places.step.leaf;
-            [incoming.submission, incoming.relay_acceptance].into_iter().find(is_it).ok_or("the leaf is not in its record")?
+            [incoming.submission, incoming.relay_acceptance]
+                .into_iter()
+                .find(is_it)
+                .ok_or("the leaf is not in its record")?
         }
     };
     if let Some(at) = places.finalised {
@@ -134,7 +140,13 @@ fn proven(shell: &Shell, places: &Places) -> Result<wire_v1::ProvenLeaf, String>
     Ok(leaf)
 }
 
-fn own(shell: &Shell, bodies: &Bodies, places: &Places, position: u64, index: u64) -> Result<wire_v1::ProvenLeaf, String> {
+fn own(
+    shell: &Shell,
+    bodies: &Bodies,
+    places: &Places,
+    position: u64,
+    index: u64,
+) -> Result<wire_v1::ProvenLeaf, String> {
     let leaf = bodies.body(position).map_err(|e| crate::chain(&e))?.1.ok_or("the leaf is not in its record")?;
     let (checkpoint, size) = match places.own_checkpoint.filter(|own| index < own.size) {
         Some(own) => match bodies.body(own.position).map_err(|e| crate::chain(&e))?.0 {
@@ -189,7 +201,8 @@ fn private_parts(shell: &Shell, places: &Places, with_opening: bool) -> Result<(
 
 async fn entitlement(shell: &Arc<Shell>, actor: &Actor, at: Timestamp) -> Result<Entitlement, Status> {
     let (node, code): (_, Option<AgencyId>) = (actor.node.clone(), actor.code.clone());
-    let position = shell.engine.ask(move |core| core.entitlement_of(&node, code.as_ref(), at)).await.map_err(stopped)?;
+    let position =
+        shell.engine.ask(move |core| core.entitlement_of(&node, code.as_ref(), at)).await.map_err(stopped)?;
     let bodies = shell.bodies();
     let kept = match position {
         Some(position) => {

@@ -32,7 +32,8 @@ pub(super) async fn send(
     check_idempotency_key(&header.idempotency_key)?;
     let directory = shell.directory().ok_or_else(no_directory)?;
     if !directory.codes_of(&shell.node).contains(&sender) {
-        let detail = format!("the directory does not bind {sender} to node {}; the axis operator must publish it", shell.node);
+        let detail =
+            format!("the directory does not bind {sender} to node {}; the axis operator must publish it", shell.node);
         return Ok(refusal_reply(&Refusal::new(Reason::NotEntitled, detail)));
     }
     check_room(shell).await?;
@@ -56,6 +57,12 @@ pub(super) async fn finish(
         Ok(Composed::Sealed(sealed)) => {
             let hash = Digest::from_slice(&sealed.outgoing.request_hash).ok();
             let warnings = sealed.outgoing.about.warnings.clone();
+            if let Some((key, before)) = super::found::request(shell, sender, &idempotency_key).await? {
+                return match hash {
+                    Some(hash) if hash == before => reply(shell, key, State::Accepted, warnings).await,
+                    _ => reused(shell, sender, hash).await,
+                };
+            }
             (shell.engine.call(|reply| Input::Prepared { sealed, reply }).await.map_err(stopped)?, hash, warnings)
         }
         Ok(Composed::Held(request)) => {
@@ -79,19 +86,26 @@ pub(super) async fn finish(
             reply(shell, key, State::Held, warnings).await
         }
         Answer::Refused { reason } => Ok(refusal_reply(&Refusal::new(reason, reason.english()))),
-        Answer::RequestReused => {
-            let detail = "this idempotency key was used for another request; send under a new key".to_owned();
-            let mut refusal = Refusal::new(Reason::IdReused, detail);
-            refusal.evidence = hash;
-            // Under no key of its own: the first request keeps its answer (I4).
-            refuse(shell, sender, String::new(), refusal).await
-        }
+        Answer::RequestReused => reused(shell, sender, hash).await,
         Answer::Busy => Err(busy()),
         other => Err(Status::internal(format!("an unexpected answer of the core: {other:?}"))),
     }
 }
 
-async fn refuse(shell: &Shell, sender: &AgencyId, idempotency_key: String, refusal: Refusal) -> Result<node_v1::SendReply, Status> {
+/// Refused with evidence, under no key of its own: the first request keeps its answer (I4).
+async fn reused(shell: &Shell, sender: &AgencyId, hash: Option<Digest>) -> Result<node_v1::SendReply, Status> {
+    let detail = "this idempotency key was used for another request; send under a new key";
+    let mut refusal = Refusal::new(Reason::IdReused, detail);
+    refusal.evidence = hash;
+    refuse(shell, sender, String::new(), refusal).await
+}
+
+async fn refuse(
+    shell: &Shell,
+    sender: &AgencyId,
+    idempotency_key: String,
+    refusal: Refusal,
+) -> Result<node_v1::SendReply, Status> {
     warn!(%sender, refusal = refusal.reason.as_str(), "refused");
     if let Some(request_hash) = refusal.evidence {
         let (sender, reason) = (sender.clone(), refusal.reason);
@@ -102,14 +116,17 @@ async fn refuse(shell: &Shell, sender: &AgencyId, idempotency_key: String, refus
 }
 
 fn refusal_reply(refusal: &Refusal) -> node_v1::SendReply {
-    node_v1::SendReply { state: State::Refused.into(), refused: Some(refusal.to_wire()), ..node_v1::SendReply::default() }
+    node_v1::SendReply {
+        state: State::Refused.into(),
+        refused: Some(refusal.to_wire()),
+        ..node_v1::SendReply::default()
+    }
 }
 
-async fn reply(shell: &Shell, key: Key, state: State, warnings: Vec<String>) -> Result<node_v1::SendReply, Status> {
+async fn reply(shell: &Arc<Shell>, key: Key, state: State, warnings: Vec<String>) -> Result<node_v1::SendReply, Status> {
     let envelope = key.envelope.to_string();
-    let shown = shell.engine.ask(move |core| {
-        core.find_sent(&key).map(|sent| (sent.is_held(), view::recipients(core, sent)))
-    });
+    let shown =
+        shell.engine.ask(move |core| core.find_sent(&key).map(|sent| (sent.is_held(), view::recipients(core.own_checkpoint(), sent))));
     let (held, recipients) = shown.await.map_err(stopped)?.unwrap_or_default();
     let state = if held { State::Held } else { state };
     Ok(node_v1::SendReply { envelope, state: state.into(), refused: None, recipients, warnings })
@@ -135,7 +152,9 @@ pub(super) fn check_idempotency_key(key: &str) -> Result<(), Status> {
     if good {
         return Ok(());
     }
-    let text = format!("`idempotency_key` has 1 to {IDEMPOTENCY_KEY_CHARS_MAX} printable ASCII characters; use the document's own id");
+    let text = format!(
+        "`idempotency_key` has 1 to {IDEMPOTENCY_KEY_CHARS_MAX} printable ASCII characters; use the document's own id"
+    );
     Err(Status::invalid_argument(text))
 }
 

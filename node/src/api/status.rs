@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tonic::{Code, Status};
 use truc_proto::{
-    BusinessStatus, Digest, Preamble, Raw, Reason, StatusCode, WireLevel,
+    AgencyId, BusinessStatus, Digest, Preamble, Raw, Reason, StatusCode, WireLevel,
     limits::STATUS_TEXT_CHARS_MAX,
     node_v1::{self, send_reply::State},
 };
@@ -25,14 +25,17 @@ pub(super) async fn set(
 ) -> Result<node_v1::SetStatusReply, Status> {
     let from = Api::code(grant, &request.from, "from")?;
     let document = envelope_id(&request.envelope)?;
-    let code: StatusCode = request.code.parse().map_err(|error| Status::invalid_argument(format!("`code`: {error}")))?;
+    let code: StatusCode =
+        request.code.parse().map_err(|error| Status::invalid_argument(format!("`code`: {error}")))?;
     let to = match request.to.as_str() {
         "" => None,
         to => Some(to.parse().map_err(|error| Status::invalid_argument(format!("`to`: {error}")))?),
     };
     send::check_idempotency_key(&request.idempotency_key)?;
     if [&request.reason, &request.staff].iter().any(|text| text.chars().count() > STATUS_TEXT_CHARS_MAX) {
-        return Err(Status::invalid_argument(format!("`reason` and `staff` have at most {STATUS_TEXT_CHARS_MAX} characters")));
+        return Err(Status::invalid_argument(format!(
+            "`reason` and `staff` have at most {STATUS_TEXT_CHARS_MAX} characters"
+        )));
     }
     if code == StatusCode::Refused && request.reason.trim().is_empty() {
         return Err(Status::invalid_argument("status 02 (Từ chối tiếp nhận) needs a reason"));
@@ -48,15 +51,14 @@ pub(super) async fn set(
         idempotency_key: request.idempotency_key.clone(),
         request_hash,
     };
+    let again = asked.clone();
     let answer = shell.engine.call(|reply| Input::ReserveStatus { request: asked, reply }).await.map_err(stopped)?;
     let (sequence, key, to, body) = match answer {
         Answer::StatusReserved { sequence, document, to, body } => (sequence, document, to, body),
         Answer::StatusKnown { key, sequence } => {
             return Ok(node_v1::SetStatusReply { envelope: key.envelope.to_string(), sequence });
         }
-        Answer::StatusRefused(StatusRefused::NoSuchDocument) => {
-            return Err(Status::not_found(StatusRefused::NoSuchDocument.to_string()));
-        }
+        Answer::StatusRefused(StatusRefused::NoSuchDocument) => archived(shell, again).await?,
         Answer::StatusRefused(why) => return Err(Status::failed_precondition(why.to_string())),
         Answer::RequestReused => {
             let detail = "this idempotency key was used for another request; send under a new key";
@@ -78,22 +80,53 @@ pub(super) async fn set(
         time: clock::now(),
     };
     let (pipeline, idempotency_key) = (Arc::clone(&shell.pipeline), request.idempotency_key.clone());
-    let work = move || pipeline.compose_status(status, level, &idempotency_key, request_hash, &directory, clock::moment());
+    let work =
+        move || pipeline.compose_status(status, level, &idempotency_key, request_hash, &directory, clock::moment());
     let composed = shell.work("sealing a status", work).await.map_err(super::broke_off)?;
     let reply = send::finish(shell, &from, request.idempotency_key, composed).await?;
     if reply.state == i32::from(State::Refused) {
         let refusal = reply.refused.unwrap_or_default();
         let text = format!("{} / {}", refusal.english, refusal.vietnamese);
-        return Err(Status::with_details(Code::FailedPrecondition, text, prost::Message::encode_to_vec(&refusal).into()));
+        return Err(Status::with_details(
+            Code::FailedPrecondition,
+            text,
+            prost::Message::encode_to_vec(&refusal).into(),
+        ));
     }
     Ok(node_v1::SetStatusReply { envelope: reply.envelope, sequence })
 }
 
+/// As the core does it, for a document that left memory.
+async fn archived(shell: &Arc<Shell>, asked: StatusRequest) -> Result<(u64, crate::core::Key, AgencyId, u64), Status> {
+    let none = || Status::not_found(StatusRefused::NoSuchDocument.to_string());
+    let by_sender = asked.code.is_from_sender();
+    let (business, key, to, body) = if by_sender {
+        let (sent, _) = super::found::sent(shell, asked.document).await?;
+        let mut sent = sent.into_iter().find(|sent| sent.key.sender == asked.from).ok_or_else(none)?;
+        let only = if sent.pairs.len() == 1 { sent.pairs.keys().next().cloned() } else { None };
+        let to = asked.to.or(only).ok_or_else(none)?;
+        let pair = sent.pairs.remove(&to).ok_or_else(none)?;
+        (pair.business, sent.key, to, sent.body)
+    } else {
+        let mut received = super::found::received_for(shell, asked.document, &asked.from).await?.ok_or_else(none)?;
+        let code = received.codes.remove(&asked.from).filter(|code| code.consigned_at.is_some()).ok_or_else(none)?;
+        if asked.to.is_some_and(|to| to != received.key.sender) {
+            return Err(none());
+        }
+        let (to, body) = (received.key.sender.clone(), received.content.ok_or_else(none)?);
+        (code.business, received.key, to, body)
+    };
+    let before = if by_sender { None } else { business.progress };
+    crate::core::check_status(before, business.withdrawal, asked.code, by_sender)
+        .map_err(|why| Status::failed_precondition(why.to_string()))?;
+    let sequence = shell.next_archived_sequence(&key, &asked.from, &to, business.said);
+    Ok((sequence, key, to, body))
+}
+
 /// The document's level and edXML id, for the status that speaks about it.
 async fn describe(shell: &Arc<Shell>, key: &crate::core::Key, body: u64) -> Result<(WireLevel, String), Status> {
-    let wanted = key.clone();
-    let incoming = shell.engine.ask(move |core| core.find_received(&wanted).map(|received| received.body));
-    let incoming = incoming.await.map_err(stopped)?;
+    let received = super::found::received(shell, key.envelope).await?;
+    let incoming = received.into_iter().find(|received| received.key == *key).map(|received| received.body);
     let bodies = shell.bodies();
     let work = move || -> Result<(Vec<u8>, String), crate::shell::BodyError> {
         match bodies.body(body)?.0 {

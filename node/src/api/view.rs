@@ -3,12 +3,12 @@
 use truc_proto::{Reason, node_v1};
 
 use crate::{
-    core::{Business, Code, CodeState, Core, Pair, Received, Sent, Step},
+    core::{Business, Code, CodeState, OwnCheckpoint, Pair, Received, Sent, Step, is_final},
     records::{About, Content},
 };
 
 /// The ladder of one recipient.
-fn ladder(core: &Core, sent: &Sent, recipient: &truc_proto::AgencyId) -> Vec<node_v1::LadderStep> {
+fn ladder(own: Option<OwnCheckpoint>, sent: &Sent, recipient: &truc_proto::AgencyId) -> Vec<node_v1::LadderStep> {
     let of_it = |step: &&Step| step.recipient.as_ref().is_none_or(|r| r == recipient);
     let mut steps: Vec<&Step> = sent.steps.iter().filter(of_it).collect();
     steps.sort_by_key(|step| step.time);
@@ -17,13 +17,13 @@ fn ladder(core: &Core, sent: &Sent, recipient: &truc_proto::AgencyId) -> Vec<nod
         role: step.role.to_string(),
         time: step.time.to_string(),
         reason: step.reason.map(|reason| reason.to_string()).unwrap_or_default(),
-        r#final: core.is_final(step, &sent.finals),
+        r#final: is_final(own, step, &sent.finals),
         leaf_hash: step.leaf.as_bytes().to_vec().into(),
     };
     steps.into_iter().map(shown).collect()
 }
 
-fn recipient(core: &Core, sent: &Sent, code: &truc_proto::AgencyId, pair: &Pair) -> node_v1::RecipientState {
+fn recipient(own: Option<OwnCheckpoint>, sent: &Sent, code: &truc_proto::AgencyId, pair: &Pair) -> node_v1::RecipientState {
     let mut text = pair.reason.map(Reason::vietnamese).unwrap_or_default().to_owned();
     if let Some(successor) = &pair.successor {
         text = format!("{text} ({successor})");
@@ -38,16 +38,16 @@ fn recipient(core: &Core, sent: &Sent, code: &truc_proto::AgencyId, pair: &Pair)
         text,
         late: pair.late,
         business_status: pair.business.current.map(|code| code.to_string()).unwrap_or_default(),
-        ladder: ladder(core, sent, code),
+        ladder: ladder(own, sent, code),
     }
 }
 
-pub(super) fn recipients(core: &Core, sent: &Sent) -> Vec<node_v1::RecipientState> {
-    sent.pairs.iter().map(|(code, pair)| recipient(core, sent, code, pair)).collect()
+pub(super) fn recipients(own: Option<OwnCheckpoint>, sent: &Sent) -> Vec<node_v1::RecipientState> {
+    sent.pairs.iter().map(|(code, pair)| recipient(own, sent, code, pair)).collect()
 }
 
 /// An entry of the outbox but for what stands in its body.
-pub(super) fn outbox_item(core: &Core, sent: &Sent) -> node_v1::OutboxItem {
+pub(super) fn outbox_item(own: Option<OwnCheckpoint>, sent: &Sent) -> node_v1::OutboxItem {
     node_v1::OutboxItem {
         envelope: sent.key.envelope.to_string(),
         sender: sent.key.sender.to_string(),
@@ -55,7 +55,7 @@ pub(super) fn outbox_item(core: &Core, sent: &Sent) -> node_v1::OutboxItem {
         accepted_at: sent.accepted_at.to_string(),
         subject: String::new(),
         state: sent.state().into(),
-        recipients: recipients(core, sent),
+        recipients: recipients(own, sent),
         last_error: sent.last_error.clone(),
         bytes_sent: sent.bytes_sent,
         payload_length: sent.payload_length,

@@ -4,15 +4,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use truc_proto::{
-    Checkpoint, Digest, Event, EventUri, NodeId, Raw, Role, Submission, Timestamp,
-    limits::FINALS_PARKED_MAX,
+    Checkpoint, Digest, Event, EventUri, NodeId, Raw, Role, Submission, Timestamp, limits::FINALS_PARKED_MAX,
 };
 
 use super::{
-    Alarm, Core, Effect, EntitledRef, IndexEntry, ItemRef, Key, OwnCheckpoint, OwnLeaf, ReceivedItem, ReceivedLeaves, Source, Stage,
-    Unsent, digest, inbox::step_of_event, timers::Due,
+    Alarm, Core, Effect, EntitledRef, ItemRef, Key, OwnCheckpoint, OwnLeaf, ReceivedItem, ReceivedLeaves, Source,
+    Stage, Unsent, digest, inbox::step_of_event, timers::Due,
 };
-use crate::records::{Body, DirectoryTaken, Entitled, Evidence, EvidenceItem, Note, PeerFork, PeerNote, Place, Pushed, RecordError};
+use crate::records::{
+    Body, DirectoryTaken, Entitled, Evidence, EvidenceItem, Note, PeerFork, PeerNote, Place, Pushed, RecordError,
+};
 
 /// What a leaf of others is to us.
 enum Finding {
@@ -52,6 +53,7 @@ impl Core {
                 checkpoint: leaves.checkpoint.to_vec(),
                 cms: leaves.cms,
                 at_ms: now.unix_ms(),
+                index_keys: self.strays(&items),
                 items,
             };
             if self.commit(Body::Evidence(record), None).is_none() {
@@ -61,6 +63,28 @@ impl Core {
         if let Some(number) = number {
             self.effects.push(Effect::Acknowledge(vec![number]));
         }
+    }
+
+    /// Index keys for what is about documents that are not in memory.
+    fn strays(&self, items: &[EvidenceItem]) -> Vec<String> {
+        let mut keys = Vec::new();
+        for item in items {
+            let Ok(hash) = Digest::from_slice(&item.leaf_hash) else { continue };
+            if item.leaf.is_empty() {
+                if self.sent_by_leaf(&hash).is_none() && self.received_by_leaf(&hash).is_none() {
+                    keys.push(format!("f/{hash}"));
+                }
+            } else if let Ok(event) = Raw::<Event>::parse(item.leaf.clone())
+                && let Some(envelope) = event.envelope
+            {
+                let key = Key { sender: event.sender.clone(), envelope };
+                if self.find_sent(&key).is_none() {
+                    keys.push(super::stray_key(true, &key, self.next_position));
+                    keys.push(format!("ls/{hash}/{key}"));
+                }
+            }
+        }
+        keys
     }
 
     fn examine(&self, item: &ReceivedItem, cms: bool) -> Finding {
@@ -182,7 +206,8 @@ impl Core {
         let last = self.entitlements.get(&(node, record.code.clone())).and_then(|refs| refs.last());
         let issued = Timestamp::from_unix_ms(record.issued_ms);
         let same = last.is_some_and(|last| {
-            last.entries.as_bytes().as_slice() == record.entries && (issued <= last.issued || issued <= last.valid_until)
+            last.entries.as_bytes().as_slice() == record.entries
+                && (issued <= last.issued || issued <= last.valid_until)
         });
         if !same {
             self.commit(Body::Entitled(record), None);
@@ -266,7 +291,9 @@ impl Core {
         self.suspects = suspects;
         let priority = truc_proto::Priority::ORDINARY;
         let kind = truc_proto::EnvelopeKind::Document;
-        self.announce(unknown.into_iter().map(|key| super::Waiting { key, priority, payload_length: 0, kind }).collect());
+        self.announce(
+            unknown.into_iter().map(|key| super::Waiting { key, priority, payload_length: 0, kind }).collect(),
+        );
     }
 
     fn unsent_of(&self, key: &Key) -> bool {
@@ -303,14 +330,8 @@ impl Core {
     ) -> Result<(), RecordError> {
         let Some(envelope) = event.envelope else { return Ok(()) };
         let key = Key { sender: event.sender.clone(), envelope };
-        let Some(position) = self.sent_keys.get(&key).copied() else {
-            // It left memory: the index leads to it together with this record.
-            let entry = format!("s/{key}/{:020}", place.position);
-            self.index.push(IndexEntry { key: entry.into_bytes(), position: place.position });
-            let entry = format!("ls/{hash}");
-            self.index.push(IndexEntry { key: entry.into_bytes(), position: place.position });
-            return Ok(());
-        };
+        // When it left memory, the index leads to it together with this record.
+        let Some(position) = self.sent_keys.get(&key).copied() else { return Ok(()) };
         let parked = self.parked.remove(&hash);
         let Some(sent) = self.sent.get_mut(&position) else { return Ok(()) };
         if sent.steps.iter().all(|step| step.leaf != hash) {
@@ -366,7 +387,6 @@ impl Core {
             found = true;
         }
         if !found {
-            self.index.push(IndexEntry { key: format!("f/{hash}").into_bytes(), position: place.position });
             self.parked.insert(hash, at);
             if self.parked.len() > FINALS_PARKED_MAX {
                 let oldest = self.parked.iter().min_by_key(|(_, at)| at.position).map(|(hash, _)| *hash);
@@ -422,6 +442,10 @@ impl Core {
         self.ready.clear();
         let sent: Vec<u64> = self.sent.keys().copied().collect();
         for position in sent {
+            // What a fold would have had done again is not under way.
+            if let Some(sent) = self.sent.get_mut(&position) {
+                sent.pairs.values_mut().for_each(|pair| pair.resealing = false);
+            }
             self.schedule_sent(position);
             self.queue_offer(position);
         }

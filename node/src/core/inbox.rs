@@ -67,7 +67,9 @@ impl Core {
             }
             for code in codes {
                 let event = self.event(now, &key, &code, EventUri::RelayAcceptance, None);
-                let matches = event.as_ref().is_some_and(|e| e.submission == Some(hash) && e.preamble == Some(submission.preamble));
+                let matches = event
+                    .as_ref()
+                    .is_some_and(|e| e.submission == Some(hash) && e.preamble == Some(submission.preamble));
                 debug_assert!(matches, "the event is built from the same submission");
                 self.commit_fact(event, Body::Accepted, String::new());
             }
@@ -150,10 +152,11 @@ impl Core {
         received.work = Work::Idle;
         received.attempts = 0;
         let has_content = received.content.is_some();
-        if let (Some(content), false) = (content, has_content)
-            && self.commit(Body::Content(content), None).is_none()
-        {
-            return;
+        if let (Some(mut content), false) = (content, has_content) {
+            content.index_keys = self.status_strays(&content.status, false);
+            if self.commit(Body::Content(content), None).is_none() {
+                return;
+            }
         }
         let available = self.received.get(&position).is_some_and(|received| received.content.is_some());
         self.alarms.remove(&Alarm::Unusable(key.envelope));
@@ -304,6 +307,7 @@ impl Core {
             envelope: key.envelope.to_string(),
             places: received.places.clone(),
             idempotency_key: String::new(),
+            leaves: received.steps.iter().map(|step| step.leaf.as_bytes().to_vec()).collect(),
         };
         if self.commit(Body::Closed(body), None).is_some() {
             self.effects.push(Effect::Closed { key, payload: None });
@@ -336,23 +340,26 @@ impl Core {
             sent.shared = true;
         }
         self.received_keys.insert(key.clone(), place.position);
-        self.received.insert(place.position, Received {
-            key,
-            body: place.position,
-            content: None,
-            kind: preamble.kind,
-            priority: preamble.priority,
-            hashes,
-            payload_length: record.payload.length,
-            codes: BTreeMap::new(),
-            steps,
-            finals,
-            places: vec![place],
-            about: None,
-            changed_at: at,
-            work: Work::Idle,
-            attempts: 0,
-        });
+        self.received.insert(
+            place.position,
+            Received {
+                key,
+                body: place.position,
+                content: None,
+                kind: preamble.kind,
+                priority: preamble.priority,
+                hashes,
+                payload_length: record.payload.length,
+                codes: BTreeMap::new(),
+                steps,
+                finals,
+                places: vec![place],
+                about: None,
+                changed_at: at,
+                work: Work::Idle,
+                attempts: 0,
+            },
+        );
         Ok(())
     }
 
@@ -395,7 +402,9 @@ impl Core {
         received.changed_at = event.time;
         // The keys were given against our acceptance, so the relay has that leaf.
         let acceptance = told.and_then(|code| {
-            let is_it = |s: &&Step| (s.event, s.role, s.actor.as_ref()) == (EventUri::RelayAcceptance, Role::Recipient, Some(&code));
+            let is_it = |s: &&Step| {
+                (s.event, s.role, s.actor.as_ref()) == (EventUri::RelayAcceptance, Role::Recipient, Some(&code))
+            };
             received.steps.iter().find(is_it).and_then(|step| own_leaf(step, &key))
         });
         if let Some(acceptance) = acceptance {
@@ -408,7 +417,8 @@ impl Core {
     }
 
     pub(super) fn fold_content(&mut self, place: Place, record: &Content) -> Result<(), RecordError> {
-        let key = Key { sender: parsed(&record.sender, "agency code")?, envelope: parsed(&record.envelope, "envelope id")? };
+        let key =
+            Key { sender: parsed(&record.sender, "agency code")?, envelope: parsed(&record.envelope, "envelope id")? };
         let about = match record.status.as_slice() {
             [] => None,
             bytes => Some(status_about(bytes).map_err(RecordError::Inconsistent)?),

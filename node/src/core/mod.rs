@@ -30,8 +30,8 @@ pub use state::{
 };
 pub use table::{CodeState, Move, PairState, StatusRefused, Withdrawal, check_status, code_move, pair_move};
 pub use types::{
-    Alarm, Answer, Effect, Failure, HeldRequest, IndexEntry, Input, Leased, OwnLeaf, Policy, ReceivedItem,
-    ReceivedLeaves, Sealed, StatusRequest, Token, Waiting,
+    Alarm, Answer, Effect, Failure, HeldRequest, Input, Leased, OwnLeaf, Policy, ReceivedItem, ReceivedLeaves, Sealed,
+    StatusRequest, Token, Waiting,
 };
 
 use inbox::WaitingState;
@@ -76,7 +76,6 @@ pub struct Core {
     wants_final: BTreeSet<u64>,
     timers: Timers,
     alarms: BTreeMap<Alarm, String>,
-    index: Vec<IndexEntry>,
     batch: Vec<Record>,
     effects: Vec<Effect>,
 }
@@ -148,7 +147,6 @@ impl Core {
             wants_final: BTreeSet::new(),
             timers: Timers::default(),
             alarms: BTreeMap::new(),
-            index: Vec::new(),
             batch: Vec::new(),
             effects: Vec::new(),
         }
@@ -198,12 +196,7 @@ impl Core {
     ///
     /// # Errors
     /// When it cannot be understood: damaged, or of a later version.
-    pub fn apply(
-        &mut self,
-        place: Place,
-        state: &[u8],
-        leaf: Option<&[u8]>,
-    ) -> Result<(), RecordError> {
+    pub fn apply(&mut self, place: Place, state: &[u8], leaf: Option<&[u8]>) -> Result<(), RecordError> {
         let body = NodeRecord::read(state)?;
         self.fold(place, body, leaf.map(Bytes::copy_from_slice))
     }
@@ -229,11 +222,6 @@ impl Core {
     #[must_use]
     pub fn next_due(&self) -> Option<Timestamp> {
         self.timers.next()
-    }
-
-    /// What the look-up index has to learn, since the last call. Also filled by [`Core::apply`].
-    pub fn take_index_entries(&mut self) -> Vec<IndexEntry> {
-        std::mem::take(&mut self.index)
     }
 
     /// What we sent, by journal position.
@@ -334,10 +322,7 @@ impl Core {
     /// Whether an own leaf, or one received, has been proven under a certificate's signature.
     #[must_use]
     pub fn is_final(&self, step: &Step, finals: &BTreeMap<Digest, ItemRef>) -> bool {
-        match step.source {
-            Source::Own { index, .. } => self.own_checkpoint.is_some_and(|own| index < own.size),
-            Source::Peer(_) | Source::Lease { .. } => finals.contains_key(&step.leaf),
-        }
+        is_final(self.own_checkpoint, step, finals)
     }
 
     /// Appends a record: folds it now, and hands it to the journal with this call's effects.
@@ -381,7 +366,7 @@ impl Core {
                 self.directory = Some((record.version, digest(&record.statement, "statement")?));
             }
             Body::SentFailed(record) => self.fold_sent_failed(place, &record)?,
-            Body::Closed(record) => self.fold_closed(place, &record)?,
+            Body::Closed(record) => self.fold_closed(&record)?,
             Body::Entitled(record) => self.fold_entitled(place, &record)?,
         }
         self.next_position = place.position + 1;
@@ -415,6 +400,20 @@ impl Core {
         self.pump_takes();
         self.pump_pushes();
     }
+}
+
+/// As [`Core::is_final`], with the own checkpoint of another moment.
+#[must_use]
+pub fn is_final(own: Option<OwnCheckpoint>, step: &Step, finals: &BTreeMap<Digest, ItemRef>) -> bool {
+    match step.source {
+        Source::Own { index, .. } => own.is_some_and(|own| index < own.size),
+        Source::Peer(_) | Source::Lease { .. } => finals.contains_key(&step.leaf),
+    }
+}
+
+/// Index key of a record about a document that left memory; the document's own begin is the prefix of all of them.
+fn stray_key(sent: bool, key: &Key, position: u64) -> String {
+    format!("{}/{key}/{position:020}", if sent { "s" } else { "r" })
 }
 
 fn parsed<T: std::str::FromStr>(text: &str, what: &str) -> Result<T, RecordError> {

@@ -9,9 +9,8 @@ use truc_proto::{
 };
 
 use super::{
-    Alarm, Answer, Business, Core, Delivery, Effect, Hashes, HeldRequest, IndexEntry, Key, Move, Pair, PairState,
-    Request, Sealed, Sent, Source, Stage, StatusAbout, Step, Token, Unsent, digest, pair_move, parsed, submission_of,
-    timers::Due,
+    Alarm, Answer, Business, Core, Delivery, Effect, Hashes, HeldRequest, Key, Move, Pair, PairState, Request, Sealed,
+    Sent, Source, Stage, StatusAbout, Step, Token, Unsent, digest, pair_move, parsed, submission_of, timers::Due,
 };
 use crate::records::{Body, Closed, Held, Outgoing, Place, RecordError, Refused, SentFailed};
 
@@ -40,7 +39,9 @@ impl Core {
         match self.submission(now, &preamble, &sealed) {
             Ok(submission) => {
                 let leaf = submission.bytes().clone();
-                if self.commit(Body::Outgoing(sealed.outgoing), Some(leaf)).is_some() {
+                let mut outgoing = sealed.outgoing;
+                outgoing.index_keys = self.status_strays(&outgoing.status, true);
+                if self.commit(Body::Outgoing(outgoing), Some(leaf)).is_some() {
                     self.effects.push(Effect::Sign);
                     self.reply(reply, Answer::Accepted { key, first: true });
                 }
@@ -361,6 +362,7 @@ impl Core {
             envelope: key.envelope.to_string(),
             places: sent.places.clone(),
             idempotency_key: sent.idempotency_key.clone(),
+            leaves: sent.steps.iter().map(|step| step.leaf.as_bytes().to_vec()).collect(),
         };
         if self.commit(Body::Closed(body), None).is_some() {
             self.effects.push(Effect::Closed { key, payload });
@@ -376,7 +378,12 @@ impl Core {
 
     // The fold.
 
-    pub(super) fn fold_outgoing(&mut self, place: Place, record: &Outgoing, leaf: Option<Bytes>) -> Result<(), RecordError> {
+    pub(super) fn fold_outgoing(
+        &mut self,
+        place: Place,
+        record: &Outgoing,
+        leaf: Option<Bytes>,
+    ) -> Result<(), RecordError> {
         let inconsistent = |why: String| RecordError::Inconsistent(why);
         let leaf = leaf.ok_or_else(|| inconsistent("a submission's leaf is missing".into()))?;
         let leaf_hash = truc_ledger::merkle::leaf_hash(&leaf);
@@ -406,7 +413,8 @@ impl Core {
         sent.expires = preamble.expires;
         sent.changed_at = submission.time;
         sent.delivery = Delivery::Idle;
-        sent.pairs = submission.key_envelopes.iter().map(|(code, hash)| (code.clone(), new_pair(Some(*hash)))).collect();
+        sent.pairs =
+            submission.key_envelopes.iter().map(|(code, hash)| (code.clone(), new_pair(Some(*hash)))).collect();
         sent.about.clone_from(&about);
         if sent.places.last() != Some(&place) {
             sent.places.push(place);
@@ -451,7 +459,8 @@ impl Core {
     }
 
     pub(super) fn fold_held(&mut self, place: Place, record: &Held) -> Result<(), RecordError> {
-        let key = Key { sender: parsed(&record.sender, "agency code")?, envelope: parsed(&record.envelope, "envelope id")? };
+        let key =
+            Key { sender: parsed(&record.sender, "agency code")?, envelope: parsed(&record.envelope, "envelope id")? };
         let priority = u8::try_from(record.priority).ok().and_then(|p| Priority::try_from(p).ok());
         let kind = if record.status.is_empty() { EnvelopeKind::Document } else { EnvelopeKind::Status };
         let mut sent = new_sent(
@@ -475,7 +484,12 @@ impl Core {
         Ok(())
     }
 
-    pub(super) fn fold_refused(&mut self, place: Place, record: Refused, leaf: Option<Bytes>) -> Result<(), RecordError> {
+    pub(super) fn fold_refused(
+        &mut self,
+        place: Place,
+        record: Refused,
+        leaf: Option<Bytes>,
+    ) -> Result<(), RecordError> {
         let event = super::event_of(leaf)?;
         let hash = event.request.ok_or_else(|| RecordError::Inconsistent("a rejection without request".into()))?;
         let sender: AgencyId = parsed(&record.sender, "agency code")?;
@@ -499,7 +513,8 @@ impl Core {
     }
 
     pub(super) fn fold_sent_failed(&mut self, place: Place, record: &SentFailed) -> Result<(), RecordError> {
-        let key = Key { sender: parsed(&record.sender, "agency code")?, envelope: parsed(&record.envelope, "envelope id")? };
+        let key =
+            Key { sender: parsed(&record.sender, "agency code")?, envelope: parsed(&record.envelope, "envelope id")? };
         let reason: Reason = parsed(&record.reason, "reason")?;
         let Some(position) = self.sent_keys.get(&key).copied() else { return Ok(()) };
         let Some(sent) = self.sent.get_mut(&position) else { return Ok(()) };
@@ -514,29 +529,18 @@ impl Core {
         Ok(())
     }
 
-    pub(super) fn fold_closed(&mut self, place: Place, record: &Closed) -> Result<(), RecordError> {
-        let key = Key { sender: parsed(&record.sender, "agency code")?, envelope: parsed(&record.envelope, "envelope id")? };
-        let kind = if record.sent { "s" } else { "r" };
-        let mut leaves = Vec::new();
+    pub(super) fn fold_closed(&mut self, record: &Closed) -> Result<(), RecordError> {
+        let key =
+            Key { sender: parsed(&record.sender, "agency code")?, envelope: parsed(&record.envelope, "envelope id")? };
         if record.sent {
             if let Some(sent) = self.sent_keys.remove(&key).and_then(|position| self.sent.remove(&position)) {
-                leaves.extend(sent.steps.iter().map(|step| step.leaf));
-                leaves.iter().for_each(|leaf| _ = self.sent_leaves.remove(leaf));
-                let request = (key.sender.clone(), sent.idempotency_key);
-                self.requests.remove(&request);
+                sent.steps.iter().for_each(|step| _ = self.sent_leaves.remove(&step.leaf));
+                self.requests.remove(&(key.sender.clone(), sent.idempotency_key));
                 self.alarms.remove(&Alarm::Overdue(key.envelope));
             }
         } else if let Some(received) = self.received_keys.remove(&key).and_then(|p| self.received.remove(&p)) {
-            leaves.extend(received.steps.iter().map(|step| step.leaf));
-            leaves.iter().for_each(|leaf| _ = self.received_leaves.remove(leaf));
+            received.steps.iter().for_each(|step| _ = self.received_leaves.remove(&step.leaf));
         }
-        let mut keys = vec![format!("{kind}/{key}")];
-        if !record.idempotency_key.is_empty() {
-            keys.push(format!("i/{}/{}", key.sender, record.idempotency_key));
-        }
-        keys.extend(leaves.iter().map(|leaf| format!("l{kind}/{leaf}")));
-        let entry = |key: String| IndexEntry { key: key.into_bytes(), position: place.position };
-        self.index.extend(keys.into_iter().map(entry));
         Ok(())
     }
 
@@ -565,7 +569,8 @@ impl Core {
                 }
             }
             // Late whichever of the two events came first.
-            pair.late = matches!(pair.state, PairState::Consigned | PairState::HandedOver) && gave_up(&sent.steps, code);
+            pair.late =
+                matches!(pair.state, PairState::Consigned | PairState::HandedOver) && gave_up(&sent.steps, code);
         }
         if sent.is_settled() {
             self.alarms.remove(&Alarm::Overdue(sent.key.envelope));

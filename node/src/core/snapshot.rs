@@ -13,7 +13,13 @@ const FORM: u32 = 1;
 
 #[derive(Serialize, Deserialize)]
 enum Entry<'a> {
-    Start { form: u32, next_position: u64, next_leaf: u64, own: Option<OwnCheckpoint>, directory: Option<(u64, Digest)> },
+    Start {
+        form: u32,
+        next_position: u64,
+        next_leaf: u64,
+        own: Option<OwnCheckpoint>,
+        directory: Option<(u64, Digest)>,
+    },
     Sent(std::borrow::Cow<'a, Sent>),
     Received(std::borrow::Cow<'a, Received>),
     Request(AgencyId, String, Request),
@@ -46,7 +52,8 @@ impl Core {
             own: self.own_checkpoint,
             directory: self.directory,
         };
-        let requests = self.requests.iter().map(|((code, key), r)| Entry::Request(code.clone(), key.clone(), r.clone()));
+        let requests =
+            self.requests.iter().map(|((code, key), r)| Entry::Request(code.clone(), key.clone(), r.clone()));
         std::iter::once(start)
             .chain(self.sent.values().map(|sent| Entry::Sent(Borrowed(sent))))
             .chain(self.received.values().map(|received| Entry::Received(Borrowed(received))))

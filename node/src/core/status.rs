@@ -4,8 +4,7 @@
 use truc_proto::{AgencyId, BusinessStatus, EnvelopeId, Raw, StatusCode};
 
 use super::{
-    Answer, Business, CodeState, Core, IndexEntry, Key, StatusNote, StatusRefused, StatusRequest, Token, Withdrawal,
-    check_status,
+    Answer, Business, CodeState, Core, Key, StatusNote, StatusRefused, StatusRequest, Token, Withdrawal, check_status,
 };
 use crate::records::RecordError;
 
@@ -14,7 +13,8 @@ impl Core {
     pub(super) fn reserve_status(&mut self, request: &StatusRequest, reply: Option<Token>) {
         let answer = match self.known_request(&request.from, &request.idempotency_key, request.request_hash) {
             Some(Answer::Accepted { key, .. } | Answer::Held { key, .. }) => {
-                let sequence = self.find_sent(&key).and_then(|sent| sent.about.as_ref()).map_or(0, |about| about.sequence);
+                let sequence =
+                    self.find_sent(&key).and_then(|sent| sent.about.as_ref()).map_or(0, |about| about.sequence);
                 Answer::StatusKnown { key, sequence }
             }
             Some(other) => other,
@@ -48,7 +48,8 @@ impl Core {
             sent.pairs.contains_key(&to).then(|| (key, to, sent.body))
         } else {
             let received = self.find_for(request.document, &request.from)?;
-            let readable = |state| matches!(state, CodeState::Consigned | CodeState::HandedOver | CodeState::HandoverFailed);
+            let readable =
+                |state| matches!(state, CodeState::Consigned | CodeState::HandedOver | CodeState::HandoverFailed);
             let right = request.to.as_ref().is_none_or(|to| *to == received.key.sender)
                 && received.codes.get(&request.from).is_some_and(|code| readable(code.state));
             let body = received.content.filter(|_| right)?;
@@ -75,21 +76,31 @@ impl Core {
         ours: bool,
         envelope: EnvelopeId,
     ) -> Result<(), RecordError> {
-        let status = Raw::<BusinessStatus>::parse(bytes.to_vec()).map_err(|e| RecordError::Inconsistent(e.to_string()))?;
+        let status =
+            Raw::<BusinessStatus>::parse(bytes.to_vec()).map_err(|e| RecordError::Inconsistent(e.to_string()))?;
         let by_sender = status.code.is_from_sender();
         let (sender, recipient) = if by_sender { (&status.from, &status.to) } else { (&status.to, &status.from) };
         let document = Key { sender: sender.clone(), envelope: status.document };
         // We keep the document as its sender when we set a 13 or hear anything else, else as its receiver.
         let as_sender = ours == by_sender;
-        match self.business_mut(&document, recipient, as_sender) {
-            Some(business) => note(business, &status, position, ours, envelope),
-            None => {
-                let kind = if as_sender { "s" } else { "r" };
-                let key = format!("{kind}/{document}/{position:020}").into_bytes();
-                self.index.push(IndexEntry { key, position });
-            }
+        // What is about a document that left memory is found through the index, by the keys in its record.
+        if let Some(business) = self.business_mut(&document, recipient, as_sender) {
+            note(business, &status, position, ours, envelope);
         }
         Ok(())
+    }
+
+    /// The index key of the document that a status is about, when that document is not in memory.
+    pub(super) fn status_strays(&mut self, bytes: &[u8], ours: bool) -> Vec<String> {
+        let Ok(status) = Raw::<BusinessStatus>::parse(bytes.to_vec()) else { return Vec::new() };
+        let by_sender = status.code.is_from_sender();
+        let (sender, recipient) = if by_sender { (&status.from, &status.to) } else { (&status.to, &status.from) };
+        let document = Key { sender: sender.clone(), envelope: status.document };
+        let as_sender = ours == by_sender;
+        match self.business_mut(&document, recipient, as_sender) {
+            Some(_) => Vec::new(),
+            None => vec![super::stray_key(as_sender, &document, self.next_position)],
+        }
     }
 }
 

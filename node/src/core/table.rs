@@ -253,7 +253,9 @@ mod tests {
         let ok = |before, now| check_status(before, Withdrawal::None, now, false).is_ok();
         assert!(ok(None, C::Arrived) && ok(None, C::Done) && ok(Some(C::Arrived), C::Refused));
         assert!(ok(Some(C::Accepted), C::InProgress) && ok(Some(C::Accepted), C::Done));
-        assert!(!ok(Some(C::Accepted), C::Arrived) && !ok(Some(C::Accepted), C::Refused) && !ok(Some(C::Done), C::Done));
+        assert!(
+            !ok(Some(C::Accepted), C::Arrived) && !ok(Some(C::Accepted), C::Refused) && !ok(Some(C::Done), C::Done)
+        );
         assert!(!ok(Some(C::Refused), C::Accepted) && !ok(Some(C::InProgress), C::Assigned));
     }
 
@@ -265,10 +267,7 @@ mod tests {
         assert!(matches!(check(Withdrawal::None, C::WithdrawalRequested, false), Err(StatusRefused::WrongSide(_))));
         assert_eq!(check(Withdrawal::Asked, C::WithdrawalRequested, true), Err(StatusRefused::AskedAlready));
         assert_eq!(check(Withdrawal::Asked, C::WithdrawalAgreed, false), Ok(()));
-        assert!(matches!(
-            check(Withdrawal::None, C::WithdrawalRefused, false),
-            Err(StatusRefused::NothingAsked(_))
-        ));
+        assert!(matches!(check(Withdrawal::None, C::WithdrawalRefused, false), Err(StatusRefused::NothingAsked(_))));
         assert_eq!(check(Withdrawal::Agreed, C::Accepted, false), Err(StatusRefused::Closed));
     }
 }

@@ -526,12 +526,3 @@ pub enum Alarm {
     /// The disk is nearly full.
     DiskFull,
 }
-
-/// What the look-up index has to learn.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct IndexEntry {
-    /// Key of the index.
-    pub key: Vec<u8>,
-    /// Journal position it leads to.
-    pub position: u64,
-}

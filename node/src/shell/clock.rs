@@ -21,7 +21,9 @@ pub fn now() -> Timestamp {
 #[must_use]
 pub fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
-    SystemRandom::new().fill(&mut bytes).expect("an operating system gives random bytes, or TLS would not have started");
+    SystemRandom::new()
+        .fill(&mut bytes)
+        .expect("an operating system gives random bytes, or TLS would not have started");
     bytes
 }
 

@@ -39,7 +39,11 @@ pub(crate) enum TakeDirectoryError {
 
 impl Shell {
     /// Fetches the relay's newest directory when ours is older, and takes it into use.
-    pub(crate) async fn update_directory(self: &Arc<Self>, relay: &mut Relay, offered: u64) -> Result<(), TakeDirectoryError> {
+    pub(crate) async fn update_directory(
+        self: &Arc<Self>,
+        relay: &mut Relay,
+        offered: u64,
+    ) -> Result<(), TakeDirectoryError> {
         let held = self.directory();
         if held.as_ref().is_some_and(|directory| directory.version() >= offered) || offered == 0 {
             return Ok(());
@@ -78,7 +82,11 @@ impl Shell {
         Ok((directory, changes))
     }
 
-    async fn use_directory(self: &Arc<Self>, directory: Directory, changes: Vec<BindingChange>) -> Result<(), TakeDirectoryError> {
+    async fn use_directory(
+        self: &Arc<Self>,
+        directory: Directory,
+        changes: Vec<BindingChange>,
+    ) -> Result<(), TakeDirectoryError> {
         let (version, statement) = (directory.version(), directory.statement().digest());
         let directory = Arc::new(directory);
         self.directory.store(Some(Arc::clone(&directory)));
@@ -94,10 +102,11 @@ impl Shell {
                     (Alarm::ForeignBinding(code.clone()), format!("directory {version} gives {code} to {to}"))
                 }
                 BindingChange::CertificateAdded { entry, certificate } => {
-                    let Some(code) = entry.strip_prefix("agency/").and_then(|code| code.parse::<AgencyId>().ok()) else {
+                    let Some(code) = entry.strip_prefix("agency/").and_then(|code| code.parse::<AgencyId>().ok())
+                    else {
                         continue;
                     };
-                    if self.holds_certificate(certificate) {
+                    if self.own_certificates.contains(certificate) {
                         continue;
                     }
                     let text = format!(
@@ -116,10 +125,6 @@ impl Shell {
         Ok(())
     }
 
-    fn holds_certificate(&self, certificate: &Digest) -> bool {
-        self.pipeline.holds_certificate(certificate)
-    }
-
     /// Past its end: an alarm; past the grace, new sends are held by the pipeline.
     pub(crate) async fn check_freshness(&self) -> Result<(), super::engine::Stopped> {
         let text = match self.directory().map(|directory| directory.freshness(clock::now())) {
@@ -127,7 +132,9 @@ impl Shell {
             Some(Freshness::Grace { until }) => {
                 Some(format!("the directory is past its end; it is used until {until}, then new sends are held"))
             }
-            Some(Freshness::Stale { since }) => Some(format!("the directory may not be used since {since}: new sends are held")),
+            Some(Freshness::Stale { since }) => {
+                Some(format!("the directory may not be used since {since}: new sends are held"))
+            }
             None => Some("there is no directory yet: nothing can be sent or received".into()),
         };
         self.engine.tell(Input::Alarm { alarm: Alarm::DirectoryStale, text }).await
@@ -145,7 +152,11 @@ impl Shell {
     }
 
     /// Hands the core what entitles an actor, once per directory version.
-    pub(crate) async fn note_entitlement(&self, actor: &Actor, directory: &Directory) -> Result<(), super::engine::Stopped> {
+    pub(crate) async fn note_entitlement(
+        &self,
+        actor: &Actor,
+        directory: &Directory,
+    ) -> Result<(), super::engine::Stopped> {
         let name: (NodeId, Option<AgencyId>) = (actor.node.clone(), actor.code.clone());
         if lock(&self.entitled).get(&name) == Some(&directory.version()) {
             return Ok(());
@@ -178,7 +189,8 @@ async fn fetch(relay: &mut Relay) -> Result<(SignedDirectory, wire_v1::ProvenLea
         }
         bytes = chunk.entries.iter().fold(bytes, |sum, entry| sum.saturating_add(entry.len()));
         entries.extend(chunk.entries);
-        if entries.len() > DIRECTORY_ENTRIES_MAX || bytes > DIRECTORY_BYTES_MAX || statement.len() > STATEMENT_BYTES_MAX {
+        if entries.len() > DIRECTORY_ENTRIES_MAX || bytes > DIRECTORY_BYTES_MAX || statement.len() > STATEMENT_BYTES_MAX
+        {
             return Err(TakeDirectoryError::Form);
         }
         logged = chunk.logged.or(logged);

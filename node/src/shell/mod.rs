@@ -15,7 +15,7 @@ mod take;
 mod undelivered;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     path::PathBuf,
     sync::{
         Arc, Mutex,
@@ -26,22 +26,22 @@ use std::{
 use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::{Notify, Semaphore, broadcast, watch};
 use truc_evidence::{Directory, PinnedOperator};
-use truc_ledger::{Ledger, blobs::{BlobStore, StoredBlob}};
+use truc_ledger::{
+    Ledger,
+    blobs::{BlobStore, StoredBlob},
+};
 use truc_link::Link;
-use truc_proto::{AgencyId, AxisId, Lane, NodeId, relay_v1::relay_client::RelayClient};
+use truc_proto::{AgencyId, AxisId, Digest, Lane, NodeId, relay_v1::relay_client::RelayClient};
 use truc_signer::{SigningKey, path::TrustStore};
 
-use crate::{
-    core::Key,
-    pipeline::Pipeline,
-};
+use crate::{archive::Archive, core::Key, pipeline::Pipeline};
 use engine::Engine;
 
-pub use bodies::{BodyError, Bodies};
+pub use bodies::{Bodies, BodyError};
 pub use effects::run_effects;
+pub use effects::run_timer;
 pub use relay_link::run_link;
 pub use signing::run_signer;
-pub use effects::run_timer;
 
 /// The client to a relay that has said Hello.
 pub type Relay = RelayClient<tonic::transport::Channel>;
@@ -64,18 +64,24 @@ pub struct Shell {
     pub engine: Engine,
     /// The journal.
     pub ledger: Ledger,
+    /// Documents that left memory.
+    pub archive: Archive,
     /// Sealed payloads.
     pub blobs: Arc<BlobStore>,
     /// The pipelines.
     pub pipeline: Arc<dyn Pipeline>,
+    /// Tells the pipelines of newer trust files.
+    pub set_trust: Box<dyn Fn(Arc<TrustStore>) + Send + Sync>,
     /// TLS.
     pub link: Link,
     /// Anchors and revocation lists.
-    pub trust: ArcSwap<TrustStore>,
+    pub trust: Arc<ArcSwap<TrustStore>>,
     /// Who signs directories.
     pub operator: PinnedOperator,
     /// The directory in force; none before the first one came. Shared with the link's admission.
     pub directory: Arc<ArcSwapOption<Directory>>,
+    /// SHA-256 of the certificates whose keys this node holds: a binding of any other to its codes raises an alarm.
+    pub own_certificates: BTreeSet<Digest>,
     /// Signs checkpoints.
     pub node_key: Arc<dyn SigningKey>,
     /// The relay, while it is there.
@@ -96,6 +102,8 @@ pub struct Shell {
     pub stopping: watch::Receiver<bool>,
     /// Checkpoints of the relay seen under evidence, not yet proven to be of one history.
     pub(crate) seen: Mutex<peer::Seen>,
+    /// Numbers given out for statuses about documents that left memory.
+    pub(crate) archived_sequences: Mutex<HashMap<(Key, AgencyId, AgencyId), u64>>,
     /// Actors whose entitlement was handed to the core, under which directory version.
     pub(crate) entitled: Mutex<HashMap<(NodeId, Option<AgencyId>), u64>>,
 }
@@ -119,10 +127,18 @@ impl Shell {
         self.may_sign.load(Ordering::SeqCst)
     }
 
+    /// A number for a status about a document that left memory: above what its records and this process gave out.
+    pub(crate) fn next_archived_sequence(&self, document: &Key, from: &AgencyId, to: &AgencyId, said: u64) -> u64 {
+        let mut given = peer::lock(&self.archived_sequences);
+        let last = given.entry((document.clone(), from.clone(), to.clone())).or_default();
+        *last = said.max(*last) + 1;
+        *last
+    }
+
     /// How the look-up index is, for people.
     #[must_use]
     pub fn index_state(&self) -> String {
-        "off".into()
+        self.archive.state()
     }
 
     /// The journal's bodies, for threads that may block.
@@ -133,7 +149,11 @@ impl Shell {
 
     /// Runs what blocks on a thread of its own; a bounded number at once, so that hostile documents cannot take all
     /// threads. A panic there becomes an error here.
-    pub(crate) async fn work<T: Send + 'static>(&self, what: &'static str, work: impl FnOnce() -> T + Send + 'static) -> Result<T, WorkFailed> {
+    pub(crate) async fn work<T: Send + 'static>(
+        &self,
+        what: &'static str,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, WorkFailed> {
         let permit = Arc::clone(&self.workers).acquire_owned().await.map_err(|_| WorkFailed(what))?;
         let run = tokio::task::spawn_blocking(move || {
             let _permit = permit;

@@ -94,14 +94,23 @@ async fn request(shell: &Arc<Shell>, key: &Key, body: u64) -> Result<(relay_v1::
         preamble: outgoing.preamble.clone().into(),
         submission: Some(submission),
         key_envelopes: key_envelopes
-            .map(|envelope| relay_v1::KeyEnvelope { recipient: envelope.recipient.clone(), cms: envelope.cms.clone().into() })
+            .map(|envelope| relay_v1::KeyEnvelope {
+                recipient: envelope.recipient.clone(),
+                cms: envelope.cms.clone().into(),
+            })
             .collect(),
         payload: outgoing.payload.inline.clone().unwrap_or_default().into(),
     };
     Ok((request, outgoing))
 }
 
-async fn upload(shell: &Arc<Shell>, relay: &mut Relay, key: &Key, outgoing: &Outgoing, offset: u64) -> Result<Outcome, String> {
+async fn upload(
+    shell: &Arc<Shell>,
+    relay: &mut Relay,
+    key: &Key,
+    outgoing: &Outgoing,
+    offset: u64,
+) -> Result<Outcome, String> {
     let digest = Digest::from_slice(&outgoing.payload.sha256).map_err(|e| e.to_string())?;
     let inline = outgoing.payload.inline.clone().map(Bytes::from);
     let (sender, chunks) = mpsc::channel(4);
@@ -120,7 +129,8 @@ async fn upload(shell: &Arc<Shell>, relay: &mut Relay, key: &Key, outgoing: &Out
         let report = |bytes| _ = engine.tell_blocking(Input::Uploaded { key: progress.clone(), bytes });
         match inline {
             Some(bytes) => {
-                let rest = usize::try_from(offset).ok().filter(|from| *from <= bytes.len()).map(|from| bytes.slice(from..));
+                let rest =
+                    usize::try_from(offset).ok().filter(|from| *from <= bytes.len()).map(|from| bytes.slice(from..));
                 let data = rest.ok_or("the relay asks for bytes behind the payload's end")?;
                 _ = sender.blocking_send(relay_v1::UploadChunk { data, ..Default::default() });
                 Ok(())
@@ -202,4 +212,3 @@ pub(super) fn describe(status: &tonic::Status) -> String {
         _ => format!("the relay says {}: {}", status.code(), status.message()),
     }
 }
-

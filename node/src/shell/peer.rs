@@ -28,7 +28,9 @@ pub(crate) enum PeerError {
     Bad(String),
     #[error("the relay shows another history than before; both checkpoints are kept")]
     Fork,
-    #[error("the relay holds a newer history of this node than this node has: its store is a restored copy. It signs nothing; start a recovery with the axis operator")]
+    #[error(
+        "the relay holds a newer history of this node than this node has: its store is a restored copy. It signs nothing; start a recovery with the axis operator"
+    )]
     WeAreBehind,
     #[error("the relay does not answer")]
     Call(#[from] tonic::Status),
@@ -65,7 +67,12 @@ impl Shell {
     }
 
     /// Takes the relay's newest checkpoint, proven to continue the one held.
-    pub(crate) async fn take_checkpoint(&self, note: Bytes, proof: &[Bytes], directory: &Directory) -> Result<(), PeerError> {
+    pub(crate) async fn take_checkpoint(
+        &self,
+        note: Bytes,
+        proof: &[Bytes],
+        directory: &Directory,
+    ) -> Result<(), PeerError> {
         let shown = read_checkpoint(&note, directory)?;
         if let Some(held) = self.held_of_relay().await? {
             let (_, before) = Checkpoint::parse_note(&held).map_err(|e| PeerError::Bad(e.to_string()))?;
@@ -73,7 +80,8 @@ impl Shell {
             let continues = !same_origin
                 || (before.size == shown.size && before.root == shown.root)
                 || (before.size < shown.size
-                    && verify_consistency(before.size, &before.root, shown.size, &shown.root, &proof_of(proof)?).is_ok());
+                    && verify_consistency(before.size, &before.root, shown.size, &shown.root, &proof_of(proof)?)
+                        .is_ok());
             if !continues {
                 return self.report_fork(held, note).await;
             }

@@ -34,7 +34,10 @@ pub(super) async fn push(shell: Arc<Shell>, leaves: Vec<OwnLeaf>, finals: Option
 async fn try_push(shell: &Arc<Shell>, leaves: Vec<OwnLeaf>, finals: Option<(u64, Vec<OwnLeaf>)>) -> Result<(), String> {
     let mut relay = shell.relay().ok_or("the relay is away")?;
     let inner = Arc::clone(shell);
-    let batches = shell.work("proving own leaves", move || batches(&inner, &leaves, finals)).await.map_err(|e| e.to_string())??;
+    let batches = shell
+        .work("proving own leaves", move || batches(&inner, &leaves, finals))
+        .await
+        .map_err(|e| e.to_string())??;
     if batches.is_empty() {
         return Ok(());
     }
@@ -51,14 +54,20 @@ async fn try_push(shell: &Arc<Shell>, leaves: Vec<OwnLeaf>, finals: Option<(u64,
     Ok(())
 }
 
-fn batches(shell: &Shell, leaves: &[OwnLeaf], finals: Option<(u64, Vec<OwnLeaf>)>) -> Result<Vec<wire_v1::EvidenceBatch>, String> {
+fn batches(
+    shell: &Shell,
+    leaves: &[OwnLeaf],
+    finals: Option<(u64, Vec<OwnLeaf>)>,
+) -> Result<Vec<wire_v1::EvidenceBatch>, String> {
     let mut batches = Vec::new();
     if !leaves.is_empty() {
         batches.push(shell.own_batch(leaves)?);
     }
     if let Some((position, finals)) = finals {
         let (body, _) = shell.bodies().body(position).map_err(|e| crate::chain(&e))?;
-        let Body::OwnCheckpoint(note) = body else { return Err("our signed checkpoint is not where it should be".into()) };
+        let Body::OwnCheckpoint(note) = body else {
+            return Err("our signed checkpoint is not where it should be".into());
+        };
         let (_, checkpoint) = Checkpoint::parse_note(&note.note).map_err(|e| e.to_string())?;
         batches.push(shell.batch_under(&finals, note.note.into(), checkpoint.size)?);
     }

@@ -88,7 +88,8 @@ fn check(shell: &Shell, key: &Key, reply: relay_v1::LeaseReply) -> Result<Checke
         return Err("the relay sent another leaf for the submission".into());
     };
     check_preamble(shell, key, &preamble, submission, now)?;
-    let accepted = verify_leaf(&acceptance_leaf, &directory, Some(&shell.relay_id), now).map_err(|e| crate::chain(&e))?;
+    let accepted =
+        verify_leaf(&acceptance_leaf, &directory, Some(&shell.relay_id), now).map_err(|e| crate::chain(&e))?;
     let truc_evidence::Leaf::Event(acceptance) = &accepted.leaf else {
         return Err("the relay sent another leaf for its acceptance".into());
     };
@@ -109,11 +110,8 @@ fn check(shell: &Shell, key: &Key, reply: relay_v1::LeaseReply) -> Result<Checke
         return Err("none of its recipients is served here".into());
     }
     let actors = [proven.leaf.actor().cloned(), accepted.leaf.actor().cloned()].into_iter().flatten().collect();
-    let payload = Payload {
-        sha256: submission.payload.as_bytes().to_vec(),
-        length: submission.payload_length,
-        inline: None,
-    };
+    let payload =
+        Payload { sha256: submission.payload.as_bytes().to_vec(), length: submission.payload_length, inline: None };
     let codes = codes.iter().map(ToString::to_string).collect();
     let incoming = Incoming {
         preamble: reply.preamble.to_vec(),
@@ -137,7 +135,10 @@ fn check_preamble(
     if preamble.digest() != submission.preamble || preamble.envelope != submission.envelope {
         return wrong("submission and preamble do not belong together");
     }
-    if preamble.envelope != key.envelope || preamble.sender != key.sender || submission.actor.code.as_ref() != Some(&key.sender) {
+    if preamble.envelope != key.envelope
+        || preamble.sender != key.sender
+        || submission.actor.code.as_ref() != Some(&key.sender)
+    {
         return wrong("the relay sent another envelope than the one asked for");
     }
     if preamble.axis != shell.axis || preamble.lane != shell.lane {
@@ -159,7 +160,13 @@ fn check_preamble(
 }
 
 /// The payload, from where an earlier download stopped.
-async fn payload(shell: &Arc<Shell>, relay: &mut Relay, key: &Key, digest: Digest, length: u64) -> Result<StoredBlob, Failed> {
+async fn payload(
+    shell: &Arc<Shell>,
+    relay: &mut Relay,
+    key: &Key,
+    digest: Digest,
+    length: u64,
+) -> Result<StoredBlob, Failed> {
     let blobs = Arc::clone(&shell.blobs);
     if (length as usize) < INLINE_PAYLOAD_BYTES_MAX && length == 0 {
         return Err("an empty payload is sealed by nobody".into());
@@ -297,7 +304,12 @@ impl Shell {
         self.batch_under(leaves, head.note.to_string().into(), head.size)
     }
 
-    pub(super) fn batch_under(&self, leaves: &[OwnLeaf], checkpoint: bytes::Bytes, size: u64) -> Result<wire_v1::EvidenceBatch, String> {
+    pub(super) fn batch_under(
+        &self,
+        leaves: &[OwnLeaf],
+        checkpoint: bytes::Bytes,
+        size: u64,
+    ) -> Result<wire_v1::EvidenceBatch, String> {
         if !self.may_sign() {
             return Err("checkpoints are not exchanged yet".into());
         }

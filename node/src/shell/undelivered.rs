@@ -27,7 +27,8 @@ impl Shell {
     async fn compare_undelivered(&self, mut relay: Relay, note: Bytes) -> Result<(), String> {
         let stated = self.read_statement(&note)?;
         let known = self.engine.ask(|core| {
-            let open = core.received().values().filter(|received| received.needs_opening()).map(|received| &received.key);
+            let open =
+                core.received().values().filter(|received| received.needs_opening()).map(|received| &received.key);
             core.announced().chain(open).map(|key| key.envelope).collect::<Vec<_>>()
         });
         let known = known.await.map_err(|e| e.to_string())?;

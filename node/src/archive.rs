@@ -1,0 +1,198 @@
+//! Documents that left memory: found through the look-up index, and folded again from their records. Every hit is read
+//! from the journal and checked, so that a wrong entry cannot be served (DESIGN 5, sled).
+
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+
+use truc_ledger::{
+    Ledger, Position, Record,
+    index::{Extract, Index, IndexChange, IndexSettings, SledIndex},
+};
+use truc_proto::{AgencyId, Digest, EnvelopeId};
+
+use crate::{
+    core::{Core, Key, Policy, Received, Sent},
+    records::{Body, NodeRecord, Place},
+};
+
+/// Grows when the keys change.
+const SCHEMA: u32 = 1;
+/// Memory for the index's cache, in bytes.
+const CACHE_BYTES: u64 = 16 * 1024 * 1024;
+/// Most later records about one document that left memory.
+const LATER_MAX: usize = 1_000;
+
+/// The index and the journal it leads into.
+#[derive(Clone)]
+pub struct Archive {
+    index: Arc<SledIndex>,
+    ledger: Ledger,
+    policy: Policy,
+}
+
+impl Archive {
+    /// Opens or builds the index in `folder`, in the background.
+    ///
+    /// # Errors
+    /// When the folder cannot be made.
+    pub fn open(ledger: Ledger, folder: PathBuf, policy: Policy) -> std::io::Result<Self> {
+        let extract: Extract = Arc::new(|position, record| changes(position, record));
+        let settings =
+            IndexSettings { ledger: ledger.clone(), folder, cache_bytes: CACHE_BYTES, extract, schema: SCHEMA };
+        Ok(Self { index: Arc::new(SledIndex::follow(settings)?), ledger, policy })
+    }
+
+    /// For people.
+    #[must_use]
+    pub fn state(&self) -> String {
+        self.index.state().to_string()
+    }
+
+    /// Waits until everything durable is in the index, or it cannot be built. Blocks.
+    pub fn wait(&self) {
+        self.index.wait_applied();
+    }
+
+    /// Stops following.
+    pub fn close(&self) {
+        self.index.close();
+    }
+
+    /// A sent document that left memory. Blocks.
+    #[must_use]
+    pub fn sent(&self, key: &Key) -> Option<Sent> {
+        self.fold(true, key)?.find_sent(key).cloned()
+    }
+
+    /// A received document that left memory. Blocks.
+    #[must_use]
+    pub fn received(&self, key: &Key) -> Option<Received> {
+        self.fold(false, key)?.find_received(key).cloned()
+    }
+
+    /// All documents with this envelope id that left memory. Blocks.
+    #[must_use]
+    pub fn of_envelope(&self, envelope: EnvelopeId) -> (Vec<Sent>, Vec<Received>) {
+        let keys = |kind: &str| -> Vec<Key> {
+            let prefix = format!("e{kind}/{envelope}/");
+            let hits = self.index.scan(prefix.as_bytes(), None, 16).unwrap_or_default();
+            let sender = |name: &[u8]| std::str::from_utf8(name).ok()?.strip_prefix(&prefix)?.parse::<AgencyId>().ok();
+            hits.iter().filter_map(|(name, _)| Some(Key { envelope, sender: sender(name)? })).collect()
+        };
+        let sent = keys("s").iter().filter_map(|key| self.sent(key)).collect();
+        (sent, keys("r").iter().filter_map(|key| self.received(key)).collect())
+    }
+
+    /// The document that a leaf is about. Blocks.
+    #[must_use]
+    pub fn by_leaf(&self, leaf: &Digest) -> (Option<Sent>, Option<Received>) {
+        let key = |kind: &str| -> Option<Key> {
+            let prefix = format!("l{kind}/{leaf}/");
+            let hits = self.index.scan(prefix.as_bytes(), None, 1).ok()?;
+            let (name, _) = hits.first()?;
+            read_key(std::str::from_utf8(name).ok()?.strip_prefix(&prefix)?)
+        };
+        (key("s").and_then(|key| self.sent(&key)), key("r").and_then(|key| self.received(&key)))
+    }
+
+    /// The envelope that an idempotency key led to.
+    #[must_use]
+    pub fn request(&self, sender: &AgencyId, idempotency_key: &str) -> Option<(Key, Digest)> {
+        let hit = self.index.find(format!("i/{sender}/{idempotency_key}").as_bytes()).ok()??;
+        let Body::Closed(closed) = self.body(hit.0)? else { return None };
+        let key = Key { sender: closed.sender.parse().ok()?, envelope: closed.envelope.parse().ok()? };
+        if key.sender != *sender || closed.idempotency_key != idempotency_key {
+            return None; // a wrong entry
+        }
+        let sent = self.sent(&key)?;
+        match self.body(sent.body)? {
+            Body::Outgoing(outgoing) => Some((key, Digest::from_slice(&outgoing.request_hash).ok()?)),
+            _ => None,
+        }
+    }
+
+    /// Whether any record needs this payload. Unknown counts as needed.
+    #[must_use]
+    pub fn needs_payload(&self, payload: &Digest) -> bool {
+        !matches!(self.index.find(format!("b/{payload}").as_bytes()), Ok(None))
+    }
+
+    /// Folds the records of one document into a core of its own.
+    fn fold(&self, sent: bool, key: &Key) -> Option<Core> {
+        let kind = if sent { "s" } else { "r" };
+        let closed_at = self.index.find(format!("c{kind}/{key}").as_bytes()).ok()??;
+        let Body::Closed(closed) = self.body(closed_at.0)? else { return None };
+        let same =
+            closed.sent == sent && closed.sender == key.sender.as_str() && closed.envelope == key.envelope.to_string();
+        if !same {
+            return None; // a wrong entry
+        }
+        let mut places: BTreeMap<u64, Place> = closed.places.iter().map(|place| (place.position, *place)).collect();
+        let later = self.index.scan(format!("{kind}/{key}/").as_bytes(), None, LATER_MAX).unwrap_or_default();
+        let finals = closed.leaves.iter().filter_map(|leaf| Digest::from_slice(leaf).ok());
+        let finals = finals.filter_map(|leaf| self.index.find(format!("f/{leaf}").as_bytes()).ok()?);
+        for position in later.into_iter().map(|(_, position)| position).chain(finals) {
+            places.entry(position.0).or_insert(Place { position: position.0, leaf: None });
+        }
+        let mut core = Core::new(self.policy.clone());
+        for place in places.values() {
+            let record = self.ledger.read(Position(place.position)).ok()?;
+            core.apply(*place, &record.state, record.leaf.as_deref()).ok()?;
+        }
+        Some(core)
+    }
+
+    fn body(&self, position: u64) -> Option<Body> {
+        NodeRecord::read(&self.ledger.read(Position(position)).ok()?.state).ok()
+    }
+}
+
+impl std::fmt::Debug for Archive {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Archive({})", self.state())
+    }
+}
+
+/// `<sender>/<envelope>`, as a [`Key`] is written.
+fn read_key(text: &str) -> Option<Key> {
+    let (sender, envelope) = text.split_once('/')?;
+    Some(Key { sender: sender.parse().ok()?, envelope: envelope.parse().ok()? })
+}
+
+/// The keys of the index are its schema:
+///
+/// | key | leads to |
+/// |---|---|
+/// | `cs/<sender>/<envelope>`, `cr/…` | the `Closed` record of a sent, received document |
+/// | `s/<sender>/<envelope>/<position>`, `r/…` | a later record about it |
+/// | `es/<envelope>/<sender>`, `er/…` | the `Closed` record, by envelope id |
+/// | `ls/<leaf>/<sender>/<envelope>`, `lr/…` | the `Closed` record, by a leaf of its ladder |
+/// | `f/<leaf>` | a finalisation of a leaf that was not in memory |
+/// | `i/<sender>/<idempotency key>` | the `Closed` record, by the request's key |
+/// | `b/<payload>` | a record that needs this payload |
+fn changes(position: Position, record: &Record) -> Vec<IndexChange> {
+    let Ok(body) = NodeRecord::read(&record.state) else { return Vec::new() };
+    let hex = |bytes: &[u8]| data_encoding::HEXLOWER.encode(bytes);
+    let keys = match body {
+        Body::Closed(closed) => {
+            let kind = if closed.sent { "s" } else { "r" };
+            let name = format!("{}/{}", closed.sender, closed.envelope);
+            let mut keys = vec![format!("c{kind}/{name}"), format!("e{kind}/{}/{}", closed.envelope, closed.sender)];
+            keys.extend(closed.leaves.iter().map(|leaf| format!("l{kind}/{}/{name}", hex(leaf))));
+            if !closed.idempotency_key.is_empty() {
+                keys.push(format!("i/{}/{}", closed.sender, closed.idempotency_key));
+            }
+            keys
+        }
+        Body::Outgoing(outgoing) => {
+            let mut keys = outgoing.index_keys;
+            keys.push(format!("b/{}", hex(&outgoing.payload.sha256)));
+            keys
+        }
+        Body::Held(held) if !held.blob.is_empty() => vec![format!("b/{}", hex(&held.blob))],
+        Body::Incoming(incoming) => vec![format!("b/{}", hex(&incoming.payload.sha256))],
+        Body::Content(content) => content.index_keys,
+        Body::Evidence(evidence) => evidence.index_keys,
+        _ => Vec::new(),
+    };
+    keys.into_iter().map(|key| IndexChange::Put { key: key.into_bytes(), position }).collect()
+}

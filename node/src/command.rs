@@ -1,0 +1,134 @@
+//! The command line of `truc-node`.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+};
+use tracing_subscriber::EnvFilter;
+
+use crate::{
+    InitArgs, Settings,
+    core::{Core, Policy},
+};
+
+/// The agency's node of the document axis: stamps, signs, seals, sends and receives.
+#[derive(Parser, Debug)]
+#[command(name = "truc-node", version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Make a node: folder, keys, settings, a first token, and the request to be bound in the directory.
+    Init(Box<InitArgs>),
+    /// Run a node until SIGTERM or SIGINT.
+    Serve {
+        /// Folder of the node.
+        #[arg(long, value_name = "FOLDER")]
+        dir: PathBuf,
+    },
+    /// Remove the look-up index and the snapshots: both are built again from the journal, which is read whole to check it.
+    Reindex {
+        /// Folder of the node; it must not be running.
+        #[arg(long, value_name = "FOLDER")]
+        dir: PathBuf,
+    },
+}
+
+/// Runs the program.
+#[must_use]
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let usage = error.use_stderr();
+            let _ = error.print(); // nowhere left to say so
+            return if usage { ExitCode::from(64) } else { ExitCode::SUCCESS };
+        }
+    };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    match carry_out(arguments.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn carry_out(command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Init(arguments) => init(*arguments),
+        Command::Serve { dir } => serve(Settings::load(&dir).context("read the settings")?),
+        Command::Reindex { dir } => reindex(&Settings::load(&dir).context("read the settings")?),
+    }
+}
+
+/// Says on standard output what only the administrator may see, and once: the token.
+#[expect(clippy::print_stdout, reason = "the one output of `init` that belongs to its caller alone")]
+fn init(arguments: InitArgs) -> anyhow::Result<()> {
+    let made = crate::init(arguments.request(crate::shell::clock::now()))?;
+    println!("node:    {}", made.settings.folder.display());
+    println!("binding: {} (give it to the axis operator)", made.binding.display());
+    println!("token:   {} (shown once; for the document system)", made.token.expose());
+    Ok(())
+}
+
+fn serve(settings: Settings) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?;
+    runtime.block_on(async {
+        let local = TcpListener::bind(settings.local).await.with_context(|| format!("listen on {}", settings.local))?;
+        let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let shutdown = async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            tracing::info!("stopping");
+        };
+        crate::run(settings, local, shutdown).await
+    })
+}
+
+/// sled and snapshots may be deleted at any time (I12); this does it under the store's lock, and checks the journal.
+fn reindex(settings: &Settings) -> anyhow::Result<()> {
+    let store = settings.store();
+    let origin = settings.origin();
+    let key = truc_ledger::LedgerKey::from_file(&origin, &settings.ledger_key).context("load the ledger key")?;
+    let volume =
+        std::sync::Arc::new(truc_ledger::volume::DirVolume::create(&store).context("open the store's folder")?);
+    {
+        use truc_ledger::volume::Volume as _;
+        let _lock = volume.lock().context("take the store")?;
+        for folder in ["index", "snapshots"] {
+            match std::fs::remove_dir_all(store.join(folder)) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(error).with_context(|| format!("remove {}", store.join(folder).display()));
+                }
+                _ => {}
+            }
+        }
+    }
+    let policy = Policy::new(settings.id.clone());
+    let mut core = Core::new(policy.clone());
+    let settings_of_ledger = truc_ledger::Settings::default();
+    let (ledger, recovered) =
+        truc_ledger::open(volume, settings.store_tag(), origin, key, settings_of_ledger, &mut core)
+            .context("open the journal")?;
+    tracing::info!(records = recovered.next_position.0, leaves = recovered.next_leaf, "journal read whole");
+    ledger.snapshot(recovered.next_position, core.snapshot()).context("write a snapshot")?;
+    let archive =
+        crate::archive::Archive::open(ledger.clone(), store.join("index"), policy).context("open the index")?;
+    archive.wait();
+    tracing::info!(state = archive.state(), "look-up index built");
+    archive.close();
+    ledger.close();
+    Ok(())
+}

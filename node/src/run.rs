@@ -1,0 +1,479 @@
+//! The one wiring of a node: `truc-node serve`, `truc demo` and the tests call it.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    future::Future,
+    net::SocketAddr,
+    path::Path,
+    sync::{Arc, Mutex, atomic::AtomicBool},
+    time::{Duration, SystemTime},
+};
+
+use anyhow::{Context as _, bail};
+use arc_swap::{ArcSwap, ArcSwapOption};
+use tokio::{
+    net::TcpListener,
+    sync::{Notify, Semaphore, broadcast, mpsc, watch},
+    task::JoinHandle,
+};
+use tokio_stream::wrappers::TcpListenerStream;
+use tracing::{error, info, warn};
+use truc_evidence::{AdmissionError, Directory};
+use truc_ledger::{LedgerKey, blobs::BlobStore, volume::DirVolume};
+use truc_link::{Identity, Link, LinkTrust, NotAdmitted};
+use truc_proto::{Digest, NodeId, node_v1::node_server::NodeServer};
+use truc_signer::{SigningKey, SoftKey, path::TrustStore};
+
+use crate::{
+    api::Api,
+    archive::Archive,
+    core::{Alarm, Core, Input, Policy},
+    pipe::Pipes,
+    pipeline::Pipeline,
+    settings::Settings,
+    shell::{self, Shell, clock, engine::Engine},
+    tokens::LiveTokens,
+};
+
+/// Most bytes of one message from a document system: 1 MiB of data and its frame.
+const LOCAL_MESSAGE_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// Most calls at once on one local connection.
+const LOCAL_CALLS_MAX: u32 = 256;
+/// How often files of trust are looked at.
+const TRUST_EVERY: Duration = Duration::from_secs(30);
+/// How often blobs without a record are looked for.
+const SWEEP_EVERY: Duration = Duration::from_secs(3_600);
+/// How long calls in progress may take at a stop.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// Makes the pipelines of a node: [`crate::pipe`]'s, or what a test puts in their place.
+pub type MakePipeline =
+    Box<dyn FnOnce(&Settings, Arc<BlobStore>, Arc<TrustStore>) -> anyhow::Result<MadePipeline> + Send>;
+
+/// Pipelines, and how they learn of newer trust files.
+pub struct MadePipeline {
+    /// The pipelines.
+    pub pipeline: Arc<dyn Pipeline>,
+    /// Takes newer anchors and revocation lists into use.
+    pub set_trust: Box<dyn Fn(Arc<TrustStore>) + Send + Sync>,
+}
+
+impl std::fmt::Debug for MadePipeline {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("MadePipeline")
+    }
+}
+
+/// The pipelines over the keys that settings name.
+#[must_use]
+pub fn default_pipeline() -> MakePipeline {
+    Box::new(|settings, blobs, trust| {
+        let pipes = Arc::new(Pipes::load(settings, trust, blobs).context("load the agencies' keys")?);
+        let trusting = Arc::clone(&pipes);
+        Ok(MadePipeline { pipeline: pipes, set_trust: Box::new(move |trust| trusting.set_trust(trust)) })
+    })
+}
+
+/// A running node.
+pub struct Running {
+    /// Where the local API listens.
+    pub address: SocketAddr,
+    shell: Arc<Shell>,
+    stop: watch::Sender<bool>,
+    dead: watch::Receiver<bool>,
+    server: JoinHandle<()>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+/// Runs a node until `shutdown` completes or its journal cannot be written.
+///
+/// # Errors
+/// When it cannot start, with everything that stands against it; or when it had to stop by itself.
+pub async fn run(settings: Settings, local: TcpListener, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
+    let running = start(settings, local, default_pipeline()).await?;
+    let mut dead = running.dead.clone();
+    let died = tokio::select! {
+        () = shutdown => false,
+        _ = dead.wait_for(|dead| *dead) => true,
+    };
+    running.stop().await;
+    if died {
+        bail!("the journal refused records; see the log, make room on the disk, and start the node again");
+    }
+    Ok(())
+}
+
+/// Starts a node.
+///
+/// # Errors
+/// When it cannot start: settings, keys, store, lane and directory that disagree are named.
+pub async fn start(settings: Settings, local: TcpListener, pipeline: MakePipeline) -> anyhow::Result<Running> {
+    let address = local.local_addr().context("read the local API's address")?;
+    if !address.ip().is_loopback() {
+        bail!("the local API listens on {address}; it is for this machine alone: set `local` to a loopback address");
+    }
+    let (stop, stopping) = watch::channel(false);
+    let (dead_sender, dead) = watch::channel(false);
+    let (effects, effect_receiver) = mpsc::unbounded_channel();
+    let tokens = Arc::new(LiveTokens::open(&settings.tokens).context("read the bearer tokens")?);
+    let trust_settings = settings.clone();
+    let build = move || build(settings, pipeline, effects, stopping, dead_sender);
+    let shell = tokio::task::spawn_blocking(build).await.context("open the node")??;
+    let shell = Arc::new(shell);
+    // What is not signed yet is signed once checkpoints are exchanged.
+    shell.sign.notify_one();
+    let tasks = vec![
+        tokio::spawn(shell::run_effects(Arc::clone(&shell), effect_receiver)),
+        tokio::spawn(shell::run_timer(Arc::clone(&shell))),
+        tokio::spawn(shell::run_signer(Arc::clone(&shell))),
+        tokio::spawn(shell::run_link(Arc::clone(&shell))),
+        tokio::spawn(watch_trust(Arc::clone(&shell), trust_settings)),
+        tokio::spawn(sweep(Arc::clone(&shell))),
+    ];
+    let server = tokio::spawn(serve(Arc::clone(&shell), tokens, local));
+    info!(node = %shell.node, lane = %shell.lane, %address, "node started");
+    Ok(Running { address, shell, stop, dead, server, tasks })
+}
+
+impl Running {
+    /// What the tasks share, for those that look inside (demo, tests).
+    #[must_use]
+    pub const fn shell(&self) -> &Arc<Shell> {
+        &self.shell
+    }
+
+    /// Stops: no new calls, those in progress end, the journal is closed with a snapshot.
+    pub async fn stop(self) {
+        self.stop.send_replace(true);
+        let mut server = self.server;
+        if tokio::time::timeout(DRAIN, &mut server).await.is_err() {
+            warn!("calls of the local API were cut off");
+            server.abort();
+        }
+        for task in &self.tasks {
+            task.abort();
+        }
+        for task in self.tasks {
+            let _ = task.await; // aborted, or ended
+        }
+        let shell = self.shell;
+        let close = move || {
+            shell.engine.stop();
+            shell.archive.close();
+            shell.ledger.clone().close();
+        };
+        if tokio::task::spawn_blocking(close).await.is_err() {
+            error!("the journal was not closed cleanly; the next start recovers it");
+        }
+    }
+}
+
+impl std::fmt::Debug for Running {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Running({}, {})", self.shell.node, self.address)
+    }
+}
+
+/// Everything that blocks: keys, trust, store, fold.
+fn build(
+    settings: Settings,
+    pipeline: MakePipeline,
+    effects: mpsc::UnboundedSender<crate::core::Effect>,
+    stopping: watch::Receiver<bool>,
+    dead: watch::Sender<bool>,
+) -> anyhow::Result<Shell> {
+    let trust = Arc::new(ArcSwap::from_pointee(settings.trust.load().context("load the trust files")?));
+    let operator = settings.trust.operator().context("load the pinned operator")?;
+    let tls = settings.tls.load().context("load the TLS key")?;
+    let node_key: Arc<dyn SigningKey> = Arc::new(settings.node_key.load().context("load the node's key")?);
+    let origin = settings.origin();
+    let ledger_key = LedgerKey::from_file(&origin, &settings.ledger_key).context("load the ledger key")?;
+    let ledger_public = *ledger_key.public().public_key();
+    let volume = Arc::new(DirVolume::create(settings.store()).context("open the store's folder")?);
+
+    let policy = Policy::new(settings.id.clone());
+    let mut core = Core::new(policy.clone());
+    let opened = truc_ledger::open(
+        Arc::clone(&volume) as _,
+        settings.store_tag(),
+        origin.clone(),
+        ledger_key,
+        truc_ledger::Settings::default(),
+        &mut core,
+    );
+    let (ledger, recovered) = opened.context("open the journal")?;
+    core.recovered();
+    if core.next_position() != recovered.next_position.0 || core.next_leaf() != recovered.next_leaf {
+        bail!(
+            "the fold of the journal ends at {} and leaf {}, the journal at {} and leaf {}: this is a defect; remove the folder `snapshots` and start again",
+            core.next_position(),
+            core.next_leaf(),
+            recovered.next_position,
+            recovered.next_leaf
+        );
+    }
+    info!(records = core.next_position(), leaves = core.next_leaf(), cut_bytes = recovered.cut_bytes, "journal folded");
+
+    let found =
+        Directory::load(&settings.directory(), &operator, &trust.load(), &settings.axis, settings.lane, clock::now());
+    let found = found.context("load the directory's verified copy; remove its folder to fetch it anew")?;
+    if let Some(directory) = &found {
+        check_directory(directory, &settings, &origin, &ledger_public, &node_key, &tls)?;
+    }
+    let relay_id = settings.relay_id.clone();
+    let directory = Arc::new(ArcSwapOption::from(found.map(Arc::new)));
+    let link = Link::new(
+        settings.lane,
+        identity(&tls)?,
+        link_trust(&trust.load(), &settings)?,
+        admission(Arc::clone(&directory), relay_id.clone()),
+    );
+    let blobs = Arc::new(BlobStore::open(volume).context("open the blob store")?);
+    let made = pipeline(&settings, Arc::clone(&blobs), trust.load_full())?;
+    let archive =
+        Archive::open(ledger.clone(), settings.store().join("index"), policy).context("open the look-up index")?;
+    let on_dead = move || _ = dead.send_replace(true);
+    let engine = Engine::start(core, ledger.clone(), effects, on_dead).context("start the core's thread")?;
+    let own_certificates = own_certificates(&settings)?;
+    let workers = std::thread::available_parallelism().map_or(2, std::num::NonZero::get) * 2;
+    Ok(Shell {
+        axis: settings.axis.clone(),
+        lane: settings.lane,
+        node: settings.id.clone(),
+        relay_id,
+        relay_address: settings.relay.clone(),
+        directory_folder: settings.directory(),
+        engine,
+        ledger,
+        archive,
+        blobs,
+        pipeline: made.pipeline,
+        set_trust: made.set_trust,
+        link,
+        trust,
+        operator,
+        directory,
+        own_certificates,
+        node_key,
+        relay: watch::channel(None).0,
+        relay_state: ArcSwap::from_pointee("connecting".to_owned()),
+        may_sign: AtomicBool::new(false),
+        sign: Notify::new(),
+        arrivals: broadcast::channel(1_024).0,
+        fresh_blobs: Mutex::new(HashMap::new()),
+        workers: Arc::new(Semaphore::new(workers.max(4))),
+        stopping,
+        seen: Mutex::default(),
+        archived_sequences: Mutex::default(),
+        entitled: Mutex::default(),
+    })
+}
+
+fn own_certificates(settings: &Settings) -> anyhow::Result<BTreeSet<Digest>> {
+    let mut own = BTreeSet::new();
+    for source in settings.agencies.iter().flat_map(|agency| agency.service.iter().chain(&agency.sealing)) {
+        own.insert(source.load().context("load an agency's key")?.certificate().sha256());
+    }
+    Ok(own)
+}
+
+/// A process whose lane, store, keys and directory disagree does not start, and says which (DESIGN 8).
+fn check_directory(
+    directory: &Directory,
+    settings: &Settings,
+    origin: &str,
+    ledger_key: &[u8; 32],
+    node_key: &Arc<dyn SigningKey>,
+    tls: &SoftKey,
+) -> anyhow::Result<()> {
+    let Some((_, entry)) = directory.node(&settings.id) else {
+        // Not bound yet: the operator's next version will have it.
+        warn!(node = %settings.id, version = directory.version(), "the directory does not list this node yet");
+        return Ok(());
+    };
+    let mut wrong = Vec::new();
+    if entry.lane != settings.lane {
+        wrong.push(format!(
+            "the directory has {} on the {} lane, the settings on {}",
+            settings.id, entry.lane, settings.lane
+        ));
+    }
+    if entry.origin != origin {
+        wrong.push(format!("the directory names the ledger {}, the settings {origin}", entry.origin));
+    }
+    if entry.ledger_key != *ledger_key {
+        wrong.push("the ledger key is not the one that the directory names".into());
+    }
+    let listed = |sha256: Digest| entry.certificates.iter().any(|binding| binding.sha256 == sha256);
+    for (what, sha256) in [("node", node_key.certificate().sha256()), ("TLS", tls.certificate().sha256())] {
+        if !listed(sha256) {
+            // Not fatal: a renewed certificate may be ahead of the directory.
+            warn!(what, %sha256, "the directory does not list this certificate for this node");
+        }
+    }
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    bail!("settings and directory version {} disagree: {}", directory.version(), wrong.join("; "))
+}
+
+fn admission(
+    directory: Arc<ArcSwapOption<Directory>>,
+    relay_id: NodeId,
+) -> impl Fn(&Digest) -> Result<NodeId, NotAdmitted> + Send + Sync + 'static {
+    move |fingerprint: &Digest| match directory.load().as_ref() {
+        Some(directory) => match directory.admit(fingerprint, clock::now()) {
+            Ok((_, entry)) => Ok(entry.id.clone()),
+            Err(AdmissionError::Unknown { .. }) => Err(NotAdmitted::Unlisted(*fingerprint)),
+            Err(AdmissionError::NotInForce { node }) => {
+                let why = "the directory in force says so".to_owned();
+                Err(NotAdmitted::NotInForce { fingerprint: *fingerprint, name: node, why })
+            }
+        },
+        // Before the first directory there is nothing but the chain to the anchors. What comes is believed on the
+        // operator's signature alone, and the connection is reviewed against it at once.
+        None => Ok(relay_id.clone()),
+    }
+}
+
+fn identity(tls: &SoftKey) -> anyhow::Result<Identity> {
+    let (chain, key) = tls.tls_identity();
+    let chain: String = chain.iter().map(|certificate| pem("CERTIFICATE", certificate)).collect();
+    let key = zeroize::Zeroizing::new(pem("PRIVATE KEY", key.secret_der()));
+    Identity::from_pem(chain.as_bytes(), key.as_bytes()).context("use the TLS key")
+}
+
+/// The link's own form of the trust files; revocation lists may be DER.
+fn link_trust(trust: &TrustStore, settings: &Settings) -> anyhow::Result<LinkTrust> {
+    let certificates = |list: &[truc_signer::Certificate]| -> String {
+        list.iter().map(|certificate| pem("CERTIFICATE", certificate.der())).collect()
+    };
+    let mut lists = Vec::new();
+    for path in &settings.trust.crls {
+        let bytes = std::fs::read(path).with_context(|| format!("read the revocation list {}", path.display()))?;
+        let is_pem = bytes.windows(10).any(|window| window == b"-----BEGIN");
+        lists.extend(if is_pem { bytes } else { pem("X509 CRL", &bytes).into_bytes() });
+        lists.push(b'\n');
+    }
+    LinkTrust::from_pem(
+        certificates(trust.anchors()).as_bytes(),
+        certificates(trust.intermediates()).as_bytes(),
+        &lists,
+    )
+    .context("use the trust files for connections")
+}
+
+fn pem(label: &str, der: &[u8]) -> String {
+    let text = data_encoding::BASE64.encode(der);
+    let mut out = format!("-----BEGIN {label}-----\n");
+    let mut rest = text.as_str();
+    while !rest.is_empty() {
+        let (line, after) = rest.split_at(rest.len().min(64)); // base64 is ASCII
+        out.push_str(line);
+        out.push('\n');
+        rest = after;
+    }
+    out.push_str(&format!("-----END {label}-----\n"));
+    out
+}
+
+async fn serve(shell: Arc<Shell>, tokens: Arc<LiveTokens>, local: TcpListener) {
+    let mut stopping = shell.stopping.clone();
+    let (health_reporter, health) = tonic_health::server::health_reporter();
+    let service =
+        NodeServer::new(Api::new(Arc::clone(&shell), tokens)).max_decoding_message_size(LOCAL_MESSAGE_BYTES_MAX);
+    health_reporter.set_serving::<NodeServer<Api>>().await;
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(truc_proto::DESCRIPTORS)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1();
+    let reflection = match reflection {
+        Ok(reflection) => reflection,
+        Err(error) => return error!(%error, "the schema for reflection cannot be read"),
+    };
+    let shutdown = async move {
+        let _ = stopping.wait_for(|stop| *stop).await; // an error: the node is gone already
+    };
+    let served = tonic::transport::Server::builder()
+        .concurrency_limit_per_connection(LOCAL_CALLS_MAX as usize)
+        .max_concurrent_streams(LOCAL_CALLS_MAX)
+        .add_service(health)
+        .add_service(reflection)
+        .add_service(service)
+        .serve_with_incoming_shutdown(TcpListenerStream::new(local), shutdown)
+        .await;
+    if let Err(error) = served {
+        error!(error = crate::chain(&error), "the local API ended");
+    }
+}
+
+/// Loads anchors and revocation lists again when their files change; connections that they refuse are closed.
+async fn watch_trust(shell: Arc<Shell>, settings: Settings) {
+    let mut stopping = shell.stopping.clone();
+    let mut seen = modified(&settings);
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(TRUST_EVERY) => {}
+            _ = stopping.changed() => return,
+        }
+        let now = modified(&settings);
+        if now == seen {
+            continue;
+        }
+        let (inner, from) = (Arc::clone(&shell), settings.clone());
+        let reload = move || -> anyhow::Result<usize> {
+            let trust = from.trust.load()?;
+            let closed = inner.link.replace_trust(link_trust(&trust, &from)?);
+            let trust = Arc::new(trust);
+            (inner.set_trust)(Arc::clone(&trust));
+            inner.trust.store(trust);
+            Ok(closed)
+        };
+        match shell.work("loading trust files", reload).await {
+            Ok(Ok(closed)) => {
+                seen = now;
+                info!(closed, "trust files loaded again");
+                let _ = shell.engine.tell(Input::Alarm { alarm: Alarm::RevocationUnknown, text: None }).await;
+            }
+            Ok(Err(error)) => {
+                warn!(error = format!("{error:#}"), "trust files not loaded; the old ones stay in force");
+                let text = Some(format!("the trust files cannot be loaded, the old ones stay in force: {error:#}"));
+                let _ = shell.engine.tell(Input::Alarm { alarm: Alarm::RevocationUnknown, text }).await;
+            }
+            Err(error) => warn!(%error, "trust files not loaded"),
+        }
+    }
+}
+
+fn modified(settings: &Settings) -> Vec<Option<SystemTime>> {
+    let trust = &settings.trust;
+    let time = |path: &Path| std::fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
+    let mut times = vec![time(&trust.anchors), trust.intermediates.as_deref().and_then(time)];
+    times.extend(trust.crls.iter().map(|path| time(path)));
+    times
+}
+
+/// Removes blobs that no record needs, such as those of requests that broke off.
+async fn sweep(shell: Arc<Shell>) {
+    let mut stopping = shell.stopping.clone();
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(SWEEP_EVERY) => {}
+            _ = stopping.changed() => return,
+        }
+        let live = shell.engine.ask(|core| {
+            let sent = core.sent().values().filter_map(|sent| sent.hashes.map(|hashes| hashes.payload));
+            let received = core.received().values().map(|received| received.hashes.payload);
+            sent.chain(received).collect::<BTreeSet<Digest>>()
+        });
+        let Ok(live) = live.await else { return };
+        let (blobs, archive) = (Arc::clone(&shell.blobs), shell.archive.clone());
+        let needed = move |digest: &Digest| live.contains(digest) || archive.needs_payload(digest);
+        match shell.work("sweeping blobs", move || blobs.sweep(needed)).await {
+            Ok(Ok(0)) => {}
+            Ok(Ok(removed)) => info!(removed, "blobs without a record removed"),
+            Ok(Err(error)) => warn!(%error, "blobs not swept"),
+            Err(error) => warn!(%error, "blobs not swept"),
+        }
+    }
+}
