@@ -123,3 +123,19 @@ impl std::fmt::Debug for Process {
         write!(f, "Process({})", self.id())
     }
 }
+
+/// For the programs of this package: logs go to stderr, which [`Process::stderr`] shows when a test fails.
+pub fn log_to_stderr() {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
+}
+
+/// For the programs of this package: ends when SIGTERM comes.
+///
+/// # Panics
+/// When the system gives no signals.
+pub async fn terminated() {
+    let mut signal =
+        tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).expect("signals can be awaited");
+    signal.recv().await;
+}

@@ -6,5 +6,6 @@
 
 pub mod child;
 pub mod ledger_load;
+pub mod network;
 pub mod seed;
 pub mod wait;
