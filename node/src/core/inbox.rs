@@ -66,7 +66,9 @@ impl Core {
                 return;
             }
             for code in codes {
-                let event = self.event(now, &key, &code, EventUri::RelayAcceptance, None);
+                // The code itself stands in the fold only once this event does: its key envelope is known from the submission.
+                let key_envelope = submission.key_envelopes.get(&code).copied();
+                let event = self.event_about(now, &key, &code, EventUri::RelayAcceptance, None, key_envelope);
                 let matches = event
                     .as_ref()
                     .is_some_and(|e| e.submission == Some(hash) && e.preamble == Some(submission.preamble));
@@ -256,11 +258,22 @@ impl Core {
         event: EventUri,
         reason: Option<Reason>,
     ) -> Option<Raw<Event>> {
-        let received = self.find_received(key)?;
-        let hashes = received.hashes;
-        let actor = Actor { code: Some(code.clone()), node: self.policy.node.clone(), role: Role::Recipient };
         let about_keys = !matches!(event, EventUri::ContentHandover | EventUri::ContentHandoverFailure);
-        let key_envelope = received.codes.get(code).map(|code| code.key_envelope).filter(|_| about_keys);
+        let known = self.find_received(key)?.codes.get(code).map(|code| code.key_envelope);
+        self.event_about(now, key, code, event, reason, known.filter(|_| about_keys))
+    }
+
+    fn event_about(
+        &self,
+        now: Timestamp,
+        key: &Key,
+        code: &AgencyId,
+        event: EventUri,
+        reason: Option<Reason>,
+        key_envelope: Option<truc_proto::Digest>,
+    ) -> Option<Raw<Event>> {
+        let hashes = self.find_received(key)?.hashes;
+        let actor = Actor { code: Some(code.clone()), node: self.policy.node.clone(), role: Role::Recipient };
         Raw::write(Event {
             event,
             actor,
