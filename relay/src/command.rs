@@ -22,7 +22,7 @@ struct Cli {
 #[derive(Subcommand, Debug)]
 enum Command {
     /// Make a relay's folder: settings, ledger key, and the binding request for the axis operator.
-    Init(InitArgs),
+    Init(Box<InitArgs>),
     /// Run the relay. SIGTERM and SIGINT stop it after calls in progress; SIGHUP reads certificates and revocation lists again.
     Serve(DirArgs),
     /// Throw the look-up index away and build it again from the journal. The relay must not be running.
@@ -101,7 +101,7 @@ pub fn main() -> ExitCode {
 fn perform(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Init(args) => {
-            let made = init(&args.into())?;
+            let made = init(&(*args).into())?;
             tracing::info!(binding = %made.binding_path.display(), "relay made; give the binding request to the axis operator (`truc directory add`)");
             Ok(())
         }

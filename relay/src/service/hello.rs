@@ -29,6 +29,9 @@ impl<S: Store> Service<S> {
         peer: &Peer,
         request: wire::HelloRequest,
     ) -> Result<wire::HelloReply, Status> {
+        if self.is_silenced() {
+            return Err(Refusal::silenced().into());
+        }
         let (axis, lane) = (&self.settings.axis, self.settings.lane);
         if request.axis != axis.as_str() || request.lane != lane.as_str() {
             let what = format!(

@@ -11,7 +11,7 @@ use crate::{core::Refused, store::StoreError};
 #[derive(Debug, Clone)]
 pub(super) struct Refusal {
     code: Code,
-    wire: wire_v1::Refusal,
+    wire: Box<wire_v1::Refusal>,
 }
 
 impl Refusal {
@@ -26,7 +26,7 @@ impl Refusal {
             vietnamese: reason.vietnamese().to_owned(),
             ..wire_v1::Refusal::default()
         };
-        Self { code: Code::FailedPrecondition, wire }
+        Self { code: Code::FailedPrecondition, wire: Box::new(wire) }
     }
 
     pub(super) fn invalid(what: impl Into<String>) -> Self {
@@ -40,7 +40,7 @@ impl Refusal {
             vietnamese: vietnamese.into(),
             ..wire_v1::Refusal::default()
         };
-        Self { code, wire }
+        Self { code, wire: Box::new(wire) }
     }
 
     pub(super) fn no_hello() -> Self {
@@ -121,7 +121,7 @@ impl Refusal {
     }
 
     pub(super) fn into_wire(self) -> wire_v1::Refusal {
-        self.wire
+        *self.wire
     }
 }
 
