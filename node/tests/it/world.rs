@@ -1,0 +1,347 @@
+//! A development PKI, a relay and nodes in a temporary folder, made and run as an administrator would.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
+use tonic::{Request, metadata::MetadataValue, transport::Channel};
+use truc_certs_dev::{AgencyPlan, KeyKind, Plan, Tree, write_tree};
+use truc_evidence::{Directory, DirectoryDraft, PinnedOperator, verify_binding};
+use truc_link::{ConnectSettings, Identity, Link, LinkTrust, NotAdmitted};
+use truc_node::{
+    InitRequest, Running, Settings,
+    init::AgencyInit,
+    run::default_pipeline,
+    settings::{KeySource, TrustFiles},
+    shell::clock::now,
+};
+use truc_proto::{
+    AgencyEntry, AgencyId, AxisId, Digest, Entry, Lane, NodeId, Raw, Route, SignedBinding,
+    node_v1::{self, node_client::NodeClient, send_request},
+    relay_v1::{self as relay_wire, relay_client::RelayClient},
+};
+use truc_signer::{Certificate, Crl, SoftKey, TrustStore};
+
+pub(crate) struct World {
+    folder: tempfile::TempDir,
+    pub(crate) tree: Tree,
+    relay: Option<(oneshot::Sender<()>, JoinHandle<anyhow::Result<()>>)>,
+    relay_address: SocketAddr,
+    nodes: BTreeMap<String, Node>,
+    draft_bindings: Vec<Raw<SignedBinding>>,
+    directory: Option<Directory>,
+}
+
+struct Node {
+    settings: Settings,
+    token: String,
+    running: Option<Running>,
+}
+
+pub(crate) type Client = NodeClient<Channel>;
+
+fn axis() -> AxisId {
+    "vn-test".parse().unwrap()
+}
+
+fn relay_id() -> NodeId {
+    "R1".parse().unwrap()
+}
+
+impl World {
+    /// Nodes `N-A` (G22) and `N-B` (H26, H26.18, H37), a relay, and a directory that also knows H02, closed in favour of H05.
+    pub(crate) async fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let agency = |code: &str, node: &str| AgencyPlan {
+            code: code.into(),
+            name: format!("Cơ quan {code}"),
+            node: node.into(),
+        };
+        let agencies =
+            vec![agency("G22", "N-A"), agency("H26", "N-B"), agency("H26.18", "N-B"), agency("H37", "N-B")];
+        let plan = Plan { agencies, relay: "R1".into(), keys: KeyKind::P256, authority_keys: KeyKind::P256 };
+        let tree = write_tree(&folder.path().join("pki"), &plan).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let relay_address = listener.local_addr().unwrap();
+        let mut world = Self {
+            folder,
+            tree,
+            relay: None,
+            relay_address,
+            nodes: BTreeMap::new(),
+            draft_bindings: Vec::new(),
+            directory: None,
+        };
+        world.init_relay();
+        world.init_node("N-A", &["G22"]);
+        world.init_node("N-B", &["H26", "H26.18", "H37"]);
+        world.run_relay(listener);
+        world.publish_first().await;
+        for id in ["N-A", "N-B"] {
+            world.start_node(id).await;
+        }
+        world
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn anchors(&self) -> PathBuf {
+        // The relay takes one file for roots and sub-CAs.
+        let path = self.path("anchors.pem");
+        let both = [self.tree.anchors(), self.tree.intermediates()].map(|path| std::fs::read(path).unwrap()).concat();
+        std::fs::write(&path, both).unwrap();
+        path
+    }
+
+    fn init_relay(&mut self) {
+        let (tls, node) = (self.tree.relay("tls"), self.tree.relay("node"));
+        let options = truc_relay::InitOptions {
+            dir: self.path("relay"),
+            axis: axis(),
+            lane: Lane::Ordinary,
+            id: relay_id(),
+            listen: self.relay_address,
+            tls_certificate: tls.certificate,
+            tls_key: tls.key,
+            node_certificate: node.certificate,
+            node_key: node.key,
+            anchors: self.anchors(),
+            operator: self.tree.operator_certificate(),
+            crls: self.tree.crls().to_vec(),
+            now: now(),
+        };
+        let made = truc_relay::init(&options).unwrap();
+        self.draft_bindings.push(made.binding);
+    }
+
+    fn init_node(&mut self, id: &str, codes: &[&str]) {
+        let source = |files: truc_certs_dev::KeyFiles| KeySource::Pem { certificate: files.certificate, key: files.key };
+        let agencies = codes.iter().map(|code| AgencyInit {
+            code: code.parse().unwrap(),
+            name: None,
+            service: source(self.tree.agency(code, "service")),
+            sealing: source(self.tree.agency(code, "sealing")),
+        });
+        let request = InitRequest {
+            folder: self.path(id),
+            axis: axis(),
+            lane: Lane::Ordinary,
+            id: id.parse().unwrap(),
+            agencies: agencies.collect(),
+            tls: source(self.tree.node(id, "tls")),
+            node_key: source(self.tree.node(id, "node")),
+            trust: TrustFiles {
+                anchors: self.tree.anchors(),
+                intermediates: Some(self.tree.intermediates()),
+                crls: self.tree.crls().to_vec(),
+                operator: self.tree.operator_certificate(),
+            },
+            relay: self.relay_address.to_string(),
+            relay_id: relay_id(),
+            local: "127.0.0.1:0".parse().unwrap(),
+            now: now(),
+        };
+        let made = truc_node::init(request).unwrap();
+        let binding = Raw::<SignedBinding>::parse(made.binding_bytes.clone()).unwrap();
+        self.draft_bindings.push(binding);
+        let node = Node { settings: made.settings, token: made.token.expose().to_owned(), running: None };
+        self.nodes.insert(id.into(), node);
+    }
+
+    fn run_relay(&mut self, listener: TcpListener) {
+        let settings = truc_relay::Settings::load(&self.path("relay")).unwrap();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let running = tokio::spawn(truc_relay::run(settings, listener, async {
+            let _ = stopped.await;
+        }));
+        self.relay = Some((stop, running));
+    }
+
+    pub(crate) async fn stop_relay(&mut self) {
+        let (stop, running) = self.relay.take().unwrap();
+        let _ = stop.send(());
+        running.await.unwrap().unwrap();
+    }
+
+    pub(crate) async fn start_relay(&mut self) {
+        let listener = TcpListener::bind(self.relay_address).await.unwrap();
+        self.run_relay(listener);
+    }
+
+    pub(crate) async fn start_node(&mut self, id: &str) {
+        let settings = self.nodes[id].settings.clone();
+        let local = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let running = truc_node::start(settings, local, default_pipeline()).await.unwrap();
+        self.nodes.get_mut(id).unwrap().running = Some(running);
+    }
+
+    pub(crate) async fn stop_node(&mut self, id: &str) {
+        self.nodes.get_mut(id).unwrap().running.take().unwrap().stop().await;
+    }
+
+    pub(crate) fn node_folder(&self, id: &str) -> PathBuf {
+        self.path(id)
+    }
+
+    pub(crate) async fn client(&self, id: &str) -> Client {
+        let address = self.nodes[id].running.as_ref().unwrap().address;
+        let channel = Channel::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
+        NodeClient::new(channel)
+    }
+
+    /// A request with the node's token.
+    pub(crate) fn ask<T>(&self, id: &str, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        let bearer: MetadataValue<_> = format!("Bearer {}", self.nodes[id].token).parse().unwrap();
+        request.metadata_mut().insert("authorization", bearer);
+        request
+    }
+
+    pub(crate) fn trust(&self) -> TrustStore {
+        let read = |path: &Path| Certificate::from_pem(&std::fs::read(path).unwrap()).unwrap();
+        let crls = self.tree.crls().iter().flat_map(|path| Crl::from_pem(&std::fs::read(path).unwrap()).unwrap()).collect();
+        TrustStore::new(read(&self.tree.anchors()), read(&self.tree.intermediates()), crls).unwrap()
+    }
+
+    pub(crate) fn pinned(&self) -> PinnedOperator {
+        PinnedOperator::from_pem(&std::fs::read(self.tree.operator_certificate()).unwrap()).unwrap()
+    }
+
+    fn operator(&self) -> SoftKey {
+        let files = self.tree.operator();
+        SoftKey::load_pem(&files.certificate, &files.key).unwrap()
+    }
+
+    async fn publish_first(&mut self) {
+        let trust = self.trust();
+        let mut draft = DirectoryDraft::new(axis(), Lane::Ordinary);
+        let confirmed = truc_evidence::Confirmation { sealing: true, endorsement: true };
+        for binding in &self.draft_bindings {
+            let verified = verify_binding(binding, None, &trust, &axis(), Lane::Ordinary, now()).unwrap();
+            draft.add(&verified, confirmed).unwrap();
+        }
+        draft.put(closed("H02", "H05")).unwrap();
+        self.publish(&draft).await;
+    }
+
+    /// The next version, with `change` applied.
+    pub(crate) async fn publish_next(&mut self, change: impl FnOnce(&mut DirectoryDraft)) {
+        let mut draft = DirectoryDraft::following(self.directory.as_ref().unwrap()).unwrap();
+        change(&mut draft);
+        self.publish(&draft).await;
+    }
+
+    async fn publish(&mut self, draft: &DirectoryDraft) {
+        let issued = now();
+        let signed = draft.sign(&self.operator(), issued, issued + Duration::from_secs(86_400)).unwrap();
+        let directory =
+            Directory::verify(signed.clone(), &self.pinned(), &self.trust(), &axis(), Lane::Ordinary, issued).unwrap();
+        let files = self.tree.relay("tls");
+        let read = |path: &Path| std::fs::read(path).unwrap();
+        let identity = Identity::from_pem(&read(&files.certificate), &read(&files.key)).unwrap();
+        let anchors = read(&self.tree.anchors());
+        let trust = LinkTrust::from_pem(&anchors, &read(&self.tree.intermediates()), &[]).unwrap();
+        let relay = directory.relay().clone();
+        let admit = move |fingerprint: &Digest| {
+            let known = relay.certificates.iter().any(|binding| binding.sha256 == *fingerprint);
+            if known { Ok(relay.id.clone()) } else { Err(NotAdmitted::Unlisted(*fingerprint)) }
+        };
+        let link = Link::new(Lane::Ordinary, identity, trust, admit);
+        let address = self.relay_address.to_string();
+        let connected = link.connect(&address, &relay_id(), ConnectSettings::default()).await.unwrap();
+        let head =
+            relay_wire::DirectoryChunk { statement: signed.statement, cms: signed.cms, ..Default::default() };
+        let entries = relay_wire::DirectoryChunk { entries: signed.entries, ..Default::default() };
+        let chunks = tokio_stream::iter([head, entries]);
+        let reply = RelayClient::new(connected.channel).publish_directory(chunks).await.unwrap().into_inner();
+        assert!(reply.refused.is_none(), "{:?}", reply.refused);
+        directory.verify_logged(&reply.logged.unwrap()).unwrap();
+        self.directory = Some(directory);
+    }
+}
+
+fn closed(code: &str, successor: &str) -> Entry {
+    Entry::Agency(AgencyEntry {
+        code: code.parse().unwrap(),
+        names: vec![format!("Agency {code}")],
+        parent: None,
+        old_codes: vec![],
+        valid_from: now().before(Duration::from_secs(86_400)),
+        valid_to: Some(now().before(Duration::from_secs(3_600))),
+        serves_until: None,
+        successor: Some(successor.parse().unwrap()),
+        route: Route::Native,
+        node: None,
+        lanes: vec![Lane::Ordinary],
+        certificates: vec![],
+    })
+}
+
+/// Asks again until what is wanted is there. Waits on nothing but the answer; gives up after a minute with what it saw last.
+pub(crate) async fn until<T: std::fmt::Debug, F: Future<Output = T>>(
+    what: &str,
+    mut ask: impl FnMut() -> F,
+    wanted: impl Fn(&T) -> bool,
+) -> T {
+    let deadline = std::time::Instant::now() + Duration::from_secs(60);
+    loop {
+        let seen = ask().await;
+        if wanted(&seen) {
+            return seen;
+        }
+        assert!(std::time::Instant::now() < deadline, "{what}; last seen: {seen:#?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// A document of fields and files.
+pub(crate) fn document(
+    idempotency_key: &str,
+    sender: &str,
+    recipients: &[&str],
+    subject: &str,
+    files: &[(&str, &[u8])],
+) -> Vec<node_v1::SendRequest> {
+    let form = node_v1::DocumentForm {
+        subject: subject.into(),
+        code_number: "7816".into(),
+        code_notation: "VPCP-TTĐT".into(),
+        promulgation_date: "2026/11/22".into(),
+        place: "Hà Nội".into(),
+        type_name: "Công văn".into(),
+        content: subject.into(),
+        signer_name: "Nguyễn Văn A".into(),
+        signer_position: "Chánh văn phòng".into(),
+        document_id: String::new(),
+    };
+    let header = node_v1::SendHeader {
+        idempotency_key: idempotency_key.into(),
+        sender: sender.into(),
+        recipients: recipients.iter().map(ToString::to_string).collect(),
+        priority: 0,
+        priority_from_packet: false,
+        level: "ordinary".into(),
+        ttl_s: 0,
+        form: Some(node_v1::send_header::Form::Document(form)),
+    };
+    let mut parts = vec![send_request::Part::Header(header)];
+    for (name, bytes) in files {
+        parts.push(send_request::Part::File(node_v1::FileHeader {
+            name: (*name).into(),
+            content_type: "application/pdf".into(),
+            length: bytes.len() as u64,
+        }));
+        parts.extend(bytes.chunks(1 << 20).map(|chunk| send_request::Part::Data(chunk.to_vec().into())));
+    }
+    parts.into_iter().map(|part| node_v1::SendRequest { part: Some(part) }).collect()
+}
+
+pub(crate) fn code(text: &str) -> AgencyId {
+    text.parse().unwrap()
+}

@@ -1,0 +1,100 @@
+//! Held while the key is away or the directory too old; sealed again where a recipient could not open.
+
+use std::{sync::atomic::Ordering, time::Duration};
+
+use truc_node::{
+    pipeline::{Composed, Moment, Pipeline, PipelineError},
+    records::Held,
+};
+use truc_proto::{Preamble, Raw, edxml};
+
+use crate::{
+    packets::{PacketOf, document_header, file, packet_header, pieces},
+    world::{Bucket, List, World, code, digest},
+};
+
+#[track_caller]
+fn held(outcome: Result<Composed, PipelineError>) -> Held {
+    match outcome.unwrap() {
+        Composed::Held(request) => request.held,
+        other @ Composed::Sealed(_) => panic!("not held: {other:?}"),
+    }
+}
+
+#[test]
+fn a_request_without_key_is_held_encrypted_and_finished_under_its_id_when_the_key_is_back() {
+    let world = World::new();
+    let away = &world.agencies[&code("H26")].service.away;
+    away.store(true, Ordering::Relaxed);
+    let packet = PacketOf::default().bytes(&[("a.pdf", b"%PDF held")]);
+    let held = held(world.compose(packet_header("k1"), pieces(&packet)));
+    assert_eq!((held.idempotency_key.as_str(), held.recipients.len()), ("k1", 3));
+    assert_eq!(held.about.subject, "Công văn thử");
+    let blob = world.sender().blobs.length(&digest(&held.blob)).unwrap();
+    assert!(blob.is_some(), "it is on the device");
+
+    let pipes = &world.sender().pipes;
+    let later = world.now + Duration::from_secs(3_600);
+    let error = pipes.finish(&held, &world.directory, later).unwrap_err();
+    assert!(matches!(error, PipelineError::Failed { key_away: true, .. }), "{error}");
+    away.store(false, Ordering::Relaxed);
+    let sealed = pipes.finish(&held, &world.directory, later).unwrap();
+    let preamble = Raw::<Preamble>::parse(sealed.outgoing.preamble.clone()).unwrap();
+    assert_eq!(preamble.envelope.to_string(), held.envelope);
+    assert_eq!(sealed.outgoing.request_hash, held.request_hash);
+    assert_eq!(sealed.outgoing.idempotency_key, "k1");
+
+    let (incoming, envelopes) = world.deliver(&sealed, "N-H49");
+    let content = world.open("N-H49", &incoming, &envelopes).content.unwrap();
+    let mut bucket = Bucket::default();
+    let what = truc_node::pipeline::FetchWhat::Edxml { stamps: Vec::new() };
+    world.nodes["N-H49"].pipes.fetch(&incoming, &content, &what, &mut bucket).unwrap();
+    let mut contents = edxml::Collect::default();
+    edxml::read(bucket.bytes.as_slice(), &mut contents).unwrap();
+    assert_eq!(contents.0, [b"%PDF held"]);
+
+    away.store(false, Ordering::Relaxed);
+    let again = world.sealed(packet_header("k1"), pieces(&packet));
+    assert_eq!(again.outgoing.request_hash, held.request_hash, "the same request is known again");
+}
+
+#[test]
+fn sending_waits_when_the_directory_is_past_its_grace() {
+    let world = World::new();
+    let late = world.now + Duration::from_secs((90 + 31) * 86_400);
+    let moment = Moment { now: late, random: [3; 10] };
+    let mut parts = List(file("a.pdf", b"x").into_iter());
+    let outcome = world.sender().pipes.compose(document_header("k", &["H37"]), &mut parts, &world.directory, moment);
+    let held = held(outcome);
+    let error = world.sender().pipes.finish(&held, &world.directory, late).unwrap_err();
+    assert!(error.to_string().contains("past its time"), "{error}");
+}
+
+#[test]
+fn a_document_is_sealed_again_for_one_recipient_with_the_same_content() {
+    let world = World::new();
+    let packet = PacketOf::default().bytes(&[("a.pdf", b"%PDF once")]);
+    let first = world.sealed(packet_header("k"), pieces(&packet));
+    let before = Raw::<Preamble>::parse(first.outgoing.preamble.clone()).unwrap();
+    let pipes = &world.sender().pipes;
+    let reseal = |to: &str| {
+        pipes.reseal(&first.outgoing, &code("H37"), &code(to), &world.directory, world.moment(9)).unwrap()
+    };
+    let Composed::Sealed(second) = reseal("A11") else { panic!("sealed") };
+    let after = Raw::<Preamble>::parse(second.outgoing.preamble.clone()).unwrap();
+    let supersedes = after.supersedes.clone().unwrap();
+    assert_eq!((supersedes.envelope, supersedes.recipient), (before.envelope, code("H37")));
+    assert_eq!(after.recipients, [code("A11")]);
+    assert_ne!((after.envelope, second.commitment), (before.envelope, first.commitment));
+    assert!(second.outgoing.idempotency_key.is_empty());
+
+    let (incoming, envelopes) = world.deliver(&second, "N-H49");
+    let opened = world.open("N-H49", &incoming, &envelopes);
+    assert_eq!(opened.outcomes, [(code("A11"), Ok(()))]);
+    let content = opened.content.unwrap();
+    assert_eq!(content.about.attachments, first.outgoing.about.attachments);
+
+    world.agencies[&code("H26")].service.away.store(true, Ordering::Relaxed);
+    let error = pipes.reseal(&first.outgoing, &code("H37"), &code("A11"), &world.directory, world.moment(8)).unwrap_err();
+    assert!(matches!(error, PipelineError::Failed { key_away: true, .. }), "tried again when it is back: {error}");
+}
