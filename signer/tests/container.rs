@@ -27,8 +27,22 @@ const NAMES: [&str; 4] =
     ["document.edxml", "attachments/Công văn số 12 & phụ lục.pdf", "attachments/a+b=c%20.txt", "envelope.json"];
 
 fn contents() -> [Vec<u8>; 4] {
-    let pdf = (0..300_000_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
-    [b"<edXML/>".repeat(5_000), pdf, Vec::new(), b"{}".to_vec()]
+    [b"<edXML/>".repeat(5_000), mixed(), Vec::new(), b"{}".to_vec()]
+}
+
+/// Packed bytes, text, base64, and packed bytes again: every way of packing, and every change between them.
+fn mixed() -> Vec<u8> {
+    let mut state = 88_172_645_463_325_252_u64;
+    let mut byte = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()[0]
+    };
+    let dense: Vec<u8> = (0..700_000).map(|_| byte()).collect();
+    let text: String = (0..40_000).map(|row| format!("<row r=\"{row}\"/>Kế hoạch\n")).collect();
+    let base64 = data_encoding::BASE64.encode(&dense);
+    [dense.as_slice(), text.as_bytes(), base64.as_bytes(), &dense].concat()
 }
 
 fn write(sign: impl FnOnce(&[u8]) -> io::Result<Vec<u8>>) -> WrittenContainer<Vec<u8>> {

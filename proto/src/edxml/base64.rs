@@ -1,6 +1,7 @@
 //! Base64 on the fly, as lax as the SDK's decoder: wrapped, unpadded, URL-safe, junk skipped (and counted).
 //!
-//! One thing is stricter: data after the padding is refused, because decoders disagree on whether it counts.
+//! One thing is stricter: data after the padding is refused, because decoders disagree on whether it counts. Whole groups of clean letters,
+//! wrapped or not, are decoded at once; anything else letter by letter.
 
 use data_encoding::BASE64;
 
@@ -23,11 +24,13 @@ pub(super) struct Decoder {
     /// Characters that are neither letters nor white space nor padding.
     pub(super) junk: u64,
     out: Vec<u8>,
+    /// Scratch: a round without its white space.
+    unwrapped: Vec<u8>,
 }
 
 impl Decoder {
     pub(super) fn new() -> Self {
-        Self { bits: 0, letters: 0, padded: false, junk: 0, out: vec![0; ROUND / 4 * 3] }
+        Self { bits: 0, letters: 0, padded: false, junk: 0, out: vec![0; ROUND / 4 * 3], unwrapped: Vec::new() }
     }
 
     /// Decodes the next piece; `take` gets plain bytes.
@@ -37,17 +40,38 @@ impl Decoder {
         take: &mut dyn FnMut(&[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
         while !text.is_empty() {
-            let round = text.len().min(ROUND);
-            let (now, later) = text.split_at(if round >= 4 && self.letters == 0 { round / 4 * 4 } else { round });
-            let written = self.fast(now);
-            if written > 0 {
-                take(self.out.get(..written).unwrap_or_default())?;
+            let (now, later) = text.split_at(text.len().min(ROUND));
+            if now.iter().any(is_white_space) {
+                let mut letters = std::mem::take(&mut self.unwrapped);
+                unwrap(now, &mut letters);
+                let outcome = self.round(&letters, take);
+                self.unwrapped = letters;
+                outcome?;
             } else {
-                self.slow(now, take)?;
+                self.round(now, take)?;
             }
             text = later;
         }
         Ok(())
+    }
+
+    /// Decodes one round: the letters that complete a group begun before, then whole groups at once, then what is left.
+    fn round<E: From<Base64Defect>>(
+        &mut self,
+        text: &[u8],
+        take: &mut dyn FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let begun = usize::from((4 - self.letters % 4) % 4).min(text.len());
+        let (first, rest) = text.split_at(begun);
+        self.slow(first, take)?;
+        let (groups, left) = rest.split_at(rest.len() / 4 * 4);
+        let written = self.fast(groups);
+        if written > 0 {
+            take(self.out.get(..written).unwrap_or_default())?;
+        } else {
+            self.slow(groups, take)?;
+        }
+        self.slow(left, take)
     }
 
     /// How many bytes a clean, aligned, unpadded piece gave; 0 when it is not such a piece and nothing was taken.
@@ -64,6 +88,9 @@ impl Decoder {
         text: &[u8],
         take: &mut dyn FnMut(&[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
+        if text.is_empty() {
+            return Ok(());
+        }
         let mut plain = Vec::with_capacity(text.len() / 4 * 3 + 3);
         for byte in text {
             let value = match byte {
@@ -109,6 +136,21 @@ impl Decoder {
             _ => Err(Base64Defect::Truncated.into()),
         }
     }
+}
+
+const fn is_white_space(byte: &u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
+}
+
+/// `text` without white space, line by line: a copy costs far less than decoding letter by letter.
+fn unwrap(mut text: &[u8], letters: &mut Vec<u8>) {
+    letters.clear();
+    while let Some(end) = text.iter().position(is_white_space) {
+        let (line, rest) = text.split_at(end);
+        letters.extend_from_slice(line);
+        text = rest.split_first().map_or(&[], |(_, rest)| rest);
+    }
+    letters.extend_from_slice(text);
 }
 
 #[cfg(test)]

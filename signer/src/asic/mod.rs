@@ -16,9 +16,11 @@
 mod commitment;
 mod directory;
 mod extract;
+mod literals;
 mod local;
 mod manifest;
 mod name;
+mod pack;
 mod read;
 mod source;
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::{
     io::{self, Write},
 };
 
-use flate2::{Compress, Compression, Crc, FlushCompress, Status};
+use flate2::{Compress, Compression, Crc, FlushCompress};
 use truc_proto::{
     Digest, Hasher,
     limits::{
@@ -17,6 +17,7 @@ use truc_proto::{
 use super::{
     AsicManifest, DataObjectReference, Entry, EntryName, EntryNameError, MANIFEST_NAME, MIMETYPE, MIMETYPE_NAME,
     SIGNATURE_NAME,
+    pack::{Counted, Packing, deflate, store},
     zip::{Record, end_records},
 };
 
@@ -254,13 +255,14 @@ impl<W: Write> ContainerWriter<W> {
         let zip64 = declared >= self.zip64_from.saturating_sub(ZIP64_MARGIN.min(self.zip64_from / 8));
         let record = Record::streamed(name, self.sink.length, zip64);
         self.put(&record.local_header(zip64))?;
-        // Level 1: most attachments are PDF, already compressed, and a faster pass serves better than a few per cent less.
+        // Level 1: a faster pass serves better than a few per cent less.
         let compress = Compress::new(Compression::fast(), false);
         self.open = Some(OpenEntry {
             record,
             media_type,
             zip64,
             compress,
+            packing: Packing::default(),
             crc: Crc::new(),
             hasher: Hasher::default(),
             data_offset: self.sink.length,
@@ -297,7 +299,7 @@ impl<W: Write> ContainerWriter<W> {
         {
             store(&mut open.compress, piece, &mut self.packed, &mut self.sink)
         } else {
-            deflate(&mut open.compress, piece, FlushCompress::None, &mut self.packed, &mut self.sink)
+            open.packing.pack(&mut open.compress, piece, &mut self.packed, &mut self.sink)
         }
         .map_err(ContainerWriteError::Sink)
     }
@@ -361,62 +363,8 @@ struct OpenEntry {
     media_type: Option<Box<str>>,
     zip64: bool,
     compress: Compress,
+    packing: Packing,
     crc: Crc,
     hasher: Hasher,
     data_offset: u64,
-}
-
-/// A sink that knows how much went through it, and its digest.
-struct Counted<W> {
-    sink: W,
-    length: u64,
-    hasher: Hasher,
-}
-
-impl<W: Write> Counted<W> {
-    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.sink.write_all(bytes)?;
-        self.hasher.update(bytes);
-        self.length += u64::try_from(bytes.len()).expect("usize has at most 64 bits");
-        Ok(())
-    }
-}
-
-/// Feeds `input` to the compressor and its output to the sink, until nothing is left that this flush brings out.
-fn deflate<W: Write>(
-    compress: &mut Compress,
-    mut input: &[u8],
-    flush: FlushCompress,
-    packed: &mut [u8],
-    sink: &mut Counted<W>,
-) -> io::Result<()> {
-    loop {
-        let (taken_before, made_before) = (compress.total_in(), compress.total_out());
-        let status = compress.compress(input, packed, flush).map_err(io::Error::other)?;
-        let taken = usize::try_from(compress.total_in() - taken_before).map_err(io::Error::other)?;
-        let made = usize::try_from(compress.total_out() - made_before).map_err(io::Error::other)?;
-        let (made_bytes, room) = packed.split_at(made);
-        sink.write_all(made_bytes)?;
-        input = input.split_at(taken).1;
-        let done = match flush {
-            FlushCompress::None => input.is_empty(),
-            FlushCompress::Finish => status == Status::StreamEnd,
-            // zlib.h: repeat a flush while it fills the whole output.
-            _ => input.is_empty() && !room.is_empty(),
-        };
-        if done {
-            return Ok(());
-        }
-    }
-}
-
-/// Puts `piece` into the stream as a stored block (RFC 1951 3.2.4). A full flush before it ends on a byte and makes the
-/// compressor forget what it saw, so no later match can reach over the block it does not know of.
-fn store<W: Write>(compress: &mut Compress, piece: &[u8], packed: &mut [u8], sink: &mut Counted<W>) -> io::Result<()> {
-    deflate(compress, &[], FlushCompress::Full, packed, sink)?;
-    let len = u16::try_from(piece.len()).map_err(io::Error::other)?;
-    let [l0, l1] = len.to_le_bytes();
-    let [n0, n1] = (!len).to_le_bytes();
-    sink.write_all(&[0, l0, l1, n0, n1])?;
-    sink.write_all(piece)
 }
