@@ -1,3 +1,7 @@
 //! Tests over real sockets and real folders: each starts what it needs on port 0 and waits on predicates.
 
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "helpers of tests")]
+
 mod dependencies;
+mod send;
+mod support;

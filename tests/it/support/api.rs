@@ -1,0 +1,279 @@
+//! A document system: a node's local API with a bearer token, and documents to send.
+
+use std::net::SocketAddr;
+
+use tonic::{
+    Request, Status,
+    metadata::{Ascii, MetadataValue},
+    service::{Interceptor, interceptor::InterceptedService},
+    transport::{Channel, Endpoint},
+};
+use truc_proto::node_v1::{
+    ConfirmReply, ConfirmRequest, DocumentForm, FetchRequest, FileHeader, GetReceiptRequest, InboxItem, ListInboxRequest,
+    ListOutboxRequest, ListReceiptsRequest, OutboxItem, PacketForm, ReceiptItem, RecipientState, SendHeader, SendReply,
+    SendRequest, SetStatusReply, SetStatusRequest, StatusReply, StatusRequest, fetch_request::What,
+    node_client::NodeClient, send_header::Form, send_reply::State, send_request::Part,
+};
+
+use super::{check_refusal, until};
+
+/// Bytes of a file in one message.
+const PIECE_BYTES: usize = 256 * 1024;
+
+/// Something to send.
+#[derive(Clone, Debug)]
+pub(crate) struct Letter {
+    pub(crate) key: String,
+    pub(crate) sender: String,
+    pub(crate) recipients: Vec<String>,
+    pub(crate) level: String,
+    pub(crate) ttl_s: u64,
+    pub(crate) priority: u32,
+    pub(crate) subject: String,
+    pub(crate) files: Vec<(String, Vec<u8>)>,
+    /// A packet instead of fields and files.
+    pub(crate) packet: Option<Vec<u8>>,
+}
+
+impl Letter {
+    pub(crate) fn new(key: &str, sender: &str, recipients: &[&str]) -> Self {
+        Self {
+            key: key.into(),
+            sender: sender.into(),
+            recipients: recipients.iter().map(|&code| code.into()).collect(),
+            level: "ordinary".into(),
+            ttl_s: 0,
+            priority: 0,
+            subject: format!("Kế hoạch kiểm thử {key}"),
+            files: vec![(format!("{key}.pdf"), noise(key, 3_000))],
+            packet: None,
+        }
+    }
+
+    pub(crate) fn with_file(mut self, name: &str, bytes: Vec<u8>) -> Self {
+        self.files = vec![(name.into(), bytes)];
+        self
+    }
+
+    pub(crate) fn level(mut self, level: &str) -> Self {
+        self.level = level.into();
+        self
+    }
+
+    pub(crate) fn packet(mut self, bytes: Vec<u8>) -> Self {
+        self.packet = Some(bytes);
+        self
+    }
+
+    pub(crate) fn requests(&self) -> Vec<SendRequest> {
+        let form = match &self.packet {
+            Some(packet) => Form::Packet(PacketForm { length: packet.len() as u64 }),
+            None => Form::Document(DocumentForm {
+                subject: self.subject.clone(),
+                code_number: "12".into(),
+                code_notation: "KH-THU".into(),
+                promulgation_date: "2026/11/20".into(),
+                place: "Hà Nội".into(),
+                type_name: "Kế hoạch".into(),
+                content: "Để thực hiện".into(),
+                signer_name: "Nguyễn Văn Mẫu".into(),
+                signer_position: "Chánh Văn phòng".into(),
+                document_id: String::new(),
+            }),
+        };
+        let header = SendHeader {
+            idempotency_key: self.key.clone(),
+            sender: self.sender.clone(),
+            recipients: self.recipients.clone(),
+            priority: self.priority,
+            priority_from_packet: false,
+            level: self.level.clone(),
+            ttl_s: self.ttl_s,
+            form: Some(form),
+        };
+        let mut parts = vec![Part::Header(header)];
+        let pieces = |bytes: &[u8]| bytes.chunks(PIECE_BYTES).map(|p| Part::Data(p.to_vec().into())).collect::<Vec<_>>();
+        match &self.packet {
+            Some(packet) => parts.extend(pieces(packet)),
+            None => {
+                for (name, bytes) in &self.files {
+                    let length = bytes.len() as u64;
+                    parts.push(Part::File(FileHeader { name: name.clone(), content_type: "application/pdf".into(), length }));
+                    parts.extend(pieces(bytes));
+                }
+            }
+        }
+        parts.into_iter().map(|part| SendRequest { part: Some(part) }).collect()
+    }
+}
+
+/// Bytes that do not compress, always the same for a seed.
+pub(crate) fn noise(seed: &str, length: usize) -> Vec<u8> {
+    let mut state = seed.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)) | 1;
+    let mut bytes = b"%PDF-1.7\n".to_vec();
+    while bytes.len() < length {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        bytes.extend_from_slice(&state.to_le_bytes());
+    }
+    bytes.truncate(length);
+    bytes
+}
+
+/// Adds the token to every call.
+#[derive(Clone)]
+pub(crate) struct Bearer(Option<MetadataValue<Ascii>>);
+
+impl Interceptor for Bearer {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        if let Some(value) = &self.0 {
+            request.metadata_mut().insert("authorization", value.clone());
+        }
+        Ok(request)
+    }
+}
+
+/// A connection to a node's local API.
+#[derive(Clone)]
+pub(crate) struct Api {
+    pub(crate) raw: NodeClient<InterceptedService<Channel, Bearer>>,
+}
+
+impl Api {
+    pub(crate) fn new(address: SocketAddr, token: Option<&str>) -> Self {
+        let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap();
+        let bearer = Bearer(token.map(|token| format!("Bearer {token}").parse().unwrap()));
+        let raw = NodeClient::with_interceptor(endpoint.connect_lazy(), bearer).max_decoding_message_size(16 << 20);
+        Self { raw }
+    }
+
+    pub(crate) async fn send(&self, letter: &Letter) -> Result<SendReply, Status> {
+        Ok(self.raw.clone().send(tokio_stream::iter(letter.requests())).await?.into_inner())
+    }
+
+    /// Sends what must be accepted; gives the envelope's id.
+    pub(crate) async fn accepted(&self, letter: &Letter) -> String {
+        let reply = self.send(letter).await.unwrap();
+        assert_eq!(reply.state(), State::Accepted, "{reply:?}");
+        assert!(!reply.envelope.is_empty(), "{reply:?}");
+        reply.envelope
+    }
+
+    /// Sends what must be refused; checks that nothing stands in the outbox for it.
+    pub(crate) async fn refused(&self, letter: &Letter, reason: &str) -> truc_proto::wire_v1::Refusal {
+        let before = self.outbox().await.len();
+        let reply = self.send(letter).await.unwrap();
+        assert_eq!(reply.state(), State::Refused, "{reply:?}");
+        let refusal = reply.refused.unwrap();
+        check_refusal(&refusal);
+        assert_eq!(refusal.reason, reason, "{refusal:?}");
+        assert_eq!(self.outbox().await.len(), before, "something was stored");
+        refusal
+    }
+
+    pub(crate) async fn outbox(&self) -> Vec<OutboxItem> {
+        let request = ListOutboxRequest { with_final: true, page_size: 500, ..ListOutboxRequest::default() };
+        self.raw.clone().list_outbox(request).await.unwrap().into_inner().items
+    }
+
+    pub(crate) async fn sent(&self, envelope: &str) -> Option<OutboxItem> {
+        let request = ListOutboxRequest { envelope: envelope.into(), with_final: true, page_size: 1, ..ListOutboxRequest::default() };
+        self.raw.clone().list_outbox(request).await.ok()?.into_inner().items.into_iter().next()
+    }
+
+    pub(crate) async fn recipient(&self, envelope: &str, code: &str) -> Option<RecipientState> {
+        self.sent(envelope).await?.recipients.into_iter().find(|state| state.recipient == code)
+    }
+
+    /// Waits until the sender sees this state for a recipient.
+    pub(crate) async fn until_state(&self, envelope: &str, code: &str, state: &str) -> RecipientState {
+        let what = format!("{envelope} is {state} for {code}");
+        let seen = std::sync::Mutex::new(String::new());
+        let fact = || async {
+            let found = self.recipient(envelope, code).await?;
+            *seen.lock().unwrap() = found.state.clone();
+            (found.state == state).then_some(found)
+        };
+        until(&what, fact).await
+    }
+
+    pub(crate) async fn inbox(&self, code: &str, with_confirmed: bool) -> Vec<InboxItem> {
+        let request = ListInboxRequest { code: code.into(), with_confirmed, page_size: 500, ..ListInboxRequest::default() };
+        match self.raw.clone().list_inbox(request).await {
+            Ok(reply) => reply.into_inner().items,
+            Err(_) => Vec::new(),
+        }
+    }
+
+    pub(crate) async fn item(&self, envelope: &str, code: &str) -> Option<InboxItem> {
+        self.inbox(code, true).await.into_iter().find(|item| item.envelope == envelope)
+    }
+
+    /// Waits until a document is in the inbox of a code.
+    pub(crate) async fn until_consigned(&self, envelope: &str, code: &str) -> InboxItem {
+        until(&format!("{envelope} is in the inbox of {code}"), || self.item(envelope, code)).await
+    }
+
+    pub(crate) async fn fetch(&self, envelope: &str, code: &str, what: What) -> Result<Vec<u8>, Status> {
+        let request = FetchRequest { envelope: envelope.into(), recipient: code.into(), what: Some(what), offset: 0 };
+        let mut stream = self.raw.clone().fetch(request).await?.into_inner();
+        let mut bytes = Vec::new();
+        while let Some(chunk) = stream.message().await? {
+            bytes.extend_from_slice(&chunk.data);
+        }
+        Ok(bytes)
+    }
+
+    pub(crate) async fn attachment(&self, envelope: &str, code: &str, name: &str) -> Vec<u8> {
+        self.fetch(envelope, code, What::Attachment(name.into())).await.unwrap()
+    }
+
+    pub(crate) async fn confirm(&self, envelope: &str, code: &str) -> ConfirmReply {
+        let request = ConfirmRequest { envelope: envelope.into(), recipient: code.into(), ..ConfirmRequest::default() };
+        self.raw.clone().confirm(request).await.unwrap().into_inner()
+    }
+
+    pub(crate) async fn set_status(&self, document: &str, from: &str, code: &str, key: &str) -> Result<SetStatusReply, Status> {
+        let request = SetStatusRequest {
+            envelope: document.into(),
+            from: from.into(),
+            code: code.into(),
+            reason: if code == "02" { "Sai thẩm quyền".into() } else { String::new() },
+            idempotency_key: key.into(),
+            ..SetStatusRequest::default()
+        };
+        Ok(self.raw.clone().set_status(request).await?.into_inner())
+    }
+
+    pub(crate) async fn receipts(&self, envelope: &str) -> Vec<ReceiptItem> {
+        let request = ListReceiptsRequest { envelope: envelope.into() };
+        self.raw.clone().list_receipts(request).await.map(|reply| reply.into_inner().items).unwrap_or_default()
+    }
+
+    pub(crate) async fn receipt(&self, leaf_hash: &[u8], with_opening: bool) -> Vec<u8> {
+        let request = GetReceiptRequest { leaf_hash: leaf_hash.to_vec().into(), with_opening };
+        self.raw.clone().get_receipt(request).await.unwrap().into_inner().receipt.into()
+    }
+
+    pub(crate) async fn status(&self) -> Option<StatusReply> {
+        self.raw.clone().status(StatusRequest {}).await.ok().map(tonic::Response::into_inner)
+    }
+
+    /// Waits for an alarm whose text contains all of `words`.
+    pub(crate) async fn until_alarm(&self, words: &[&str]) -> String {
+        let fact = || async {
+            let alarms = self.status().await?.alarms;
+            alarms.into_iter().find(|text| words.iter().all(|word| text.contains(word)))
+        };
+        until(&format!("an alarm about {words:?}"), fact).await
+    }
+
+    pub(crate) async fn until_connected(&self) -> StatusReply {
+        until("the node is connected", || async { self.status().await.filter(|s| s.connected && s.directory_version > 0) }).await
+    }
+
+    pub(crate) async fn until_disconnected(&self) -> StatusReply {
+        until("the node is not connected", || async { self.status().await.filter(|s| !s.connected) }).await
+    }
+}
