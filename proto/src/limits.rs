@@ -238,3 +238,5 @@ pub const MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
 pub const UNDELIVERED_PAGE_MAX: usize = 4_096;
 /// Most envelopes in one request to reconcile.
 pub const RECONCILE_MAX: usize = 16_384;
+/// Most codes that change their node in one directory version: the relay journals them as one record.
+pub const MOVED_CODES_MAX: usize = 40_000;

@@ -84,7 +84,7 @@ pub async fn run(
     let serving =
         LinkServer::http().add_service(service.server()).serve_with_incoming_shutdown(incoming, server.draining());
     let serving = tokio::spawn(serving);
-    shutdown.await;
+    let told = tokio::select! { () = shutdown => true, () = store.died() => false };
     tracing::info!("relay stopping");
     service.stop();
     server.drain(settings.drain).await;
@@ -94,7 +94,7 @@ pub async fn run(
     tokio::task::spawn_blocking(move || closing.close()).await?;
     served?.context("serve")?;
     tracing::info!("relay stopped");
-    Ok(())
+    if told { Ok(()) } else { Err(anyhow!("the store stopped by itself; the log says why; start the relay again")) }
 }
 
 /// `truc-relay reindex`: throws the look-up index away and builds it again. Blocks until it is whole.

@@ -9,7 +9,7 @@ use tonic::{Status, Streaming};
 use truc_evidence::Directory;
 use truc_proto::{
     AgencyId, Digest, NodeId, Reason, SignedDirectory,
-    limits::{CMS_BYTES_MAX, DIRECTORY_BYTES_MAX, DIRECTORY_ENTRIES_MAX, STATEMENT_BYTES_MAX},
+    limits::{CMS_BYTES_MAX, DIRECTORY_BYTES_MAX, DIRECTORY_ENTRIES_MAX, MOVED_CODES_MAX, STATEMENT_BYTES_MAX},
     relay_v1 as wire,
 };
 
@@ -74,6 +74,11 @@ impl<S: Store> Service<S> {
             }
         };
         let new = self.changes(&directory);
+        if new.moved.len() > MOVED_CODES_MAX {
+            let what = format!("at most {MOVED_CODES_MAX} codes change their node in one version; publish several");
+            let refused = Some(Refusal::because(Reason::TooLarge, what).into_wire());
+            return Ok(wire::PublishDirectoryReply { refused, logged: None });
+        }
         let outcome = self.store.publish(new).await;
         let at = match outcome {
             Ok(at) => at,

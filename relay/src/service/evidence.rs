@@ -7,7 +7,8 @@ use prost::Message as _;
 use tonic::Status;
 use truc_evidence::{Leaf, ProvenBatch, ProvenItem, verify_batch};
 use truc_proto::{
-    Checkpoint, Digest, EnvelopeId, Event, NodeId, Raw, Reason, Role, Submission, limits::EVIDENCE_ITEMS_MAX,
+    Checkpoint, Digest, EnvelopeId, Event, NodeId, Raw, Reason, Role, Submission,
+    limits::{EVIDENCE_ITEMS_MAX, OFFER_BYTES_MAX, SUBMISSION_RECORDS_BYTES_MAX},
     relay_v1 as wire, wire_v1,
 };
 
@@ -17,6 +18,11 @@ use crate::{
     records::Body,
     store::{Store, StoreError},
 };
+
+/// Bytes that go into the journal at once: half of what it takes.
+const PART_BYTES_MAX: usize = SUBMISSION_RECORDS_BYTES_MAX / 2;
+/// Records that go into the journal at once.
+const PART_ITEMS_MAX: usize = 1_024;
 
 /// One item that was refused.
 type Refused = (Digest, Refusal);
@@ -36,6 +42,10 @@ impl<S: Store> Service<S> {
         let items: usize = request.batches.iter().map(|batch| batch.items.len()).sum();
         if items > EVIDENCE_ITEMS_MAX {
             let what = format!("at most {EVIDENCE_ITEMS_MAX} pieces of evidence in one request");
+            return Err(Refusal::because(Reason::TooLarge, what).into());
+        }
+        if request.encoded_len() > OFFER_BYTES_MAX {
+            let what = format!("at most {OFFER_BYTES_MAX} bytes of evidence in one request");
             return Err(Refusal::because(Reason::TooLarge, what).into());
         }
         let mut rejected = Vec::new();
@@ -113,7 +123,7 @@ impl<S: Store> Service<S> {
             return Ok(());
         }
         let leaves: Vec<Digest> = taken.iter().map(|item: &VerifiedEvidence| item.leaf).collect();
-        let outcomes = self.store.append_evidence(node.clone(), taken).await?;
+        let outcomes = self.append_in_parts(node, taken).await?;
         for (leaf, outcome) in leaves.into_iter().zip(outcomes) {
             match outcome {
                 EvidenceOutcome::Taken => {}
@@ -124,6 +134,19 @@ impl<S: Store> Service<S> {
             }
         }
         Ok(())
+    }
+
+    /// Appends in parts that fit into the journal at once: each piece of evidence carries its checkpoint, so a small request may become a long one.
+    pub(super) async fn append_in_parts(
+        &self,
+        node: &NodeId,
+        items: Vec<VerifiedEvidence>,
+    ) -> Result<Vec<EvidenceOutcome>, StoreError> {
+        let mut outcomes = Vec::with_capacity(items.len());
+        for part in parts(items, |item| item.batch.len()) {
+            outcomes.extend(self.store.append_evidence(node.clone(), part).await?);
+        }
+        Ok(outcomes)
     }
 
     fn judge_event(
@@ -292,8 +315,10 @@ impl<S: Store> Service<S> {
             let batch = wire_v1::EvidenceBatch { checkpoint: note.clone(), items };
             VerifiedFinalisation { to, mark, batch: batch.encode_to_vec().into() }
         });
-        let items: Vec<_> = items.collect();
-        if items.is_empty() { Ok(()) } else { Ok(self.store.append_finalisations(node.clone(), items).await?) }
+        for part in parts(items.collect(), |item: &VerifiedFinalisation| item.batch.len()) {
+            self.store.append_finalisations(node.clone(), part).await?;
+        }
+        Ok(())
     }
 
     /// The nodes that hold leaves of `node` about these envelopes: the recipients of what it sent, the sender of what it received.
@@ -332,6 +357,25 @@ impl<S: Store> Service<S> {
     }
 }
 
+/// Cuts a list so that each part fits into one submission to the journal.
+fn parts<T>(items: Vec<T>, bytes: impl Fn(&T) -> usize) -> Vec<Vec<T>> {
+    let (mut all, mut part, mut length) = (Vec::new(), Vec::new(), 0);
+    for item in items {
+        // What a record adds to the batch: names, hashes, the arrival's leaf.
+        let adds = bytes(&item) + 2_048;
+        if !part.is_empty() && (length + adds > PART_BYTES_MAX || part.len() == PART_ITEMS_MAX) {
+            all.push(std::mem::take(&mut part));
+            length = 0;
+        }
+        length += adds;
+        part.push(item);
+    }
+    if !part.is_empty() {
+        all.push(part);
+    }
+    all
+}
+
 fn event_key(item: &ProvenItem) -> Option<EnvelopeKey> {
     let Some(Leaf::Event(event)) = &item.leaf else { return None };
     Fact::of_recipient(event.event).filter(|_| event.actor.role == Role::Recipient)?;
@@ -348,4 +392,19 @@ fn other_content() -> Refusal {
 
 fn unknown_envelope() -> Refusal {
     Refusal::invalid("the relay does not know the envelope; its sender must upload it again, then push this once more")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_small_request_with_a_long_checkpoint_is_cut_into_parts_that_the_journal_takes() {
+        let items = vec![512 * 1024_usize; 4_000];
+        let cut = parts(items, |bytes| *bytes);
+        assert_eq!(cut.iter().map(Vec::len).sum::<usize>(), 4_000);
+        assert!(cut.iter().all(|part| part.iter().sum::<usize>() <= PART_BYTES_MAX && !part.is_empty()));
+        assert!(parts(vec![1_usize; 5_000], |bytes| *bytes).iter().all(|part| part.len() <= PART_ITEMS_MAX));
+        assert!(parts(Vec::<usize>::new(), |bytes| *bytes).is_empty());
+    }
 }

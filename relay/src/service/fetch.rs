@@ -164,7 +164,7 @@ impl<S: Store> Service<S> {
         let (items, body) = checked.await??;
         let codes: Vec<AgencyId> = items.iter().map(|item: &VerifiedEvidence| item.recipient.clone()).collect();
         // Only when the acceptances are on the device does a key envelope leave: nobody reads and stays silent.
-        let outcomes = self.store.append_evidence(node, items).await?;
+        let outcomes = self.append_in_parts(&node, items).await.map_err(Refusal::from)?;
         let taken = |code: &str| {
             let position = codes.iter().position(|known| known.as_str() == code);
             position.and_then(|at| outcomes.get(at)) == Some(&EvidenceOutcome::Taken)

@@ -147,9 +147,9 @@ impl<S: Store> Service<S> {
     }
 }
 
-/// Leaves in the checkpoint that the peer holds, once it is known to be ours.
+/// Leaves in the checkpoint that the peer holds, once it is known to be ours; none where there is nothing to prove.
 fn held_size(held_of_you: &[u8]) -> Option<u64> {
-    Checkpoint::parse_note(held_of_you).ok().map(|(_, checkpoint)| checkpoint.size)
+    Checkpoint::parse_note(held_of_you).ok().map(|(_, checkpoint)| checkpoint.size).filter(|size| *size > 0)
 }
 
 fn check_own(entry: &NodeEntry, mine: &Bytes) -> Result<HeldCheckpoint, Refusal> {

@@ -45,6 +45,9 @@ use crate::{
 };
 use refuse::Refusal;
 
+/// Deliveries acknowledged by one record.
+const ACKNOWLEDGED_AT_ONCE: usize = 16_384;
+
 /// What the service is given once.
 pub struct ServiceSettings {
     /// Trust domain.
@@ -253,8 +256,9 @@ impl<S: Store> relay_server::Relay for Calls<S> {
         request: Request<wire::AcknowledgeEvidenceRequest>,
     ) -> Reply<wire::AcknowledgeEvidenceReply> {
         let node = self.0.caller(&request)?;
-        let acknowledged = self.0.store.acknowledge(node, request.into_inner().numbers).await;
-        acknowledged.map_err(Refusal::from)?;
+        for numbers in request.into_inner().numbers.chunks(ACKNOWLEDGED_AT_ONCE) {
+            self.0.store.acknowledge(node.clone(), numbers.to_vec()).await.map_err(Refusal::from)?;
+        }
         Ok(Response::new(wire::AcknowledgeEvidenceReply {}))
     }
 

@@ -84,9 +84,11 @@ impl<S: Store> Service<S> {
     async fn await_upload(self: &Arc<Self>, node: NodeId, mut offer: VerifiedOffer) -> Result<Outcome, Status> {
         offer.blob = true;
         let claim = self.store.claim(&offer.payload);
-        let (blobs, payload) = (Arc::clone(self.store.blobs()), offer.payload);
+        let (blobs, payload, length) = (Arc::clone(self.store.blobs()), offer.payload, offer.payload_length);
         let stands = blocking(move || match blobs.length(&payload) {
-            Ok(Some(_)) => Ok(None),
+            // The same bytes under another length would be a submission that contradicts itself.
+            Ok(Some(there)) if there == length => Ok(None),
+            Ok(Some(there)) => Err(truc_ledger::blobs::BlobError::Incomplete { stands: there, announced: length }),
             _ => blobs.stands_at(&payload.to_string()).map(Some),
         });
         let stands = match stands.await? {

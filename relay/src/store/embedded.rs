@@ -80,6 +80,7 @@ struct Shell {
     /// Payloads that an offer in progress counts on.
     claims: Mutex<HashMap<Digest, usize>>,
     unneeded: SyncSender<Chore>,
+    died: watch::Sender<bool>,
 }
 
 impl Embedded {
@@ -102,6 +103,7 @@ impl Embedded {
             to_sign: Notify::new(),
             claims: Mutex::default(),
             unneeded,
+            died: watch::Sender::new(false),
         });
         let directory = core.directory();
         let engine = Engine {
@@ -151,6 +153,12 @@ impl Embedded {
             }
             told.await;
         }
+    }
+
+    /// Completes when the store stopped by itself: the process should end and be started again.
+    pub async fn died(&self) {
+        let mut died = self.outside.died.subscribe();
+        let _ = died.wait_for(|died| *died).await.map(drop);
     }
 
     /// Removes payloads without a record. Called once a day it never takes one that is younger.
@@ -286,6 +294,10 @@ impl Outside for Shell {
             Effect::DirectoryChanged(version) => tracing::info!(version, "directory version recorded"),
             Effect::Append(_) | Effect::Reply(_) => {}
         }
+    }
+
+    fn died(&self) {
+        self.died.send_replace(true);
     }
 
     fn turned(&self, core: &Core) {

@@ -42,6 +42,8 @@ pub(super) trait Outside: Send + Sync + 'static {
     fn now(&self) -> Timestamp;
     /// Runs on the committer's thread; must not block.
     fn effect(&self, effect: Effect);
+    /// The core stopped without being told to.
+    fn died(&self);
     /// Runs on the core's thread after every turn.
     fn turned(&self, core: &Core);
 }
@@ -80,10 +82,12 @@ impl<O: Outside> Engine<O> {
                     "the journal took no more records: the relay stops answering; make room or repair the disk and start it again"
                 );
                 self.in_flight.wait_until_empty();
+                self.outside.died();
                 return;
             }
             self.outside.turned(&self.core);
             if self.core.next_position().0 >= self.last_snapshot.0 + self.snapshot_every && !self.snapshot() {
+                self.outside.died();
                 return;
             }
         }
