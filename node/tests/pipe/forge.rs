@@ -7,8 +7,8 @@ use truc_node::{
     records::{Incoming, KeyEnvelope, Payload},
 };
 use truc_proto::{
-    Actor, AgencyId, AttachmentDigest, Digest, EnvelopeId, EnvelopeJson, EnvelopeKind, Event, EventUri, KeyManifest, Lane,
-    Preamble, Priority, Raw, Role, SealedTo, Submission, Suite, Timestamp, TraceStamp, WireLevel,
+    Actor, AgencyId, AttachmentDigest, Digest, EnvelopeId, EnvelopeJson, EnvelopeKind, Event, EventUri, KeyManifest,
+    Lane, Preamble, Priority, Raw, Role, SealedTo, Submission, Suite, Timestamp, TraceStamp, WireLevel,
 };
 use truc_signer::{
     Certificate, SealingAlgorithm, SigningKey,
@@ -23,32 +23,33 @@ use crate::{
 };
 
 type Change<T> = Box<dyn Fn(&mut T)>;
+type ChangeFor<T> = Box<dyn Fn(&AgencyId, &mut T)>;
 
 /// What a test changes; everything else is as it should be.
-pub struct Forge<'w> {
+pub(crate) struct Forge<'w> {
     world: &'w World,
-    pub recipients: Vec<&'static str>,
-    pub preamble: Change<Preamble>,
+    pub(crate) recipients: Vec<&'static str>,
+    pub(crate) preamble: Change<Preamble>,
     /// Content entries but `envelope.json`.
-    pub entries: Vec<(String, Vec<u8>)>,
+    pub(crate) entries: Vec<(String, Vec<u8>)>,
     /// Entries that the manifest does not name.
-    pub uncovered: Vec<(String, Vec<u8>)>,
-    pub attachments: Vec<AttachmentDigest>,
-    pub envelope: Change<EnvelopeJson>,
-    pub signer: &'w dyn SigningKey,
+    pub(crate) uncovered: Vec<(String, Vec<u8>)>,
+    pub(crate) attachments: Vec<AttachmentDigest>,
+    pub(crate) envelope: Change<EnvelopeJson>,
+    pub(crate) signer: &'w dyn SigningKey,
     /// What is signed instead of the manifest.
-    pub signed: Option<Vec<u8>>,
+    pub(crate) signed: Option<Vec<u8>>,
     /// The certificate that a recipient's key is sealed to.
-    pub seal_to: BTreeMap<AgencyId, Certificate>,
-    pub manifest: Box<dyn Fn(&AgencyId, &mut KeyManifest)>,
-    pub payload: Change<Vec<u8>>,
-    pub submission: Change<Submission>,
-    pub key_envelopes: Change<Vec<KeyEnvelope>>,
-    pub accepted_at: Timestamp,
+    pub(crate) seal_to: BTreeMap<AgencyId, Certificate>,
+    pub(crate) manifest: ChangeFor<KeyManifest>,
+    pub(crate) payload: Change<Vec<u8>>,
+    pub(crate) submission: Change<Submission>,
+    pub(crate) key_envelopes: Change<Vec<KeyEnvelope>>,
+    pub(crate) accepted_at: Timestamp,
 }
 
 impl<'w> Forge<'w> {
-    pub fn new(world: &'w World) -> Self {
+    pub(crate) fn new(world: &'w World) -> Self {
         let packet = PacketOf { to: &["H37"], ..PacketOf::default() }.bytes(&[("a.pdf", b"%PDF a")]);
         let attachment = AttachmentDigest { name: "a.pdf".to_owned(), length: 6, sha256: Digest::of(b"%PDF a") };
         let agencies = &world.agencies;
@@ -117,7 +118,7 @@ impl<'w> Forge<'w> {
     }
 
     /// What arrives at N-H37.
-    pub fn arrive(&self) -> (Incoming, Vec<KeyEnvelope>) {
+    pub(crate) fn arrive(&self) -> (Incoming, Vec<KeyEnvelope>) {
         let preamble = self.preamble();
         let mut entries = self.entries.clone();
         entries.push(("envelope.json".to_owned(), self.envelope_json(&preamble)));
@@ -224,7 +225,7 @@ impl<'w> Forge<'w> {
     }
 
     /// Opened at N-H37: what became of every code.
-    pub fn outcomes(&self) -> Vec<(AgencyId, Result<(), Failure>)> {
+    pub(crate) fn outcomes(&self) -> Vec<(AgencyId, Result<(), Failure>)> {
         let (incoming, key_envelopes) = self.arrive();
         let opened = self.world.open("N-H37", &incoming, &key_envelopes);
         let any = opened.outcomes.iter().any(|(_, outcome)| outcome.is_ok());
@@ -234,7 +235,7 @@ impl<'w> Forge<'w> {
 
     /// How H37, the only recipient, refuses it.
     #[track_caller]
-    pub fn refusal(&self) -> Failure {
+    pub(crate) fn refusal(&self) -> Failure {
         match self.outcomes().as_slice() {
             [(_, Err(failure))] => failure.clone(),
             other => panic!("not refused: {other:?}"),
@@ -243,8 +244,9 @@ impl<'w> Forge<'w> {
 }
 
 /// An ASiC manifest over these entries.
-pub fn manifest(entries: &[(String, Vec<u8>)]) -> Vec<u8> {
-    let mut inside = r#"<a:SigReference URI="META-INF/signature001.p7s" MimeType="application/pkcs7-signature"/>"#.to_owned();
+pub(crate) fn manifest(entries: &[(String, Vec<u8>)]) -> Vec<u8> {
+    let mut inside =
+        r#"<a:SigReference URI="META-INF/signature001.p7s" MimeType="application/pkcs7-signature"/>"#.to_owned();
     for (name, content) in entries {
         let digest = Digest::of(content).to_base64();
         inside.push_str(&format!(
@@ -264,9 +266,14 @@ fn zip(files: &[(String, Vec<u8>)]) -> Vec<u8> {
         let offset = out.len() as u32;
         let flags = if name == "mimetype" { 0 } else { 1 << 11 };
         let length = content.len() as u32;
-        let common = [le16(&[20, flags, 0, 0, 33]), le32(&[crc32(content), length, length]), le16(&[name.len() as u16, 0])].concat();
+        let common =
+            [le16(&[20, flags, 0, 0, 33]), le32(&[crc32(content), length, length]), le16(&[name.len() as u16, 0])]
+                .concat();
         out.extend([&le32(&[0x0403_4b50])[..], &common, name.as_bytes(), content].concat());
-        directory.extend([&le32(&[0x0201_4b50])[..], &le16(&[20]), &common, &le16(&[0, 0, 0]), &le32(&[0, offset]), name.as_bytes()].concat());
+        directory.extend(
+            [&le32(&[0x0201_4b50])[..], &le16(&[20]), &common, &le16(&[0, 0, 0]), &le32(&[0, offset]), name.as_bytes()]
+                .concat(),
+        );
     }
     let (start, count) = (out.len() as u32, files.len() as u16);
     let length = directory.len() as u32;

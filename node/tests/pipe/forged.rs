@@ -64,7 +64,8 @@ fn a_revoked_certificate_is_refused_whoever_says_so() {
 fn a_certificate_whose_revocation_cannot_be_told_is_shown_as_unknown_and_consigned() {
     let world = World::new();
     let pem = |text: &str| Certificate::from_pem(text.as_bytes()).unwrap();
-    let trust = truc_signer::TrustStore::new(pem(&world.pki.anchors_pem), pem(&world.pki.intermediates_pem), Vec::new());
+    let trust =
+        truc_signer::TrustStore::new(pem(&world.pki.anchors_pem), pem(&world.pki.intermediates_pem), Vec::new());
     world.nodes["N-H37"].pipes.set_trust(std::sync::Arc::new(trust.unwrap()));
     let (incoming, envelopes) = Forge::new(&world).arrive();
     let content = world.open("N-H37", &incoming, &envelopes).content.unwrap();
@@ -113,7 +114,10 @@ fn a_swapped_key_envelope_is_refused_before_a_private_key_is_used() {
     }
     for (_, outcome) in forge.outcomes() {
         let failure = outcome.unwrap_err();
-        assert!(failure.reason == Reason::Invalid && failure.detail.contains("not the one of the submission"), "{failure:?}");
+        assert!(
+            failure.reason == Reason::Invalid && failure.detail.contains("not the one of the submission"),
+            "{failure:?}"
+        );
     }
 }
 
@@ -143,7 +147,9 @@ fn a_manifest_for_another_code_envelope_or_length_is_refused() {
     assert!(changed(|m| m.recipient = code("H49")).detail.contains("made for H49"));
     assert!(changed(|m| m.preamble = Digest::of(b"another")).detail.contains("another envelope"));
     assert!(changed(|m| m.length += 1).detail.contains("not as long"));
-    assert!(changed(|m| m.container = Digest::of(b"another")).detail.contains("not the one that the key envelope names"));
+    assert!(
+        changed(|m| m.container = Digest::of(b"another")).detail.contains("not the one that the key envelope names")
+    );
     assert_eq!(changed(|m| m.chunk_bytes = 1 << 30).reason, Reason::Invalid);
 }
 
@@ -154,8 +160,10 @@ fn ciphertext_that_was_flipped_cut_extended_or_reordered_is_refused() {
         let mut forge = Forge::new(&world);
         // Larger than a chunk, so that there is something to reorder.
         let big = noise(2_500_000, 5);
-        forge.entries = vec![("packet.edxml".into(), PacketOf { to: &["H37"], ..PacketOf::default() }.bytes(&[("a.zip", &big)]))];
-        forge.attachments = vec![AttachmentDigest { name: "a.zip".into(), length: big.len() as u64, sha256: Digest::of(&big) }];
+        forge.entries =
+            vec![("packet.edxml".into(), PacketOf { to: &["H37"], ..PacketOf::default() }.bytes(&[("a.zip", &big)]))];
+        forge.attachments =
+            vec![AttachmentDigest { name: "a.zip".into(), length: big.len() as u64, sha256: Digest::of(&big) }];
         forge.payload = Box::new(change);
         forge.refusal()
     };
@@ -198,7 +206,10 @@ fn an_envelope_json_that_disagrees_with_the_preamble_is_refused_by_field() {
         assert!(failure.detail.ends_with(&format!("differ in the {field}")), "{failure:?}");
     }
     let failure = changed(|e| e.recipients[0].certificate = Digest::of(b"another certificate"));
-    assert!(failure.reason == Reason::ContentMismatch && failure.detail.contains("another certificate of H37"), "{failure:?}");
+    assert!(
+        failure.reason == Reason::ContentMismatch && failure.detail.contains("another certificate of H37"),
+        "{failure:?}"
+    );
 }
 
 #[test]
@@ -261,7 +272,8 @@ fn a_packet_with_other_attachments_or_another_from_is_refused() {
     forge.attachments.clear();
     check(&forge, Reason::ContentMismatch, "names 0 attachments, 1 came");
     let mut forge = Forge::new(&world);
-    forge.entries = vec![("packet.edxml".into(), PacketOf { from: "H49", to: &["H37"], ..PacketOf::default() }.bytes(&[]))];
+    forge.entries =
+        vec![("packet.edxml".into(), PacketOf { from: "H49", to: &["H37"], ..PacketOf::default() }.bytes(&[]))];
     forge.attachments.clear();
     check(&forge, Reason::ContentMismatch, "From is not H26");
 }

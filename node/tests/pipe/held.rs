@@ -77,9 +77,8 @@ fn a_document_is_sealed_again_for_one_recipient_with_the_same_content() {
     let first = world.sealed(packet_header("k"), pieces(&packet));
     let before = Raw::<Preamble>::parse(first.outgoing.preamble.clone()).unwrap();
     let pipes = &world.sender().pipes;
-    let reseal = |to: &str| {
-        pipes.reseal(&first.outgoing, &code("H37"), &code(to), &world.directory, world.moment(9)).unwrap()
-    };
+    let reseal =
+        |to: &str| pipes.reseal(&first.outgoing, &code("H37"), &code(to), &world.directory, world.moment(9)).unwrap();
     let Composed::Sealed(second) = reseal("A11") else { panic!("sealed") };
     let after = Raw::<Preamble>::parse(second.outgoing.preamble.clone()).unwrap();
     let supersedes = after.supersedes.clone().unwrap();
@@ -95,6 +94,7 @@ fn a_document_is_sealed_again_for_one_recipient_with_the_same_content() {
     assert_eq!(content.about.attachments, first.outgoing.about.attachments);
 
     world.agencies[&code("H26")].service.away.store(true, Ordering::Relaxed);
-    let error = pipes.reseal(&first.outgoing, &code("H37"), &code("A11"), &world.directory, world.moment(8)).unwrap_err();
+    let error =
+        pipes.reseal(&first.outgoing, &code("H37"), &code("A11"), &world.directory, world.moment(8)).unwrap_err();
     assert!(matches!(error, PipelineError::Failed { key_away: true, .. }), "tried again when it is back: {error}");
 }

@@ -17,14 +17,21 @@ use truc_proto::{Lane, Raw, SignedBinding};
 use crate::world::code;
 
 fn tree(folder: &Path) -> Tree {
-    let agencies = ["H26", "H26.01"].map(|name| AgencyPlan { node: "N-H26".to_owned(), ..AgencyPlan::new(name, &format!("UBND {name}")) });
-    let plan = Plan { agencies: agencies.to_vec(), relay: "R1".to_owned(), keys: KeyKind::P256, authority_keys: KeyKind::P256 };
+    let agencies = ["H26", "H26.01"]
+        .map(|name| AgencyPlan { node: "N-H26".to_owned(), ..AgencyPlan::new(name, &format!("UBND {name}")) });
+    let plan = Plan {
+        agencies: agencies.to_vec(),
+        relay: "R1".to_owned(),
+        keys: KeyKind::P256,
+        authority_keys: KeyKind::P256,
+    };
     write_tree(&folder.join("pki"), &plan).unwrap()
 }
 
 fn request(folder: &Path, tree: &Tree) -> InitRequest {
     let pem = |files: truc_certs_dev::KeyFiles| KeySource::Pem { certificate: files.certificate, key: files.key };
-    let pkcs12 = |files: truc_certs_dev::KeyFiles| KeySource::Pkcs12 { file: files.pkcs12, password_file: files.password };
+    let pkcs12 =
+        |files: truc_certs_dev::KeyFiles| KeySource::Pkcs12 { file: files.pkcs12, password_file: files.password };
     let agency = |name: &str| AgencyInit {
         code: code(name),
         name: None,

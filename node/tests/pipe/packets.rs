@@ -9,7 +9,7 @@ use truc_proto::{
     node_v1::{DocumentForm, FileHeader, PacketForm, SendHeader, send_header::Form},
 };
 
-pub fn packet_header(key: &str) -> SendHeader {
+pub(crate) fn packet_header(key: &str) -> SendHeader {
     SendHeader {
         idempotency_key: key.to_owned(),
         sender: "H26".to_owned(),
@@ -22,7 +22,7 @@ pub fn packet_header(key: &str) -> SendHeader {
     }
 }
 
-pub fn document_header(key: &str, recipients: &[&str]) -> SendHeader {
+pub(crate) fn document_header(key: &str, recipients: &[&str]) -> SendHeader {
     SendHeader {
         recipients: recipients.iter().map(ToString::to_string).collect(),
         priority: 2,
@@ -40,21 +40,21 @@ pub fn document_header(key: &str, recipients: &[&str]) -> SendHeader {
     }
 }
 
-pub fn file(name: &str, content: &[u8]) -> Vec<Part> {
+pub(crate) fn file(name: &str, content: &[u8]) -> Vec<Part> {
     let header = FileHeader { name: name.to_owned(), content_type: String::new(), length: content.len() as u64 };
     std::iter::once(Part::File(header)).chain(pieces(content)).collect()
 }
 
 /// In pieces that fall anywhere.
-pub fn pieces(bytes: &[u8]) -> Vec<Part> {
+pub(crate) fn pieces(bytes: &[u8]) -> Vec<Part> {
     bytes.chunks(997).map(|piece| Part::Data(Bytes::copy_from_slice(piece))).collect()
 }
 
-pub struct PacketOf<'a> {
-    pub from: &'a str,
-    pub to: &'a [&'a str],
-    pub subject: &'a str,
-    pub type_name: &'a str,
+pub(crate) struct PacketOf<'a> {
+    pub(crate) from: &'a str,
+    pub(crate) to: &'a [&'a str],
+    pub(crate) subject: &'a str,
+    pub(crate) type_name: &'a str,
 }
 
 impl Default for PacketOf<'_> {
@@ -64,7 +64,7 @@ impl Default for PacketOf<'_> {
 }
 
 impl PacketOf<'_> {
-    pub fn message(&self) -> Message {
+    pub(crate) fn message(&self) -> Message {
         let organization = |code: &str| Organization {
             organ_id: Some(code.parse().unwrap()),
             organ_name: Some(format!("Cơ quan {code}")),
@@ -86,7 +86,7 @@ impl PacketOf<'_> {
     }
 
     /// The packet's bytes, as an existing client writes them. Codes of an older form are put in afterwards: nobody issues them.
-    pub fn bytes(&self, files: &[(&str, &[u8])]) -> Vec<u8> {
+    pub(crate) fn bytes(&self, files: &[(&str, &[u8])]) -> Vec<u8> {
         let message = Self { from: "H26", ..*self }.message();
         let mut contents: Vec<&[u8]> = files.iter().map(|(_, content)| *content).collect();
         let mut attachments: Vec<OutgoingAttachment<'_>> = files
@@ -107,7 +107,7 @@ impl PacketOf<'_> {
     }
 
     /// The same, with the attachments in front of the envelope.
-    pub fn attachments_first(&self, files: &[(&str, &[u8])]) -> Vec<u8> {
+    pub(crate) fn attachments_first(&self, files: &[(&str, &[u8])]) -> Vec<u8> {
         let text = String::from_utf8(self.bytes(files)).unwrap();
         let from = text.find("  <AttachmentEncoded>").unwrap();
         let to = text.find("</AttachmentEncoded>\r\n").unwrap() + "</AttachmentEncoded>\r\n".len();
@@ -117,7 +117,7 @@ impl PacketOf<'_> {
 }
 
 /// Bytes that do not compress.
-pub fn noise(length: usize, seed: u64) -> Vec<u8> {
+pub(crate) fn noise(length: usize, seed: u64) -> Vec<u8> {
     let mut state = seed | 1;
     let mut next = move || {
         state ^= state << 13;

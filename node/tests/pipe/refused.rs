@@ -75,7 +75,11 @@ fn the_classified_lane_takes_mat_and_still_not_tuyet_mat() {
 fn a_recipient_or_sender_without_a_good_certificate_is_named() {
     let mut world = World::new();
     let sealing = world.agencies[&code("H37")].sealing_issued.clone();
-    world.pki.revoke(&sealing, world.now.before(Duration::from_secs(60)), truc_certs_dev::RevocationReason::KeyCompromise);
+    world.pki.revoke(
+        &sealing,
+        world.now.before(Duration::from_secs(60)),
+        truc_certs_dev::RevocationReason::KeyCompromise,
+    );
     world.sender().pipes.set_trust(crate::world::trust_of(&world.pki));
     let refusal = world.refused(document_header("k", &["H37"]), []);
     assert_eq!(refusal.reason, Reason::CertificateRefused);

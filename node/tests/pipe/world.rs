@@ -5,7 +5,7 @@ use std::{
     io,
     path::PathBuf,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -27,19 +27,19 @@ use truc_node::{
     settings::{KeySource, Settings, TrustFiles},
 };
 use truc_proto::{
-    Actor, AgencyEntry, AgencyId, CertificateBinding, Digest, Entry, Event, EventUri, ForeignCode, KeyStatus, KeyUse, Lane,
-    NodeEntry, NodeId, Preamble, Raw, Role, Route, SealingAlgorithm, Submission, Timestamp, node_v1,
+    Actor, AgencyEntry, AgencyId, CertificateBinding, Digest, Entry, Event, EventUri, ForeignCode, KeyStatus, KeyUse,
+    Lane, NodeEntry, NodeId, Preamble, Raw, Role, Route, SealingAlgorithm, Submission, Timestamp, node_v1,
     wire_v1::ProvenLeaf,
 };
 use truc_signer::{
-    Certificate, Crl, OpeningKey, OpeningKeyError, PublicKey, SignError, SignatureScheme, SigningKey, SoftKey, StorageKey,
+    Certificate, Crl, OpeningKey, OpeningKeyError, SignError, SignatureScheme, SigningKey, SoftKey, StorageKey,
     TrustStore,
 };
 
-pub const AXIS: &str = "test";
+pub(crate) const AXIS: &str = "test";
 
 /// The codes, each with its node and the kind of its keys.
-pub const AGENCIES: [(&str, &str, KeyKind); 5] = [
+pub(crate) const AGENCIES: [(&str, &str, KeyKind); 5] = [
     ("H26", "N-H26", KeyKind::P256),
     ("H37", "N-H37", KeyKind::P256),
     ("H37.DN.001", "N-H37", KeyKind::Rsa2048),
@@ -47,18 +47,18 @@ pub const AGENCIES: [(&str, &str, KeyKind); 5] = [
     ("A11", "N-H49", KeyKind::P256),
 ];
 
-pub fn code(text: &str) -> AgencyId {
+pub(crate) fn code(text: &str) -> AgencyId {
     text.parse().unwrap()
 }
 
-pub fn digest(bytes: &[u8]) -> Digest {
+pub(crate) fn digest(bytes: &[u8]) -> Digest {
     Digest::from_slice(bytes).unwrap()
 }
 
 /// A key that can be taken away.
-pub struct Removable {
+pub(crate) struct Removable {
     key: SoftKey,
-    pub away: AtomicBool,
+    pub(crate) away: AtomicBool,
 }
 
 impl SigningKey for Removable {
@@ -94,40 +94,51 @@ impl OpeningKey for Removable {
     }
 }
 
-pub struct Agency {
-    pub service_issued: Issued,
-    pub sealing_issued: Issued,
-    pub service: Arc<Removable>,
-    pub sealing: Arc<Removable>,
+pub(crate) struct Agency {
+    pub(crate) service_issued: Issued,
+    pub(crate) sealing_issued: Issued,
+    pub(crate) service: Arc<Removable>,
+    pub(crate) sealing: Arc<Removable>,
 }
 
-pub struct Node {
-    pub pipes: Pipes,
-    pub blobs: Arc<BlobStore>,
-    pub folder: TempDir,
+pub(crate) struct Node {
+    pub(crate) pipes: Pipes,
+    pub(crate) blobs: Arc<BlobStore>,
+    pub(crate) folder: TempDir,
 }
 
-pub struct World {
-    pub pki: Pki,
-    pub now: Timestamp,
-    pub trust: Arc<TrustStore>,
-    pub directory: Directory,
-    pub draft: DirectoryDraft,
+pub(crate) struct World {
+    pub(crate) pki: Pki,
+    pub(crate) now: Timestamp,
+    pub(crate) trust: Arc<TrustStore>,
+    pub(crate) directory: Directory,
+    pub(crate) draft: DirectoryDraft,
     operator: SoftKey,
-    pub agencies: BTreeMap<AgencyId, Agency>,
-    pub nodes: BTreeMap<String, Node>,
+    pub(crate) agencies: BTreeMap<AgencyId, Agency>,
+    pub(crate) nodes: BTreeMap<String, Node>,
 }
 
-pub fn soft(issued: &Issued) -> SoftKey {
+/// Making RSA keys takes most of a second without optimisation, so each is made once.
+fn rsa_key(name: &str, profile: Profile) -> Vec<u8> {
+    static KEYS: Mutex<BTreeMap<String, Vec<u8>>> = Mutex::new(BTreeMap::new());
+    let make = || {
+        let now = Timestamp::from_unix_s(1_800_000_000);
+        let pki = Pki::new(KeyKind::P256, now).unwrap();
+        pki.issue_with(Request::new(profile, KeyKind::Rsa2048, Subject::new("RSA"))).unwrap().key_pkcs8_der
+    };
+    KEYS.lock().unwrap().entry(format!("{name} {profile:?}")).or_insert_with(make).clone()
+}
+
+pub(crate) fn soft(issued: &Issued) -> SoftKey {
     SoftKey::from_pem(issued.certificate_pem.as_bytes(), issued.key_pem.as_bytes()).unwrap()
 }
 
 impl World {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::on(Lane::Ordinary)
     }
 
-    pub fn on(lane: Lane) -> Self {
+    pub(crate) fn on(lane: Lane) -> Self {
         let now = Timestamp::from_unix_s(1_800_000_000);
         let pki = Pki::new(KeyKind::P256, now).unwrap();
         let trust = trust_of(&pki);
@@ -136,7 +147,10 @@ impl World {
         let mut agencies = BTreeMap::new();
         for (name, node, kind) in AGENCIES {
             let subject = || Subject::new(&format!("Cơ quan {name}")).organization(&format!("UBND {name}"));
-            let issue = |profile| pki.issue_with(Request::new(profile, kind, subject())).unwrap();
+            let issue = |profile| {
+                let key_pkcs8_der = (kind == KeyKind::Rsa2048).then(|| rsa_key(name, profile));
+                pki.issue_with(Request { key_pkcs8_der, ..Request::new(profile, kind, subject()) }).unwrap()
+            };
             let agency = agency(issue(Profile::Service), issue(Profile::Sealing));
             draft.put(Entry::Agency(agency_entry(name, node, lane, &agency, now))).unwrap();
             agencies.insert(code(name), agency);
@@ -156,7 +170,8 @@ impl World {
 
     fn node(&self, id: &str, lane: Lane) -> Node {
         let folder = tempfile::tempdir().unwrap();
-        let blobs = Arc::new(BlobStore::open(Arc::new(DirVolume::create(folder.path().join("store")).unwrap())).unwrap());
+        let blobs =
+            Arc::new(BlobStore::open(Arc::new(DirVolume::create(folder.path().join("store")).unwrap())).unwrap());
         let mut keys = BTreeMap::new();
         for (name, _, _) in AGENCIES.iter().filter(|(_, node, _)| *node == id) {
             let agency = &self.agencies[&code(name)];
@@ -166,32 +181,37 @@ impl World {
         }
         let settings = settings(folder.path().to_owned(), id, lane);
         let storage = StorageKey::generate(1).unwrap();
-        let pipes = Pipes::new(&settings, Keys::new(keys), storage, Arc::clone(&self.trust), Arc::clone(&blobs)).unwrap();
+        let pipes =
+            Pipes::new(&settings, Keys::new(keys), storage, Arc::clone(&self.trust), Arc::clone(&blobs)).unwrap();
         Node { pipes, blobs, folder }
     }
 
     /// Signs the draft as it is now into the directory in force.
-    pub fn publish(&mut self) {
+    pub(crate) fn publish(&mut self) {
         let lane = self.directory.statement().lane;
         self.directory = sign(&self.draft, &self.operator, &self.trust, lane, self.now);
     }
 
-    pub fn moment(&self, seed: u8) -> Moment {
+    pub(crate) fn moment(&self, seed: u8) -> Moment {
         Moment { now: self.now, random: [seed; 10] }
     }
 
-    pub fn sender(&self) -> &Node {
+    pub(crate) fn sender(&self) -> &Node {
         &self.nodes["N-H26"]
     }
 
-    pub fn compose(&self, header: node_v1::SendHeader, parts: impl IntoIterator<Item = Part>) -> Result<Composed, PipelineError> {
+    pub(crate) fn compose(
+        &self,
+        header: node_v1::SendHeader,
+        parts: impl IntoIterator<Item = Part>,
+    ) -> Result<Composed, PipelineError> {
         let mut parts = List(parts.into_iter());
         self.sender().pipes.compose(header, &mut parts, &self.directory, self.moment(1))
     }
 
     /// Composes what must not be held or refused.
     #[track_caller]
-    pub fn sealed(&self, header: node_v1::SendHeader, parts: impl IntoIterator<Item = Part>) -> Sealed {
+    pub(crate) fn sealed(&self, header: node_v1::SendHeader, parts: impl IntoIterator<Item = Part>) -> Sealed {
         match self.compose(header, parts).unwrap() {
             Composed::Sealed(sealed) => *sealed,
             Composed::Held(held) => panic!("held: {held:?}"),
@@ -199,7 +219,11 @@ impl World {
     }
 
     #[track_caller]
-    pub fn refused(&self, header: node_v1::SendHeader, parts: impl IntoIterator<Item = Part>) -> truc_node::pipeline::Refusal {
+    pub(crate) fn refused(
+        &self,
+        header: node_v1::SendHeader,
+        parts: impl IntoIterator<Item = Part>,
+    ) -> truc_node::pipeline::Refusal {
         match self.compose(header, parts) {
             Err(PipelineError::Refused(refusal)) => *refusal,
             other => panic!("not refused: {other:?}"),
@@ -207,16 +231,22 @@ impl World {
     }
 
     /// What the relay hands to a node: payload, preamble, the sender's and its own leaf.
-    pub fn deliver(&self, sealed: &Sealed, to: &str) -> (Incoming, Vec<KeyEnvelope>) {
+    pub(crate) fn deliver(&self, sealed: &Sealed, to: &str) -> (Incoming, Vec<KeyEnvelope>) {
         self.deliver_from(&self.sender().blobs, sealed, to)
     }
 
-    pub fn deliver_from(&self, from: &Arc<BlobStore>, sealed: &Sealed, to: &str) -> (Incoming, Vec<KeyEnvelope>) {
+    pub(crate) fn deliver_from(
+        &self,
+        from: &Arc<BlobStore>,
+        sealed: &Sealed,
+        to: &str,
+    ) -> (Incoming, Vec<KeyEnvelope>) {
         let Outgoing { preamble, key_envelopes, payload, .. } = &sealed.outgoing;
         if payload.inline.is_none() {
             carry(from, &self.nodes[to].blobs, digest(&payload.sha256), payload.length);
         }
-        let codes: Vec<AgencyId> = AGENCIES.iter().filter(|(_, node, _)| *node == to).map(|(name, ..)| code(name)).collect();
+        let codes: Vec<AgencyId> =
+            AGENCIES.iter().filter(|(_, node, _)| *node == to).map(|(name, ..)| code(name)).collect();
         let envelopes: Vec<KeyEnvelope> =
             key_envelopes.iter().filter(|e| codes.contains(&code(&e.recipient))).cloned().collect();
         let incoming = Incoming {
@@ -230,27 +260,27 @@ impl World {
         (incoming, envelopes)
     }
 
-    pub fn open(&self, node: &str, incoming: &Incoming, envelopes: &[KeyEnvelope]) -> Opened {
+    pub(crate) fn open(&self, node: &str, incoming: &Incoming, envelopes: &[KeyEnvelope]) -> Opened {
         self.nodes[node].pipes.open(incoming, envelopes, &self.directory, self.now).unwrap()
     }
 
-    pub fn issue(&self, profile: Profile, kind: KeyKind, name: &str) -> Issued {
+    pub(crate) fn issue(&self, profile: Profile, kind: KeyKind, name: &str) -> Issued {
         self.pki.issue_with(Request::new(profile, kind, Subject::new(name).organization("UBND"))).unwrap()
     }
 }
 
-pub fn trust_of(pki: &Pki) -> Arc<TrustStore> {
+pub(crate) fn trust_of(pki: &Pki) -> Arc<TrustStore> {
     let crls = Crl::from_pem(pki.crls_pem().unwrap().as_bytes()).unwrap();
     let pem = |text: &str| Certificate::from_pem(text.as_bytes()).unwrap();
     Arc::new(TrustStore::new(pem(&pki.anchors_pem), pem(&pki.intermediates_pem), crls).unwrap())
 }
 
-pub fn agency(service_issued: Issued, sealing_issued: Issued) -> Agency {
+pub(crate) fn agency(service_issued: Issued, sealing_issued: Issued) -> Agency {
     let removable = |issued| Arc::new(Removable { key: soft(issued), away: AtomicBool::new(false) });
     Agency { service: removable(&service_issued), sealing: removable(&sealing_issued), service_issued, sealing_issued }
 }
 
-pub fn bound(issued: &Issued, uses: KeyUse) -> CertificateBinding {
+pub(crate) fn bound(issued: &Issued, uses: KeyUse) -> CertificateBinding {
     let certificate = Certificate::from_der(&issued.certificate_der).unwrap();
     let algorithm = match truc_signer::SealingAlgorithm::for_certificate(&certificate) {
         Some(truc_signer::SealingAlgorithm::RsaOaepSha256) => SealingAlgorithm::RsaOaepSha256,
@@ -268,7 +298,7 @@ pub fn bound(issued: &Issued, uses: KeyUse) -> CertificateBinding {
     }
 }
 
-pub fn agency_entry(name: &str, node: &str, lane: Lane, agency: &Agency, now: Timestamp) -> AgencyEntry {
+pub(crate) fn agency_entry(name: &str, node: &str, lane: Lane, agency: &Agency, now: Timestamp) -> AgencyEntry {
     AgencyEntry {
         code: code(name),
         names: vec![format!("Ủy ban {name}")],
@@ -333,7 +363,7 @@ fn settings(folder: PathBuf, id: &str, lane: Lane) -> Settings {
     }
 }
 
-pub fn submission(sealed: &Sealed, now: Timestamp) -> Raw<Submission> {
+pub(crate) fn submission(sealed: &Sealed, now: Timestamp) -> Raw<Submission> {
     let preamble = Raw::<Preamble>::parse(sealed.outgoing.preamble.clone()).unwrap();
     let hashes = sealed.outgoing.key_envelopes.iter().map(|e| (code(&e.recipient), Digest::of(&e.cms)));
     Raw::write(Submission {
@@ -374,12 +404,12 @@ fn acceptance(sealed: &Sealed, now: Timestamp) -> Raw<Event> {
     .unwrap()
 }
 
-pub fn proven(leaf: Bytes) -> ProvenLeaf {
+pub(crate) fn proven(leaf: Bytes) -> ProvenLeaf {
     ProvenLeaf { leaf, index: 0, proof: Vec::new(), checkpoint: Bytes::new() }
 }
 
 /// Copies a blob from one node's store into another's.
-pub fn carry(from: &Arc<BlobStore>, to: &Arc<BlobStore>, digest: Digest, length: u64) {
+pub(crate) fn carry(from: &Arc<BlobStore>, to: &Arc<BlobStore>, digest: Digest, length: u64) {
     let reader = from.read(&digest).unwrap();
     let mut upload = to.begin("carried", Announced { digest, length }).unwrap();
     let mut buffer = vec![0; 256 * 1024];
@@ -390,7 +420,7 @@ pub fn carry(from: &Arc<BlobStore>, to: &Arc<BlobStore>, digest: Digest, length:
     upload.finish().unwrap();
 }
 
-pub struct List<I>(pub I);
+pub(crate) struct List<I>(pub I);
 
 impl<I: Iterator<Item = Part>> Parts for List<I> {
     fn next(&mut self) -> io::Result<Option<Part>> {
@@ -399,9 +429,9 @@ impl<I: Iterator<Item = Part>> Parts for List<I> {
 }
 
 #[derive(Default)]
-pub struct Bucket {
-    pub length: Option<u64>,
-    pub bytes: Vec<u8>,
+pub(crate) struct Bucket {
+    pub(crate) length: Option<u64>,
+    pub(crate) bytes: Vec<u8>,
 }
 
 impl io::Write for Bucket {
