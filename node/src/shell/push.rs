@@ -14,8 +14,13 @@ use crate::{
 /// Runs one push to its end and tells the core.
 pub(super) async fn push(shell: Arc<Shell>, leaves: Vec<OwnLeaf>, finals: Option<(u64, Vec<OwnLeaf>)>) {
     let indices = |leaves: &[OwnLeaf]| leaves.iter().map(|leaf| leaf.index).collect::<Vec<_>>();
-    let pushed = indices(&leaves);
-    let finally = finals.as_ref().map(|(_, leaves)| indices(leaves)).unwrap_or_default();
+    let mut pushed = indices(&leaves);
+    // A leaf that went together with its place under the certificate counts as shown only: had the relay known it before (its answer was lost
+    // when one of us stopped), it passed nothing on, and the sender would wait for the certificate for ever.
+    let (known, first): (Vec<OwnLeaf>, Vec<OwnLeaf>) =
+        finals.iter().flat_map(|(_, leaves)| leaves).cloned().partition(|leaf| leaf.known);
+    pushed.extend(indices(&first));
+    let finally = indices(&known);
     match try_push(&shell, leaves, finals).await {
         Ok(()) => {
             for (leaves, finally) in [(pushed, false), (finally, true)] {
