@@ -62,7 +62,7 @@ pub(crate) enum Command {
 #[derive(Args, Debug, Clone)]
 pub(crate) struct NodeArgs {
     /// The node's local API.
-    #[arg(long, env = "TRUC_NODE", value_name = "URL", default_value = "http://127.0.0.1:7410")]
+    #[arg(long, env = "TRUC_NODE", value_name = "URL", default_value = "http://127.0.0.1:7440")]
     pub(crate) node: String,
     /// File that holds the bearer token.
     #[arg(long, env = "TRUC_TOKEN_FILE", value_name = "FILE")]

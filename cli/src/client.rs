@@ -36,7 +36,7 @@ impl Interceptor for Bearer {
 pub(crate) async fn connect(args: &NodeArgs) -> Result<Node, Failure> {
     let token = args.token_file.as_deref().map(read_token).transpose().or_exit(Exit::Usage, "read the bearer token")?;
     let endpoint = Endpoint::from_shared(args.node.clone())
-        .or_exit(Exit::Usage, format!("`{}` is not an address such as http://127.0.0.1:7410", args.node))?
+        .or_exit(Exit::Usage, format!("`{}` is not an address such as http://127.0.0.1:7440", args.node))?
         .connect_timeout(Duration::from_secs(5));
     let channel = endpoint.connect().await.or_exit(
         Exit::Unavailable,

@@ -88,3 +88,31 @@ fn every_version_stands_in_the_workspace_table() {
         }
     }
 }
+
+/// The cores decide; clocks, randomness, I/O and threads are the shell's (docs/ARCHITECTURE.md, "core and shell").
+#[test]
+fn the_cores_know_no_clock_no_randomness_and_no_io() {
+    const BANNED: &[&str] =
+        &["SystemTime", "Instant", "SystemRandom", "getrandom", "tokio", "std::fs", "std::net", "std::thread", "std::env", "println!"];
+    let mut folders = vec![root().join("node/src/core"), root().join("relay/src/core")];
+    let mut read = 0;
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            // Tests of a core may look at the world; its code may not.
+            if path.extension().is_none_or(|e| e != "rs") || path.to_string_lossy().contains("tests") {
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).unwrap();
+            for word in BANNED {
+                assert!(!text.contains(word), "{} names {word}", path.display());
+            }
+            read += 1;
+        }
+    }
+    assert!(read > 10, "only {read} files of the cores were found");
+}
