@@ -5,4 +5,9 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail as tests do")]
 
 mod disk;
+mod index;
+mod kill;
 mod ledger;
+mod mail;
+mod power;
+mod store;

@@ -1,13 +1,15 @@
 //! What has to be there before a network can start: a development PKI, folders made by the products' own `init`, a signed directory.
 
 use std::{
+    io::Write as _,
     net::SocketAddr,
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use anyhow::{Context as _, Result};
-use truc_certs_dev::{AgencyPlan, KeyKind, Plan, Tree};
+use truc_certs_dev::{KeyFiles, KeyKind, Pki, Profile, Request, Subject, Tree};
 use truc_evidence::{Confirmation, Directory, DirectoryDraft, PinnedOperator, ReceiptTrust, verify_binding};
 use truc_link::{ConnectError, ConnectSettings, Identity, Link, LinkTrust, NotAdmitted};
 use truc_node::settings::{KeySource, TrustFiles};
@@ -40,15 +42,49 @@ pub fn now() -> Timestamp {
     truc_certs_dev::now()
 }
 
-/// A PKI for the nodes' agencies, P-256 throughout unless `keys` says otherwise.
+/// A PKI for the nodes' agencies in the layout of [`Tree`], PEM only: making PKCS#12 files takes most of the time that a whole tree does.
 pub(super) fn make_pki(folder: &Path, nodes: &[NodePlan], keys: KeyKind) -> Result<Tree> {
-    let agency = |node: &NodePlan, code: &String| AgencyPlan {
-        node: node.id.clone(),
-        ..AgencyPlan::new(code, &format!("Cơ quan {code}"))
+    let (pki, tree) = (Pki::new(KeyKind::P256, now())?, Tree { root: folder.to_owned() });
+    let issue = |files: KeyFiles, profile: Profile, subject: Subject| -> Result<String> {
+        let issued = pki.issue_with(Request::new(profile, keys, subject))?;
+        write(&files.certificate, &issued.certificate_pem)?;
+        write(&files.key, &issued.key_pem)?;
+        Ok(issued.leaf_pem())
     };
-    let agencies = nodes.iter().flat_map(|node| node.codes.iter().map(move |code| agency(node, code))).collect();
-    let plan = Plan { agencies, relay: RELAY.into(), keys, authority_keys: KeyKind::P256 };
-    Ok(truc_certs_dev::write_tree(folder, &plan)?)
+    let operator = issue(tree.operator(), Profile::Operator, Subject::new("Đơn vị vận hành DEV"))?;
+    write(&tree.operator_certificate(), &operator)?;
+    issue(tree.relay("tls"), Profile::Tls, Subject::endpoint(RELAY))?;
+    issue(tree.relay("node"), Profile::Node, Subject::new("Máy chuyển tiếp DEV"))?;
+    for node in nodes {
+        issue(tree.node(&node.id, "tls"), Profile::Tls, Subject::endpoint(&node.id))?;
+        issue(tree.node(&node.id, "node"), Profile::Node, Subject::new(&format!("Nút {}", node.id)))?;
+        for code in &node.codes {
+            let subject = |what: &str| Subject::new(&format!("{what} {code}")).organization(&format!("Cơ quan {code} DEV"));
+            issue(tree.agency(code, "service"), Profile::Service, subject("Dịch vụ"))?;
+            issue(tree.agency(code, "sealing"), Profile::Sealing, subject("Niêm"))?;
+        }
+    }
+    write(&tree.anchors(), &pki.anchors_pem)?;
+    write(&tree.intermediates(), &pki.intermediates_pem)?;
+    let [root, sub] = pki.crls(now().before(Duration::from_secs(3_600)), now() + Duration::from_secs(30 * 86_400))?;
+    for (path, list) in tree.crls().iter().zip([root, sub]) {
+        write(path, &pem("X509 CRL", &list))?;
+    }
+    Ok(tree)
+}
+
+/// Keys may be read by their owner alone, else the products refuse them.
+fn write(path: &Path, text: &str) -> Result<()> {
+    let parent = path.parent().context("a file in a folder")?;
+    std::fs::create_dir_all(parent)?;
+    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    Ok(file.write_all(text.as_bytes())?)
+}
+
+fn pem(label: &str, der: &[u8]) -> String {
+    let text = data_encoding::BASE64.encode(der);
+    let lines: Vec<_> = text.as_bytes().chunks(64).map(String::from_utf8_lossy).collect();
+    format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
 }
 
 pub(super) fn trust_files(pki: &Tree) -> TrustFiles {
