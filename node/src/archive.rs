@@ -35,7 +35,7 @@ impl Archive {
     /// # Errors
     /// When the folder cannot be made.
     pub fn open(ledger: Ledger, folder: PathBuf, policy: Policy) -> std::io::Result<Self> {
-        let extract: Extract = Arc::new(|position, record| changes(position, record));
+        let extract: Extract = Arc::new(changes);
         let settings =
             IndexSettings { ledger: ledger.clone(), folder, cache_bytes: CACHE_BYTES, extract, schema: SCHEMA };
         Ok(Self { index: Arc::new(SledIndex::follow(settings)?), ledger, policy })

@@ -13,7 +13,9 @@ use tracing_subscriber::EnvFilter;
 use crate::{
     InitArgs, Settings,
     core::{Core, Policy},
+    tokens::{Tokens, add_token, revoke_token},
 };
+use truc_proto::AgencyId;
 
 /// The agency's node of the document axis: stamps, signs, seals, sends and receives.
 #[derive(Parser, Debug)]
@@ -33,11 +35,38 @@ enum Command {
         #[arg(long, value_name = "FOLDER")]
         dir: PathBuf,
     },
+    /// Bearer tokens of the local API: a running node notices changes at once.
+    Token {
+        /// Folder of the node.
+        #[arg(long, value_name = "FOLDER")]
+        dir: PathBuf,
+        #[command(subcommand)]
+        action: TokenAction,
+    },
     /// Remove the look-up index and the snapshots: both are built again from the journal, which is read whole to check it.
     Reindex {
         /// Folder of the node; it must not be running.
         #[arg(long, value_name = "FOLDER")]
         dir: PathBuf,
+    },
+}
+
+#[derive(Subcommand, Debug)]
+enum TokenAction {
+    /// Make a token; it is shown once and kept as a hash.
+    Add {
+        /// What people call it, e.g. the document system's name.
+        name: String,
+        /// A code it is limited to; repeat for further ones. None: all codes of the node.
+        #[arg(long = "code", value_name = "CODE")]
+        codes: Vec<AgencyId>,
+    },
+    /// Names and codes of all tokens.
+    List,
+    /// Make a token useless.
+    Revoke {
+        /// Its name.
+        name: String,
     },
 }
 
@@ -67,6 +96,7 @@ fn carry_out(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Init(arguments) => init(*arguments),
         Command::Serve { dir } => serve(Settings::load(&dir).context("read the settings")?),
+        Command::Token { dir, action } => token(&Settings::load(&dir).context("read the settings")?, action),
         Command::Reindex { dir } => reindex(&Settings::load(&dir).context("read the settings")?),
     }
 }
@@ -78,6 +108,29 @@ fn init(arguments: InitArgs) -> anyhow::Result<()> {
     println!("node:    {}", made.settings.folder.display());
     println!("binding: {} (give it to the axis operator)", made.binding.display());
     println!("token:   {} (shown once; for the document system)", made.token.expose());
+    Ok(())
+}
+
+#[expect(clippy::print_stdout, reason = "what the administrator asked to see")]
+fn token(settings: &Settings, action: TokenAction) -> anyhow::Result<()> {
+    let path = &settings.tokens;
+    match action {
+        TokenAction::Add { name, codes } => {
+            if let Some(foreign) = codes.iter().find(|code| settings.codes().all(|own| own != *code)) {
+                anyhow::bail!("this node does not serve {foreign}; name codes of its own");
+            }
+            let text = add_token(path, &name, codes.into_iter().collect(), crate::shell::clock::now())?;
+            println!("{}", text.expose());
+        }
+        TokenAction::List => {
+            for token in Tokens::load(path)?.list() {
+                let codes: Vec<&str> = token.codes.iter().map(AgencyId::as_str).collect();
+                let codes = if codes.is_empty() { "all codes".to_owned() } else { codes.join(" ") };
+                println!("{}\t{codes}\t{}", token.name, token.created);
+            }
+        }
+        TokenAction::Revoke { name } => revoke_token(path, &name)?,
+    }
     Ok(())
 }
 

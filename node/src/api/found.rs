@@ -12,14 +12,17 @@ use crate::{
 };
 
 /// What we sent under this envelope id.
-pub(super) async fn sent(shell: &Arc<Shell>, envelope: EnvelopeId) -> Result<(Vec<Sent>, Option<OwnCheckpoint>), Status> {
-    let found = shell.engine.ask(move |core| {
-        (core.sent_of(envelope).cloned().collect::<Vec<_>>(), core.own_checkpoint())
-    });
+pub(super) async fn sent(
+    shell: &Arc<Shell>,
+    envelope: EnvelopeId,
+) -> Result<(Vec<Sent>, Option<OwnCheckpoint>), Status> {
+    let found =
+        shell.engine.ask(move |core| (core.sent_of(envelope).cloned().collect::<Vec<_>>(), core.own_checkpoint()));
     let (mut sent, own) = found.await.map_err(stopped)?;
     if sent.is_empty() {
         let archive = shell.archive.clone();
-        sent = shell.work("looking into the archive", move || archive.of_envelope(envelope).0).await.map_err(broke_off)?;
+        sent =
+            shell.work("looking into the archive", move || archive.of_envelope(envelope).0).await.map_err(broke_off)?;
     }
     Ok((sent, own))
 }
@@ -37,7 +40,11 @@ pub(super) async fn received(shell: &Arc<Shell>, envelope: EnvelopeId) -> Result
 }
 
 /// The received document with this envelope id for this code; of several senders' the first that was taken.
-pub(super) async fn received_for(shell: &Arc<Shell>, envelope: EnvelopeId, code: &AgencyId) -> Result<Option<Received>, Status> {
+pub(super) async fn received_for(
+    shell: &Arc<Shell>,
+    envelope: EnvelopeId,
+    code: &AgencyId,
+) -> Result<Option<Received>, Status> {
     let found = received(shell, envelope).await?.into_iter();
     Ok(found.filter(|received| received.codes.contains_key(code)).min_by_key(|received| received.body))
 }

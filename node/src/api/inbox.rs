@@ -182,7 +182,8 @@ pub(super) async fn confirm(
     let found = super::found::received_for(shell, envelope, &code).await?.ok_or_else(not_found)?;
     let key = found.key;
     // What left memory was handed over before.
-    let before = found.codes.get(&code).filter(|code| code.state == CodeState::HandedOver).and_then(|code| code.confirmed_at);
+    let before =
+        found.codes.get(&code).filter(|code| code.state == CodeState::HandedOver).and_then(|code| code.confirmed_at);
     let refused = request.refused.then_some(request.reason);
     let recipient = code.clone();
     let answer = shell.engine.call(|reply| Input::Confirm { key, code, refused, reply }).await.map_err(stopped)?;

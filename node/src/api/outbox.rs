@@ -24,9 +24,8 @@ pub(super) async fn list(
         return Ok(node_v1::ListOutboxReply { items: fill(shell, found).await?, next_page_token: String::new() });
     }
     let page = shell.engine.ask(move |core: &Core| {
-        let visible = |sender: &truc_proto::AgencyId| {
-            grant.allows(sender) && only.as_ref().is_none_or(|only| only == sender)
-        };
+        let visible =
+            |sender: &truc_proto::AgencyId| grant.allows(sender) && only.as_ref().is_none_or(|only| only == sender);
         let own = core.own_checkpoint();
         let mut items = Vec::new();
         for (position, sent) in core.sent().range(from..) {
@@ -40,7 +39,10 @@ pub(super) async fn list(
         (items, None)
     });
     let (found, next) = page.await.map_err(stopped)?;
-    Ok(node_v1::ListOutboxReply { items: fill(shell, found).await?, next_page_token: next.map(page_token).unwrap_or_default() })
+    Ok(node_v1::ListOutboxReply {
+        items: fill(shell, found).await?,
+        next_page_token: next.map(page_token).unwrap_or_default(),
+    })
 }
 
 /// Adds what stands in the journal.

@@ -123,10 +123,16 @@ fn refusal_reply(refusal: &Refusal) -> node_v1::SendReply {
     }
 }
 
-async fn reply(shell: &Arc<Shell>, key: Key, state: State, warnings: Vec<String>) -> Result<node_v1::SendReply, Status> {
+async fn reply(
+    shell: &Arc<Shell>,
+    key: Key,
+    state: State,
+    warnings: Vec<String>,
+) -> Result<node_v1::SendReply, Status> {
     let envelope = key.envelope.to_string();
-    let shown =
-        shell.engine.ask(move |core| core.find_sent(&key).map(|sent| (sent.is_held(), view::recipients(core.own_checkpoint(), sent))));
+    let shown = shell.engine.ask(move |core| {
+        core.find_sent(&key).map(|sent| (sent.is_held(), view::recipients(core.own_checkpoint(), sent)))
+    });
     let (held, recipients) = shown.await.map_err(stopped)?.unwrap_or_default();
     let state = if held { State::Held } else { state };
     Ok(node_v1::SendReply { envelope, state: state.into(), refused: None, recipients, warnings })

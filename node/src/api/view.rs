@@ -23,7 +23,12 @@ fn ladder(own: Option<OwnCheckpoint>, sent: &Sent, recipient: &truc_proto::Agenc
     steps.into_iter().map(shown).collect()
 }
 
-fn recipient(own: Option<OwnCheckpoint>, sent: &Sent, code: &truc_proto::AgencyId, pair: &Pair) -> node_v1::RecipientState {
+fn recipient(
+    own: Option<OwnCheckpoint>,
+    sent: &Sent,
+    code: &truc_proto::AgencyId,
+    pair: &Pair,
+) -> node_v1::RecipientState {
     let mut text = pair.reason.map(Reason::vietnamese).unwrap_or_default().to_owned();
     if let Some(successor) = &pair.successor {
         text = format!("{text} ({successor})");

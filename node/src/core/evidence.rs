@@ -8,8 +8,8 @@ use truc_proto::{
 };
 
 use super::{
-    Alarm, Core, Effect, EntitledRef, ItemRef, Key, OwnCheckpoint, OwnLeaf, ReceivedItem, ReceivedLeaves, Source,
-    Stage, Unsent, digest, inbox::step_of_event, timers::Due,
+    Alarm, Core, Effect, EntitledRef, ItemRef, Key, OwnCheckpoint, OwnLeaf, ReceivedItem, ReceivedLeaves, Sent, Source,
+    Stage, Step, Unsent, digest, inbox::step_of_event, timers::Due,
 };
 use crate::records::{
     Body, DirectoryTaken, Entitled, Evidence, EvidenceItem, Note, PeerFork, PeerNote, Place, Pushed, RecordError,
@@ -237,7 +237,7 @@ impl Core {
     }
 
     /// The relay is there: what it should hold is compared, what waits here goes on.
-    pub(super) fn now_connected(&mut self, now: Timestamp) {
+    pub(super) fn now_connected(&mut self) {
         self.connected = true;
         self.pushing = false;
         let open = self.sent.values().filter(|sent| sent.relayed_at.is_some() && !sent.is_settled());
@@ -257,7 +257,6 @@ impl Core {
             self.queue_offer(position);
             self.queue_reseals(position);
         }
-        _ = now;
     }
 
     pub(super) fn now_disconnected(&mut self) {
@@ -346,27 +345,35 @@ impl Core {
         }
         self.sent_leaves.insert(hash, position);
         self.move_pairs(position, event);
-        if event.actor.role == Role::Relay {
-            self.submission_is_known(position, event.event);
-        }
+        self.submission_is_known(position, event.event);
         self.schedule_sent(position);
         self.queue_offer(position);
         self.queue_reseals(position);
         Ok(())
     }
 
-    /// The relay took our submission, so its leaf need not be pushed; or it refused it, and nobody waits for more.
+    /// The relay took our submission, as its own word or a recipient's shows, so that only its finalisation is to be
+    /// pushed; or it refused it, and nobody waits for more.
     fn submission_is_known(&mut self, position: u64, event: EventUri) {
         let Some(sent) = self.sent.get(&position) else { return };
-        let index = sent.steps.iter().find_map(|step| match (step.event, step.source) {
-            (EventUri::SubmissionAcceptance, Source::Own { index, .. }) => Some(index),
-            _ => None,
-        });
-        let settled = sent.is_settled();
-        match (index, event) {
-            (Some(index), EventUri::RelayAcceptance) => self.leaf_is_known(index),
-            (Some(index), EventUri::RelayRejection) if settled => self.forget_unsent(index),
-            _ => {}
+        let Some((index, own, leaf)) = own_submission(sent) else { return };
+        let signs = sent.steps.iter().filter(|step| relay_has_it(step)).count();
+        if event == EventUri::RelayRejection {
+            if signs == 0 && sent.is_settled() {
+                self.forget_unsent(index);
+            }
+        } else if signs == 1 {
+            // The first sign; the acceptance itself may have been lost on its way, and the envelope given up since.
+            let unsent = Unsent { key: sent.key.clone(), leaf, position: own, stage: Stage::Final };
+            self.set_unsent(index, unsent);
+        }
+    }
+
+    /// The relay never took it: nobody waits for its submission.
+    pub(super) fn submission_failed(&mut self, position: u64) {
+        let Some(sent) = self.sent.get(&position).filter(|sent| !sent.steps.iter().any(relay_has_it)) else { return };
+        if let Some((index, ..)) = own_submission(sent) {
+            self.forget_unsent(index);
         }
     }
 
@@ -459,5 +466,22 @@ impl Core {
             let text = format!("{node} showed two histories of its ledger; nothing is accepted from it");
             self.alarms.insert(Alarm::Fork(node.clone()), text);
         }
+    }
+}
+
+/// Index, journal position and hash of our submission of it.
+fn own_submission(sent: &Sent) -> Option<(u64, u64, Digest)> {
+    sent.steps.iter().find_map(|step| match (step.event, step.source) {
+        (EventUri::SubmissionAcceptance, Source::Own { index, position }) => Some((index, position, step.leaf)),
+        _ => None,
+    })
+}
+
+/// Whether an event can only be if the relay accepted the envelope.
+const fn relay_has_it(step: &Step) -> bool {
+    match step.role {
+        Role::Recipient => true,
+        Role::Relay => matches!(step.event, EventUri::RelayAcceptance | EventUri::RelayFailure),
+        Role::Sender => false,
     }
 }

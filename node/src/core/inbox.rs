@@ -55,7 +55,7 @@ impl Core {
     pub(super) fn leased(&mut self, now: Timestamp, leased: Leased) {
         let mut incoming = leased.incoming;
         incoming.at_ms = now.unix_ms();
-        let Some((key, submission, hash)) = read_incoming(&incoming).ok() else {
+        let Ok((key, submission, _)) = read_incoming(&incoming) else {
             return self.effects.push(Effect::Broken("the shell leased an envelope that cannot be read".into()));
         };
         self.waiting.remove(&key);
@@ -69,10 +69,6 @@ impl Core {
                 // The code itself stands in the fold only once this event does: its key envelope is known from the submission.
                 let key_envelope = submission.key_envelopes.get(&code).copied();
                 let event = self.event_about(now, &key, &code, EventUri::RelayAcceptance, None, key_envelope);
-                let matches = event
-                    .as_ref()
-                    .is_some_and(|e| e.submission == Some(hash) && e.preamble == Some(submission.preamble));
-                debug_assert!(matches, "the event is built from the same submission");
                 self.commit_fact(event, Body::Accepted, String::new());
             }
             self.effects.push(Effect::Sign);
@@ -340,7 +336,7 @@ impl Core {
         };
         let at = Timestamp::from_unix_ms(record.at_ms);
         let mut steps = vec![step_of_submission(&submission, hash, Source::Lease { position: place.position })];
-        let acceptance = event_of(Some(record.relay_acceptance.leaf.clone().into()))?;
+        let acceptance = event_of(Some(record.relay_acceptance.leaf.clone()))?;
         let relay_leaf = truc_ledger::merkle::leaf_hash(&record.relay_acceptance.leaf);
         steps.push(step_of_event(&acceptance, relay_leaf, Source::Lease { position: place.position }));
         for step in &steps {
@@ -394,14 +390,14 @@ impl Core {
         if received.codes.len() > RECIPIENTS_MAX {
             return Err(inconsistent("too many codes in one envelope"));
         }
-        let entry = received.codes.entry(code).or_insert_with(|| Code {
-            state,
-            key_envelope: event.key_envelope.unwrap_or(hash_of_nothing()),
-            reason: None,
-            consigned_at: None,
-            confirmed_at: None,
-            business: Business::default(),
-        });
+        if before.is_none() {
+            let key_envelope =
+                event.key_envelope.ok_or_else(|| inconsistent("an acceptance that names no key envelope"))?;
+            let business = Business::default();
+            let fresh = Code { state, key_envelope, reason: None, consigned_at: None, confirmed_at: None, business };
+            received.codes.insert(code.clone(), fresh);
+        }
+        let entry = received.codes.get_mut(&code).ok_or_else(|| inconsistent("an event about no code of ours"))?;
         entry.state = state;
         entry.reason = event.reason;
         match state {
@@ -456,10 +452,6 @@ impl Core {
     }
 }
 
-fn hash_of_nothing() -> truc_proto::Digest {
-    truc_proto::Digest::of(b"")
-}
-
 fn own_leaf(step: &Step, key: &Key) -> Option<OwnLeaf> {
     match step.source {
         Source::Own { position, index } => {
@@ -476,7 +468,7 @@ fn read_preamble(record: &Incoming) -> Result<Raw<Preamble>, RecordError> {
 fn read_incoming(record: &Incoming) -> Result<(Key, Raw<Submission>, truc_proto::Digest), RecordError> {
     let preamble = read_preamble(record)?;
     let hash = truc_ledger::merkle::leaf_hash(&record.submission.leaf);
-    let submission = submission_of(record.submission.leaf.clone().into())?;
+    let submission = submission_of(record.submission.leaf.clone())?;
     if submission.preamble != preamble.digest() || submission.envelope != preamble.envelope {
         return Err(RecordError::Inconsistent("submission and preamble do not belong together".into()));
     }

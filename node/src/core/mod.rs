@@ -163,7 +163,7 @@ impl Core {
             }
             Input::ReserveStatus { request, reply } => self.reserve_status(&request, reply),
             Input::Confirm { key, code, refused, reply } => self.confirm(now, &key, &code, refused, reply),
-            Input::Connected => self.now_connected(now),
+            Input::Connected => self.now_connected(),
             Input::Disconnected => self.now_disconnected(),
             Input::LostByRelay(keys) => self.lost_by_relay(&keys),
             Input::Offered { key, acceptance } => self.offered(now, &key, acceptance),

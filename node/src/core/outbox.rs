@@ -524,6 +524,7 @@ impl Core {
         }
         sent.changed_at = Timestamp::from_unix_ms(record.at_ms);
         sent.places.push(place);
+        self.submission_failed(position);
         self.schedule_sent(position);
         self.queue_offer(position);
         Ok(())

@@ -45,7 +45,7 @@ impl Core {
                 None if sent.pairs.len() == 1 => sent.pairs.keys().next()?.clone(),
                 None => return None,
             };
-            sent.pairs.contains_key(&to).then(|| (key, to, sent.body))
+            sent.pairs.contains_key(&to).then_some((key, to, sent.body))
         } else {
             let received = self.find_for(request.document, &request.from)?;
             let readable =

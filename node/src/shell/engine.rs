@@ -26,7 +26,8 @@ const INPUTS_MAX: usize = 4_096;
 /// A snapshot is written after so many records.
 const SNAPSHOT_EVERY_RECORDS: u64 = 100_000;
 
-type Question = Box<dyn FnOnce(&mut Core) + Send>;
+/// Looks at the core, and gives back what hands the answer over.
+type Question = Box<dyn FnOnce(&Core) -> Box<dyn FnOnce() + Send> + Send>;
 
 enum Message {
     Input(Box<Input>),
@@ -114,7 +115,7 @@ impl Engine {
         answer.await.map_err(|_| Stopped)
     }
 
-    /// Reads from the core.
+    /// Reads from the core. The answer comes once everything that it shows is on the device (I1).
     ///
     /// # Errors
     /// When the node stops.
@@ -124,8 +125,8 @@ impl Engine {
     ) -> Result<T, Stopped> {
         let (sender, answer) = oneshot::channel();
         let question: Question = Box::new(move |core| {
-            // The asker may be gone.
-            let _ = sender.send(question(core));
+            let seen = question(core);
+            Box::new(move || _ = sender.send(seen)) // the asker may be gone
         });
         self.0.inputs.send(Message::Ask(question)).await.map_err(|_| Stopped)?;
         answer.await.map_err(|_| Stopped)
@@ -180,6 +181,10 @@ impl Flow {
         outstanding.1 += bytes;
     }
 
+    fn is_idle(&self) -> bool {
+        lock(&self.outstanding).0 == 0
+    }
+
     fn leave(&self, bytes: usize) {
         let mut outstanding = lock(&self.outstanding);
         outstanding.0 = outstanding.0.saturating_sub(1);
@@ -211,7 +216,14 @@ impl Run {
         while let Some(message) = inputs.blocking_recv() {
             match message {
                 Message::Stop => break,
-                Message::Ask(question) => question(&mut self.core),
+                Message::Ask(question) => {
+                    let hand_over = question(&self.core);
+                    if let Err(error) = self.behind_everything(hand_over) {
+                        error!(%error, "the journal refused a barrier; the node stops");
+                        (self.on_dead)();
+                        return;
+                    }
+                }
                 Message::Input(input) => {
                     let effects = self.core.handle(clock::now(), *input);
                     if let Err(error) = self.carry_out(effects) {
@@ -263,6 +275,21 @@ impl Run {
             }
         });
         self.ledger.submit(records, release).inspect_err(|_| self.flow.leave(bytes))
+    }
+
+    /// What was read may rest on records that are still on their way to the device.
+    fn behind_everything(&self, hand_over: Box<dyn FnOnce() + Send>) -> Result<(), SubmitError> {
+        if self.flow.is_idle() {
+            hand_over();
+            return Ok(());
+        }
+        self.flow.enter(0);
+        let flow = Arc::clone(&self.flow);
+        let release = Box::new(move |_: &Committed| {
+            flow.leave(0);
+            hand_over();
+        });
+        self.ledger.submit(Vec::new(), release).inspect_err(|_| self.flow.leave(0))
     }
 
     fn after(&mut self) {

@@ -8,7 +8,7 @@ use truc_evidence::{item_of, verify_leaf};
 use truc_ledger::blobs::{Announced, StoredBlob};
 use truc_proto::{
     AgencyId, Digest, EventUri, Preamble, Raw, Submission, Timestamp,
-    limits::{BLOB_BYTES_MAX, FUTURE_SKEW_MAX_MS, INLINE_PAYLOAD_BYTES_MAX, KEY_ENVELOPE_BYTES_MAX},
+    limits::{BLOB_BYTES_MAX, FUTURE_SKEW_MAX_MS, KEY_ENVELOPE_BYTES_MAX},
     relay_v1, wire_v1,
 };
 
@@ -168,7 +168,7 @@ async fn payload(
     length: u64,
 ) -> Result<StoredBlob, Failed> {
     let blobs = Arc::clone(&shell.blobs);
-    if (length as usize) < INLINE_PAYLOAD_BYTES_MAX && length == 0 {
+    if length == 0 {
         return Err("an empty payload is sealed by nobody".into());
     }
     let mut upload = shell

@@ -58,7 +58,13 @@ async fn attachment(world: &World, client: &Client, envelope: &str, recipient: &
 }
 
 /// All receipts of an envelope at a node, once they are final.
-async fn final_receipts(world: &World, id: &str, client: &Client, envelope: &str, count: usize) -> Vec<(String, Vec<u8>)> {
+async fn final_receipts(
+    world: &World,
+    id: &str,
+    client: &Client,
+    envelope: &str,
+    count: usize,
+) -> Vec<(String, Vec<u8>)> {
     let list = || async {
         let request = node_v1::ListReceiptsRequest { envelope: envelope.into() };
         client.clone().list_receipts(world.ask(id, request)).await.unwrap().into_inner().items
@@ -97,7 +103,10 @@ async fn a_document_goes_to_many_codes_is_fetched_confirmed_and_its_receipts_ver
     let items = inbox(&world, &b, false).await;
     assert_eq!(items.iter().map(|item| item.recipient.as_str()).collect::<Vec<_>>(), ["H26", "H37"]);
     for item in &items {
-        assert_eq!((item.subject.as_str(), item.sender.as_str(), item.verdict.as_str()), ("Kế hoạch chuyển đổi số", "G22", "good"));
+        assert_eq!(
+            (item.subject.as_str(), item.sender.as_str(), item.verdict.as_str()),
+            ("Kế hoạch chuyển đổi số", "G22", "good")
+        );
         assert_eq!(item.attachments.len(), 1);
         assert_eq!(attachment(&world, &b, &envelope, &item.recipient, "ke-hoach.pdf").await, file);
         assert!(confirm(&world, &b, &envelope, &item.recipient).await.first);
@@ -196,7 +205,8 @@ async fn restarts_of_relay_and_nodes_lose_and_double_nothing() {
     let mut seen = inbox(&world, &b, false).await;
     seen.sort_by(|x, y| (&x.subject, &x.recipient).cmp(&(&y.subject, &y.recipient)));
     let shown: Vec<(&str, &str)> = seen.iter().map(|i| (i.envelope.as_str(), i.recipient.as_str())).collect();
-    let wanted: Vec<(&str, &str)> = envelopes.iter().flat_map(|e| [(e.as_str(), "H26"), (e.as_str(), "H26.18")]).collect();
+    let wanted: Vec<(&str, &str)> =
+        envelopes.iter().flat_map(|e| [(e.as_str(), "H26"), (e.as_str(), "H26.18")]).collect();
     assert_eq!(shown, wanted, "each once");
     assert_eq!(attachment(&world, &b, &envelopes[5], "H26", "a.pdf").await, file);
 }
@@ -268,15 +278,27 @@ async fn a_code_that_closes_in_flight_leads_to_a_new_envelope_for_its_successor(
     let mut world = World::start().await;
     let mut a = world.client("N-A").await;
     until("the directory is there", || status(&world, "N-A"), |s| s.directory_version == 1).await;
-    // Accepted while the relay is away; when it is back, the code is closed there.
-    let relay_gone = accepted(&world, &mut a, document("z", "G22", &["H37"], "Đổi mã", &[])).await;
-    reached(&world, &a, &relay_gone, "consigned").await;
+    // Accepted while the relay is away; when the node is back, the code is closed there.
+    world.stop_relay().await;
+    let old = accepted(&world, &mut a, document("z", "G22", &["H37"], "Đổi mã", &[])).await;
     world.stop_node("N-A").await;
+    world.start_relay().await;
     let now = truc_node::shell::clock::now();
     world.publish_next(|draft| draft.close(&code("H37"), now, None, Some(code("H26"))).unwrap()).await;
     world.start_node("N-A").await;
     let mut a = world.client("N-A").await;
-    until("version 2 is there", || status(&world, "N-A"), |s| s.directory_version == 2).await;
+    let item = reached(&world, &a, &old, "failed").await;
+    assert_eq!(item.recipients[0].reason, "closed-code");
+    let b = world.client("N-B").await;
+    let arrived = |items: &Vec<node_v1::InboxItem>| !items.is_empty();
+    let items = until("the new envelope", || inbox(&world, &b, false), arrived).await;
+    assert_eq!((items.len(), items[0].recipient.as_str(), items[0].subject.as_str()), (1, "H26", "Đổi mã"));
+    assert_ne!(items[0].envelope, old);
+    reached(&world, &a, &items[0].envelope, "consigned").await;
+    assert!(
+        outbox(&world, &a, &old).await.recipients[0].text.contains(&items[0].envelope),
+        "it names what replaced it"
+    );
     let closed = send(&world, &mut a, document("z2", "G22", &["H37"], "Đổi mã", &[])).await.refused.unwrap();
     assert_eq!((closed.reason.as_str(), closed.successor.as_str()), ("closed-code", "H26"));
 }
@@ -299,4 +321,82 @@ async fn states_are_those_of_the_ladder() {
     ] {
         assert!(steps.contains(&wanted), "{wanted:?} in {steps:?}");
     }
+}
+
+/// Copies a store as a careless backup would.
+fn copy(from: &std::path::Path, to: &std::path::Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+fn restore(backup: &std::path::Path, store: &std::path::Path) {
+    std::fs::remove_dir_all(store).unwrap();
+    copy(backup, store);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_restored_from_an_old_copy_signs_nothing_and_says_so() {
+    let mut world = World::start().await;
+    let mut a = world.client("N-A").await;
+    until("the directory is there", || status(&world, "N-A"), |s| s.directory_version == 1).await;
+    let first = accepted(&world, &mut a, document("b1", "G22", &["H26"], "Trước", &[])).await;
+    reached(&world, &a, &first, "consigned").await;
+    world.stop_node("N-A").await;
+    let (store, backup) = (world.node_folder("N-A").join("store"), world.node_folder("backup"));
+    copy(&store, &backup);
+    world.start_node("N-A").await;
+    let mut a = world.client("N-A").await;
+    let second = accepted(&world, &mut a, document("b2", "G22", &["H26"], "Sau", &[])).await;
+    reached(&world, &a, &second, "consigned").await;
+    world.stop_node("N-A").await;
+    restore(&backup, &store);
+    world.start_node("N-A").await;
+    let told = |s: &node_v1::StatusReply| s.alarms.iter().any(|alarm| alarm.contains("restored copy"));
+    let seen = until("the alarm", || status(&world, "N-A"), told).await;
+    assert!(!seen.connected);
+    // Work is still taken on, but no signature leaves: no receipt, no upload.
+    let mut a = world.client("N-A").await;
+    let third = accepted(&world, &mut a, document("b3", "G22", &["H26"], "Nữa", &[])).await;
+    let item = outbox(&world, &a, &third).await;
+    assert_eq!(item.state, "sending");
+    let leaf_hash = item.recipients[0].ladder[0].leaf_hash.clone();
+    let request = node_v1::GetReceiptRequest { leaf_hash, with_opening: false };
+    let refused = a.get_receipt(world.ask("N-A", request)).await.unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::Unavailable);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_relay_that_shows_an_older_history_is_accepted_no_more() {
+    let mut world = World::start().await;
+    let mut a = world.client("N-A").await;
+    until("the directory is there", || status(&world, "N-A"), |s| s.directory_version == 1).await;
+    let first = accepted(&world, &mut a, document("f1", "G22", &["H26"], "Trước", &[])).await;
+    reached(&world, &a, &first, "consigned").await;
+    world.stop_relay().await;
+    let (store, backup) = (world.node_folder("relay").join("store"), world.node_folder("backup"));
+    copy(&store, &backup);
+    world.start_relay().await;
+    let second = accepted(&world, &mut a, document("f2", "G22", &["H26"], "Sau", &[])).await;
+    reached(&world, &a, &second, "consigned").await;
+    // A reconnect makes the node hold the relay's newest checkpoint.
+    world.stop_node("N-A").await;
+    world.start_node("N-A").await;
+    until("connected", || status(&world, "N-A"), |s| s.connected).await;
+    world.stop_relay().await;
+    restore(&backup, &store);
+    world.start_relay().await;
+    let mut a = world.client("N-A").await;
+    let third = accepted(&world, &mut a, document("f3", "G22", &["H26"], "Nữa", &[])).await;
+    // An honest relay notices first and falls silent; the node says why it is not connected.
+    let told = |s: &node_v1::StatusReply| !s.connected && s.relay_state.contains("older copy");
+    let seen = until("the reason", || status(&world, "N-A"), told).await;
+    assert_eq!(outbox(&world, &a, &third).await.state, "sending", "{seen:#?}");
 }

@@ -55,14 +55,16 @@ fn relay_id() -> NodeId {
 impl World {
     /// Nodes `N-A` (G22) and `N-B` (H26, H26.18, H37), a relay, and a directory that also knows H02, closed in favour of H05.
     pub(crate) async fn start() -> Self {
+        // RUST_LOG=info shows what the processes say.
+        let filter = tracing_subscriber::EnvFilter::from_default_env();
+        let _ = tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().try_init(); // the first test did
         let folder = tempfile::tempdir().unwrap();
         let agency = |code: &str, node: &str| AgencyPlan {
             code: code.into(),
             name: format!("Cơ quan {code}"),
             node: node.into(),
         };
-        let agencies =
-            vec![agency("G22", "N-A"), agency("H26", "N-B"), agency("H26.18", "N-B"), agency("H37", "N-B")];
+        let agencies = vec![agency("G22", "N-A"), agency("H26", "N-B"), agency("H26.18", "N-B"), agency("H37", "N-B")];
         let plan = Plan { agencies, relay: "R1".into(), keys: KeyKind::P256, authority_keys: KeyKind::P256 };
         let tree = write_tree(&folder.path().join("pki"), &plan).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -121,7 +123,8 @@ impl World {
     }
 
     fn init_node(&mut self, id: &str, codes: &[&str]) {
-        let source = |files: truc_certs_dev::KeyFiles| KeySource::Pem { certificate: files.certificate, key: files.key };
+        let source =
+            |files: truc_certs_dev::KeyFiles| KeySource::Pem { certificate: files.certificate, key: files.key };
         let agencies = codes.iter().map(|code| AgencyInit {
             code: code.parse().unwrap(),
             name: None,
@@ -205,7 +208,8 @@ impl World {
 
     pub(crate) fn trust(&self) -> TrustStore {
         let read = |path: &Path| Certificate::from_pem(&std::fs::read(path).unwrap()).unwrap();
-        let crls = self.tree.crls().iter().flat_map(|path| Crl::from_pem(&std::fs::read(path).unwrap()).unwrap()).collect();
+        let crls =
+            self.tree.crls().iter().flat_map(|path| Crl::from_pem(&std::fs::read(path).unwrap()).unwrap()).collect();
         TrustStore::new(read(&self.tree.anchors()), read(&self.tree.intermediates()), crls).unwrap()
     }
 
@@ -255,8 +259,7 @@ impl World {
         let link = Link::new(Lane::Ordinary, identity, trust, admit);
         let address = self.relay_address.to_string();
         let connected = link.connect(&address, &relay_id(), ConnectSettings::default()).await.unwrap();
-        let head =
-            relay_wire::DirectoryChunk { statement: signed.statement, cms: signed.cms, ..Default::default() };
+        let head = relay_wire::DirectoryChunk { statement: signed.statement, cms: signed.cms, ..Default::default() };
         let entries = relay_wire::DirectoryChunk { entries: signed.entries, ..Default::default() };
         let chunks = tokio_stream::iter([head, entries]);
         let reply = RelayClient::new(connected.channel).publish_directory(chunks).await.unwrap().into_inner();
