@@ -853,3 +853,58 @@ fn random_operations_leave_a_state_that_its_journal_folds_to() {
     sender.check_fold();
     receiver.check_fold();
 }
+
+#[test]
+fn what_left_memory_is_found_again_with_what_came_later() {
+    let (mut sender, _, key) = delivered();
+    for recipient in ["H26", "H37"] {
+        let leaf = event(&sender, &key, EventUri::ContentConsignment, Some(recipient), |_| {});
+        show(&mut sender, &key, &leaf);
+    }
+    let handover = event(&sender, &key, EventUri::ContentHandover, Some("H26"), |_| {});
+    sender.handle(after(1), Input::Connected);
+    let leaves: Vec<u64> = sender.core.unsent().keys().copied().collect();
+    sender.handle(after(2), Input::Pushed { leaves, finally: true });
+    let whole = sender.core.find_sent(&key).unwrap().clone();
+    sender.handle(after(9 * 86_400_000), Input::Tick);
+    assert!(sender.core.find_sent(&key).is_none());
+    // A hand-over and a status that come when the document is no longer in memory.
+    show(&mut sender, &key, &handover);
+    hear(&mut sender, 70, "H26", status("H26", "G22", key.envelope, StatusCode::Accepted, 1));
+
+    let folder = tempfile::tempdir().unwrap();
+    let volume = std::sync::Arc::new(truc_ledger::volume::DirVolume::create(folder.path().join("store")).unwrap());
+    let origin = "truc/dev/ordinary/N1/1";
+    let tag =
+        truc_ledger::StoreTag { axis: "dev".into(), lane: "ordinary".into(), kind: "node".into(), id: "N1".into() };
+    let ledger_key = truc_ledger::LedgerKey::from_seed(origin, &[7; 32]).unwrap();
+    let mut nothing = Core::new(Policy::new(node("N1")));
+    let settings = truc_ledger::Settings::default();
+    let (ledger, _) = truc_ledger::open(volume, tag, origin.into(), ledger_key, settings, &mut nothing).unwrap();
+    let (done, wait) = std::sync::mpsc::channel();
+    let records = sender.journal.iter().map(|(_, record)| record.clone()).collect();
+    ledger.submit(records, Box::new(move |_| done.send(()).unwrap())).unwrap();
+    wait.recv().unwrap();
+    let index = folder.path().join("index");
+    for rebuilt in [false, true] {
+        let archive = crate::archive::Archive::open(ledger.clone(), index.clone(), Policy::new(node("N1"))).unwrap();
+        archive.wait();
+        let found = archive.sent(&key).expect("found through the index");
+        assert_eq!(found.hashes, whole.hashes);
+        assert_eq!(found.steps.len(), whole.steps.len() + 1, "with the hand-over that came later, {rebuilt}");
+        assert_eq!(found.pairs[&code("H26")].state, PairState::HandedOver);
+        assert_eq!(found.pairs[&code("H26")].business.current, Some(StatusCode::Accepted));
+        assert_eq!(archive.of_envelope(key.envelope).0.len(), 1);
+        let submission = whole.hashes.unwrap().submission;
+        for leaf in [submission, leaf_hash(&handover)] {
+            assert_eq!(archive.by_leaf(&leaf).0.map(|sent| sent.key), Some(key.clone()));
+        }
+        assert_eq!(archive.request(&key.sender, "a"), Some((key.clone(), Digest::of(b"a"))));
+        assert_eq!(archive.request(&key.sender, "b"), None);
+        assert!(archive.needs_payload(&whole.hashes.unwrap().payload) && !archive.needs_payload(&Digest::of(b"x")));
+        archive.close();
+        // sled may be deleted at any time (I12).
+        std::fs::remove_dir_all(&index).unwrap();
+    }
+    ledger.close();
+}
