@@ -1,7 +1,6 @@
 //! Nodes and a relay over real sockets, each with its folder, keys and journal.
 #![expect(
     clippy::unwrap_used,
-    clippy::panic,
     clippy::indexing_slicing,
     reason = "helpers of tests stand outside test functions, where clippy.toml does not reach"
 )]
