@@ -11,44 +11,31 @@ use std::{
 };
 
 use bytes::{Buf as _, Bytes};
-use prost::Message as _;
 use truc_evidence::Directory;
 use truc_proto::{
-    ATTACHMENTS_FOLDER, AgencyId, AttachmentDigest, BusinessStatus, DOCUMENT_ENTRY, Digest, EnvelopeId, EnvelopeKind,
-    ForeignCode, Hasher, PACKET_ENTRY, Preamble, Priority, Raw, Reason, STATUS_ENTRY, Suite, Supersedes, Timestamp,
-    TraceStamp, WireLevel,
+    AgencyId, AttachmentDigest, BusinessStatus, DOCUMENT_ENTRY, Digest, EnvelopeId, EnvelopeKind, ForeignCode,
+    PACKET_ENTRY, Preamble, Priority, Raw, Reason, STATUS_ENTRY, Suite, Supersedes, Timestamp, TraceStamp, WireLevel,
     edxml::{
         self, Attachment, AttachmentSink, AttachmentStart, Business, Date, Dated, DocumentId, FieldLengths, IssueError,
-        IssueProblem, Message, MessageHeader, Organization, OtherInfo, OutgoingAttachment, Packet, Parsed, ReadError,
-        SignerInfo, TraceHeaderList,
+        IssueProblem, Message, MessageHeader, Organization, OtherInfo, Packet, Parsed, ReadError, SignerInfo,
+        TraceHeaderList,
     },
-    limits::{ATTACHMENTS_MAX, ENVELOPE_TTL_MAX_MS, IDEMPOTENCY_KEY_CHARS_MAX, RECIPIENTS_MAX},
     nearest, node_v1,
     node_v1::send_header::Form,
 };
-use unicode_normalization::UnicodeNormalization as _;
 
 use super::{
     Pipes,
     assembly::{Addressed, Assembly, Finished, Labels, Signer},
     error::{ComposeError, of_write},
+    files::files,
     marks, repack,
+    request::{Request, header_hash},
     spool::Spool,
 };
 use crate::pipeline::{Composed, Moment, Part, Parts};
 
-const REQUEST_CONTEXT: &[u8] = b"truc/request/1\n";
 const XML: &str = "application/xml";
-
-/// A request's header, checked.
-struct Request {
-    header: node_v1::SendHeader,
-    sender: AgencyId,
-    recipients: Vec<AgencyId>,
-    priority: Option<Priority>,
-    level: WireLevel,
-    ttl: Duration,
-}
 
 /// See [`crate::pipeline::Pipeline::compose`].
 pub(super) fn compose(
@@ -146,116 +133,6 @@ pub(super) fn preamble(
 
 fn trace(sender: &AgencyId, now: Timestamp) -> Vec<TraceStamp> {
     vec![TraceStamp { organ: sender.clone(), time: now }]
-}
-
-impl Request {
-    fn read(pipes: &Pipes, header: node_v1::SendHeader) -> Result<Self, ComposeError> {
-        let key = &header.idempotency_key;
-        let printable = key.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
-        if key.is_empty() || key.len() > IDEMPOTENCY_KEY_CHARS_MAX || !printable {
-            return Err(ComposeError::request(
-                Reason::Invalid,
-                format!(
-                    "an idempotency key has 1 to {IDEMPOTENCY_KEY_CHARS_MAX} printable ASCII characters; give one per document"
-                ),
-                format!(
-                    "Khóa chống trùng gồm 1 đến {IDEMPOTENCY_KEY_CHARS_MAX} ký tự ASCII in được; mỗi văn bản một khóa."
-                ),
-            ));
-        }
-        let sender = parse_code(&header.sender)?;
-        if !pipes.keys.serves(&sender) {
-            return Err(ComposeError::request(
-                Reason::NotEntitled,
-                format!("this node does not serve {sender}; send from its own node"),
-                format!("Nút này không phục vụ mã {sender}; hãy gửi từ nút của mã đó."),
-            ));
-        }
-        if header.recipients.len() > RECIPIENTS_MAX {
-            return Err(too_many_recipients());
-        }
-        let recipients = header.recipients.iter().map(|code| parse_code(code)).collect::<Result<Vec<_>, _>>()?;
-        if recipients.contains(&sender) {
-            return Err(to_itself(&sender));
-        }
-        let level: WireLevel = header.level.parse().map_err(|error: truc_proto::IdParseError| {
-            ComposeError::request(
-                Reason::Invalid,
-                format!("{error}; the level must be named, nothing is assumed"),
-                "Phải ghi rõ độ mật: ordinary, mat hoặc toi-mat.",
-            )
-        })?;
-        if let Err(refused) = level.on(pipes.lane) {
-            return Err(ComposeError::Level { what: refused.to_string(), request: header_hash(&header) });
-        }
-        Ok(Self { priority: priority(&header)?, ttl: ttl(pipes, header.ttl_s)?, sender, recipients, level, header })
-    }
-
-    /// Of everything that makes the request what it is, but not its key: the same key with another hash is refused.
-    fn hash(&self, files: impl IntoIterator<Item = AttachmentDigest>) -> Digest {
-        let mut hasher = Hasher::default();
-        hasher.update(REQUEST_CONTEXT);
-        hasher.update(header_hash(&self.header).as_bytes());
-        for file in files {
-            hasher.update(Digest::of(file.name.as_bytes()).as_bytes());
-            hasher.update(file.sha256.as_bytes());
-        }
-        hasher.finish()
-    }
-}
-
-fn header_hash(header: &node_v1::SendHeader) -> Digest {
-    let header = node_v1::SendHeader { idempotency_key: String::new(), ..header.clone() };
-    Digest::of_parts(&[REQUEST_CONTEXT, &header.encode_to_vec()])
-}
-
-fn priority(header: &node_v1::SendHeader) -> Result<Option<Priority>, ComposeError> {
-    if header.priority_from_packet && matches!(header.form, Some(Form::Packet(_))) {
-        return Ok(None);
-    }
-    let number = u8::try_from(header.priority).ok().and_then(|number| Priority::try_from(number).ok());
-    number.map(Some).ok_or_else(|| {
-        ComposeError::request(
-            Reason::Invalid,
-            format!("{} is no urgency; give 0 (thường) to 4 (hỏa tốc hẹn giờ)", header.priority),
-            format!("Độ khẩn {} không hợp lệ; chọn từ 0 (thường) đến 4 (hỏa tốc hẹn giờ).", header.priority),
-        )
-    })
-}
-
-fn ttl(pipes: &Pipes, ttl_s: u64) -> Result<Duration, ComposeError> {
-    let seconds_max = u64::try_from(ENVELOPE_TTL_MAX_MS / 1_000).unwrap_or_default();
-    match ttl_s {
-        0 => Ok(pipes.ttl),
-        seconds if seconds <= seconds_max => Ok(Duration::from_secs(seconds)),
-        _ => Err(ComposeError::request(
-            Reason::Invalid,
-            format!("an envelope lives at most {seconds_max} seconds; give a shorter time"),
-            format!("Gói tin tồn tại tối đa {seconds_max} giây; hãy đặt thời hạn ngắn hơn."),
-        )),
-    }
-}
-
-fn parse_code(text: &str) -> Result<AgencyId, ComposeError> {
-    text.parse().map_err(|error: truc_proto::AgencyIdError| {
-        ComposeError::request(Reason::UnknownCode, error.to_string(), error.vietnamese())
-    })
-}
-
-fn too_many_recipients() -> ComposeError {
-    ComposeError::request(
-        Reason::TooLarge,
-        format!("an envelope goes to at most {RECIPIENTS_MAX} agencies; split the list"),
-        format!("Mỗi gói tin gửi tối đa {RECIPIENTS_MAX} cơ quan; hãy tách danh sách."),
-    )
-}
-
-fn to_itself(sender: &AgencyId) -> ComposeError {
-    ComposeError::request(
-        Reason::Invalid,
-        format!("{sender} cannot send to itself; take it from the recipients"),
-        format!("{sender} không thể gửi cho chính mình; hãy bỏ khỏi nơi nhận."),
-    )
 }
 
 /// One request under way.
@@ -477,7 +354,7 @@ fn no_recipient() -> ComposeError {
     )
 }
 
-fn other_length(what: &str, declared: u64, found: u64) -> ComposeError {
+pub(super) fn other_length(what: &str, declared: u64, found: u64) -> ComposeError {
     ComposeError::request(
         Reason::Invalid,
         format!("the {what} was to have {declared} bytes, {found} came; send it again whole"),
@@ -612,80 +489,4 @@ impl AttachmentSink for HeaderSink<'_, '_, '_, '_> {
     fn reset(&mut self) -> io::Result<()> {
         Ok(())
     }
-}
-
-/// Every file that follows becomes an entry.
-fn files(
-    assembly: &mut Assembly<'_>,
-    message: &Message,
-    parts: &mut dyn Parts,
-) -> Result<Vec<AttachmentDigest>, ComposeError> {
-    let mut attachments: Vec<AttachmentDigest> = Vec::new();
-    let mut open: Option<(String, u64)> = None;
-    loop {
-        match parts.next().map_err(ComposeError::Source)? {
-            Some(Part::Data(bytes)) if open.is_some() => assembly.container().write_all(&bytes).map_err(of_write)?,
-            Some(Part::Data(bytes)) if bytes.is_empty() => {}
-            Some(Part::Data(_)) => {
-                return Err(ComposeError::request(
-                    Reason::Invalid,
-                    "bytes came before the file that they belong to was named",
-                    "Có dữ liệu trước khi nêu tên tệp.",
-                ));
-            }
-            Some(Part::File(file)) => {
-                attachments.extend(end_file(assembly, open.take())?);
-                if attachments.len() >= ATTACHMENTS_MAX {
-                    return Err(ComposeError::request(
-                        Reason::TooLarge,
-                        format!("a document has at most {ATTACHMENTS_MAX} files; split it"),
-                        format!("Mỗi văn bản có tối đa {ATTACHMENTS_MAX} tệp; hãy tách ra."),
-                    ));
-                }
-                open = Some((begin_file(assembly, message, &file)?, file.length));
-            }
-            None => {
-                attachments.extend(end_file(assembly, open.take())?);
-                return Ok(attachments);
-            }
-        }
-    }
-}
-
-fn begin_file(
-    assembly: &mut Assembly<'_>,
-    message: &Message,
-    file: &node_v1::FileHeader,
-) -> Result<String, ComposeError> {
-    // Files from some systems carry decomposed names; the same name must have one form.
-    let name: String = file.name.nfc().collect();
-    check_name(message, &name)?;
-    let media_type = if file.content_type.is_empty() { "application/octet-stream" } else { &file.content_type };
-    let length = (file.length > 0).then_some(file.length);
-    assembly.container().begin_entry(&format!("{ATTACHMENTS_FOLDER}{name}"), media_type, length)?;
-    Ok(name)
-}
-
-/// That the receiver's system will be able to take the file in a packet: the writer itself says so.
-fn check_name(message: &Message, name: &str) -> Result<(), ComposeError> {
-    let attachment = OutgoingAttachment {
-        content_id: "1".to_owned(),
-        name: name.to_owned(),
-        description: None,
-        content: &mut io::empty(),
-    };
-    edxml::write_packet(message, &mut [attachment], &FieldLengths::default(), &mut io::sink())
-        .map_err(ComposeError::Header)
-}
-
-fn end_file(
-    assembly: &mut Assembly<'_>,
-    open: Option<(String, u64)>,
-) -> Result<Option<AttachmentDigest>, ComposeError> {
-    let Some((name, declared)) = open else { return Ok(None) };
-    let entry = assembly.container().end_entry()?;
-    if declared > 0 && declared != entry.length {
-        return Err(other_length("file", declared, entry.length));
-    }
-    Ok(Some(AttachmentDigest { name, length: entry.length, sha256: entry.digest }))
 }

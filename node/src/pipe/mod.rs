@@ -8,12 +8,14 @@ mod compose;
 mod content;
 mod error;
 mod fetch;
+mod files;
 mod keys;
 mod marks;
 mod open;
 mod payload;
 mod pump;
 mod repack;
+mod request;
 mod secrets;
 mod spool;
 

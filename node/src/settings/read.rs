@@ -1,0 +1,267 @@
+//! Reads the settings file, noting everything that is wrong instead of stopping at the first.
+
+use std::{
+    collections::BTreeSet,
+    fmt,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    str::FromStr,
+    time::Duration,
+};
+
+use toml::{Table, Value};
+use truc_proto::{
+    AgencyId,
+    limits::{AGENCY_KEYS_MAX, ENVELOPE_TTL_MAX_MS, NODE_AGENCIES_MAX},
+};
+
+use super::{AgencySettings, KeySource, Settings, TTL_DAYS_DEFAULT, TrustFiles, check_address};
+
+/// Takes the tables apart and notes everything that is wrong.
+pub(super) struct Reader<'f> {
+    pub(super) folder: &'f Path,
+    pub(super) mistakes: Vec<String>,
+}
+
+impl Reader<'_> {
+    pub(super) fn settings(&mut self, mut table: Table) -> Option<Settings> {
+        let axis = self.parsed(&mut table, "axis", "");
+        let lane = self.parsed(&mut table, "lane", "");
+        let id = self.parsed(&mut table, "id", "");
+        let epoch = self.number(&mut table, "epoch", "", 1..=u64::from(u32::MAX)).unwrap_or(Some(1));
+
+        let mut local = self.section(&mut table, "local");
+        let listen = self.parsed::<SocketAddr>(&mut local, "listen", "local.");
+        if let Some(address) = listen.filter(|address| !address.ip().is_loopback()) {
+            self.mistakes
+                .push(format!("local.listen: {address} is not a loopback address; the local API is for this machine"));
+        }
+        self.nothing_else(&local, "local.");
+
+        let mut relay = self.section(&mut table, "relay");
+        let address = self.text(&mut relay, "address", "relay.").filter(|address| self.is_address(address));
+        let relay_id = self.parsed(&mut relay, "id", "relay.");
+        self.nothing_else(&relay, "relay.");
+
+        let mut documents = self.optional_section(&mut table, "documents");
+        let days_max = u64::try_from(ENVELOPE_TTL_MAX_MS / 86_400_000).unwrap_or_default();
+        let ttl = self.number(&mut documents, "ttl_days", "documents.", 1..=days_max).unwrap_or(Some(TTL_DAYS_DEFAULT));
+        let retention = self.number(&mut documents, "retention_days", "documents.", 1..=36_500);
+        self.nothing_else(&documents, "documents.");
+
+        let mut keys = self.section(&mut table, "keys");
+        let ledger_key = self.path(&mut keys, "ledger", "keys.");
+        let witness_key = self.path(&mut keys, "witness", "keys.");
+        let storage_key = self.path(&mut keys, "storage", "keys.");
+        let tokens = self.path(&mut keys, "tokens", "keys.");
+        let tls = self.key(keys.remove("tls"), "keys.tls");
+        let node_key = self.key(keys.remove("node"), "keys.node");
+        self.nothing_else(&keys, "keys.");
+
+        let trust = self.trust(&mut table);
+        let agencies = self.agencies(&mut table);
+        self.nothing_else(&table, "");
+        let days = |days: u64| Duration::from_secs(days * 86_400);
+        Some(Settings {
+            folder: self.folder.to_owned(),
+            axis: axis?,
+            lane: lane?,
+            id: id?,
+            epoch: epoch?,
+            local: listen?,
+            relay: address?,
+            relay_id: relay_id?,
+            agencies: agencies?,
+            tls: tls?,
+            node_key: node_key?,
+            ledger_key: ledger_key?,
+            witness_key: witness_key?,
+            storage_key: storage_key?,
+            tokens: tokens?,
+            trust: trust?,
+            ttl: days(ttl?),
+            retention: match retention {
+                Some(kept) => Some(days(kept?)),
+                None => None,
+            },
+        })
+    }
+
+    fn trust(&mut self, table: &mut Table) -> Option<TrustFiles> {
+        let mut trust = self.section(table, "trust");
+        let anchors = self.path(&mut trust, "anchors", "trust.");
+        let intermediates = if trust.contains_key("intermediates") {
+            self.path(&mut trust, "intermediates", "trust.").map(Some)
+        } else {
+            Some(None)
+        };
+        let mut crls = Vec::new();
+        for (n, value) in self.array(trust.remove("crls"), "trust.crls").into_iter().enumerate() {
+            crls.extend(self.path_of(value, &format!("trust.crls[{}]", n + 1)));
+        }
+        let operator = self.path(&mut trust, "operator", "trust.");
+        self.nothing_else(&trust, "trust.");
+        Some(TrustFiles { anchors: anchors?, intermediates: intermediates?, crls, operator: operator? })
+    }
+
+    fn agencies(&mut self, table: &mut Table) -> Option<Vec<AgencySettings>> {
+        let given = self.array(table.remove("agency"), "agency");
+        if given.is_empty() || given.len() > NODE_AGENCIES_MAX {
+            self.mistakes
+                .push(format!("agency: a node serves 1 to {NODE_AGENCIES_MAX} agencies, given are {}", given.len()));
+            return None;
+        }
+        let mut seen = BTreeSet::new();
+        let mut agencies = Vec::new();
+        for (n, value) in given.into_iter().enumerate() {
+            let name = format!("agency[{}]", n + 1);
+            let Value::Table(mut table) = value else {
+                self.mistakes.push(format!("{name}: a table is wanted"));
+                continue;
+            };
+            let prefix = format!("{name}.");
+            let code = self.parsed::<AgencyId>(&mut table, "code", &prefix);
+            if let Some(code) = code.as_ref().filter(|code| !seen.insert((*code).clone())) {
+                self.mistakes.push(format!("{name}: {code} stands twice"));
+            }
+            let service = self.keys(table.remove("service"), &format!("{prefix}service"));
+            let sealing = self.keys(table.remove("sealing"), &format!("{prefix}sealing"));
+            self.nothing_else(&table, &prefix);
+            agencies.extend(code.map(|code| AgencySettings { code, service, sealing }));
+        }
+        Some(agencies)
+    }
+
+    fn keys(&mut self, value: Option<Value>, name: &str) -> Vec<KeySource> {
+        let given = self.array(value, name);
+        if given.is_empty() || given.len() > AGENCY_KEYS_MAX {
+            self.mistakes.push(format!(
+                "{name}: 1 to {AGENCY_KEYS_MAX} certificates with keys are wanted, given are {}",
+                given.len()
+            ));
+            return Vec::new();
+        }
+        let named = given.into_iter().enumerate().map(|(n, value)| (format!("{name}[{}]", n + 1), value));
+        named.filter_map(|(name, value)| self.key(Some(value), &name)).collect()
+    }
+
+    fn key(&mut self, value: Option<Value>, name: &str) -> Option<KeySource> {
+        let prefix = format!("{name}.");
+        let Some(Value::Table(mut table)) = value else {
+            self.mistakes.push(format!(
+                "{name}: {{ certificate = \"…\", key = \"…\" }} or {{ pkcs12 = \"…\", password_file = \"…\" }} is wanted"
+            ));
+            return None;
+        };
+        let source = if table.contains_key("pkcs12") {
+            let file = self.path(&mut table, "pkcs12", &prefix);
+            let password_file = self.path(&mut table, "password_file", &prefix);
+            Some((file, password_file)).and_then(|(file, password_file)| {
+                Some(KeySource::Pkcs12 { file: file?, password_file: password_file? })
+            })
+        } else {
+            let certificate = self.path(&mut table, "certificate", &prefix);
+            let key = self.path(&mut table, "key", &prefix);
+            Some((certificate, key))
+                .and_then(|(certificate, key)| Some(KeySource::Pem { certificate: certificate?, key: key? }))
+        };
+        self.nothing_else(&table, &prefix);
+        source
+    }
+
+    fn section(&mut self, table: &mut Table, name: &str) -> Table {
+        if !table.contains_key(name) {
+            self.mistakes.push(format!("[{name}] is missing"));
+        }
+        self.optional_section(table, name)
+    }
+
+    fn optional_section(&mut self, table: &mut Table, name: &str) -> Table {
+        match table.remove(name) {
+            Some(Value::Table(section)) => section,
+            None => Table::new(),
+            Some(_) => {
+                self.mistakes.push(format!("{name}: a section [{name}] is wanted"));
+                Table::new()
+            }
+        }
+    }
+
+    fn array(&mut self, value: Option<Value>, name: &str) -> Vec<Value> {
+        match value {
+            Some(Value::Array(values)) => values,
+            None => Vec::new(),
+            Some(_) => {
+                self.mistakes.push(format!("{name}: a list is wanted"));
+                Vec::new()
+            }
+        }
+    }
+
+    fn text(&mut self, table: &mut Table, key: &str, prefix: &str) -> Option<String> {
+        match table.remove(key) {
+            Some(Value::String(text)) => Some(text),
+            None => {
+                self.mistakes.push(format!("{prefix}{key} is missing"));
+                None
+            }
+            Some(_) => {
+                self.mistakes.push(format!("{prefix}{key}: a text in quotes is wanted"));
+                None
+            }
+        }
+    }
+
+    fn parsed<T: FromStr<Err: fmt::Display>>(&mut self, table: &mut Table, key: &str, prefix: &str) -> Option<T> {
+        let text = self.text(table, key, prefix)?;
+        text.parse().map_err(|error| self.mistakes.push(format!("{prefix}{key}: {error}"))).ok()
+    }
+
+    /// None: not there. Some(None): there and wrong.
+    fn number(
+        &mut self,
+        table: &mut Table,
+        key: &str,
+        prefix: &str,
+        range: std::ops::RangeInclusive<u64>,
+    ) -> Option<Option<u64>> {
+        let value = table.remove(key)?;
+        let number =
+            value.as_integer().and_then(|number| u64::try_from(number).ok()).filter(|number| range.contains(number));
+        if number.is_none() {
+            let (from, to) = (range.start(), range.end());
+            self.mistakes.push(format!("{prefix}{key}: a number from {from} to {to} is wanted"));
+        }
+        Some(number)
+    }
+
+    fn path(&mut self, table: &mut Table, key: &str, prefix: &str) -> Option<PathBuf> {
+        let text = self.text(table, key, prefix)?;
+        self.path_of(Value::String(text), &format!("{prefix}{key}"))
+    }
+
+    fn path_of(&mut self, value: Value, name: &str) -> Option<PathBuf> {
+        let Value::String(text) = value else {
+            self.mistakes.push(format!("{name}: a path in quotes is wanted"));
+            return None;
+        };
+        let path = self.folder.join(&text);
+        if !path.is_file() {
+            self.mistakes.push(format!("{name}: there is no file {}", path.display()));
+            return None;
+        }
+        Some(path)
+    }
+
+    fn is_address(&mut self, address: &str) -> bool {
+        let good = check_address(address);
+        if !good {
+            self.mistakes.push(format!("relay.address: {address:?} is not host:port"));
+        }
+        good
+    }
+
+    fn nothing_else(&mut self, table: &Table, prefix: &str) {
+        self.mistakes.extend(table.keys().map(|key| format!("{prefix}{key}: there is no such setting")));
+    }
+}
