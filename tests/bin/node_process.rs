@@ -11,5 +11,5 @@ async fn main() -> Result<()> {
     let settings = truc_node::Settings::load(&folder)?;
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
     writeln!(std::io::stdout(), "listening {}", listener.local_addr()?)?;
-    Ok(truc_node::run(settings, listener, truc_tests::child::terminated()).await?)
+    truc_node::run(settings, listener, truc_tests::child::terminated()).await
 }

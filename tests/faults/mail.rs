@@ -40,7 +40,7 @@ pub(crate) struct Mail {
 
 /// The documents of a run: to one code or both, most small (inline in the journal), some larger (a blob).
 pub(crate) fn document(number: usize) -> Document {
-    let recipients: &[&str] = if number % 3 == 0 { &CODES } else { &CODES[..1] };
+    let recipients: &[&str] = if number.is_multiple_of(3) { &CODES } else { &CODES[..1] };
     let length = if number % 16 == 7 { 200_000 } else { 500 + number * 31 % 4_000 };
     Document::new(&format!("doc-{number}"), "G22", recipients, length)
 }

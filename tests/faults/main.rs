@@ -2,7 +2,7 @@
 //!
 //! The power cuts need root and a loop device; without them they say `SKIPPED`, under `TRUC_REQUIRE_TOOLS=1` they fail.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail as tests do")]
+#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "helpers of tests fail as tests do")]
 
 mod disk;
 mod index;

@@ -103,6 +103,7 @@ async fn a_node_that_does_not_sync_loses_answers_in_a_power_cut() {
     // That it does not even start would be a loss as well; what is on the disk is what was synced before, so it does.
     mail.network.start_node(SENDER);
     let complaints = mail.check_sender().await;
+    eprintln!("without sync: {complaints:#?}");
     assert!(!complaints.is_empty(), "a power cut without one sync lost nothing: the harness does not cut");
 }
 

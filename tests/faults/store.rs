@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::Write as _,
+    io::Read as _,
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
@@ -30,12 +30,11 @@ impl Filler {
         let bytes = (stat.f_bavail * stat.f_frsize).saturating_sub(left);
         let path = folder.join("filler");
         let mut file = File::create(&path).unwrap();
-        let piece = vec![0xa5; 1 << 20];
-        let mut rest = bytes;
-        while rest > 0 {
-            let length = rest.min(piece.len() as u64);
-            file.write_all(&piece[..usize::try_from(length).unwrap()]).unwrap();
-            rest -= length;
+        let mut rest = std::io::repeat(0xa5).take(bytes);
+        match std::io::copy(&mut rest, &mut file) {
+            // The file itself takes room for its extents.
+            Err(error) if left == 0 && error.kind() == std::io::ErrorKind::StorageFull => {}
+            other => _ = other.unwrap(),
         }
         file.sync_all().unwrap();
         Self(path)
@@ -49,7 +48,7 @@ impl Drop for Filler {
 }
 
 fn letter(key: &str) -> Document {
-    Document::new(key, "G22", &["H26"], 3_000)
+    Document::new(&key.replace(' ', "-"), "G22", &["H26"], 3_000)
 }
 
 async fn sent(network: &Network, key: &str) -> String {
@@ -89,6 +88,28 @@ async fn a_full_disk_refuses_new_work_and_still_takes_receipts() {
     network.wait_sent("evidence through a full relay", "G22", &second, handed_over).await;
     drop(filler);
     network.wait_consigned("G22", &waiting).await;
+    network.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recipient_without_any_room_takes_the_document_when_there_is_some() {
+    let Some(disk) = CutDisk::make(128) else { return };
+    let mut layout = layout();
+    layout.node_mut(RECIPIENT).folder = disk.path().join("node");
+    let network = Network::start(layout).await;
+    let filler = Filler::fill(&disk.path(), 0);
+    // Too large to stand in the journal: its payload is a file.
+    let large = Document::new("large", "G22", &["H26"], 400_000);
+    let envelope = network.client("G22").send(&large).await.unwrap().envelope;
+    network.wait_sent("the relay to have it", "G22", &envelope, |item| item.state == "relayed").await;
+    until_async("the recipient's node to say that its disk is full", PATIENCE, || async {
+        let log = network.log(RECIPIENT);
+        (log.contains("No space left") || log.contains("disk is full")).then_some(())
+    })
+    .await;
+    drop(filler);
+    network.wait_consigned("G22", &envelope).await;
+    assert_eq!(network.client("H26").attachment(&envelope, "H26", "large.pdf").await.unwrap(), large.file);
     network.stop().await;
 }
 

@@ -59,7 +59,8 @@ pub(super) fn make_pki(folder: &Path, nodes: &[NodePlan], keys: KeyKind) -> Resu
         issue(tree.node(&node.id, "tls"), Profile::Tls, Subject::endpoint(&node.id))?;
         issue(tree.node(&node.id, "node"), Profile::Node, Subject::new(&format!("Nút {}", node.id)))?;
         for code in &node.codes {
-            let subject = |what: &str| Subject::new(&format!("{what} {code}")).organization(&format!("Cơ quan {code} DEV"));
+            let subject =
+                |what: &str| Subject::new(&format!("{what} {code}")).organization(&format!("Cơ quan {code} DEV"));
             issue(tree.agency(code, "service"), Profile::Service, subject("Dịch vụ"))?;
             issue(tree.agency(code, "sealing"), Profile::Sealing, subject("Niêm"))?;
         }

@@ -368,7 +368,7 @@ impl Network {
         }
         let settings = truc_node::Settings::load(folder).expect("the node's settings");
         host.start_task(|listener, stopped| async move {
-            Ok(truc_node::run(settings, listener, async { _ = stopped.await }).await?)
+            truc_node::run(settings, listener, async { _ = stopped.await }).await
         });
     }
 
