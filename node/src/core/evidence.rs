@@ -331,7 +331,9 @@ impl Core {
         let key = Key { sender: event.sender.clone(), envelope };
         // When it left memory, the index leads to it together with this record.
         let Some(position) = self.sent_keys.get(&key).copied() else { return Ok(()) };
-        let parked = self.parked.remove(&hash);
+        // Between two codes of this node, the receiving side may have taken it already.
+        let taken = self.received_by_leaf(&hash).and_then(|received| received.finals.get(&hash)).copied();
+        let parked = self.parked.remove(&hash).or(taken);
         let Some(sent) = self.sent.get_mut(&position) else { return Ok(()) };
         if sent.steps.iter().all(|step| step.leaf != hash) {
             sent.steps.push(step_of_event(event, hash, Source::Peer(at)));

@@ -343,7 +343,12 @@ impl Core {
             self.received_leaves.insert(step.leaf, place.position);
         }
         let mut finals = BTreeMap::new();
-        finals.extend(steps.iter().filter_map(|step| Some((step.leaf, self.parked.remove(&step.leaf)?))));
+        // Between two codes of this node, what came first for the sending side serves this one too.
+        let sent = self.sent_keys.get(&key).and_then(|position| self.sent.get(position));
+        finals.extend(steps.iter().filter_map(|step| {
+            let known = self.parked.remove(&step.leaf).or_else(|| sent?.finals.get(&step.leaf).copied());
+            Some((step.leaf, known?))
+        }));
         // Sent between two codes of this node: both sides read the one payload.
         if let Some(sent) = self.sent_keys.get(&key).and_then(|position| self.sent.get_mut(position)) {
             sent.shared = true;
