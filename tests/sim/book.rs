@@ -153,10 +153,6 @@ impl Book {
         self.accepted.keys()
     }
 
-    pub(crate) fn is_accepted(&self, key: &Key) -> bool {
-        self.accepted.contains_key(key)
-    }
-
     /// A document system was told which envelope its request became.
     pub(crate) fn answered(&mut self, sender: &AgencyId, idempotency: &str, key: &Key) {
         let held = self.answers.entry((sender.clone(), idempotency.to_owned())).or_insert_with(|| key.clone()).clone();

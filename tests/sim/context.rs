@@ -22,7 +22,7 @@ pub(crate) struct Faults {
 
 impl Faults {
     pub(crate) const fn all() -> Self {
-        Self { drop: 25, duplicate: 20, long_delay: 15, blow_every_ms: 15_000 }
+        Self { drop: 25, duplicate: 20, long_delay: 15, blow_every_ms: 6_000 }
     }
 
     pub(crate) const fn none() -> Self {

@@ -23,11 +23,11 @@ use context::{Faults, Sabotage};
 use world::{Minutes, Steps, World};
 
 /// Steps of one seed.
-const STEPS: Steps = Steps(6_000);
+const STEPS: Steps = Steps(8_000);
 /// Virtual time in which everything must come to rest once the world is healed.
 const REST: Minutes = Minutes(10);
 /// Seeds that nobody chose, beside those that once found something.
-const FRESH_SEEDS: u64 = 3;
+const FRESH_SEEDS: u64 = 2;
 
 fn seeds() -> Vec<u64> {
     if let Ok(seed) = std::env::var("SIM_SEED") {
@@ -91,7 +91,7 @@ fn is_caught(sabotage: Sabotage, by: &[&str]) {
     let mut caught = None;
     for seed in 1..=12 {
         let mut world = World::sabotaged(seed, Faults::all(), sabotage);
-        let ended = world.try_run(Steps(4_000)).and_then(|()| {
+        let ended = world.try_run(Steps(3_000)).and_then(|()| {
             world.heal();
             world.try_run_until_quiet(REST)
         });
@@ -104,7 +104,7 @@ fn is_caught(sabotage: Sabotage, by: &[&str]) {
     assert!(by.iter().any(|invariant| violation.contains(invariant)), "{sabotage:?} was noticed as something else: {violation}");
     eprintln!("{sabotage:?}, seed {seed}: {violation}");
     let mut honest = World::new(seed, Faults::all());
-    honest.run_checked(Steps(4_000));
+    honest.run_checked(Steps(3_000));
     honest.heal();
     honest.run_until_quiet(REST);
 }

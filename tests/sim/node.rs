@@ -87,6 +87,8 @@ pub(crate) struct Live {
     pub(crate) cursor: Cursor,
     pub(crate) beats: u64,
     signed_at: Timestamp,
+    /// More came while a page was on its way.
+    pub(crate) wants_pull: bool,
     /// A checkpoint of the relay seen under evidence, to be proven.
     pub(crate) seen: Option<(u64, Digest)>,
 }
@@ -142,12 +144,14 @@ impl Node {
             cursor: Cursor::default(),
             beats: 0,
             signed_at: cx.now,
+            wants_pull: false,
             seen: None,
         });
         cx.after(100, Event::Beat { machine: self.id, life: self.life });
         self.check_facts(cx);
         self.office.system_restarted();
-        Ok(())
+        // Held from before the restart: as the shell does once it has key and directory.
+        if self.key_away { Ok(()) } else { self.input(cx, Input::KeyBack) }
     }
 
     /// Whatever document systems were told is still so (I1, I3).
@@ -255,7 +259,7 @@ impl Node {
         let (beats, connected) = (live.beats, live.connected);
         let idle = |live: &Live, is: fn(&Pending) -> bool| !live.calls.values().any(is);
         let hello = !connected && idle(live, |call| matches!(call, Pending::Hello));
-        let pull = connected && beats % 8 == 0 && idle(live, |call| matches!(call, Pending::Pull));
+        let pull = connected && beats % 8 == 0;
         let due = live.store.core.next_due().is_some_and(|at| at <= now);
         let head = live.store.ledger.head();
         let newer = live.store.core.own_checkpoint().is_none_or(|own| own.size < head.size) && head.size > 0;
@@ -281,7 +285,7 @@ impl Node {
         if connected && beats % 61 == 0 {
             self.prove_seen(cx)?;
         }
-        if connected && beats % 211 == 0 && !cx.healed {
+        if connected && beats % 43 == 0 && !cx.healed {
             self.forge(cx)?;
         }
         Ok(())

@@ -31,7 +31,13 @@ impl Node {
     }
 
     pub(crate) fn pull(&mut self, cx: &mut Context) -> Result<(), Dead> {
-        let Some(cursor) = self.live.as_ref().map(|live| live.cursor) else { return Ok(()) };
+        let Some(live) = &mut self.live else { return Ok(()) };
+        if live.calls.values().any(|call| matches!(call, Pending::Pull)) {
+            live.wants_pull = true;
+            return Ok(());
+        }
+        live.wants_pull = false;
+        let cursor = live.cursor;
         self.call(cx, Pending::Pull, Request::Pull(cursor))
     }
 
@@ -82,7 +88,9 @@ impl Node {
 
     pub(crate) fn push(&mut self, cx: &mut Context, leaves: &[OwnLeaf], finals: Option<(u64, Vec<OwnLeaf>)>) -> Result<(), Dead> {
         let indices = |leaves: &[OwnLeaf]| leaves.iter().map(|leaf| leaf.index).collect::<Vec<_>>();
-        let final_indices = finals.as_ref().map(|(_, leaves)| indices(leaves)).unwrap_or_default();
+        // As the shell has it: a leaf shown together with its final place counts as shown only.
+        let (known, first): (Vec<OwnLeaf>, Vec<OwnLeaf>) = finals.iter().flat_map(|(_, leaves)| leaves).cloned().partition(|leaf| leaf.known);
+        let (final_indices, pushed) = (indices(&known), [indices(leaves), indices(&first)].concat());
         let made = || -> Result<Vec<EvidenceBatch>, String> {
             let mut batches = Vec::new();
             if !leaves.is_empty() {
@@ -96,7 +104,7 @@ impl Node {
             Ok(batches)
         };
         match made() {
-            Ok(batches) => self.call(cx, Pending::Push { leaves: indices(leaves), finals: final_indices }, Request::Push(batches)),
+            Ok(batches) => self.call(cx, Pending::Push { leaves: pushed, finals: final_indices }, Request::Push(batches)),
             Err(_) => self.input(cx, Input::PushFailed),
         }
     }
@@ -170,8 +178,9 @@ impl Node {
             (Pending::Checkpoint { seen }, Reply::Checkpoint { checkpoint, consistency }) => {
                 self.observe(cx, checkpoint, &consistency, seen)
             }
-            (Pending::Acknowledge | Pending::Forged, _) => Ok(()),
-            (pending, _) => self.failed(cx, pending, "refused".into()),
+            (Pending::Acknowledge, Reply::Done) | (Pending::Forged, _) => Ok(()),
+            (pending, Reply::Refused(why)) => self.failed(cx, pending, why),
+            (pending, _) => self.failed(cx, pending, "an answer to something else".into()),
         }
     }
 
@@ -200,14 +209,13 @@ impl Node {
             Pending::Take(key) | Pending::Open { key, .. } => self.take_failed(cx, key, error, false),
             Pending::Push { .. } => self.input(cx, Input::PushFailed),
             // Without these the connection is of no use: the shell closes it.
-            Pending::Pull => {
+            Pending::Pull | Pending::Acknowledge => {
                 let (node, life) = (self.id, self.life);
                 let session = self.live.as_ref().map_or(0, |live| live.session);
                 cx.after(1, Event::Reset { node, life, session });
                 Ok(())
             }
             Pending::Hello
-            | Pending::Acknowledge
             | Pending::Reconcile
             | Pending::Undelivered
             | Pending::Checkpoint { .. }
@@ -287,7 +295,7 @@ impl Node {
         }
         let Some(live) = &mut self.live else { return Ok(()) };
         live.cursor = cursor;
-        if more { self.pull(cx) } else { Ok(()) }
+        if more || live.wants_pull { self.pull(cx) } else { Ok(()) }
     }
 
     fn compare(&mut self, cx: &mut Context, listed: Vec<Key>) -> Result<(), Dead> {

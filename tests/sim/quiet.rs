@@ -84,7 +84,11 @@ fn unrest_of(node: &Node, unrest: &mut Vec<String>) {
         unrest.push(format!("{} is not opened at node {id}", received.key));
     }
     for unsent in core.unsent().values() {
-        unrest.push(format!("a leaf of node {id} about {} is still to be shown: {:?}", unsent.key, unsent.stage));
+        let sent = core.find_sent(&unsent.key);
+        let states: Vec<_> = sent.iter().flat_map(|sent| &sent.pairs).map(|(code, pair)| format!("{code} {:?} {:?}", pair.state, pair.reason)).collect();
+        let relayed = sent.and_then(|sent| sent.relayed_at);
+        let (stage, states) = (unsent.stage, states.join(", "));
+        unrest.push(format!("a leaf of node {id} about {} is still to be shown: {stage:?}, relayed {relayed:?}, {states}", unsent.key));
     }
 }
 
@@ -118,7 +122,8 @@ pub(crate) fn check(world: &mut World) {
                 let live = node.live.as_ref().expect("at rest");
                 let final_here = live.store.core.is_final(step, &sent.finals);
                 if !final_here && !sent.pairs.values().all(|pair| pair.state == PairState::Failed) {
-                    wrong.push(format!("I7: {:?} of {} is not final at its sender", step.event, sent.key));
+                    let states: Vec<_> = sent.pairs.iter().map(|(code, pair)| format!("{code} {:?} {:?}", pair.state, pair.reason)).collect();
+                    wrong.push(format!("I7: {:?} by {:?} of {} is not final at its sender: {}", step.event, step.actor, sent.key, states.join(", ")));
                 }
             }
         }

@@ -1,6 +1,9 @@
 //! A core on the real journal over a simulated disk: what a shell's engine does, in steps that can be cut between.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicBool, Ordering},
+};
 
 use truc_ledger::{
     Driver, Fold, FoldError, Ledger, Position, Record, Replayed, Settings, SubmitError,
@@ -67,6 +70,8 @@ pub(crate) struct Store<B, X> {
     machine: usize,
     life: u64,
     driver: Driver,
+    /// A write or sync of the journal failed: the product aborts there.
+    fatal: Arc<AtomicBool>,
     released: Released<X>,
     stage: Stage,
     outstanding: usize,
@@ -78,7 +83,10 @@ impl<B: Brain, X: Send + 'static> Store<B, X> {
     /// Recovers, and checks what came back against everything that ever left (I1, I5, and that snapshots change nothing, I12).
     pub(crate) fn open(cx: &mut Context, machine: usize, life: u64, disk: &SimDisk, fresh: &dyn Fn() -> B) -> Result<Self, Dead> {
         let mut fold = Folding { fresh, brain: fresh(), sabotage: cx.sabotage };
-        let settings = Settings { journal_id: Some([u8::try_from(machine).expect("few"); 16]), on_fatal: Arc::new(|_| {}) };
+        let fatal = Arc::new(AtomicBool::new(false));
+        let flag = Arc::clone(&fatal);
+        let on_fatal = Arc::new(move |_: &truc_ledger::Fatal| flag.store(true, Ordering::Relaxed));
+        let settings = Settings { journal_id: Some([u8::try_from(machine).expect("few"); 16]), on_fatal };
         let volume = Arc::new(disk.clone());
         let opened = truc_ledger::open_stepped(volume, tag(&cx.map, machine), origin(machine), ledger_key(machine), settings, &mut fold);
         let (ledger, driver, recovered) = opened.map_err(|error| Dead(format!("does not open: {error}")))?;
@@ -120,6 +128,7 @@ impl<B: Brain, X: Send + 'static> Store<B, X> {
             machine,
             life,
             driver,
+            fatal,
             released: Arc::default(),
             stage: Stage::Idle,
             outstanding: 0,
@@ -177,9 +186,7 @@ impl<B: Brain, X: Send + 'static> Store<B, X> {
                 }
             }
             Stage::Written | Stage::AnsweredUnsynced => {
-                if !self.driver.sync() {
-                    return Err(Dead("a sync failed".into()));
-                }
+                self.driver.sync();
                 self.stage = if self.stage == Stage::Written { Stage::Synced } else { Stage::Idle };
                 self.schedule(cx, 0);
             }
@@ -187,6 +194,9 @@ impl<B: Brain, X: Send + 'static> Store<B, X> {
                 self.driver.release();
                 self.stage = Stage::Idle;
             }
+        }
+        if self.fatal.load(Ordering::Relaxed) {
+            return Err(Dead("a write or sync of the journal failed".into()));
         }
         let released = std::mem::take(&mut *self.released.lock().expect("no panics here"));
         self.outstanding -= released.len();
