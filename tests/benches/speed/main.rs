@@ -4,9 +4,14 @@
 //! nothing here rots. Times are never asserted: a figure below its target is printed as such, and only what is broken ends with an error.
 #![expect(clippy::print_stdout, reason = "a bench says what it measured")]
 
+mod accept;
 mod append;
+mod axis;
+mod end_to_end;
+mod memory;
 mod receipts;
 mod report;
+mod resume;
 mod start;
 mod streams;
 
@@ -22,6 +27,10 @@ struct Bench {
 
 const BENCHES: &[Bench] = &[
     Bench { names: &["P1a"], run: append::run },
+    Bench { names: &["P1b"], run: accept::run },
+    Bench { names: &["P2"], run: end_to_end::run },
+    Bench { names: &["P3"], run: memory::run },
+    Bench { names: &["P6"], run: resume::run },
     Bench { names: &["P8"], run: receipts::run },
     Bench { names: &["P9"], run: start::run },
     Bench { names: &["streams"], run: streams::run },
