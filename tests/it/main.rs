@@ -2,7 +2,14 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "helpers of tests")]
 
+mod api_rules;
+mod certificates;
 mod dependencies;
+mod expiry;
+mod lanes;
+mod lying_relay;
 mod lying_sender;
 mod send;
+mod statuses;
+mod storage;
 mod support;

@@ -43,9 +43,49 @@ pub(crate) trait Lie: Send + Sync + 'static {
     fn checkpoint(&self, _reply: &mut wire::CheckpointReply) {}
     fn undelivered(&self, _reply: &mut wire::UndeliveredReply) {}
     fn offer(&self, _node: &NodeId, _reply: &mut wire::OfferReply) {}
+    /// True: evidence is not taken now.
+    fn blocks_evidence(&self) -> bool {
+        false
+    }
     /// True: this piece of an upload is passed on; false: the upload breaks here.
     fn upload(&self, _bytes: usize) -> bool {
         true
+    }
+}
+
+impl<L: Lie> Lie for Arc<L> {
+    fn hello(&self, node: &NodeId, reply: &mut wire::HelloReply) {
+        L::hello(self, node, reply);
+    }
+    fn event(&self, node: &NodeId, event: wire::WatchEvent) -> Vec<wire::WatchEvent> {
+        L::event(self, node, event)
+    }
+    fn lease(&self, node: &NodeId, reply: &mut wire::LeaseReply) {
+        L::lease(self, node, reply);
+    }
+    fn payload(&self, node: &NodeId, bytes: Vec<u8>) -> Vec<u8> {
+        L::payload(self, node, bytes)
+    }
+    fn keys(&self, node: &NodeId, reply: &mut wire::TakeKeysReply) {
+        L::keys(self, node, reply);
+    }
+    fn directory(&self, chunks: &mut Vec<wire::DirectoryChunk>) {
+        L::directory(self, chunks);
+    }
+    fn checkpoint(&self, reply: &mut wire::CheckpointReply) {
+        L::checkpoint(self, reply);
+    }
+    fn undelivered(&self, reply: &mut wire::UndeliveredReply) {
+        L::undelivered(self, reply);
+    }
+    fn offer(&self, node: &NodeId, reply: &mut wire::OfferReply) {
+        L::offer(self, node, reply);
+    }
+    fn blocks_evidence(&self) -> bool {
+        L::blocks_evidence(self)
+    }
+    fn upload(&self, bytes: usize) -> bool {
+        L::upload(self, bytes)
     }
 }
 
@@ -61,6 +101,8 @@ pub(crate) struct Counts {
     pub(crate) served: AtomicU64,
     /// Calls of Payload.
     pub(crate) downloads: AtomicU64,
+    /// Hellos, by whomever.
+    pub(crate) hellos: AtomicU64,
     /// Payload bytes that senders uploaded.
     pub(crate) uploaded: AtomicU64,
 }
@@ -178,6 +220,7 @@ impl relay_server::Relay for Calls {
     async fn hello(&self, request: Request<wire::HelloRequest>) -> Reply<wire::HelloReply> {
         let (node, mut up) = self.up(&request).await?;
         let mut reply = up.hello(request.into_inner()).await?.into_inner();
+        self.0.counts.hellos.fetch_add(1, Ordering::SeqCst);
         self.0.lie.hello(&node, &mut reply);
         Ok(Response::new(reply))
     }
@@ -268,6 +311,9 @@ impl relay_server::Relay for Calls {
 
     async fn push_evidence(&self, request: Request<wire::PushEvidenceRequest>) -> Reply<wire::PushEvidenceReply> {
         let (_, mut up) = self.up(&request).await?;
+        if self.0.lie.blocks_evidence() {
+            return Err(Status::unavailable("not now"));
+        }
         up.push_evidence(request.into_inner()).await
     }
 

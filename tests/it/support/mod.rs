@@ -15,7 +15,7 @@ use tonic::Status;
 use truc_proto::wire_v1::Refusal;
 
 /// Longest that anything here may take before the test fails; far more than it takes.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Waits for a fact that is asked for over the network; never for a time.
 pub(crate) async fn until<T, F: Future<Output = Option<T>>>(what: &str, fact: impl FnMut() -> F) -> T {

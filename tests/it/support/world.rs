@@ -74,7 +74,13 @@ pub(crate) struct World {
 impl World {
     /// Makes relay and nodes (id, codes), publishes version 1, starts everything, waits until all are connected.
     pub(crate) async fn start(nodes: &[(&str, &[&str])]) -> Self {
-        let mut world = Self::make(Lane::Ordinary, nodes).await;
+        Self::start_with(Lane::Ordinary, nodes, |settings| settings).await
+    }
+
+    /// The same on a lane, with other settings of the relay.
+    pub(crate) async fn start_with(lane: Lane, nodes: &[(&str, &[&str])], settings: impl Fn(String) -> String) -> Self {
+        let mut world = Self::make(lane, nodes).await;
+        edit_file(&world.relay_folder().join(truc_relay::SETTINGS_FILE), settings);
         world.serve_relay().await;
         world.publish().await;
         for (id, _) in nodes {
@@ -324,6 +330,28 @@ impl World {
         self.front.lead_to(Some(address));
     }
 
+    /// What the relay says instead of starting.
+    pub(crate) async fn relay_refuses_to_start(&self) -> String {
+        let settings = match truc_relay::Settings::load(&self.relay_folder()) {
+            Ok(settings) => settings,
+            Err(error) => return error.to_string(),
+        };
+        let (listener, _) = free_port().await;
+        let ended = tokio::time::timeout(super::PATIENCE, truc_relay::run(settings, listener, std::future::pending())).await;
+        format!("{:#}", ended.expect("it started").unwrap_err())
+    }
+
+    /// What a node says instead of starting.
+    pub(crate) async fn node_refuses_to_start(&self, id: &str) -> String {
+        let settings = match truc_node::Settings::load(&self.node_folder(id)) {
+            Ok(settings) => settings,
+            Err(error) => return error.to_string(),
+        };
+        let (listener, _) = free_port().await;
+        let ended = tokio::time::timeout(super::PATIENCE, truc_node::run(settings, listener, std::future::pending())).await;
+        format!("{:#}", ended.expect("it started").unwrap_err())
+    }
+
     pub(crate) async fn stop_relay(&mut self) {
         self.front.lead_to(None);
         self.relay.take().unwrap().stop().await;
@@ -420,6 +448,12 @@ fn operator_entry(certificate: &Certificate) -> OperatorEntry {
         status_since: None,
     };
     OperatorEntry { name: certificate.subject().to_owned(), certificates: vec![binding] }
+}
+
+/// Changes a text file.
+pub(crate) fn edit_file(path: &Path, edit: impl Fn(String) -> String) {
+    let text = std::fs::read_to_string(path).unwrap();
+    std::fs::write(path, edit(text)).unwrap();
 }
 
 /// SIGHUP to this process: every relay in it reads its files again.
