@@ -59,7 +59,9 @@ pub(super) async fn set(
             return Ok(node_v1::SetStatusReply { envelope: key.envelope.to_string(), sequence });
         }
         Answer::StatusRefused(StatusRefused::NoSuchDocument) => archived(shell, again).await?,
-        Answer::StatusRefused(why) => return Err(Status::failed_precondition(why.to_string())),
+        Answer::StatusRefused(why) => {
+            return Err(Status::failed_precondition(format!("{why} / {}", why.vietnamese())));
+        }
         Answer::RequestReused => {
             let detail = "this idempotency key was used for another request; send under a new key";
             return Err(refused(Code::AlreadyExists, &Refusal::new(Reason::IdReused, detail)));
@@ -98,7 +100,8 @@ pub(super) async fn set(
 
 /// As the core does it, for a document that left memory.
 async fn archived(shell: &Arc<Shell>, asked: StatusRequest) -> Result<(u64, crate::core::Key, AgencyId, u64), Status> {
-    let none = || Status::not_found(StatusRefused::NoSuchDocument.to_string());
+    let why = StatusRefused::NoSuchDocument;
+    let none = || Status::not_found(format!("{why} / {}", why.vietnamese()));
     let by_sender = asked.code.is_from_sender();
     let (business, key, to, body) = if by_sender {
         let (sent, _) = super::found::sent(shell, asked.document).await?;

@@ -138,6 +138,29 @@ pub enum StatusRefused {
     NoSuchDocument,
 }
 
+impl StatusRefused {
+    /// The same for people who read Vietnamese.
+    #[must_use]
+    pub fn vietnamese(&self) -> String {
+        match self {
+            Self::WrongSide(code) => format!(
+                "Trạng thái {code} do bên kia của văn bản đặt: 13 do bên gửi, các trạng thái khác do bên nhận."
+            ),
+            Self::Backwards { before, now } => format!(
+                "Trạng thái {now} không thể đứng sau {before}: trạng thái không quay lui, 02 và 06 là trạng thái cuối."
+            ),
+            Self::NothingAsked(code) => {
+                format!("Trạng thái {code} trả lời yêu cầu lấy lại (13), nhưng không có yêu cầu nào đang chờ.")
+            }
+            Self::AskedAlready => "Đã có một yêu cầu lấy lại (13) đang chờ; đợi trả lời (15 hoặc 16).".to_owned(),
+            Self::Closed => "Văn bản đã được lấy lại theo thỏa thuận (15): không đặt thêm trạng thái nữa.".to_owned(),
+            Self::NoSuchDocument => {
+                "Nút này không có văn bản đó giữa hai cơ quan; kiểm tra mã gói tin và mã hai cơ quan.".to_owned()
+            }
+        }
+    }
+}
+
 /// Whether a withdrawal is under way.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub enum Withdrawal {

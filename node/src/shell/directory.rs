@@ -48,11 +48,17 @@ impl Shell {
         if held.as_ref().is_some_and(|directory| directory.version() >= offered) || offered == 0 {
             return Ok(());
         }
-        let (signed, logged) = fetch(relay).await?;
-        let shell = Arc::clone(self);
-        let verified = self.work("verifying a directory", move || shell.verify(signed, &logged, held)).await?;
+        let verified = match fetch(relay).await {
+            Ok((signed, logged)) => {
+                let shell = Arc::clone(self);
+                self.work("verifying a directory", move || shell.verify(signed, &logged, held)).await?
+            }
+            Err(error) => Err(error),
+        };
         match verified {
             Ok((directory, changes)) => self.use_directory(directory, changes).await,
+            // The connection broke: nothing was shown that could be refused.
+            Err(error @ TakeDirectoryError::Call(_)) => Err(error),
             Err(error) => {
                 let text = format!("directory version {offered} is not used: {}", crate::chain(&error));
                 warn!(offered, text, "directory refused");
