@@ -302,6 +302,7 @@ impl Core {
     // The fold.
 
     pub(super) fn fold_evidence(&mut self, place: Place, record: &Evidence) -> Result<(), RecordError> {
+        self.saw(record);
         for (item, number) in record.items.iter().zip(0u32..) {
             let at = ItemRef { position: place.position, item: number };
             let hash = digest(&item.leaf_hash, "leaf")?;
@@ -317,6 +318,21 @@ impl Core {
             }
         }
         Ok(())
+    }
+
+    /// What was signed to us is held against its signer at the next connect, proven or not (DESIGN 5, No fork).
+    fn saw(&mut self, record: &Evidence) {
+        let (Ok(node), Ok((_, checkpoint))) =
+            (record.from.parse::<NodeId>(), Checkpoint::parse_note(&record.checkpoint))
+        else {
+            return;
+        };
+        // The first line of a checkpoint is its origin; a recovery begins a new one, with a smaller tree.
+        let origin = format!("{}\n", checkpoint.origin());
+        let known = self.seen.get(&node).filter(|(_, note)| note.starts_with(origin.as_bytes()));
+        if known.is_none_or(|(size, _)| *size < checkpoint.size) {
+            self.seen.insert(node, (checkpoint.size, record.checkpoint.clone().into()));
+        }
     }
 
     fn fold_event(

@@ -51,6 +51,8 @@ pub struct Core {
     unsent: BTreeMap<u64, Unsent>,
     own_checkpoint: Option<OwnCheckpoint>,
     peers: BTreeMap<NodeId, Bytes>,
+    /// The largest checkpoint that came with evidence, by node.
+    seen: BTreeMap<NodeId, (u64, Bytes)>,
     forks: BTreeMap<NodeId, u64>,
     directory: Option<(u64, Digest)>,
     parked: BTreeMap<Digest, ItemRef>,
@@ -126,6 +128,7 @@ impl Core {
             unsent: BTreeMap::new(),
             own_checkpoint: None,
             peers: BTreeMap::new(),
+            seen: BTreeMap::new(),
             forks: BTreeMap::new(),
             directory: None,
             parked: BTreeMap::new(),
@@ -270,6 +273,12 @@ impl Core {
     #[must_use]
     pub fn peer(&self, node: &NodeId) -> Option<&Bytes> {
         self.peers.get(node)
+    }
+
+    /// The largest checkpoint of a peer that came with evidence: signed by it, not necessarily proven yet to continue [`Core::peer`].
+    #[must_use]
+    pub fn seen_of(&self, node: &NodeId) -> Option<&Bytes> {
+        self.seen.get(node).map(|(_, note)| note)
     }
 
     /// Position of the proof that a peer showed two histories.

@@ -25,6 +25,7 @@ enum Entry<'a> {
     Request(AgencyId, String, Request),
     Unsent(u64, Unsent),
     Peer(NodeId, Vec<u8>),
+    Seen(NodeId, u64, Vec<u8>),
     Fork(NodeId, u64),
     Parked(Digest, ItemRef),
     Entitled(NodeId, String, Vec<EntitledRef>),
@@ -60,6 +61,7 @@ impl Core {
             .chain(requests)
             .chain(self.unsent.iter().map(|(index, unsent)| Entry::Unsent(*index, unsent.clone())))
             .chain(self.peers.iter().map(|(node, note)| Entry::Peer(node.clone(), note.to_vec())))
+            .chain(self.seen.iter().map(|(node, (size, note))| Entry::Seen(node.clone(), *size, note.to_vec())))
             .chain(self.forks.iter().map(|(node, position)| Entry::Fork(node.clone(), *position)))
             .chain(self.parked.iter().map(|(hash, at)| Entry::Parked(*hash, *at)))
             .chain(self.entitlements.iter().map(|((n, c), refs)| Entry::Entitled(n.clone(), c.clone(), refs.clone())))
@@ -84,6 +86,7 @@ impl Core {
                 Entry::Request(code, key, request) => _ = self.requests.insert((code, key), request),
                 Entry::Unsent(index, unsent) => self.set_unsent(index, unsent),
                 Entry::Peer(node, note) => _ = self.peers.insert(node, Bytes::from(note)),
+                Entry::Seen(node, size, note) => _ = self.seen.insert(node, (size, Bytes::from(note))),
                 Entry::Fork(node, position) => _ = self.forks.insert(node, position),
                 Entry::Parked(hash, at) => _ = self.parked.insert(hash, at),
                 Entry::Entitled(node, code, refs) => _ = self.entitlements.insert((node, code), refs),

@@ -12,7 +12,10 @@ use truc_ledger::merkle::verify_consistency;
 use truc_proto::{Checkpoint, Digest, NoteKey, limits::PROOF_HASHES_MAX, relay_v1};
 
 use super::{Relay, Shell};
-use crate::core::{Alarm, Input};
+use crate::{
+    core::{Alarm, Input},
+    records::Body,
+};
 
 /// Most checkpoints seen under evidence that wait for their proof; the largest are kept.
 const SEEN_MAX: usize = 256;
@@ -26,7 +29,7 @@ pub(crate) struct Seen(BTreeMap<u64, (Digest, Bytes)>);
 pub(crate) enum PeerError {
     #[error("the relay's checkpoint cannot be believed: {0}")]
     Bad(String),
-    #[error("the relay shows another history than before; both checkpoints are kept")]
+    #[error("the relay shows another history than before; both checkpoints are kept, and nothing is accepted from it: call the axis operator")]
     Fork,
     #[error(
         "the relay holds a newer history of this node than this node has: its store is a restored copy. It signs nothing; start a recovery with the axis operator"
@@ -36,6 +39,8 @@ pub(crate) enum PeerError {
     Call(#[from] tonic::Status),
     #[error(transparent)]
     Stopped(#[from] super::engine::Stopped),
+    #[error(transparent)]
+    Work(#[from] super::WorkFailed),
 }
 
 /// Reads a checkpoint of the relay and checks the ledger key's line.
@@ -66,6 +71,51 @@ impl Shell {
         Ok(self.engine.ask(move |core| core.peer(&relay).cloned()).await?)
     }
 
+    /// The newest checkpoint of the relay that it cannot take back: the one held, or a larger one that came with evidence.
+    pub(crate) async fn newest_of_relay(&self) -> Result<Option<Bytes>, PeerError> {
+        let relay = self.relay_id.clone();
+        let (held, seen) =
+            self.engine.ask(move |core| (core.peer(&relay).cloned(), core.seen_of(&relay).cloned())).await?;
+        let (Some(seen), Some(directory)) = (seen, self.directory()) else { return Ok(held) };
+        // Of an origin that is given up: what is held counts.
+        let Ok(newest) = read_checkpoint(&seen, &directory) else { return Ok(held) };
+        let size = held.as_deref().and_then(|note| Checkpoint::parse_note(note).ok()).map_or(0, |(_, held)| held.size);
+        Ok(if newest.size > size { Some(seen) } else { held })
+    }
+
+    /// Takes what the relay showed at Hello against `newest`, which it was shown.
+    pub(crate) async fn take_greeting(
+        &self,
+        relay: &mut Relay,
+        newest: Option<Bytes>,
+        reply: &relay_v1::HelloReply,
+        directory: &Directory,
+    ) -> Result<(), PeerError> {
+        let held = self.held_of_relay().await?;
+        let (Some(newest), Some(held)) = (newest.filter(|newest| Some(newest) != held.as_ref()), held) else {
+            return self.take_checkpoint(reply.checkpoint.clone(), &reply.consistency, directory).await;
+        };
+        let before = read_checkpoint(&newest, directory)?;
+        let shown = read_checkpoint(&reply.checkpoint, directory)?;
+        let continues = (before.size == shown.size && before.root == shown.root)
+            || (before.size < shown.size
+                && verify_consistency(
+                    before.size,
+                    &before.root,
+                    shown.size,
+                    &shown.root,
+                    &proof_of(&reply.consistency)?,
+                )
+                .is_ok());
+        if !continues {
+            return self.report_fork(newest, reply.checkpoint.clone()).await;
+        }
+        self.saw_checkpoint(&reply.checkpoint);
+        let from = Checkpoint::parse_note(&held).map_err(|e| PeerError::Bad(e.to_string()))?.1.size;
+        let proven = relay.checkpoint(relay_v1::CheckpointRequest { from }).await?.into_inner();
+        self.take_checkpoint(proven.checkpoint, &proven.consistency, directory).await
+    }
+
     /// Takes the relay's newest checkpoint, proven to continue the one held.
     pub(crate) async fn take_checkpoint(
         &self,
@@ -74,6 +124,7 @@ impl Shell {
         directory: &Directory,
     ) -> Result<(), PeerError> {
         let shown = read_checkpoint(&note, directory)?;
+        self.refuse_forked(&shown).await?;
         if let Some(held) = self.held_of_relay().await? {
             let (_, before) = Checkpoint::parse_note(&held).map_err(|e| PeerError::Bad(e.to_string()))?;
             let same_origin = before.origin() == shown.origin(); // a recovery starts a new one, in a new directory version
@@ -91,6 +142,19 @@ impl Shell {
         }
         let node = self.relay_id.clone();
         Ok(self.engine.tell(Input::PeerCheckpoint { node, note }).await?)
+    }
+
+    /// Once a ledger was shown with two histories, it is not believed again: a recovery starts another origin.
+    async fn refuse_forked(&self, shown: &Checkpoint) -> Result<(), PeerError> {
+        let relay = self.relay_id.clone();
+        let Some(position) = self.engine.ask(move |core| core.fork_of(&relay)).await? else { return Ok(()) };
+        let bodies = self.bodies();
+        let body = self.work("reading a record", move || bodies.body(position)).await?;
+        let forked = match body.map_err(|e| PeerError::Bad(crate::chain(&e)))?.0 {
+            Body::PeerFork(record) => Checkpoint::parse_note(&record.shown).map_err(|e| PeerError::Bad(e.to_string()))?.1,
+            _ => return Err(PeerError::Bad("the record of its two histories is not where it should be".into())),
+        };
+        if forked.origin() == shown.origin() { Err(PeerError::Fork) } else { Ok(()) }
     }
 
     pub(crate) async fn report_fork(&self, held: Bytes, shown: Bytes) -> Result<(), PeerError> {

@@ -104,14 +104,14 @@ async fn session(shell: &Arc<Shell>, greeted: &mut bool) -> Result<(), LinkError
 
 /// Checkpoints are exchanged before anything signed leaves (DESIGN 5, No fork).
 async fn hello(shell: &Arc<Shell>, relay: &mut Relay) -> Result<(), LinkError> {
-    let held = shell.held_of_relay().await?.unwrap_or_default();
+    let newest = shell.newest_of_relay().await?;
     let mine = if shell.may_sign() { shell.ledger.head().note.to_string().into() } else { Bytes::new() };
     let directory_version = shell.directory().map_or(0, |directory| directory.version());
     let request = relay_v1::HelloRequest {
         axis: shell.axis.to_string(),
         lane: shell.lane.to_string(),
         node: shell.node.to_string(),
-        held_of_you: held,
+        held_of_you: newest.clone().unwrap_or_default(),
         mine,
         directory_version,
     };
@@ -127,7 +127,7 @@ async fn hello(shell: &Arc<Shell>, relay: &mut Relay) -> Result<(), LinkError> {
         warn!(error = crate::chain(&error), "the directory held stays in force");
     }
     let directory = shell.directory().ok_or(LinkError::NoDirectory)?;
-    shell.take_checkpoint(reply.checkpoint, &reply.consistency, &directory).await?;
+    shell.take_greeting(relay, newest, &reply, &directory).await?;
     shell.check_own_history(&reply.held_of_you).await?;
     shell.note_own_entitlements(&directory).await?;
     shell.check_freshness().await?;
