@@ -132,7 +132,7 @@ impl Core {
 
     /// Own leaves go to the relay in batches; one batch is under way at a time, the rest gathers meanwhile.
     pub(super) fn pump_pushes(&mut self) {
-        if !self.connected || self.pushing {
+        if !self.connected || !self.pushing.is_empty() {
             return;
         }
         let size = self.own_checkpoint.map_or(0, |own| own.size);
@@ -143,7 +143,7 @@ impl Core {
         if leaves.is_empty() && finals.is_empty() {
             return;
         }
-        self.pushing = true;
+        self.pushing = leaves.iter().chain(&finals).map(|leaf| leaf.index).collect();
         let finals = self.own_checkpoint.filter(|_| !finals.is_empty()).map(|own| (own.position, finals));
         self.effects.push(Effect::Push { leaves, finals });
     }
@@ -155,7 +155,8 @@ impl Core {
     }
 
     pub(super) fn pushed(&mut self, leaves: Vec<u64>, finally: bool) {
-        self.pushing = false;
+        // One push is answered in two parts, shown and final: it is over with the second.
+        leaves.iter().for_each(|index| _ = self.pushing.remove(index));
         let new: Vec<u64> = leaves.into_iter().filter(|index| self.unsent.contains_key(index)).collect();
         if !new.is_empty() {
             self.commit(Body::Pushed(Pushed { leaves: new, finally }), None);
@@ -239,7 +240,7 @@ impl Core {
     /// The relay is there: what it should hold is compared, what waits here goes on.
     pub(super) fn now_connected(&mut self) {
         self.connected = true;
-        self.pushing = false;
+        self.pushing.clear();
         let open = self.sent.values().filter(|sent| sent.relayed_at.is_some() && !sent.is_settled());
         let keys: Vec<Key> = open.map(|sent| sent.key.clone()).collect();
         if !keys.is_empty() {

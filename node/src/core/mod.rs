@@ -66,7 +66,8 @@ pub struct Core {
 
     // Volatile: under way now.
     connected: bool,
-    pushing: bool,
+    /// Own leaves in the push under way.
+    pushing: BTreeSet<u64>,
     offering: BTreeSet<u64>,
     ready: BTreeSet<(std::cmp::Reverse<u8>, u64)>,
     waiting: BTreeMap<Key, WaitingState>,
@@ -138,7 +139,7 @@ impl Core {
             sent_leaves: BTreeMap::new(),
             received_leaves: BTreeMap::new(),
             connected: false,
-            pushing: false,
+            pushing: BTreeSet::new(),
             offering: BTreeSet::new(),
             ready: BTreeSet::new(),
             waiting: BTreeMap::new(),

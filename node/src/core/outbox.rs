@@ -292,7 +292,7 @@ impl Core {
                 Due::Open(position) => self.retry_open(now, position),
                 Due::CloseSent(position) => self.close_sent(now, position),
                 Due::CloseReceived(position) => self.close_received(now, position),
-                Due::Push => self.pushing = false,
+                Due::Push => self.pushing.clear(),
                 Due::More => {}
             }
         }
