@@ -132,7 +132,7 @@ impl Core {
 
     /// Own leaves go to the relay in batches; one batch is under way at a time, the rest gathers meanwhile.
     pub(super) fn pump_pushes(&mut self) {
-        if !self.connected || !self.pushing.is_empty() {
+        if !self.connected || self.push_waits || !self.pushing.is_empty() {
             return;
         }
         let size = self.own_checkpoint.map_or(0, |own| own.size);
@@ -164,7 +164,9 @@ impl Core {
     }
 
     pub(super) fn push_failed(&mut self, now: Timestamp) {
-        // `pushing` stays set until the timer, so that a relay in trouble is not asked at once again.
+        // A relay in trouble is not asked at once again.
+        self.pushing.clear();
+        self.push_waits = true;
         self.timers.set(now + Duration::from_millis(self.policy.retry_min_ms), Due::Push);
     }
 
@@ -241,6 +243,7 @@ impl Core {
     pub(super) fn now_connected(&mut self) {
         self.connected = true;
         self.pushing.clear();
+        self.push_waits = false;
         let open = self.sent.values().filter(|sent| sent.relayed_at.is_some() && !sent.is_settled());
         let keys: Vec<Key> = open.map(|sent| sent.key.clone()).collect();
         if !keys.is_empty() {

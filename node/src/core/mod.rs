@@ -68,6 +68,8 @@ pub struct Core {
     connected: bool,
     /// Own leaves in the push under way.
     pushing: BTreeSet<u64>,
+    /// The last push failed: the next one waits for its timer.
+    push_waits: bool,
     offering: BTreeSet<u64>,
     ready: BTreeSet<(std::cmp::Reverse<u8>, u64)>,
     waiting: BTreeMap<Key, WaitingState>,
@@ -140,6 +142,7 @@ impl Core {
             received_leaves: BTreeMap::new(),
             connected: false,
             pushing: BTreeSet::new(),
+            push_waits: false,
             offering: BTreeSet::new(),
             ready: BTreeSet::new(),
             waiting: BTreeMap::new(),

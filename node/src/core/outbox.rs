@@ -292,7 +292,7 @@ impl Core {
                 Due::Open(position) => self.retry_open(now, position),
                 Due::CloseSent(position) => self.close_sent(now, position),
                 Due::CloseReceived(position) => self.close_received(now, position),
-                Due::Push => self.pushing.clear(),
+                Due::Push => self.push_waits = false,
                 Due::More => {}
             }
         }
