@@ -80,7 +80,9 @@ impl Book {
                 places.push(position);
                 if places.len() > 1 {
                     let places = format!("{places:?}");
-                    self.violated(format!("I3: machine {machine} recorded the hand-over of {key} to {code} more than once, at {places}"));
+                    self.violated(format!(
+                        "I3: machine {machine} recorded the hand-over of {key} to {code} more than once, at {places}"
+                    ));
                 }
             }
         }
@@ -112,10 +114,14 @@ impl Book {
         let diary = &mut self.diaries[machine];
         let promised = usize::try_from(diary.promised).expect("a small journal");
         let problem = if found.len() < promised {
-            Some(format!("I1: machine {machine} came back with {} records, but {promised} were vouched for by what left it", found.len()))
+            Some(format!(
+                "I1: machine {machine} came back with {} records, but {promised} were vouched for by what left it",
+                found.len()
+            ))
         } else {
             let changed = found.iter().zip(&diary.written).take(promised).position(|(a, b)| a != b);
-            changed.map(|at| format!("I1: record {at} of machine {machine} changed after something left that rests on it"))
+            changed
+                .map(|at| format!("I1: record {at} of machine {machine} changed after something left that rests on it"))
         };
         // What came back is on the device, whether it had been answered or not.
         diary.promised = found.len() as u64;
@@ -202,5 +208,6 @@ fn hand_over_of(record: &Record) -> Option<(Key, AgencyId)> {
     leaf.windows(name.len()).any(|part| part == name).then_some(())?;
     let event = Raw::<Event>::parse(leaf.clone()).ok()?;
     let of_recipient = event.event == EventUri::ContentHandover;
-    of_recipient.then(|| Some((Key { sender: event.sender.clone(), envelope: event.envelope? }, event.actor.code.clone()?)))?
+    of_recipient
+        .then(|| Some((Key { sender: event.sender.clone(), envelope: event.envelope? }, event.actor.code.clone()?)))?
 }

@@ -1,6 +1,9 @@
 //! The document systems at a node: they send, ask again when no answer came, take what is in the inbox, and set statuses.
 
-use std::{collections::{BTreeMap, BTreeSet}, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use truc_ledger::SpaceLeft;
 use truc_node::core::{Answer, Input, Key, StatusRequest, Token};
@@ -78,7 +81,10 @@ impl Office {
             }
             (Wish::Send { letter, reuses }, Answer::Accepted { key, .. } | Answer::Held { key, .. }) => {
                 if reuses {
-                    cx.book.violated(format!("I4: {} took another request under a key of idempotency that was used", letter.sender));
+                    cx.book.violated(format!(
+                        "I4: {} took another request under a key of idempotency that was used",
+                        letter.sender
+                    ));
                 }
                 cx.book.answered(&letter.sender, &letter.idempotency, &key);
                 self.done.push(letter);
@@ -89,7 +95,9 @@ impl Office {
                     cx.book.was_confirmed(machine, key.clone(), code.clone());
                     let times = cx.book.hand_overs(machine, &key, &code);
                     if times != 1 {
-                        cx.book.violated(format!("I3: the hand-over of {key} to {code} was confirmed and stands in the journal {times} times"));
+                        cx.book.violated(format!(
+                            "I3: the hand-over of {key} to {code} was confirmed and stands in the journal {times} times"
+                        ));
                     }
                 }
             }
@@ -99,7 +107,10 @@ impl Office {
                 self.open.insert(token, Open { wish: Wish::Status(request), asked_at: cx.now });
                 return Some(draft);
             }
-            (Wish::Status(request), Answer::Accepted { key, .. } | Answer::Held { key, .. } | Answer::StatusKnown { key, .. }) => {
+            (
+                Wish::Status(request),
+                Answer::Accepted { key, .. } | Answer::Held { key, .. } | Answer::StatusKnown { key, .. },
+            ) => {
                 cx.book.answered(&request.from, &request.idempotency_key, &key);
             }
             (Wish::Status(_), Answer::StatusRefused(_)) => {}
@@ -146,7 +157,9 @@ impl Node {
     pub(crate) fn office_hour(&mut self, cx: &mut Context) -> Result<(), Dead> {
         if !cx.healed && self.office.open.len() < OPEN_MAX {
             self.new_wish(cx);
-        } else if cx.healed && let Some((key, code)) = self.office.inbox.pop_first() {
+        } else if cx.healed
+            && let Some((key, code)) = self.office.inbox.pop_first()
+        {
             self.office.wish(Wish::Confirm { key, code, refused: false });
         }
         if self.live.is_none() {
@@ -173,10 +186,21 @@ impl Node {
                 if self.live.as_ref().is_some_and(|live| live.store.ledger.space() == SpaceLeft::Low) {
                     return Ok(());
                 }
-                let Letter { sender, recipients, priority, life_ms, content, inline, idempotency, request_hash } = letter;
+                let Letter { sender, recipients, priority, life_ms, content, inline, idempotency, request_hash } =
+                    letter;
                 let kind = EnvelopeKind::Document;
-                let draft =
-                    Draft { sender, recipients, kind, priority, life_ms, content, inline, supersedes: None, idempotency, request_hash };
+                let draft = Draft {
+                    sender,
+                    recipients,
+                    kind,
+                    priority,
+                    life_ms,
+                    content,
+                    inline,
+                    supersedes: None,
+                    idempotency,
+                    request_hash,
+                };
                 self.send_draft(cx, draft, reply)
             }
             Wish::Confirm { key, code, refused } => {
@@ -231,7 +255,11 @@ impl Node {
         if cx.random.below(12) == 0 {
             recipients.insert(cx.map.closed.0.clone());
         }
-        let life_ms = if cx.random.below(4) == 0 { 20_000 + cx.random.below(120_000) } else { 3_600_000 + cx.random.below(86_400_000) };
+        let life_ms = if cx.random.below(4) == 0 {
+            20_000 + cx.random.below(120_000)
+        } else {
+            3_600_000 + cx.random.below(86_400_000)
+        };
         self.office.letters += 1;
         let content: Vec<u8> = (0..20 + cx.random.below(400)).map(|_| cx.bytes::<1>()[0]).collect();
         let letter = Letter {
@@ -249,11 +277,27 @@ impl Node {
 
     fn wish_for_status(&mut self, cx: &mut Context) {
         use StatusCode as C;
-        let codes = [C::Arrived, C::Refused, C::Accepted, C::Assigned, C::InProgress, C::Done, C::WithdrawalAgreed, C::WithdrawalRefused];
+        let codes = [
+            C::Arrived,
+            C::Refused,
+            C::Accepted,
+            C::Assigned,
+            C::InProgress,
+            C::Done,
+            C::WithdrawalAgreed,
+            C::WithdrawalRefused,
+        ];
         let withdraws = cx.random.below(4) == 0;
         let (document, from, code) = if withdraws {
             let Some(live) = &self.live else { return };
-            let sent: Vec<&Key> = live.store.core.sent().values().filter(|sent| sent.kind == EnvelopeKind::Document).map(|sent| &sent.key).collect();
+            let sent: Vec<&Key> = live
+                .store
+                .core
+                .sent()
+                .values()
+                .filter(|sent| sent.kind == EnvelopeKind::Document)
+                .map(|sent| &sent.key)
+                .collect();
             if sent.is_empty() {
                 return;
             }

@@ -101,7 +101,10 @@ fn is_caught(sabotage: Sabotage, by: &[&str]) {
         }
     }
     let (seed, violation) = caught.unwrap_or_else(|| panic!("{sabotage:?} was not noticed in 12 seeds"));
-    assert!(by.iter().any(|invariant| violation.contains(invariant)), "{sabotage:?} was noticed as something else: {violation}");
+    assert!(
+        by.iter().any(|invariant| violation.contains(invariant)),
+        "{sabotage:?} was noticed as something else: {violation}"
+    );
     eprintln!("{sabotage:?}, seed {seed}: {violation}");
     let mut honest = World::new(seed, Faults::all());
     honest.run_checked(Steps(3_000));

@@ -23,26 +23,45 @@ pub(crate) struct Caller {
 /// A message on the line.
 #[derive(Clone, Debug)]
 pub(crate) enum Message {
-    Call { from: Caller, request: Request },
-    Answer { to: Caller, reply: Reply },
+    Call {
+        from: Caller,
+        request: Request,
+    },
+    Answer {
+        to: Caller,
+        reply: Reply,
+    },
     /// The relay has something for a node.
-    Wake { node: usize },
+    Wake {
+        node: usize,
+    },
 }
 
 /// From a node.
 #[derive(Clone, Debug)]
 pub(crate) enum Request {
-    Hello { held_of_you: Bytes, mine: Bytes },
+    Hello {
+        held_of_you: Bytes,
+        mine: Bytes,
+    },
     /// `payload`: inline, or as the upload would bring it.
-    Offer { offer: OfferRequest, upload: Bytes },
+    Offer {
+        offer: OfferRequest,
+        upload: Bytes,
+    },
     Pull(Cursor),
     Lease(Key),
-    TakeKeys { key: Key, acceptances: EvidenceBatch },
+    TakeKeys {
+        key: Key,
+        acceptances: EvidenceBatch,
+    },
     Push(Vec<EvidenceBatch>),
     Acknowledge(Vec<u64>),
     Reconcile(Vec<Key>),
     Undelivered,
-    Checkpoint { from: u64 },
+    Checkpoint {
+        from: u64,
+    },
     /// Not from a node's shell: other content under an id that stands for something (I4).
     Forged(Key),
 }
@@ -50,9 +69,17 @@ pub(crate) enum Request {
 /// From the relay.
 #[derive(Clone, Debug)]
 pub(crate) enum Reply {
-    Hello { held_of_you: Bytes, checkpoint: Bytes, consistency: Vec<Digest> },
+    Hello {
+        held_of_you: Bytes,
+        checkpoint: Bytes,
+        consistency: Vec<Digest>,
+    },
     Decided(ProvenLeaf),
-    Page { waiting: Vec<WaitingItem>, deliveries: Vec<(u64, usize, EvidenceBatch)>, cursor: Cursor },
+    Page {
+        waiting: Vec<WaitingItem>,
+        deliveries: Vec<(u64, usize, EvidenceBatch)>,
+        cursor: Cursor,
+    },
     Leased(LeaseReply, Bytes),
     Gone,
     /// The key envelopes; and codes that another envelope took over meanwhile.
@@ -60,7 +87,10 @@ pub(crate) enum Reply {
     Done,
     Unknown(Vec<Key>),
     Undelivered(Vec<Key>),
-    Checkpoint { checkpoint: Bytes, consistency: Vec<Digest> },
+    Checkpoint {
+        checkpoint: Bytes,
+        consistency: Vec<Digest>,
+    },
     Refused(String),
 }
 

@@ -166,7 +166,10 @@ impl Node {
             }
         }
         for (key, code) in cx.book.shown_at(self.id) {
-            if !matches!(state(key, code), Some(CodeState::Consigned | CodeState::HandedOver | CodeState::HandoverFailed)) {
+            if !matches!(
+                state(key, code),
+                Some(CodeState::Consigned | CodeState::HandedOver | CodeState::HandoverFailed)
+            ) {
                 wrong.push(format!("I1: {code} was shown {key}, and its node has forgotten it"));
             }
         }
@@ -176,8 +179,14 @@ impl Node {
             }
         }
         // What came back is on the device: all of it may be shown.
-        let inbox = core.received().values().flat_map(|received| received.codes.iter().map(move |(code, held)| (&received.key, code, held.state)));
-        let shown: Vec<_> = inbox.filter(|(.., state)| !matches!(state, CodeState::Taken | CodeState::Failed)).map(|(key, code, _)| (key.clone(), code.clone())).collect();
+        let inbox = core
+            .received()
+            .values()
+            .flat_map(|received| received.codes.iter().map(move |(code, held)| (&received.key, code, held.state)));
+        let shown: Vec<_> = inbox
+            .filter(|(.., state)| !matches!(state, CodeState::Taken | CodeState::Failed))
+            .map(|(key, code, _)| (key.clone(), code.clone()))
+            .collect();
         wrong.into_iter().for_each(|why| cx.book.violated(why));
         for (key, code) in shown {
             cx.book.was_shown(self.id, key.clone(), code.clone());
@@ -263,7 +272,11 @@ impl Node {
         let due = live.store.core.next_due().is_some_and(|at| at <= now);
         let head = live.store.ledger.head();
         let newer = live.store.core.own_checkpoint().is_none_or(|own| own.size < head.size) && head.size > 0;
-        let sign = live.wants_sign && live.may_sign && newer && !self.key_away && live.signed_at + Duration::from_secs(1) <= cx.now;
+        let sign = live.wants_sign
+            && live.may_sign
+            && newer
+            && !self.key_away
+            && live.signed_at + Duration::from_secs(1) <= cx.now;
         if sign {
             live.wants_sign = false;
             live.signed_at = cx.now;
@@ -356,7 +369,14 @@ impl Node {
         self.input(cx, Input::Prepared { sealed, reply: None })
     }
 
-    fn reseal(&mut self, cx: &mut Context, key: &Key, body: u64, recipient: &AgencyId, to: AgencyId) -> Result<(), Dead> {
+    fn reseal(
+        &mut self,
+        cx: &mut Context,
+        key: &Key,
+        body: u64,
+        recipient: &AgencyId,
+        to: AgencyId,
+    ) -> Result<(), Dead> {
         let Some(Body::Outgoing(old)) = self.record(body) else { return Ok(()) };
         let preamble = Raw::<Preamble>::parse(old.preamble).expect("the simulator's own bytes");
         if self.key_away || cx.once_in(5) {

@@ -7,7 +7,8 @@ use truc_node::{
     records::{self, Body},
 };
 use truc_proto::{
-    AgencyId, Checkpoint, Digest, EnvelopeKind, EventUri, Event as Statement, Preamble, Priority, Raw, Reason, Submission,
+    AgencyId, Checkpoint, Digest, EnvelopeKind, Event as Statement, EventUri, Preamble, Priority, Raw, Reason,
+    Submission,
     relay_v1::{self, LeaseReply, OfferRequest},
     wire_v1::EvidenceBatch,
 };
@@ -20,6 +21,9 @@ use crate::{
     store::Dead,
     wire,
 };
+
+/// One push is under way at a time; a connection that comes back early may see the one before.
+const PUSHES_MAX: usize = 2;
 
 impl Node {
     pub(crate) fn hello(&mut self, cx: &mut Context) -> Result<(), Dead> {
@@ -54,13 +58,16 @@ impl Node {
     fn offer_request(&self, key: &Key, body: u64) -> Result<(OfferRequest, Bytes), String> {
         let live = self.live.as_ref().filter(|live| live.connected && live.may_sign).ok_or("the relay is away")?;
         let Some(Body::Outgoing(outgoing)) = self.record(body) else { return Err("no body".into()) };
-        let index = live.store.core.find_sent(key).into_iter().flat_map(|sent| &sent.steps).find_map(|step| match step.source {
+        let index = live.store.core.find_sent(key).into_iter().flat_map(|sent| &sent.steps).find_map(|step| match step
+            .source
+        {
             Source::Own { index, position } if position == body => Some(index),
             _ => None,
         });
         let ledger = &live.store.ledger;
         let leaf = ledger.read(truc_ledger::Position(body)).map_err(|e| e.to_string())?.leaf.ok_or("no leaf")?;
-        let submission = truc_evidence::prove(ledger, leaf, index.ok_or("no step")?, &ledger.head()).map_err(|e| e.to_string())?;
+        let submission =
+            truc_evidence::prove(ledger, leaf, index.ok_or("no step")?, &ledger.head()).map_err(|e| e.to_string())?;
         let envelope = |envelope: &records::KeyEnvelope| relay_v1::KeyEnvelope {
             recipient: envelope.recipient.clone(),
             cms: envelope.cms.clone().into(),
@@ -78,18 +85,32 @@ impl Node {
         Ok((request, upload))
     }
 
-    pub(crate) fn open(&mut self, cx: &mut Context, key: Key, body: u64, acceptances: &[(AgencyId, OwnLeaf)]) -> Result<(), Dead> {
+    pub(crate) fn open(
+        &mut self,
+        cx: &mut Context,
+        key: Key,
+        body: u64,
+        acceptances: &[(AgencyId, OwnLeaf)],
+    ) -> Result<(), Dead> {
         let leaves: Vec<OwnLeaf> = acceptances.iter().map(|(_, leaf)| leaf.clone()).collect();
         match self.own_batch(&leaves) {
-            Ok(acceptances) => self.call(cx, Pending::Open { key: key.clone(), body }, Request::TakeKeys { key, acceptances }),
+            Ok(acceptances) => {
+                self.call(cx, Pending::Open { key: key.clone(), body }, Request::TakeKeys { key, acceptances })
+            }
             Err(error) => self.take_failed(cx, key, error, false),
         }
     }
 
-    pub(crate) fn push(&mut self, cx: &mut Context, leaves: &[OwnLeaf], finals: Option<(u64, Vec<OwnLeaf>)>) -> Result<(), Dead> {
+    pub(crate) fn push(
+        &mut self,
+        cx: &mut Context,
+        leaves: &[OwnLeaf],
+        finals: Option<(u64, Vec<OwnLeaf>)>,
+    ) -> Result<(), Dead> {
         let indices = |leaves: &[OwnLeaf]| leaves.iter().map(|leaf| leaf.index).collect::<Vec<_>>();
         // As the shell has it: a leaf shown together with its final place counts as shown only.
-        let (known, first): (Vec<OwnLeaf>, Vec<OwnLeaf>) = finals.iter().flat_map(|(_, leaves)| leaves).cloned().partition(|leaf| leaf.known);
+        let (known, first): (Vec<OwnLeaf>, Vec<OwnLeaf>) =
+            finals.iter().flat_map(|(_, leaves)| leaves).cloned().partition(|leaf| leaf.known);
         let (final_indices, pushed) = (indices(&known), [indices(leaves), indices(&first)].concat());
         let made = || -> Result<Vec<EvidenceBatch>, String> {
             let mut batches = Vec::new();
@@ -97,14 +118,27 @@ impl Node {
                 batches.push(self.own_batch(leaves)?);
             }
             if let Some((position, finals)) = &finals {
-                let Some(Body::OwnCheckpoint(note)) = self.record(*position) else { return Err("no signed checkpoint".into()) };
+                let Some(Body::OwnCheckpoint(note)) = self.record(*position) else {
+                    return Err("no signed checkpoint".into());
+                };
                 let (_, checkpoint) = Checkpoint::parse_note(&note.note).map_err(|e| e.to_string())?;
                 batches.push(self.batch_under(finals, note.note.into(), checkpoint.size)?);
             }
             Ok(batches)
         };
+        let under_way = self
+            .live
+            .iter()
+            .flat_map(|live| live.calls.values())
+            .filter(|call| matches!(call, Pending::Push { .. }))
+            .count();
+        if under_way > PUSHES_MAX {
+            cx.book.violated(format!("I9: node {} has {under_way} pushes under way at once", self.id));
+        }
         match made() {
-            Ok(batches) => self.call(cx, Pending::Push { leaves: pushed, finals: final_indices }, Request::Push(batches)),
+            Ok(batches) => {
+                self.call(cx, Pending::Push { leaves: pushed, finals: final_indices }, Request::Push(batches))
+            }
             Err(_) => self.input(cx, Input::PushFailed),
         }
     }
@@ -131,7 +165,12 @@ impl Node {
         let seen = live.seen.take();
         let from = match seen {
             Some((size, _)) => size,
-            None => live.store.core.peer(&cx.map.relay).and_then(|note| Checkpoint::parse_note(note).ok()).map_or(0, |(_, held)| held.size),
+            None => live
+                .store
+                .core
+                .peer(&cx.map.relay)
+                .and_then(|note| Checkpoint::parse_note(note).ok())
+                .map_or(0, |(_, held)| held.size),
         };
         self.call(cx, Pending::Checkpoint { seen }, Request::Checkpoint { from })
     }
@@ -228,7 +267,13 @@ impl Node {
         self.input(cx, Input::TakeFailed { key, error, jitter, gone })
     }
 
-    fn greeted(&mut self, cx: &mut Context, held_of_us: &Bytes, checkpoint: Bytes, proof: &[Digest]) -> Result<(), Dead> {
+    fn greeted(
+        &mut self,
+        cx: &mut Context,
+        held_of_us: &Bytes,
+        checkpoint: Bytes,
+        proof: &[Digest],
+    ) -> Result<(), Dead> {
         if !held_of_us.is_empty() {
             let shown = wire::read_checkpoint(cx, self.id, held_of_us);
             let Some(live) = &mut self.live else { return Ok(()) };
@@ -246,7 +291,13 @@ impl Node {
     }
 
     /// The relay's newest checkpoint, with the proof from `seen`, or else from the one held.
-    fn observe(&mut self, cx: &mut Context, note: Bytes, proof: &[Digest], seen: Option<(u64, Digest)>) -> Result<(), Dead> {
+    fn observe(
+        &mut self,
+        cx: &mut Context,
+        note: Bytes,
+        proof: &[Digest],
+        seen: Option<(u64, Digest)>,
+    ) -> Result<(), Dead> {
         let Ok((shown, _)) = wire::read_checkpoint(cx, RELAY, &note) else {
             return Ok(cx.book.violated("I5: the relay's checkpoint does not hold"));
         };
@@ -261,7 +312,10 @@ impl Node {
                 // Between question and answer another checkpoint may have been taken: then the proof is from another size.
                 let asked_from_held = seen.is_some();
                 if asked_from_held {
-                    cx.book.violated(format!("I5: the relay's trees of {size} and {} leaves are not one history", shown.size));
+                    cx.book.violated(format!(
+                        "I5: the relay's trees of {size} and {} leaves are not one history",
+                        shown.size
+                    ));
                 }
                 return Ok(());
             }
@@ -273,7 +327,13 @@ impl Node {
         Ok(())
     }
 
-    fn page(&mut self, cx: &mut Context, waiting: Vec<WaitingItem>, deliveries: Vec<(u64, usize, EvidenceBatch)>, cursor: Cursor) -> Result<(), Dead> {
+    fn page(
+        &mut self,
+        cx: &mut Context,
+        waiting: Vec<WaitingItem>,
+        deliveries: Vec<(u64, usize, EvidenceBatch)>,
+        cursor: Cursor,
+    ) -> Result<(), Dead> {
         let more = !waiting.is_empty() || !deliveries.is_empty();
         let waiting = waiting.into_iter().map(|item| Waiting {
             key: Key { sender: item.key.sender, envelope: item.key.envelope },
@@ -301,7 +361,8 @@ impl Node {
     fn compare(&mut self, cx: &mut Context, listed: Vec<Key>) -> Result<(), Dead> {
         let Some(live) = &self.live else { return Ok(()) };
         let core = &live.store.core;
-        let open = core.received().values().filter(|received| received.needs_opening()).map(|received| received.key.clone());
+        let open =
+            core.received().values().filter(|received| received.needs_opening()).map(|received| received.key.clone());
         let mut known: Vec<Key> = core.announced().cloned().chain(open).collect();
         known.sort();
         let mut sorted = listed.clone();
@@ -320,7 +381,13 @@ impl Node {
         }
     }
 
-    fn incoming(&self, cx: &mut Context, key: &Key, lease: LeaseReply, payload: &Bytes) -> Result<Option<records::Incoming>, String> {
+    fn incoming(
+        &self,
+        cx: &mut Context,
+        key: &Key,
+        lease: LeaseReply,
+        payload: &Bytes,
+    ) -> Result<Option<records::Incoming>, String> {
         let preamble = Raw::<Preamble>::parse(lease.preamble.clone()).map_err(|e| e.to_string())?;
         let proven = lease.submission.ok_or("no submission")?;
         let sender = *cx.map.codes.get(&preamble.sender).ok_or("an unknown sender")?;
@@ -384,7 +451,10 @@ impl Node {
             outcomes.push((code, outcome));
         }
         for code in replaced {
-            outcomes.push((code.clone(), Err(Failure { reason: Reason::Superseded, detail: "another envelope came instead".into() })));
+            outcomes.push((
+                code.clone(),
+                Err(Failure { reason: Reason::Superseded, detail: "another envelope came instead".into() }),
+            ));
         }
         let any = outcomes.iter().any(|(_, outcome)| outcome.is_ok());
         let status = if preamble.kind == EnvelopeKind::Status { content.to_vec() } else { Vec::new() };

@@ -32,9 +32,14 @@ fn growing(cx: &mut Context, machine: usize, ledger: &truc_ledger::Ledger) {
     // One pair of checkpoints in turn, with a real proof: all pairs at every step would take for ever.
     if let Some((size, root)) = cx.book.checkpoint_in_turn(machine) {
         let proof = ledger.consistency(size, head.size);
-        let holds = proof.is_ok_and(|proof| truc_ledger::merkle::verify_consistency(size, &root, head.size, &head.root, &proof).is_ok());
+        let holds = proof.is_ok_and(|proof| {
+            truc_ledger::merkle::verify_consistency(size, &root, head.size, &head.root, &proof).is_ok()
+        });
         if !holds {
-            cx.book.violated(format!("I5: machine {machine}'s trees of {size} and {} leaves are not one history", head.size));
+            cx.book.violated(format!(
+                "I5: machine {machine}'s trees of {size} and {} leaves are not one history",
+                head.size
+            ));
         }
     }
 }
@@ -62,7 +67,11 @@ pub(crate) fn unrest(world: &mut World) -> Vec<String> {
             if let Effect::Reply(Reply::Page(page)) = effect
                 && (!page.waiting.is_empty() || !page.deliveries.is_empty())
             {
-                unrest.push(format!("{} envelopes and {} deliveries wait for {node}", page.waiting.len(), page.deliveries.len()));
+                unrest.push(format!(
+                    "{} envelopes and {} deliveries wait for {node}",
+                    page.waiting.len(),
+                    page.deliveries.len()
+                ));
             }
         }
     }
@@ -85,17 +94,25 @@ fn unrest_of(node: &Node, unrest: &mut Vec<String>) {
     }
     for unsent in core.unsent().values() {
         let sent = core.find_sent(&unsent.key);
-        let states: Vec<_> = sent.iter().flat_map(|sent| &sent.pairs).map(|(code, pair)| format!("{code} {:?} {:?}", pair.state, pair.reason)).collect();
+        let states: Vec<_> = sent
+            .iter()
+            .flat_map(|sent| &sent.pairs)
+            .map(|(code, pair)| format!("{code} {:?} {:?}", pair.state, pair.reason))
+            .collect();
         let relayed = sent.and_then(|sent| sent.relayed_at);
         let (stage, states) = (unsent.stage, states.join(", "));
-        unrest.push(format!("a leaf of node {id} about {} is still to be shown: {stage:?}, relayed {relayed:?}, {states}", unsent.key));
+        unrest.push(format!(
+            "a leaf of node {id} about {} is still to be shown: {stage:?}, relayed {relayed:?}, {states}",
+            unsent.key
+        ));
     }
 }
 
 /// Everything is at rest: do both sides say the same?
 pub(crate) fn check(world: &mut World) {
     let mut wrong = Vec::new();
-    let said: Vec<(AgencyId, Key)> = world.cx.book.answers().map(|(sender, key)| (sender.clone(), key.clone())).collect();
+    let said: Vec<(AgencyId, Key)> =
+        world.cx.book.answers().map(|(sender, key)| (sender.clone(), key.clone())).collect();
     for (sender, key) in said {
         let node = &world.nodes[world.cx.map.codes[&sender] - 1];
         if node.live.as_ref().is_none_or(|live| live.store.core.find_sent(&key).is_none()) {
@@ -107,7 +124,10 @@ pub(crate) fn check(world: &mut World) {
             for (code, pair) in &sent.pairs {
                 let at_recipient = state_at(world, &sent.key, code);
                 if let Some(why) = disagree(pair.state, pair.reason, at_recipient) {
-                    wrong.push(format!("I2: {} to {code}: the sender has {:?}, the recipient {at_recipient:?}: {why}", sent.key, pair.state));
+                    wrong.push(format!(
+                        "I2: {} to {code}: the sender has {:?}, the recipient {at_recipient:?}: {why}",
+                        sent.key, pair.state
+                    ));
                 }
                 let replacement = pair.superseded_by.map(|envelope| Key { sender: sent.key.sender.clone(), envelope });
                 let replaced = replacement.and_then(|key| {
@@ -122,8 +142,18 @@ pub(crate) fn check(world: &mut World) {
                 let live = node.live.as_ref().expect("at rest");
                 let final_here = live.store.core.is_final(step, &sent.finals);
                 if !final_here && !sent.pairs.values().all(|pair| pair.state == PairState::Failed) {
-                    let states: Vec<_> = sent.pairs.iter().map(|(code, pair)| format!("{code} {:?} {:?}", pair.state, pair.reason)).collect();
-                    wrong.push(format!("I7: {:?} by {:?} of {} is not final at its sender: {}", step.event, step.actor, sent.key, states.join(", ")));
+                    let states: Vec<_> = sent
+                        .pairs
+                        .iter()
+                        .map(|(code, pair)| format!("{code} {:?} {:?}", pair.state, pair.reason))
+                        .collect();
+                    wrong.push(format!(
+                        "I7: {:?} by {:?} of {} is not final at its sender: {}",
+                        step.event,
+                        step.actor,
+                        sent.key,
+                        states.join(", ")
+                    ));
                 }
             }
         }

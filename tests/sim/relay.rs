@@ -1,6 +1,9 @@
 //! The relay: its core on its journal, and as much shell as the core needs.
 
-use std::{collections::{BTreeMap, BTreeSet}, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use prost::{Message as _, bytes::Bytes};
 use truc_ledger::{FoldError, Position, Record, Replayed, simdisk::SimDisk};
@@ -151,7 +154,12 @@ impl Relay {
         self.commit(cx, effects, waiter)
     }
 
-    pub(crate) fn commit(&mut self, cx: &mut Context, effects: Vec<Effect>, waiter: Option<Waiter>) -> Result<(), Dead> {
+    pub(crate) fn commit(
+        &mut self,
+        cx: &mut Context,
+        effects: Vec<Effect>,
+        waiter: Option<Waiter>,
+    ) -> Result<(), Dead> {
         let Some(live) = &mut self.live else { return Ok(()) };
         let (mut records, mut rest): (Vec<Record>, Vec<Effect>) = (Vec::new(), Vec::new());
         for effect in effects {
@@ -209,7 +217,9 @@ impl Relay {
         cx.after(pause, Event::Beat { machine: RELAY, life });
         let head = live.store.ledger.head();
         let due = live.store.core.next_due().is_some_and(|at| at <= now);
-        let sign = live.store.core.unsigned_leaves() > 0 && live.signed_at + Duration::from_secs(1) <= cx.now && !live.greeted.is_empty();
+        let sign = live.store.core.unsigned_leaves() > 0
+            && live.signed_at + Duration::from_secs(1) <= cx.now
+            && !live.greeted.is_empty();
         if sign {
             live.signed_at = cx.now;
             live.signing = true;

@@ -12,8 +12,8 @@ use truc_proto::{
 };
 use truc_relay::{
     core::{
-        Acceptance, DeliveryItem, Effect, EvidenceOutcome, Fact, Found, Input, Mark, OfferOutcome, OfferedRecipient, OwnProof, PairState,
-        Reply as CoreReply, VerifiedEvidence, VerifiedFinalisation, VerifiedOffer,
+        Acceptance, DeliveryItem, Effect, EvidenceOutcome, Fact, Found, Input, Mark, OfferOutcome, OfferedRecipient,
+        OwnProof, PairState, Reply as CoreReply, VerifiedEvidence, VerifiedFinalisation, VerifiedOffer,
     },
     records::{Accepted, AcceptedBody, Body, RelayRecord},
 };
@@ -59,7 +59,11 @@ impl Relay {
                 self.ask(cx, from, About::Other, Input::Acknowledged { node, numbers })
             }
             Request::Reconcile(keys) => {
-                let unknown = self.find(cx, &keys).into_iter().zip(keys).filter(|(found, _)| !found.as_ref().is_some_and(|f| f.accepted));
+                let unknown = self
+                    .find(cx, &keys)
+                    .into_iter()
+                    .zip(keys)
+                    .filter(|(found, _)| !found.as_ref().is_some_and(|f| f.accepted));
                 let unknown = unknown.map(|(_, key)| key).collect();
                 self.behind(cx, from, Reply::Unknown(unknown))
             }
@@ -72,7 +76,11 @@ impl Relay {
                 let head = ledger.head();
                 let proof = ledger.consistency(size, head.size);
                 match proof {
-                    Ok(consistency) => self.behind(cx, from, Reply::Checkpoint { checkpoint: head.note.to_string().into(), consistency }),
+                    Ok(consistency) => self.behind(
+                        cx,
+                        from,
+                        Reply::Checkpoint { checkpoint: head.note.to_string().into(), consistency },
+                    ),
                     Err(error) => {
                         cx.book.violated(format!("I5: the relay cannot prove that it grew from {size}: {error}"));
                         return Ok(());
@@ -102,7 +110,10 @@ impl Relay {
     fn find(&mut self, cx: &Context, keys: &[Key]) -> Vec<Option<Found>> {
         let Some(live) = &mut self.live else { return Vec::new() };
         let found = live.store.core.handle(cx.now, Input::Find(keys.iter().map(relay_key).collect()));
-        found.into_iter().find_map(|effect| if let Effect::Reply(CoreReply::Found(found)) = effect { Some(found) } else { None }).unwrap_or_default()
+        found
+            .into_iter()
+            .find_map(|effect| if let Effect::Reply(CoreReply::Found(found)) = effect { Some(found) } else { None })
+            .unwrap_or_default()
     }
 
     fn hello(&mut self, cx: &mut Context, from: Caller, held: &Bytes, mine: Bytes) -> Result<(), Failed> {
@@ -111,7 +122,10 @@ impl Relay {
             let (checkpoint, _) = wire::read_checkpoint(cx, RELAY, held)?;
             let ledger = &self.live.as_ref().ok_or("off")?.store.ledger;
             if ledger.root_at(checkpoint.size).ok() != Some(checkpoint.root) {
-                cx.book.violated(format!("I5: node {} holds a tree of the relay with {} leaves that the relay does not have", from.node, checkpoint.size));
+                cx.book.violated(format!(
+                    "I5: node {} holds a tree of the relay with {} leaves that the relay does not have",
+                    from.node, checkpoint.size
+                ));
                 return Err("I am behind".into());
             }
             size = checkpoint.size;
@@ -178,7 +192,12 @@ impl Relay {
         });
         if preamble.expires <= now {
             let offer = Box::new(VerifiedOffer { body: Bytes::new(), ..*verified });
-            return self.ask(cx, from, About::Offer(key), Input::OfferRefused { offer, reason: Reason::Expired, successor: None });
+            return self.ask(
+                cx,
+                from,
+                About::Offer(key),
+                Input::OfferRefused { offer, reason: Reason::Expired, successor: None },
+            );
         }
         if blob {
             self.payloads.insert(submission.payload, payload);
@@ -200,9 +219,11 @@ impl Relay {
             return Ok(());
         };
         let other = |what: &str| Digest::of(format!("{what} {key} {}", from.call % 3).as_bytes());
-        let recipients = record.recipients.iter().filter(|recipient| !recipient.node.is_empty()).map(|recipient| OfferedRecipient::Open {
-            code: recipient.code.parse().expect("a code of the record"),
-            node: recipient.node.parse().expect("a node of the record"),
+        let recipients = record.recipients.iter().filter(|recipient| !recipient.node.is_empty()).map(|recipient| {
+            OfferedRecipient::Open {
+                code: recipient.code.parse().expect("a code of the record"),
+                node: recipient.node.parse().expect("a node of the record"),
+            }
         });
         let held = record.mark.as_ref().ok_or("no mark")?;
         cx.book.counts.forged += 1;
@@ -229,7 +250,12 @@ impl Relay {
     }
 
     /// Evidence with leaves, checked against the record of the envelope it is about.
-    fn checked(&mut self, cx: &mut Context, from: &Caller, batch: &EvidenceBatch) -> Result<Vec<VerifiedEvidence>, Failed> {
+    fn checked(
+        &mut self,
+        cx: &mut Context,
+        from: &Caller,
+        batch: &EvidenceBatch,
+    ) -> Result<Vec<VerifiedEvidence>, Failed> {
         let (leaves, checkpoint) = wire::verify_batch(cx, from.node, batch)?;
         let mut items = Vec::new();
         for (item, raw) in leaves.items.iter().zip(&batch.items) {
@@ -263,7 +289,13 @@ impl Relay {
         Ok(items)
     }
 
-    fn take_keys(&mut self, cx: &mut Context, from: Caller, key: Key, acceptances: EvidenceBatch) -> Result<(), Failed> {
+    fn take_keys(
+        &mut self,
+        cx: &mut Context,
+        from: Caller,
+        key: Key,
+        acceptances: EvidenceBatch,
+    ) -> Result<(), Failed> {
         let items = self.checked(cx, &from, &acceptances)?;
         let codes = items.iter().map(|item| item.recipient.clone()).collect();
         let node = cx.map.name(from.node).clone();
@@ -279,7 +311,9 @@ impl Relay {
             let (_, checkpoint) = wire::verify_batch(cx, from.node, batch)?;
             for item in batch.items.iter().filter(|item| item.leaf.is_empty()) {
                 for to in self.counterparts(cx, &node, item)? {
-                    let empty = || (mark(&checkpoint), EvidenceBatch { checkpoint: batch.checkpoint.clone(), items: Vec::new() });
+                    let empty = || {
+                        (mark(&checkpoint), EvidenceBatch { checkpoint: batch.checkpoint.clone(), items: Vec::new() })
+                    };
                     finals.entry(to).or_insert_with(empty).1.items.push(item.clone());
                 }
             }
@@ -288,23 +322,40 @@ impl Relay {
         let live = self.live.as_mut().ok_or("off")?;
         let what: Vec<_> = facts.iter().map(|item| (item.key.clone(), item.recipient.clone(), item.fact)).collect();
         let effects = live.store.core.handle(now, Input::Evidence { from: node.clone(), items: facts });
-        let outcomes = effects.iter().find_map(|effect| if let Effect::Reply(CoreReply::Evidence(outcomes)) = effect { Some(outcomes.clone()) } else { None });
-        for ((key, code, fact), outcome) in what.into_iter().zip(outcomes.ok_or("no answer")?.map_err(|e| e.to_string())?) {
+        let outcomes = effects.iter().find_map(|effect| {
+            if let Effect::Reply(CoreReply::Evidence(outcomes)) = effect { Some(outcomes.clone()) } else { None }
+        });
+        for ((key, code, fact), outcome) in
+            what.into_iter().zip(outcomes.ok_or("no answer")?.map_err(|e| e.to_string())?)
+        {
             if outcome != EvidenceOutcome::Taken {
-                cx.book.violated(format!("I3: the relay does not believe an honest node: {code} says {fact:?} of {}: {outcome:?}", key_of(&key)));
+                cx.book.violated(format!(
+                    "I3: the relay does not believe an honest node: {code} says {fact:?} of {}: {outcome:?}",
+                    key_of(&key)
+                ));
             }
         }
         self.commit(cx, effects, None)?;
-        let items = finals.into_iter().map(|(to, (mark, batch))| VerifiedFinalisation { to, mark, batch: batch.encode_to_vec().into() }).collect();
+        let items = finals
+            .into_iter()
+            .map(|(to, (mark, batch))| VerifiedFinalisation { to, mark, batch: batch.encode_to_vec().into() })
+            .collect();
         self.ask(cx, from, About::Other, Input::Finalised { from: node, items })
     }
 
     /// Who holds the leaf that is now final: recipients' nodes for a submission, else the sender's node.
-    fn counterparts(&mut self, cx: &Context, from: &NodeId, item: &truc_proto::wire_v1::EvidenceItem) -> Result<Vec<NodeId>, Failed> {
+    fn counterparts(
+        &mut self,
+        cx: &Context,
+        from: &NodeId,
+        item: &truc_proto::wire_v1::EvidenceItem,
+    ) -> Result<Vec<NodeId>, Failed> {
         let id = item.envelope.parse().map_err(|_| "an envelope id")?;
         let live = self.live.as_mut().ok_or("off")?;
         let effects = live.store.core.handle(cx.now, Input::FindIds(vec![id]));
-        let found = effects.into_iter().find_map(|effect| if let Effect::Reply(CoreReply::FoundIds(found)) = effect { Some(found) } else { None });
+        let found = effects
+            .into_iter()
+            .find_map(|effect| if let Effect::Reply(CoreReply::FoundIds(found)) = effect { Some(found) } else { None });
         let mut nodes = Vec::new();
         for (_, found) in found.into_iter().flatten().flatten().filter(|(_, found)| found.accepted) {
             let record: Accepted = self.accepted_at(found.position).ok_or("not on the device yet")?;
@@ -368,7 +419,9 @@ impl Relay {
                 Ok(found) => self.leased(cx, to, &key, &found),
                 Err(_) => Ok(Reply::Gone),
             },
-            (About::TakeKeys { key, codes }, CoreReply::Evidence(outcomes)) => self.keys(cx, &key, &codes, &outcomes.map_err(|e| e.to_string())?),
+            (About::TakeKeys { key, codes }, CoreReply::Evidence(outcomes)) => {
+                self.keys(cx, &key, &codes, &outcomes.map_err(|e| e.to_string())?)
+            }
             (_, CoreReply::Done(outcome)) => outcome.map(|()| Reply::Done).map_err(|e| e.to_string().into()),
             (_, CoreReply::Page(page)) => {
                 let mut deliveries = Vec::new();
@@ -378,9 +431,9 @@ impl Relay {
                 }
                 Ok(Reply::Page { waiting: page.waiting, deliveries, cursor: page.cursor })
             }
-            (_, CoreReply::Undelivered(list)) => {
-                Ok(Reply::Undelivered(list.envelopes.into_iter().map(|(envelope, sender)| Key { envelope, sender }).collect()))
-            }
+            (_, CoreReply::Undelivered(list)) => Ok(Reply::Undelivered(
+                list.envelopes.into_iter().map(|(envelope, sender)| Key { envelope, sender }).collect(),
+            )),
             (about, other) => Err(format!("{about:?} got {other:?}").into()),
         }
     }
@@ -395,7 +448,9 @@ impl Relay {
     fn note_at(&self, position: Position) -> Result<Bytes, Failed> {
         let ledger = &self.live.as_ref().ok_or("off")?.store.ledger;
         let record = ledger.read(position).map_err(|e| e.to_string())?;
-        let batch = |bytes: &Bytes| EvidenceBatch::decode(bytes.clone()).map(|batch| batch.checkpoint).map_err(|e| e.to_string());
+        let batch = |bytes: &Bytes| {
+            EvidenceBatch::decode(bytes.clone()).map(|batch| batch.checkpoint).map_err(|e| e.to_string())
+        };
         Ok(match RelayRecord::decode(record.state.as_slice()).map_err(|e| e.to_string())?.body.ok_or("no body")? {
             Body::Accepted(record) => {
                 let body = AcceptedBody::decode(record.body).map_err(|e| e.to_string())?;
@@ -437,7 +492,13 @@ impl Relay {
     }
 
     /// Keys for whoever answered for the sealed envelope; not where another envelope stands in meanwhile.
-    fn keys(&mut self, cx: &mut Context, key: &Key, codes: &[AgencyId], outcomes: &[EvidenceOutcome]) -> Result<Reply, Failed> {
+    fn keys(
+        &mut self,
+        cx: &mut Context,
+        key: &Key,
+        codes: &[AgencyId],
+        outcomes: &[EvidenceOutcome],
+    ) -> Result<Reply, Failed> {
         let found = self.find(cx, std::slice::from_ref(key)).pop().flatten().ok_or("unknown envelope")?;
         let record = self.accepted_at(found.position).ok_or("not on the device")?;
         let body = AcceptedBody::decode(record.body).map_err(|e| e.to_string())?;
@@ -478,7 +539,9 @@ impl Relay {
             }
             DeliveryItem::Final { signed, size, leaves } => {
                 let record = ledger.read(signed).map_err(|e| e.to_string())?;
-                let Some(Body::Signed(signed)) = RelayRecord::decode(record.state.as_slice()).map_err(|e| e.to_string())?.body else {
+                let Some(Body::Signed(signed)) =
+                    RelayRecord::decode(record.state.as_slice()).map_err(|e| e.to_string())?.body
+                else {
                     return Err("no signed checkpoint there".into());
                 };
                 let items = leaves.iter().map(|leaf| self.item(leaf, size, false)).collect::<Result<_, _>>()?;

@@ -6,8 +6,7 @@ use std::sync::{
 };
 
 use truc_ledger::{
-    Driver, Fold, FoldError, Ledger, Position, Record, Replayed, Settings, SubmitError,
-    simdisk::SimDisk,
+    Driver, Fold, FoldError, Ledger, Position, Record, Replayed, Settings, SubmitError, simdisk::SimDisk,
 };
 
 use crate::context::{Context, Event, Sabotage, ledger_key, origin, tag};
@@ -81,33 +80,55 @@ pub(crate) struct Store<B, X> {
 
 impl<B: Brain, X: Send + 'static> Store<B, X> {
     /// Recovers, and checks what came back against everything that ever left (I1, I5, and that snapshots change nothing, I12).
-    pub(crate) fn open(cx: &mut Context, machine: usize, life: u64, disk: &SimDisk, fresh: &dyn Fn() -> B) -> Result<Self, Dead> {
+    pub(crate) fn open(
+        cx: &mut Context,
+        machine: usize,
+        life: u64,
+        disk: &SimDisk,
+        fresh: &dyn Fn() -> B,
+    ) -> Result<Self, Dead> {
         let mut fold = Folding { fresh, brain: fresh(), sabotage: cx.sabotage };
         let fatal = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&fatal);
         let on_fatal = Arc::new(move |_: &truc_ledger::Fatal| flag.store(true, Ordering::Relaxed));
         let settings = Settings { journal_id: Some([u8::try_from(machine).expect("few"); 16]), on_fatal };
         let volume = Arc::new(disk.clone());
-        let opened = truc_ledger::open_stepped(volume, tag(&cx.map, machine), origin(machine), ledger_key(machine), settings, &mut fold);
+        let opened = truc_ledger::open_stepped(
+            volume,
+            tag(&cx.map, machine),
+            origin(machine),
+            ledger_key(machine),
+            settings,
+            &mut fold,
+        );
         let (ledger, driver, recovered) = opened.map_err(|error| Dead(format!("does not open: {error}")))?;
         cx.book.counts.starts += 1;
         cx.book.counts.torn += u64::from(recovered.cut_bytes > 0);
         cx.book.counts.from_snapshot += u64::from(recovered.from_snapshot.is_some());
         let mut records = Vec::new();
-        ledger.read_on(Position(0), u64::MAX / 2, |_, leaf, record| records.push((leaf, record))).map_err(|e| Dead(e.to_string()))?;
+        ledger
+            .read_on(Position(0), u64::MAX / 2, |_, leaf, record| records.push((leaf, record)))
+            .map_err(|e| Dead(e.to_string()))?;
         cx.say(format_args!(
             "machine {machine} starts with {} records, {} leaves, snapshot {:?}, {} bytes cut",
-            records.len(), recovered.next_leaf, recovered.from_snapshot, recovered.cut_bytes
+            records.len(),
+            recovered.next_leaf,
+            recovered.from_snapshot,
+            recovered.cut_bytes
         ));
         let mut core = fold.brain;
         if core.place() != (recovered.next_position.0, recovered.next_leaf) {
-            cx.book.violated(format!("I1: machine {machine}'s fold stands at {:?}, its journal at {recovered:?}", core.place()));
+            cx.book.violated(format!(
+                "I1: machine {machine}'s fold stands at {:?}, its journal at {recovered:?}",
+                core.place()
+            ));
         }
         if recovered.from_snapshot.is_some() && cx.sabotage == Sabotage::None {
             let mut whole = fresh();
             for ((leaf_index, record), position) in records.iter().zip(0..) {
                 let leaf = record.leaf.as_deref();
-                let replayed = Replayed { position: Position(position), leaf_index: *leaf_index, state: &record.state, leaf };
+                let replayed =
+                    Replayed { position: Position(position), leaf_index: *leaf_index, state: &record.state, leaf };
                 whole.take(replayed).map_err(|e| Dead(e.to_string()))?;
             }
             if whole.entries() != core.entries() {
@@ -119,7 +140,9 @@ impl<B: Brain, X: Send + 'static> Store<B, X> {
         cx.book.recovered(machine, &records);
         for (size, root) in cx.book.checkpoints_of(machine) {
             if ledger.root_at(size).ok() != Some(root) {
-                cx.book.violated(format!("I5: machine {machine} came back and its first {size} leaves are not those it signed"));
+                cx.book.violated(format!(
+                    "I5: machine {machine} came back and its first {size} leaves are not those it signed"
+                ));
             }
         }
         Ok(Self {

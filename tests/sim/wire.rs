@@ -42,7 +42,11 @@ pub(crate) fn digests(hashes: &[Bytes]) -> Result<Vec<Digest>, String> {
 }
 
 /// A leaf of `machine` with its proof: its hash and the checkpoint it is proven into.
-pub(crate) fn verify_leaf(cx: &mut Context, machine: usize, proven: &ProvenLeaf) -> Result<(Digest, Checkpoint), String> {
+pub(crate) fn verify_leaf(
+    cx: &mut Context,
+    machine: usize,
+    proven: &ProvenLeaf,
+) -> Result<(Digest, Checkpoint), String> {
     let (checkpoint, _) = read_checkpoint(cx, machine, &proven.checkpoint)?;
     let hash = leaf_hash(&proven.leaf);
     let proof = digests(&proven.proof)?;
@@ -51,7 +55,11 @@ pub(crate) fn verify_leaf(cx: &mut Context, machine: usize, proven: &ProvenLeaf)
 }
 
 /// A batch of leaves of `machine`, every item proven.
-pub(crate) fn verify_batch(cx: &mut Context, machine: usize, batch: &EvidenceBatch) -> Result<(ReceivedLeaves, Checkpoint), String> {
+pub(crate) fn verify_batch(
+    cx: &mut Context,
+    machine: usize,
+    batch: &EvidenceBatch,
+) -> Result<(ReceivedLeaves, Checkpoint), String> {
     let (checkpoint, cms) = read_checkpoint(cx, machine, &batch.checkpoint)?;
     let mut items = Vec::new();
     for item in &batch.items {
@@ -69,7 +77,10 @@ pub(crate) fn verify_batch(cx: &mut Context, machine: usize, batch: &EvidenceBat
             envelope: item.envelope.parse().map_err(|_| "an item without envelope")?,
         });
     }
-    Ok((ReceivedLeaves { from: cx.map.name(machine).clone(), checkpoint: batch.checkpoint.clone(), cms, items }, checkpoint))
+    Ok((
+        ReceivedLeaves { from: cx.map.name(machine).clone(), checkpoint: batch.checkpoint.clone(), cms, items },
+        checkpoint,
+    ))
 }
 
 /// One proven leaf as a batch.

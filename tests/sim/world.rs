@@ -108,7 +108,8 @@ impl World {
 
     pub(crate) fn summary(&self) -> String {
         let sent: usize = self.nodes.iter().filter_map(|node| Some(node.live.as_ref()?.store.core.sent().len())).sum();
-        let received: usize = self.nodes.iter().filter_map(|node| Some(node.live.as_ref()?.store.core.received().len())).sum();
+        let received: usize =
+            self.nodes.iter().filter_map(|node| Some(node.live.as_ref()?.store.core.received().len())).sum();
         format!("seed {}: {sent} sent, {received} received, {:?}", self.seed, self.cx.book.counts)
     }
 
@@ -156,7 +157,9 @@ impl World {
 
     fn happen(&mut self, event: Event) -> Result<(), Dead> {
         let life = |machine: usize| if machine == RELAY { self.relay.life } else { self.nodes[machine - 1].life };
-        if let Event::Disk { machine, life: of } | Event::Beat { machine, life: of } | Event::Timeout { node: machine, life: of, .. } = event
+        if let Event::Disk { machine, life: of }
+        | Event::Beat { machine, life: of }
+        | Event::Timeout { node: machine, life: of, .. } = event
             && of != life(machine)
         {
             return Ok(()); // of a process that is no more
@@ -164,17 +167,29 @@ impl World {
         let cx = &mut self.cx;
         match event {
             Event::Arrive(Message::Call { from, request }) => {
-                if cx.cut[from.node] { Ok(()) } else { self.relay.call(cx, from, request) }
+                if cx.cut[from.node] {
+                    Ok(())
+                } else {
+                    self.relay.call(cx, from, request)
+                }
             }
             Event::Arrive(Message::Answer { to, reply }) => {
-                if cx.cut[to.node] { Ok(()) } else { self.nodes[to.node - 1].reply(cx, to, reply) }
+                if cx.cut[to.node] {
+                    Ok(())
+                } else {
+                    self.nodes[to.node - 1].reply(cx, to, reply)
+                }
             }
             Event::Arrive(Message::Wake { node }) => {
                 let node = &mut self.nodes[node - 1];
                 if node.live.as_ref().is_some_and(|live| live.connected) { node.pull(cx) } else { Ok(()) }
             }
             Event::Disk { machine, .. } => {
-                if machine == RELAY { self.relay.disk_step(cx)? } else { self.nodes[machine - 1].disk_step(cx)? }
+                if machine == RELAY {
+                    self.relay.disk_step(cx)?
+                } else {
+                    self.nodes[machine - 1].disk_step(cx)?
+                }
                 // Between writing, syncing and answering is where cuts hurt.
                 if self.cx.faults.blow_every_ms > 0 && !self.cx.healed && self.cx.once_in(600) {
                     self.cut_power(machine);
@@ -224,7 +239,11 @@ impl World {
         if self.is_up(machine) {
             return Ok(());
         }
-        if machine == RELAY { self.relay.start(&mut self.cx)? } else { self.nodes[machine - 1].start(&mut self.cx)? }
+        if machine == RELAY {
+            self.relay.start(&mut self.cx)?
+        } else {
+            self.nodes[machine - 1].start(&mut self.cx)?
+        }
         // Cut again while it has only just come back.
         if !self.cx.healed && self.cx.once_in(8) && self.cx.faults.blow_every_ms > 0 {
             self.cut_power(machine);
@@ -296,7 +315,8 @@ impl World {
                 self.cx.say(format_args!("the line of node {node} is cut for {mended} ms"));
                 self.cx.after(mended, Event::Mend { node });
                 if let Some(live) = &self.nodes[node - 1].live {
-                    self.cx.after(noticed, Event::Reset { node, life: self.nodes[node - 1].life, session: live.session });
+                    self.cx
+                        .after(noticed, Event::Reset { node, life: self.nodes[node - 1].life, session: live.session });
                 }
             }
             10 | 11 => {
@@ -343,6 +363,9 @@ fn machine_of(event: &Event) -> usize {
         | Event::Mend { node }
         | Event::Reset { node, .. }
         | Event::KeyBack { node } => *node,
-        Event::Disk { machine, .. } | Event::Beat { machine, .. } | Event::Start { machine } | Event::Room { machine } => *machine,
+        Event::Disk { machine, .. }
+        | Event::Beat { machine, .. }
+        | Event::Start { machine }
+        | Event::Room { machine } => *machine,
     }
 }
