@@ -14,10 +14,13 @@ use std::{
 };
 
 use anyhow::{Context as _, anyhow, bail, ensure};
-use truc_evidence::{Confirmation, Directory, DirectoryDraft, PinnedOperator, VerifiedBinding, decode_directory, encode_directory, verify_binding};
+use truc_evidence::{
+    Confirmation, Directory, DirectoryDraft, PinnedOperator, VerifiedBinding, decode_directory, encode_directory,
+    verify_binding,
+};
 use truc_proto::{
-    AgencyEntry, AgencyId, AxisId, CertificateBinding, Entry, KeyStatus, KeyUse, Lane, OperatorEntry, Raw, RootStatement, Route,
-    SignedBinding, SignedDirectory, Timestamp,
+    AgencyEntry, AgencyId, AxisId, CertificateBinding, Entry, KeyStatus, KeyUse, Lane, OperatorEntry, Raw,
+    RootStatement, Route, SignedBinding, SignedDirectory, Timestamp,
 };
 use truc_signer::{SigningKey, TrustStore};
 
@@ -149,11 +152,20 @@ impl OperatorFolder {
     }
 
     /// Signs the draft and makes it the newest version.
-    pub(crate) fn sign(&self, key: &dyn SigningKey, trust: &Trust, valid_days: u64, now: Timestamp) -> anyhow::Result<Directory> {
+    pub(crate) fn sign(
+        &self,
+        key: &dyn SigningKey,
+        trust: &Trust,
+        valid_days: u64,
+        now: Timestamp,
+    ) -> anyhow::Result<Directory> {
         let previous = self.previous(trust, now)?;
         let draft = self.draft(previous.as_ref())?;
         let mut draft = draft.ok_or_else(|| anyhow!("there is no draft; add binding requests first"))?;
-        ensure!(trust.operator.pins(&key.certificate().sha256()), "the signing certificate is not the pinned operator's");
+        ensure!(
+            trust.operator.pins(&key.certificate().sha256()),
+            "the signing certificate is not the pinned operator's"
+        );
         draft.put(Entry::Operator(operator_entry(key)))?;
         let signed = draft.sign(key, now, now + Duration::from_secs(valid_days * 86_400))?;
         let statement = Raw::<RootStatement>::parse(signed.statement.clone())?;
@@ -228,7 +240,9 @@ mod tests {
     fn the_built_in_codes_are_all_readable_and_know_their_successors() {
         let entries = read_codes(LEVEL1_CODES, Lane::Ordinary).unwrap();
         assert_eq!(entries.len(), 201);
-        let find = |code: &str| entries.iter().find(|e| e.key() == format!("agency/{code}")).unwrap().as_agency().unwrap().clone();
+        let find = |code: &str| {
+            entries.iter().find(|e| e.key() == format!("agency/{code}")).unwrap().as_agency().unwrap().clone()
+        };
         let closed = find("H02");
         assert_eq!(closed.successor, Some("H05".parse().unwrap()));
         assert_eq!(closed.valid_to, Some("2025-06-30T19:00:00+07:00".parse().unwrap()));

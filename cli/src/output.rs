@@ -101,7 +101,10 @@ impl Output {
     pub(crate) fn failure(&self, failure: &Failure) {
         if self.json {
             let reason = failure.reason.as_deref();
-            println!("{:#}", json!({ "error": failure.to_string(), "vietnamese": failure.vietnamese, "reason": reason, "exit": failure.exit as u8 }));
+            println!(
+                "{:#}",
+                json!({ "error": failure.to_string(), "vietnamese": failure.vietnamese, "reason": reason, "exit": failure.exit as u8 })
+            );
             return;
         }
         eprintln!("{} {failure}", self.paint(Tone::Bad, "truc:"));
@@ -152,7 +155,10 @@ mod tests {
 
     #[test]
     fn sizes_read_well() {
-        assert_eq!([size(0), size(1023), size(1024), size(1_572_864), size(100 << 20)], ["0 B", "1023 B", "1.0 KiB", "1.5 MiB", "100.0 MiB"]);
+        assert_eq!(
+            [size(0), size(1023), size(1024), size(1_572_864), size(100 << 20)],
+            ["0 B", "1023 B", "1.0 KiB", "1.5 MiB", "100.0 MiB"]
+        );
     }
 
     #[test]

@@ -14,7 +14,8 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Failure> {
 
 /// Certificates of a PEM file.
 pub(crate) fn certificates(path: &Path) -> Result<Vec<Certificate>, Failure> {
-    Certificate::from_pem(&read(path)?).or_exit(Exit::BadData, format!("{} is not a PEM file of certificates", path.display()))
+    Certificate::from_pem(&read(path)?)
+        .or_exit(Exit::BadData, format!("{} is not a PEM file of certificates", path.display()))
 }
 
 /// A trust store: self-issued certificates of `trust` are anchors, the others intermediates.
@@ -22,9 +23,12 @@ pub(crate) fn store(trust: &Path, crls: &[PathBuf]) -> Result<TrustStore, Failur
     let (anchors, intermediates) = certificates(trust)?.into_iter().partition(Certificate::is_self_issued);
     let mut lists = Vec::new();
     for path in crls {
-        lists.extend(revocation_lists(path).or_exit(Exit::BadData, format!("{} is not a revocation list", path.display()))?);
+        lists.extend(
+            revocation_lists(path).or_exit(Exit::BadData, format!("{} is not a revocation list", path.display()))?,
+        );
     }
-    TrustStore::new(anchors, intermediates, lists).or_exit(Exit::BadData, format!("{} cannot be trusted", trust.display()))
+    TrustStore::new(anchors, intermediates, lists)
+        .or_exit(Exit::BadData, format!("{} cannot be trusted", trust.display()))
 }
 
 fn revocation_lists(path: &Path) -> anyhow::Result<Vec<Crl>> {

@@ -51,18 +51,37 @@ fn check_verify(receipt: &str, more: &[&str], exit: i32, says: &[&str]) -> Strin
 
 #[test]
 fn a_receipt_is_valid_and_every_step_is_told() {
-    check_verify("receipt.receipt", &[], 0, &["VALID / HỢP LỆ", "SubmissionAcceptance by G22 Văn phòng Chính phủ", "the pinned operator signed the directory root"]);
+    check_verify(
+        "receipt.receipt",
+        &[],
+        0,
+        &[
+            "VALID / HỢP LỆ",
+            "SubmissionAcceptance by G22 Văn phòng Chính phủ",
+            "the pinned operator signed the directory root",
+        ],
+    );
 }
 
 #[test]
 fn a_provisional_receipt_cannot_be_told_in_both_languages() {
-    check_verify("receipt-provisional.receipt", &[], 2, &["CANNOT TELL / CHƯA KẾT LUẬN ĐƯỢC", "provisional", "Biên nhận tạm thời"]);
+    check_verify(
+        "receipt-provisional.receipt",
+        &[],
+        2,
+        &["CANNOT TELL / CHƯA KẾT LUẬN ĐƯỢC", "provisional", "Biên nhận tạm thời"],
+    );
 }
 
 #[test]
 fn a_document_is_proven_by_the_opening_and_another_is_not() {
     let document = formats("cong-van.txt").display().to_string();
-    check_verify("receipt.receipt", &["--document", &document], 0, &["the document shown is part of what was received (attachments/cong-van.txt)"]);
+    check_verify(
+        "receipt.receipt",
+        &["--document", &document],
+        0,
+        &["the document shown is part of what was received (attachments/cong-van.txt)"],
+    );
     let other = formats("preamble.json").display().to_string();
     check_verify("receipt.receipt", &["--document", &other], 1, &["INVALID / KHÔNG HỢP LỆ"]);
 }
@@ -79,17 +98,23 @@ fn json_carries_verdict_and_steps() {
 #[test]
 fn another_operator_and_other_anchors_are_not_believed() {
     let at: Value = serde_json::from_slice(&std::fs::read(formats("expect.json")).unwrap()).unwrap();
-    let (receipt, anchors) = (formats("receipt.receipt").display().to_string(), formats("anchors.pem").display().to_string());
+    let (receipt, anchors) =
+        (formats("receipt.receipt").display().to_string(), formats("anchors.pem").display().to_string());
     let (node, at) = (formats("node.pem").display().to_string(), at["verify_at"].as_str().unwrap().to_owned());
     check(&["receipt", "verify", &receipt, "--trust", &anchors, "--operator", &node, "--at", &at], 1, &["INVALID"]);
 }
 
 #[test]
 fn what_is_no_receipt_is_invalid_and_what_is_not_there_is_bad_data() {
-    let (anchors, operator) = (formats("anchors.pem").display().to_string(), formats("operator.pem").display().to_string());
+    let (anchors, operator) =
+        (formats("anchors.pem").display().to_string(), formats("operator.pem").display().to_string());
     let preamble = formats("preamble.json").display().to_string();
     check(&["receipt", "verify", &preamble, "--trust", &anchors, "--operator", &operator], 1, &["INVALID"]);
-    check(&["receipt", "verify", "no-such-file", "--trust", &anchors, "--operator", &operator], 65, &["cannot read no-such-file"]);
+    check(
+        &["receipt", "verify", "no-such-file", "--trust", &anchors, "--operator", &operator],
+        65,
+        &["cannot read no-such-file"],
+    );
     check(&["receipt", "verify", &preamble, "--trust", &preamble, "--operator", &operator], 65, &["PEM"]);
 }
 

@@ -32,9 +32,11 @@ pub(crate) fn run(command: &ContainerCommand, output: &Output) -> Outcome {
             (Exit::Invalid, Tone::Bad, format!("revoked since {} ({reason:?})", revoked.in_vietnam()))
         }
         // Revoked after it signed, but the signing time is only the signer's own word.
-        Verdict::Revoked { at: revoked, .. } => {
-            (Exit::CannotTell, Tone::Unsure, format!("revoked later, at {}; no time-stamp proves it signed before", revoked.in_vietnam()))
-        }
+        Verdict::Revoked { at: revoked, .. } => (
+            Exit::CannotTell,
+            Tone::Unsure,
+            format!("revoked later, at {}; no time-stamp proves it signed before", revoked.in_vietnam()),
+        ),
         Verdict::Unknown(why) => (Exit::CannotTell, Tone::Unsure, format!("revocation unknown: {why}")),
     };
     let entries: Vec<_> = container
@@ -54,7 +56,13 @@ pub(crate) fn run(command: &ContainerCommand, output: &Output) -> Outcome {
         }
         if let Some(envelope) = &envelope {
             let to: Vec<_> = envelope.recipients.iter().map(|r| r.code.to_string()).collect();
-            o.line(format!("envelope     {} from {} to {}, level {}", envelope.envelope, envelope.sender, to.join(" "), envelope.level));
+            o.line(format!(
+                "envelope     {} from {} to {}, level {}",
+                envelope.envelope,
+                envelope.sender,
+                to.join(" "),
+                envelope.level
+            ));
         }
         o.line(format!("signer       {}", printable(signature.certificate.subject())));
         o.line(format!("signed at    {}", signature.signing_time.map_or("-".into(), Timestamp::in_vietnam)));
@@ -69,7 +77,8 @@ fn verdict(
     others: &[truc_signer::Certificate],
     at: Timestamp,
 ) -> Result<Verdict, Failure> {
-    validate_with(store, certificate, others, CertificateUse::Service, at).or_exit(Exit::Invalid, "the signer's certificate is not believed")
+    validate_with(store, certificate, others, CertificateUse::Service, at)
+        .or_exit(Exit::Invalid, "the signer's certificate is not believed")
 }
 
 /// Reads the container once; keeps `envelope.json`.
@@ -81,7 +90,8 @@ fn open(path: &Path) -> Result<(OpenedContainer, Option<Raw<EnvelopeJson>>), Fai
         let exit = if matches!(e, ContainerError::Source(_)) { Exit::Unavailable } else { Exit::Invalid };
         Failure::new(exit, anyhow!(e).context(path.display().to_string()))
     })?;
-    let envelope = keeper.bytes.map(Raw::parse).transpose().or_exit(Exit::Invalid, "its envelope.json is not readable")?;
+    let envelope =
+        keeper.bytes.map(Raw::parse).transpose().or_exit(Exit::Invalid, "its envelope.json is not readable")?;
     Ok((opened, envelope))
 }
 

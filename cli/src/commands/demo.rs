@@ -25,7 +25,9 @@ use crate::{
 pub(crate) fn run(args: &DemoArgs, output: &Output) -> Outcome {
     let folder = Folder::prepare(args).or_exit(Exit::Usage, "the demo needs a folder of its own")?;
     let stage = block_on(async {
-        let stage = story::play(folder.path(), output).await.map_err(|e| Failure::new(Exit::Invalid, e.context("the demo stopped")))?;
+        let stage = story::play(folder.path(), output)
+            .await
+            .map_err(|e| Failure::new(Exit::Invalid, e.context("the demo stopped")))?;
         output.show(&stage.account.json(), |o| stage.account.print(o));
         if args.keep {
             output.line(output.paint(Tone::Strong, "\nStill running. Talk to it from another terminal:"));
@@ -51,7 +53,8 @@ enum Folder {
 impl Folder {
     fn prepare(args: &DemoArgs) -> anyhow::Result<Self> {
         let Some(dir) = &args.dir else {
-            let temporary = tempfile::Builder::new().prefix("truc-demo-").tempdir().context("cannot make a temporary folder")?;
+            let temporary =
+                tempfile::Builder::new().prefix("truc-demo-").tempdir().context("cannot make a temporary folder")?;
             return Ok(if args.keep { Self::Asked(temporary.keep()) } else { Self::Temporary(temporary) });
         };
         std::fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;

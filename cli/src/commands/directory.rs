@@ -38,7 +38,8 @@ pub(crate) fn run(command: &DirectoryCommand, output: &Output) -> Outcome {
 pub(crate) fn load_trust(args: &OperatorTrust) -> Result<Trust, Failure> {
     let store = trust::store(&args.trust, &args.crl)?;
     let operator = PinnedOperator::from_pem(&trust::read(&args.operator)?);
-    let operator = operator.or_exit(Exit::BadData, format!("{} does not hold the operator's certificate", args.operator.display()))?;
+    let operator = operator
+        .or_exit(Exit::BadData, format!("{} does not hold the operator's certificate", args.operator.display()))?;
     Ok(Trust { store, operator })
 }
 
@@ -48,16 +49,19 @@ fn find(path: &Path) -> Result<PathBuf, Failure> {
         return Ok(path.to_owned());
     }
     let places = [path.join("current.directory"), path.join("directory/current.directory")];
-    places.into_iter().find(|p| p.is_file()).ok_or_else(|| {
-        Failure::new(Exit::BadData, anyhow!("{} is no directory file and holds none", path.display()))
-    })
+    places
+        .into_iter()
+        .find(|p| p.is_file())
+        .ok_or_else(|| Failure::new(Exit::BadData, anyhow!("{} is no directory file and holds none", path.display())))
 }
 
 fn show(path: &Path, args: &OperatorTrust, query: Option<&str>, output: &Output) -> Outcome {
     let path = find(path)?;
     let trust = load_trust(args)?;
-    let signed = decode_directory(&trust::read(&path)?).or_exit(Exit::BadData, format!("{} is not readable", path.display()))?;
-    let statement = Raw::<RootStatement>::parse(signed.statement.clone()).or_exit(Exit::BadData, "its root statement is not readable")?;
+    let signed =
+        decode_directory(&trust::read(&path)?).or_exit(Exit::BadData, format!("{} is not readable", path.display()))?;
+    let statement = Raw::<RootStatement>::parse(signed.statement.clone())
+        .or_exit(Exit::BadData, "its root statement is not readable")?;
     let now = now();
     let directory = Directory::verify(signed, &trust.operator, &trust.store, &statement.axis, statement.lane, now)
         .or_exit(Exit::Invalid, format!("{} is not a directory of this operator", path.display()))?;
@@ -68,7 +72,10 @@ fn show(path: &Path, args: &OperatorTrust, query: Option<&str>, output: &Output)
         "entries": chosen.iter().map(|e| entry_json(e)).collect::<Vec<_>>(),
     });
     output.show(&value, |o| {
-        o.line(format!("axis {}, lane {}, version {}, {} entries", statement.axis, statement.lane, statement.version, statement.size));
+        o.line(format!(
+            "axis {}, lane {}, version {}, {} entries",
+            statement.axis, statement.lane, statement.version, statement.size
+        ));
         o.line(format!("issued {}, valid until {}", statement.issued.in_vietnam(), statement.valid_until.in_vietnam()));
         match directory.freshness(now) {
             Freshness::Fresh => {}
@@ -99,7 +106,10 @@ fn matches(entry: &Entry, query: &str) -> bool {
 }
 
 fn row(entry: &Entry, now: Timestamp) -> [String; 5] {
-    let certificates = entry.certificates().iter().map(|c| format!("{}:{}", c.uses.iter().map(|u| u.as_str()).collect::<Vec<_>>().join("+"), c.status));
+    let certificates = entry
+        .certificates()
+        .iter()
+        .map(|c| format!("{}:{}", c.uses.iter().map(|u| u.as_str()).collect::<Vec<_>>().join("+"), c.status));
     let certificates = certificates.collect::<Vec<_>>().join(" ");
     match entry {
         Entry::Agency(agency) => [
@@ -116,7 +126,13 @@ fn row(entry: &Entry, now: Timestamp) -> [String; 5] {
 }
 
 fn node_row(kind: &str, node: &NodeEntry, certificates: String) -> [String; 5] {
-    [format!("{kind}/{}", node.id), node.origin.clone(), node.id.to_string(), format!("epoch {}", node.epoch), certificates]
+    [
+        format!("{kind}/{}", node.id),
+        node.origin.clone(),
+        node.id.to_string(),
+        format!("epoch {}", node.epoch),
+        certificates,
+    ]
 }
 
 fn state(agency: &AgencyEntry, now: Timestamp) -> String {
@@ -159,7 +175,9 @@ fn add(
         None => None,
     };
     let folder = OperatorFolder::open(dir).or_exit(Exit::Unavailable, "open the operator's folder")?;
-    let taken = folder.add(&requests, codes.as_deref(), confirmed, &trust, now()).or_exit(Exit::Invalid, "the draft is unchanged")?;
+    let taken = folder
+        .add(&requests, codes.as_deref(), confirmed, &trust, now())
+        .or_exit(Exit::Invalid, "the draft is unchanged")?;
     output.show(&json!({ "taken": taken }), |o| {
         o.line(format!("{} entries are in the draft; sign it with `truc directory sign`", taken.len()));
         for key in &taken {
@@ -169,16 +187,33 @@ fn add(
     Ok(Exit::Good)
 }
 
-fn sign(dir: &Path, args: &OperatorTrust, (certificate, key): (&Path, &Path), valid_days: u64, output: &Output) -> Outcome {
+fn sign(
+    dir: &Path,
+    args: &OperatorTrust,
+    (certificate, key): (&Path, &Path),
+    valid_days: u64,
+    output: &Output,
+) -> Outcome {
     let trust = load_trust(args)?;
     let key = SoftKey::load_pem(certificate, key).or_exit(Exit::BadData, "load the operator's key")?;
     let folder = OperatorFolder::open(dir).or_exit(Exit::Unavailable, "open the operator's folder")?;
-    let directory = folder.sign(&key, &trust, valid_days, now()).context("nothing was signed").map_err(|e| Failure::new(Exit::Invalid, e))?;
+    let directory = folder
+        .sign(&key, &trust, valid_days, now())
+        .context("nothing was signed")
+        .map_err(|e| Failure::new(Exit::Invalid, e))?;
     let statement = directory.statement();
-    output.show(&json!({ "version": statement.version, "root": statement.root, "valid_until": statement.valid_until }), |o| {
-        let text = format!("signed version {}, {} entries, valid until {}", statement.version, statement.size, statement.valid_until.in_vietnam());
-        o.line(o.paint(Tone::Good, text));
-        o.line("publish it with `truc directory publish`");
-    });
+    output.show(
+        &json!({ "version": statement.version, "root": statement.root, "valid_until": statement.valid_until }),
+        |o| {
+            let text = format!(
+                "signed version {}, {} entries, valid until {}",
+                statement.version,
+                statement.size,
+                statement.valid_until.in_vietnam()
+            );
+            o.line(o.paint(Tone::Good, text));
+            o.line("publish it with `truc directory publish`");
+        },
+    );
     Ok(Exit::Good)
 }

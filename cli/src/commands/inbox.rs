@@ -1,17 +1,14 @@
 //! `truc inbox`: what was received; fetch, confirm, answer with a status.
 
-use std::{
-    fs::OpenOptions,
-    io::Write as _,
-    path::Path,
-};
+use std::{fs::OpenOptions, io::Write as _, path::Path};
 
 use anyhow::anyhow;
 use serde_json::{Value, json};
 use truc_proto::{
     AgencyId, EnvelopeId, Hasher, StatusCode,
     node_v1::{
-        ConfirmRequest, FetchRequest, InboxItem, ListInboxRequest, SetStatusRequest, WatchInboxRequest, fetch_request::What,
+        ConfirmRequest, FetchRequest, InboxItem, ListInboxRequest, SetStatusRequest, WatchInboxRequest,
+        fetch_request::What,
     },
 };
 
@@ -28,7 +25,9 @@ pub(crate) fn run(command: &InboxCommand, output: &Output) -> Outcome {
         match command {
             InboxCommand::List { node, code, all, watch: false } => list(node, code.as_ref(), *all, output).await,
             InboxCommand::List { node, code, watch: true, .. } => watch(node, code.as_ref(), output).await,
-            InboxCommand::Fetch { node, envelope, code, what, out } => fetch(node, *envelope, code, what, out, output).await,
+            InboxCommand::Fetch { node, envelope, code, what, out } => {
+                fetch(node, *envelope, code, what, out, output).await
+            }
             InboxCommand::Confirm { node, envelope, code, refuse } => {
                 confirm(node, *envelope, code, refuse.as_deref(), output).await
             }
@@ -115,9 +114,7 @@ fn item_json(item: &InboxItem) -> Value {
         .iter()
         .map(|a| json!({ "name": a.name, "length": a.length, "sha256": data_encoding::HEXLOWER.encode(&a.sha256) }))
         .collect();
-    let note = |s: &truc_proto::node_v1::StatusNote| {
-        json!({ "code": s.code, "from": s.from, "to": s.to, "time": s.time, "reason": s.reason, "document": s.document, "sequence": s.sequence })
-    };
+    let note = |s: &truc_proto::node_v1::StatusNote| json!({ "code": s.code, "from": s.from, "to": s.to, "time": s.time, "reason": s.reason, "document": s.document, "sequence": s.sequence });
     json!({
         "envelope": item.envelope, "sender": item.sender, "recipient": item.recipient, "kind": item.kind,
         "priority": item.priority, "level": item.level, "subject": item.subject, "document_id": item.document_id,
@@ -129,14 +126,22 @@ fn item_json(item: &InboxItem) -> Value {
 }
 
 /// Streams to a file that must not exist yet; what arrived is complete or the file is removed.
-async fn fetch(args: &NodeArgs, envelope: EnvelopeId, code: &AgencyId, what: &str, out: &Path, output: &Output) -> Outcome {
+async fn fetch(
+    args: &NodeArgs,
+    envelope: EnvelopeId,
+    code: &AgencyId,
+    what: &str,
+    out: &Path,
+    output: &Output,
+) -> Outcome {
     let mut node = connect(args).await?;
     let part = match what {
         "container" => What::Container(true),
         "edxml" => What::Edxml(true),
         name => What::Attachment(name.to_owned()),
     };
-    let request = FetchRequest { envelope: envelope.to_string(), recipient: code.to_string(), what: Some(part), offset: 0 };
+    let request =
+        FetchRequest { envelope: envelope.to_string(), recipient: code.to_string(), what: Some(part), offset: 0 };
     let mut chunks = node.fetch(request).await.map_err(|s| failed("fetch the document", &s))?.into_inner();
     let mut file = OpenOptions::new()
         .write(true)
@@ -166,7 +171,13 @@ async fn fetch(args: &NodeArgs, envelope: EnvelopeId, code: &AgencyId, what: &st
     Ok(Exit::Good)
 }
 
-async fn confirm(args: &NodeArgs, envelope: EnvelopeId, code: &AgencyId, refuse: Option<&str>, output: &Output) -> Outcome {
+async fn confirm(
+    args: &NodeArgs,
+    envelope: EnvelopeId,
+    code: &AgencyId,
+    refuse: Option<&str>,
+    output: &Output,
+) -> Outcome {
     let mut node = connect(args).await?;
     let request = ConfirmRequest {
         envelope: envelope.to_string(),
@@ -190,7 +201,13 @@ async fn status(args: &NodeArgs, request: SetStatusRequest, code: StatusCode, ou
     let reply = node.set_status(request).await.map_err(|s| failed("set the status", &s))?.into_inner();
     output.show(&json!({ "envelope": reply.envelope, "sequence": reply.sequence, "code": code }), |o| {
         let text = format!("{code} {}", code.vietnamese());
-        o.line(format!("{}  {} as number {} in envelope {}", o.paint(Tone::Good, "sent"), printable(&text), reply.sequence, reply.envelope));
+        o.line(format!(
+            "{}  {} as number {} in envelope {}",
+            o.paint(Tone::Good, "sent"),
+            printable(&text),
+            reply.sequence,
+            reply.envelope
+        ));
     });
     Ok(Exit::Good)
 }

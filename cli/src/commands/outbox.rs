@@ -46,7 +46,8 @@ fn table(items: &[OutboxItem], output: &Output) {
     let rows: Vec<_> = items
         .iter()
         .map(|item| {
-            let reached = item.recipients.iter().filter(|r| matches!(r.state.as_str(), "consigned" | "handed-over")).count();
+            let reached =
+                item.recipients.iter().filter(|r| matches!(r.state.as_str(), "consigned" | "handed-over")).count();
             let failed = item.recipients.iter().filter(|r| r.state == "failed").count();
             [
                 item.envelope.clone(),
@@ -72,11 +73,25 @@ pub(crate) fn ladder(item: &OutboxItem, output: &Output) {
             _ => Tone::Unsure,
         };
         let late = if recipient.late { "  (late)" } else { "" };
-        output.line(format!("  {}  {}{late}  {}", recipient.recipient, output.paint(tone, &recipient.state), recipient.text));
+        output.line(format!(
+            "  {}  {}{late}  {}",
+            recipient.recipient,
+            output.paint(tone, &recipient.state),
+            recipient.text
+        ));
         for step in &recipient.ladder {
-            let proof = if step.r#final { output.paint(Tone::Good, "final") } else { output.paint(Tone::Unsure, "provisional") };
+            let proof = if step.r#final {
+                output.paint(Tone::Good, "final")
+            } else {
+                output.paint(Tone::Unsure, "provisional")
+            };
             let reason = if step.reason.is_empty() { String::new() } else { format!("  {}", step.reason) };
-            output.line(format!("    {}  {:<26} {:<10} {proof}{reason}", vietnam_time(&step.time), step.event, step.role));
+            output.line(format!(
+                "    {}  {:<26} {:<10} {proof}{reason}",
+                vietnam_time(&step.time),
+                step.event,
+                step.role
+            ));
         }
         if !recipient.business_status.is_empty() {
             output.line(format!("    status {}", recipient.business_status));

@@ -93,19 +93,24 @@ async fn get(node: &mut Node, items: &[ReceiptItem], opening: bool, folder: &Pat
         let request = GetReceiptRequest { leaf_hash: item.leaf_hash.clone(), with_opening: opening };
         let reply = node.get_receipt(request).await.map_err(|s| failed("get the receipt", &s))?.into_inner();
         // The name comes from the node; only its last part may choose where we write.
-        let name = Path::new(&reply.file_name).file_name().ok_or_else(|| {
-            Failure::new(Exit::BadData, anyhow!("the node names a receipt `{}`", reply.file_name))
-        })?;
+        let name = Path::new(&reply.file_name)
+            .file_name()
+            .ok_or_else(|| Failure::new(Exit::BadData, anyhow!("the node names a receipt `{}`", reply.file_name)))?;
         let path = folder.join(name);
         let file = OpenOptions::new().write(true).create_new(true).open(&path);
-        let mut file = file.or_exit(Exit::BadData, format!("cannot create {} (it must not exist yet)", path.display()))?;
+        let mut file =
+            file.or_exit(Exit::BadData, format!("cannot create {} (it must not exist yet)", path.display()))?;
         file.write_all(&reply.receipt).or_exit(Exit::BadData, format!("cannot write {}", path.display()))?;
         written.push(path);
     }
     output.show(&json!(written), |o| {
         for (path, item) in written.iter().zip(items) {
             let tone = if item.r#final { Tone::Good } else { Tone::Unsure };
-            o.line(format!("{}  {}", o.paint(tone, if item.r#final { "final      " } else { "provisional" }), path.display()));
+            o.line(format!(
+                "{}  {}",
+                o.paint(tone, if item.r#final { "final      " } else { "provisional" }),
+                path.display()
+            ));
         }
     });
     Ok(if written.is_empty() { Exit::Invalid } else { Exit::Good })

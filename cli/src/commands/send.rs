@@ -15,8 +15,8 @@ use tokio_stream::wrappers::ReceiverStream;
 use truc_proto::{
     Hasher,
     node_v1::{
-        DocumentForm, FileHeader, ListOutboxRequest, OutboxItem, PacketForm, SendHeader, SendRequest, send_header::Form,
-        send_reply::State, send_request::Part,
+        DocumentForm, FileHeader, ListOutboxRequest, OutboxItem, PacketForm, SendHeader, SendRequest,
+        send_header::Form, send_reply::State, send_request::Part,
     },
 };
 
@@ -157,8 +157,12 @@ fn feed(
     }
     let mut buffer = vec![0; CHUNK_BYTES];
     for (path, length) in files.iter().zip(lengths) {
-        let gone = |e: std::io::Error| Failure::new(Exit::BadData, anyhow!(e).context(format!("cannot read {}", path.display())));
-        if !packet && !pass(Part::File(FileHeader { name: file_name(path), content_type: String::new(), length: *length })) {
+        let gone = |e: std::io::Error| {
+            Failure::new(Exit::BadData, anyhow!(e).context(format!("cannot read {}", path.display())))
+        };
+        if !packet
+            && !pass(Part::File(FileHeader { name: file_name(path), content_type: String::new(), length: *length }))
+        {
             return Ok(());
         }
         let mut file = File::open(path).map_err(gone)?;
@@ -184,12 +188,20 @@ fn file_name(path: &Path) -> String {
 async fn wait(node: &mut Node, envelope: &str, output: &Output) -> Result<OutboxItem, Failure> {
     let mut pause = Duration::from_millis(50);
     loop {
-        let request = ListOutboxRequest { envelope: envelope.to_owned(), with_final: true, ..ListOutboxRequest::default() };
-        let reply = node.list_outbox(request).await.map_err(|s| failed("ask for the state of the document", &s))?.into_inner();
-        let item = reply.items.into_iter().next().ok_or_else(|| {
-            Failure::new(Exit::Invalid, anyhow!("the node does not know envelope {envelope}"))
-        })?;
-        let open = item.recipients.iter().filter(|r| !matches!(r.state.as_str(), "consigned" | "handed-over" | "failed")).count();
+        let request =
+            ListOutboxRequest { envelope: envelope.to_owned(), with_final: true, ..ListOutboxRequest::default() };
+        let reply =
+            node.list_outbox(request).await.map_err(|s| failed("ask for the state of the document", &s))?.into_inner();
+        let item = reply
+            .items
+            .into_iter()
+            .next()
+            .ok_or_else(|| Failure::new(Exit::Invalid, anyhow!("the node does not know envelope {envelope}")))?;
+        let open = item
+            .recipients
+            .iter()
+            .filter(|r| !matches!(r.state.as_str(), "consigned" | "handed-over" | "failed"))
+            .count();
         if open == 0 {
             return Ok(item);
         }

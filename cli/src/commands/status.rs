@@ -13,7 +13,8 @@ use crate::{
 pub(crate) fn run(args: &NodeArgs, output: &Output) -> Outcome {
     block_on(async {
         let mut node = connect(args).await?;
-        let state = node.status(StatusRequest {}).await.map_err(|s| failed("ask the node for its state", &s))?.into_inner();
+        let state =
+            node.status(StatusRequest {}).await.map_err(|s| failed("ask the node for its state", &s))?.into_inner();
         let value = json!({
             "node": state.node, "axis": state.axis, "lane": state.lane, "codes": state.codes, "connected": state.connected,
             "relay": state.relay_state, "directory_version": state.directory_version,
@@ -25,7 +26,10 @@ pub(crate) fn run(args: &NodeArgs, output: &Output) -> Outcome {
             o.line(format!("node       {} on axis {}, lane {}", state.node, state.axis, state.lane));
             o.line(format!("codes      {}", state.codes.join(" ")));
             o.line(format!("relay      {}", o.paint(tone, &state.relay_state)));
-            o.line(format!("directory  version {}, valid until {}", state.directory_version, state.directory_valid_until));
+            o.line(format!(
+                "directory  version {}, valid until {}",
+                state.directory_version, state.directory_valid_until
+            ));
             o.line(format!("open       {} sent, {} received", state.open_outbox, state.open_inbox));
             o.line(format!("index      {}", state.index_state));
             for alarm in &state.alarms {

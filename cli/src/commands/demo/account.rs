@@ -39,7 +39,8 @@ impl Account {
     }
 
     pub(super) fn json(&self) -> Value {
-        let promises: Vec<_> = self.promises.iter().map(|p| json!({ "what": p.what, "held": p.held, "detail": p.detail })).collect();
+        let promises: Vec<_> =
+            self.promises.iter().map(|p| json!({ "what": p.what, "held": p.held, "detail": p.detail })).collect();
         let mut value = json!({ "held": self.all_held(), "took_ms": u64::try_from(self.took.as_millis()).unwrap_or(u64::MAX), "promises": promises });
         if let Some(object) = value.as_object_mut() {
             object.extend(self.facts.clone());
@@ -50,7 +51,8 @@ impl Account {
     pub(super) fn print(&self, output: &Output) {
         output.line(output.paint(Tone::Strong, "\nAccount"));
         for promise in &self.promises {
-            let mark = if promise.held { output.paint(Tone::Good, "held  ") } else { output.paint(Tone::Bad, "BROKEN") };
+            let mark =
+                if promise.held { output.paint(Tone::Good, "held  ") } else { output.paint(Tone::Bad, "BROKEN") };
             output.line(format!("  {mark}  {:<52} {}", promise.what, promise.detail));
         }
         let held = self.promises.iter().filter(|p| p.held).count();

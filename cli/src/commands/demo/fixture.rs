@@ -11,8 +11,8 @@ use flate2::Crc;
 use truc_proto::{
     Digest, ForeignCode, Hasher, Timestamp,
     edxml::{
-        Business, Date, Dated, DocumentId, FieldLengths, Message, MessageHeader, Organization, OtherInfo, OutgoingAttachment,
-        Packet, SignerInfo, StaffInfo, TraceHeader, TraceHeaderList, write_packet,
+        Business, Date, Dated, DocumentId, FieldLengths, Message, MessageHeader, Organization, OtherInfo,
+        OutgoingAttachment, Packet, SignerInfo, StaffInfo, TraceHeader, TraceHeaderList, write_packet,
     },
 };
 
@@ -42,7 +42,13 @@ pub(super) struct Written {
 }
 
 /// Writes the packet from `from` to `to`.
-pub(super) fn packet(from: (&str, &str), to: &[(&str, &str)], now: Timestamp, seed: u64, out: &mut dyn Write) -> anyhow::Result<Written> {
+pub(super) fn packet(
+    from: (&str, &str),
+    to: &[(&str, &str)],
+    now: Timestamp,
+    seed: u64,
+    out: &mut dyn Write,
+) -> anyhow::Result<Written> {
     let organization = |(code, name): &(&str, &str)| -> anyhow::Result<Organization> {
         Ok(Organization {
             organ_id: Some(ForeignCode::from_str(code)?),
@@ -77,7 +83,11 @@ pub(super) fn packet(from: (&str, &str), to: &[(&str, &str)], now: Timestamp, se
         business: Some(Business {
             doc_type: Some(0),
             reason: Some("Văn bản mới".into()),
-            staff: vec![StaffInfo { department: Some("Văn thư".into()), staff: Some("Trần Thị Thử".into()), ..StaffInfo::default() }],
+            staff: vec![StaffInfo {
+                department: Some("Văn thư".into()),
+                staff: Some("Trần Thị Thử".into()),
+                ..StaffInfo::default()
+            }],
             ..Business::default()
         }),
         traces: vec![TraceHeader { organ_id: header.from.organ_id.clone(), timestamp: Some(Dated::from(now)) }],
@@ -87,8 +97,18 @@ pub(super) fn packet(from: (&str, &str), to: &[(&str, &str)], now: Timestamp, se
     let pdf = pdf();
     let mut large = Hashed { inner: NoiseZip::new(seed), hasher: Hasher::default() };
     let mut attachments = [
-        OutgoingAttachment { content_id: "van-ban".into(), name: PDF_NAME.into(), description: None, content: &mut pdf.as_slice() },
-        OutgoingAttachment { content_id: "so-lieu".into(), name: LARGE_NAME.into(), description: None, content: &mut large },
+        OutgoingAttachment {
+            content_id: "van-ban".into(),
+            name: PDF_NAME.into(),
+            description: None,
+            content: &mut pdf.as_slice(),
+        },
+        OutgoingAttachment {
+            content_id: "so-lieu".into(),
+            name: LARGE_NAME.into(),
+            description: None,
+            content: &mut large,
+        },
     ];
     write_packet(&message, &mut attachments, &FieldLengths::default(), out).context("write the demo's packet")?;
     Ok(Written { document_id, pdf: Digest::of(&pdf), large: large.hasher.finish() })
@@ -223,7 +243,8 @@ mod tests {
     fn the_packet_reads_back_with_both_attachments_and_holds_the_marker() {
         let mut bytes = Vec::new();
         let now = "2026-11-22T01:30:00Z".parse().unwrap();
-        let written = packet(("G22", "Văn phòng Chính phủ"), &[("H26", "UBND thành phố Hà Nội")], now, 7, &mut bytes).unwrap();
+        let written =
+            packet(("G22", "Văn phòng Chính phủ"), &[("H26", "UBND thành phố Hà Nội")], now, 7, &mut bytes).unwrap();
         let parsed = read(bytes.as_slice(), &mut Discard).unwrap();
         let digests: Vec<_> = parsed.attachments.iter().map(|a| a.sha256).collect();
         assert_eq!(digests, [written.pdf, written.large]);

@@ -32,7 +32,8 @@ const AXIS: &str = "vn-demo";
 const RELAY: &str = "RELAY";
 const LANE: Lane = Lane::Ordinary;
 /// Agencies with a node of their own.
-const AGENCIES: [(&str, &str); 3] = [("G22", "Văn phòng Chính phủ"), ("H26", "UBND thành phố Hà Nội"), ("H37", "UBND tỉnh Lạng Sơn")];
+const AGENCIES: [(&str, &str); 3] =
+    [("G22", "Văn phòng Chính phủ"), ("H26", "UBND thành phố Hà Nội"), ("H37", "UBND tỉnh Lạng Sơn")];
 /// How long relay and nodes may take to come up.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -70,10 +71,13 @@ impl Network {
     /// Makes and starts everything, and waits until the nodes are connected.
     pub(super) async fn start(dir: &Path) -> anyhow::Result<Self> {
         let (folder, plan) = (dir.join("pki"), plan());
-        let tree = tokio::task::spawn_blocking(move || write_tree(&folder, &plan)).await?.context("make the development PKI")?;
+        let tree = tokio::task::spawn_blocking(move || write_tree(&folder, &plan))
+            .await?
+            .context("make the development PKI")?;
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let relay_address = listener.local_addr()?;
-        let mut network = Self { dir: dir.to_owned(), tree, codes: 0, relay_address, relay: None, nodes: BTreeMap::new() };
+        let mut network =
+            Self { dir: dir.to_owned(), tree, codes: 0, relay_address, relay: None, nodes: BTreeMap::new() };
         let directory = network.init_all()?;
         network.codes = directory.agencies().count();
         network.serve_relay(listener)?;
@@ -170,6 +174,15 @@ impl Network {
         Ok(Trust { store: TrustStore::new(anchors, intermediates, Vec::new())?, operator })
     }
 
+    /// Anchors and sub-CA in one file.
+    fn chain(&self) -> anyhow::Result<PathBuf> {
+        let path = self.dir.join("trust.pem");
+        let files = [self.tree.anchors(), self.tree.intermediates()];
+        let pem = files.iter().map(std::fs::read).collect::<Result<Vec<_>, _>>()?.concat();
+        std::fs::write(&path, pem)?;
+        Ok(path)
+    }
+
     fn trust_files(&self) -> TrustFiles {
         TrustFiles {
             anchors: self.tree.anchors(),
@@ -191,7 +204,7 @@ impl Network {
             tls_key: tls.key,
             node_certificate: node.certificate,
             node_key: node.key,
-            anchors: self.tree.anchors(),
+            anchors: self.chain()?,
             operator: self.tree.operator_certificate(),
             crls: self.tree.crls().to_vec(),
             now: now(),
@@ -249,13 +262,20 @@ impl Network {
         Ok(())
     }
 
-    async fn publish(&self, directory: &Directory) -> anyhow::Result<()> {
+    async fn publish(&mut self, directory: &Directory) -> anyhow::Result<()> {
         let tls = self.tree.relay("tls");
         let identity = Identity::from_pem(&std::fs::read(tls.certificate)?, &std::fs::read(tls.key)?)?;
-        let trust = LinkTrust::from_pem(&std::fs::read(self.tree.anchors())?, &std::fs::read(self.tree.intermediates())?, &[])?;
+        let trust =
+            LinkTrust::from_pem(&std::fs::read(self.tree.anchors())?, &std::fs::read(self.tree.intermediates())?, &[])?;
         let address = self.relay_address.to_string();
-        let published = publish_to(directory, directory.signed().clone(), identity, trust, &address, &RELAY.parse()?).await;
-        published.map_err(|failure| failure.source).map(|_| ())
+        let published =
+            publish_to(directory, directory.signed().clone(), identity, trust, &address, &RELAY.parse()?).await;
+        let Err(failure) = published else { return Ok(()) };
+        // Where the relay itself gave up, its reason is the one that helps.
+        match self.relay.take_if(|relay| relay.task.is_finished()) {
+            Some(relay) => relay.stop().await.context("the relay did not start"),
+            None => Err(failure.source),
+        }
     }
 
     async fn wait_connected(&self) -> anyhow::Result<()> {

@@ -46,7 +46,12 @@ pub(super) async fn with_opening(node: &mut Node, envelope: &str) -> anyhow::Res
 }
 
 /// Verifies receipt files as `truc receipt verify` does.
-pub(super) fn verify(files: &[PathBuf], anchors: &Path, operator: &Path, document: Option<&Path>) -> anyhow::Result<Verified> {
+pub(super) fn verify(
+    files: &[PathBuf],
+    anchors: &Path,
+    operator: &Path,
+    document: Option<&Path>,
+) -> anyhow::Result<Verified> {
     let store = TrustStore::new(Certificate::from_pem(&std::fs::read(anchors)?)?, Vec::new(), Vec::new())?;
     let trust = ReceiptTrust::new(store, PinnedOperator::from_pem(&std::fs::read(operator)?)?);
     let document = document.map(Document::open).transpose()?;

@@ -66,7 +66,12 @@ fn search_file(path: &Path, needles: Needles<'_>, found: &mut Vec<Found>) -> io:
 }
 
 /// Passes `source` once, overlapping blocks by the longest needle.
-fn scan(mut source: impl Read, needles: Needles<'_>, hit: &mut dyn FnMut(&str), header: &mut dyn FnMut(u64)) -> io::Result<()> {
+fn scan(
+    mut source: impl Read,
+    needles: Needles<'_>,
+    hit: &mut dyn FnMut(&str),
+    header: &mut dyn FnMut(u64),
+) -> io::Result<()> {
     let longest = needles.iter().map(|(_, n)| n.len()).max().unwrap_or(0).max(LOCAL_HEADER.len());
     let mut window = Vec::with_capacity(BLOCK_BYTES + longest);
     let mut start = 0_u64;
@@ -102,9 +107,16 @@ fn inflate_from(path: &Path, at: u64, needles: Needles<'_>, hit: &mut dyn FnMut(
     if file.read_exact(&mut header).is_err() || header.get(8..10) != Some(&[8, 0]) {
         return Ok(());
     }
-    let two = |i: usize| u64::from(u16::from_le_bytes([header.get(i).copied().unwrap_or(0), header.get(i + 1).copied().unwrap_or(0)]));
+    let two = |i: usize| {
+        u64::from(u16::from_le_bytes([header.get(i).copied().unwrap_or(0), header.get(i + 1).copied().unwrap_or(0)]))
+    };
     file.seek(SeekFrom::Current(i64::try_from(two(26) + two(28)).unwrap_or(0)))?;
-    scan(Inflated { source: file, inflate: Decompress::new(false), input: Vec::new(), ended: false }, needles, hit, &mut |_| {})
+    scan(
+        Inflated { source: file, inflate: Decompress::new(false), input: Vec::new(), ended: false },
+        needles,
+        hit,
+        &mut |_| {},
+    )
 }
 
 /// DEFLATE until it ends or stops making sense; both are the end.
@@ -178,7 +190,11 @@ mod tests {
         let mut zip = b"PK\x03\x04\x14\0\0\x08\x08\0aaaabbbbccccdddd\x01\0\0\0x".to_vec();
         zip.extend(deflate.finish().unwrap());
         std::fs::write(folder.path().join("packed"), zip).unwrap();
-        let needles = [("open", b"needle in the open".to_vec()), ("hidden", b"hidden needle".to_vec()), ("absent", b"absent".to_vec())];
+        let needles = [
+            ("open", b"needle in the open".to_vec()),
+            ("hidden", b"hidden needle".to_vec()),
+            ("absent", b"absent".to_vec()),
+        ];
         let found = search(folder.path(), &needles).unwrap();
         let mut names: Vec<_> = found.iter().map(|f| (f.what.as_str(), f.inflated)).collect();
         names.sort_unstable();

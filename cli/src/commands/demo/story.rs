@@ -14,9 +14,9 @@ use tokio_stream::wrappers::ReceiverStream;
 use truc_proto::{
     Digest, Hasher,
     node_v1::{
-        ConfirmRequest, DocumentForm, FetchRequest, FileHeader, InboxItem, ListInboxRequest, ListOutboxRequest, OutboxItem,
-        PacketForm, SendHeader, SendReply, SendRequest, SetStatusRequest, fetch_request::What, send_header::Form,
-        send_reply::State, send_request::Part,
+        ConfirmRequest, DocumentForm, FetchRequest, FileHeader, InboxItem, ListInboxRequest, ListOutboxRequest,
+        OutboxItem, PacketForm, SendHeader, SendReply, SendRequest, SetStatusRequest, fetch_request::What,
+        send_header::Form, send_reply::State, send_request::Part,
     },
 };
 
@@ -49,7 +49,11 @@ pub(super) async fn play(dir: &Path, output: &Output) -> anyhow::Result<Stage> {
     let mut account = Account::default();
     output.line(format!("Development PKI, directory, relay and nodes in {}", dir.display()));
     let network = Network::start(dir).await?;
-    output.line(format!("relay {} and nodes G22, H26, H37 are up; directory of {} codes published", network.relay_address(), network.codes()));
+    output.line(format!(
+        "relay {} and nodes G22, H26, H37 are up; directory of {} codes published",
+        network.relay_address(),
+        network.codes()
+    ));
     account.fact("dir", json!(dir));
     account.fact("subject", json!(SUBJECT));
     let mut story = Story { dir: dir.to_owned(), network, account, output: *output, seen: BTreeSet::new() };
@@ -85,7 +89,9 @@ impl Story {
 
     /// G22 sends a packet with a PDF and 100 MB to H26 and H37; the relay is stopped in the middle and started again.
     async fn circular_with_a_relay_restart(&mut self) -> anyhow::Result<Circular> {
-        self.chapter("G22 sends a packet with a PDF and a 100 MB attachment to H26 and H37; the relay restarts in the middle");
+        self.chapter(
+            "G22 sends a packet with a PDF and a 100 MB attachment to H26 and H37; the relay restarts in the middle",
+        );
         let outgoing = self.dir.join("outgoing");
         std::fs::create_dir_all(&outgoing)?;
         let packet = outgoing.join("ke-hoach-2714.edxml");
@@ -105,18 +111,31 @@ impl Story {
         ensure!(reply.state() == State::Accepted, "the node answered {:?}: {:?}", reply.state(), reply.refused);
         self.account.fact("envelope", json!(reply.envelope));
         self.account.fact("document_id", json!(written.document_id));
-        self.output.line(format!("  accepted as {} ({} on disk)", reply.envelope, size(std::fs::metadata(&packet)?.len())));
+        self.output.line(format!(
+            "  accepted as {} ({} on disk)",
+            reply.envelope,
+            size(std::fs::metadata(&packet)?.len())
+        ));
         let upload = |item: &OutboxItem| item.bytes_sent >= item.payload_length / 4 || item.state != "sending";
         let middle = self.follow(&reply.envelope, "the upload to begin", upload).await?;
         self.network.stop_relay().await?;
         let sent = middle.bytes_sent;
-        self.output.line(format!("  {} after {} of {}", self.output.paint(Tone::Unsure, "relay stopped"), size(sent), size(middle.payload_length)));
+        self.output.line(format!(
+            "  {} after {} of {}",
+            self.output.paint(Tone::Unsure, "relay stopped"),
+            size(sent),
+            size(middle.payload_length)
+        ));
         let in_the_middle = sent < middle.payload_length;
         self.network.start_relay().await?;
         self.output.line(format!("  {}", self.output.paint(Tone::Good, "relay started again")));
         let item = self.follow(&reply.envelope, "both recipients to have it", |i| reached(i) == 2).await?;
         let detail = format!("stopped after {} of {}", size(sent), size(item.payload_length));
-        self.account.promise("survives a relay restart in the middle of an upload", in_the_middle && reached(&item) == 2, detail);
+        self.account.promise(
+            "survives a relay restart in the middle of an upload",
+            in_the_middle && reached(&item) == 2,
+            detail,
+        );
         for code in ["H26", "H37"] {
             let same = self.fetch_all(code, &reply.envelope, &written).await?;
             self.account.promise(&format!("{code} received it byte for byte"), same, format!("received/{code}"));
@@ -146,14 +165,21 @@ impl Story {
         self.output.line(format!("  {} {}", self.output.paint(Tone::Unsure, "refused:"), refusal.vietnamese));
         self.output.line(format!("           {} Successor: {}", refusal.english, refusal.successor));
         let held = refusal.successor == "H05" && refusal.reason == "closed-code";
-        self.account.promise("a closed code is refused, naming its successor", held, format!("H02 -> {}", refusal.successor));
+        self.account.promise(
+            "a closed code is refused, naming its successor",
+            held,
+            format!("H02 -> {}", refusal.successor),
+        );
         Ok(())
     }
 
     /// A small document that H26 answers with 01, 03 and 06.
     async fn answered_with_statuses(&mut self) -> anyhow::Result<String> {
         self.chapter("G22 sends a small document to H26, which answers 01, 03, 06");
-        let reply = self.send_file("H26", "demo-answered", "Công văn cần trả lời").await.map_err(|Refused(r)| anyhow!(r.english))?;
+        let reply = self
+            .send_file("H26", "demo-answered", "Công văn cần trả lời")
+            .await
+            .map_err(|Refused(r)| anyhow!(r.english))?;
         self.follow(&reply.envelope, "H26 to have it", |i| reached(i) == 1).await?;
         for code in ["01", "03", "06"] {
             let request = SetStatusRequest {
@@ -180,11 +206,17 @@ impl Story {
             let request = ConfirmRequest { envelope, recipient: code.into(), ..ConfirmRequest::default() };
             let first = self.node(code).await?.confirm(request.clone()).await?.into_inner().first;
             let again = self.node(code).await?.confirm(request).await?.into_inner().first;
-            self.account.promise(&format!("hand-over at {code} is recorded exactly once"), first && !again, String::new());
+            self.account.promise(
+                &format!("hand-over at {code} is recorded exactly once"),
+                first && !again,
+                String::new(),
+            );
         }
         for envelope in envelopes {
             let all_final = |i: &OutboxItem| {
-                i.recipients.iter().all(|r| r.state == "handed-over" && !r.ladder.is_empty() && r.ladder.iter().all(|s| s.r#final))
+                i.recipients
+                    .iter()
+                    .all(|r| r.state == "handed-over" && !r.ladder.is_empty() && r.ladder.iter().all(|s| s.r#final))
             };
             self.follow(envelope, "all receipts to be final", all_final).await?;
         }
@@ -193,10 +225,17 @@ impl Story {
         let verified = receipts::verify(&files, &self.network.anchors(), &self.network.operator(), None)?;
         let detail = format!("{} of {} valid", verified.valid, files.len());
         self.output.line(format!("  {detail}, in {}", folder.display()));
-        self.account.promise("all receipts are final and valid off line", verified.valid == files.len() && files.len() >= 10, detail);
+        self.account.promise(
+            "all receipts are final and valid off line",
+            verified.valid == files.len() && files.len() >= 10,
+            detail,
+        );
         let document = self.dir.join("received/H26").join(PDF_NAME);
-        let with_opening = receipts::with_opening(&mut self.node("G22").await?, envelopes.first().copied().unwrap_or_default()).await?;
-        let proven = receipts::verify(&[with_opening], &self.network.anchors(), &self.network.operator(), Some(&document))?;
+        let with_opening =
+            receipts::with_opening(&mut self.node("G22").await?, envelopes.first().copied().unwrap_or_default())
+                .await?;
+        let proven =
+            receipts::verify(&[with_opening], &self.network.anchors(), &self.network.operator(), Some(&document))?;
         let held = proven.valid == 1;
         self.account.promise("a receipt proves the PDF that was received", held, PDF_NAME.to_owned());
         Ok(())
@@ -222,9 +261,18 @@ impl Story {
         };
         let control: BTreeSet<_> = find(planted, needles.clone()).await?.into_iter().map(|f| f.what).collect();
         let found = find(relay, needles.clone()).await?;
-        self.output.line(format!("  unsealed container: {} of {} found; relay: {} found", control.len(), needles.len(), found.len()));
+        self.output.line(format!(
+            "  unsealed container: {} of {} found; relay: {} found",
+            control.len(),
+            needles.len(),
+            found.len()
+        ));
         let control_held = control.len() == needles.len();
-        self.account.promise("the search finds everything in an unsealed container", control_held, format!("{} of {}", control.len(), needles.len()));
+        self.account.promise(
+            "the search finds everything in an unsealed container",
+            control_held,
+            format!("{} of {}", control.len(), needles.len()),
+        );
         let detail = found.iter().map(|f| format!("{} in {}", f.what, f.file.display())).collect::<Vec<_>>().join(", ");
         self.account.promise("the relay's folder holds no plaintext", found.is_empty(), detail);
         Ok(())
@@ -280,7 +328,8 @@ impl Story {
             ..SendHeader::default()
         };
         let body = b"Kinh gui: theo danh sach.\n".as_slice();
-        let file = FileHeader { name: "cong-van.txt".into(), content_type: "text/plain".into(), length: body.len() as u64 };
+        let file =
+            FileHeader { name: "cong-van.txt".into(), content_type: "text/plain".into(), length: body.len() as u64 };
         let parts = [Part::Header(header), Part::File(file), Part::Data(body.into())];
         let requests: Vec<_> = parts.into_iter().map(|part| SendRequest { part: Some(part) }).collect();
         let mut node = self.node("G22").await.map_err(Refused::other)?;
@@ -291,16 +340,23 @@ impl Story {
     }
 
     async fn inbox(&self, code: &str) -> anyhow::Result<Vec<InboxItem>> {
-        let request = ListInboxRequest { code: code.into(), with_confirmed: true, page_size: 100, ..ListInboxRequest::default() };
+        let request =
+            ListInboxRequest { code: code.into(), with_confirmed: true, page_size: 100, ..ListInboxRequest::default() };
         Ok(self.node(code).await?.list_inbox(request).await?.into_inner().items)
     }
 
     /// Looks at one envelope until `done`, printing each new step of its ladder.
-    async fn follow(&mut self, envelope: &str, what: &str, done: impl Fn(&OutboxItem) -> bool) -> anyhow::Result<OutboxItem> {
+    async fn follow(
+        &mut self,
+        envelope: &str,
+        what: &str,
+        done: impl Fn(&OutboxItem) -> bool,
+    ) -> anyhow::Result<OutboxItem> {
         let started = Instant::now();
         let mut node = self.node("G22").await?;
         loop {
-            let request = ListOutboxRequest { envelope: envelope.into(), with_final: true, ..ListOutboxRequest::default() };
+            let request =
+                ListOutboxRequest { envelope: envelope.into(), with_final: true, ..ListOutboxRequest::default() };
             let item = node.list_outbox(request).await?.into_inner().items.into_iter().next();
             let item = item.with_context(|| format!("G22's node does not know {envelope}"))?;
             self.show_new_steps(&item);
@@ -317,12 +373,20 @@ impl Story {
     fn show_new_steps(&mut self, item: &OutboxItem) {
         for recipient in &item.recipients {
             for step in &recipient.ladder {
-                let key = format!("{}{}{}{}{}", item.envelope, recipient.recipient, step.event, step.role, step.r#final);
+                let key =
+                    format!("{}{}{}{}{}", item.envelope, recipient.recipient, step.event, step.role, step.r#final);
                 if !self.seen.insert(key) {
                     continue;
                 }
-                let proof = if step.r#final { self.output.paint(Tone::Good, "final") } else { "provisional".to_owned() };
-                self.output.line(format!("    {:<4} {:<22} {:<10} {}  {proof}", recipient.recipient, step.event, step.role, vietnam_time(&step.time)));
+                let proof =
+                    if step.r#final { self.output.paint(Tone::Good, "final") } else { "provisional".to_owned() };
+                self.output.line(format!(
+                    "    {:<4} {:<22} {:<10} {}  {proof}",
+                    recipient.recipient,
+                    step.event,
+                    step.role,
+                    vietnam_time(&step.time)
+                ));
             }
         }
     }
@@ -339,7 +403,8 @@ impl Story {
 
     async fn fetch(&self, code: &str, envelope: &str, what: What, to: &Path) -> anyhow::Result<Digest> {
         let request = FetchRequest { envelope: envelope.into(), recipient: code.into(), what: Some(what), offset: 0 };
-        let mut chunks = self.node(code).await?.fetch(request).await.with_context(|| format!("{code} fetches"))?.into_inner();
+        let mut chunks =
+            self.node(code).await?.fetch(request).await.with_context(|| format!("{code} fetches"))?.into_inner();
         let mut file = BufWriter::with_capacity(1 << 20, File::create(to)?);
         let mut hasher = Hasher::default();
         while let Some(chunk) = chunks.message().await.with_context(|| format!("{code} fetches {}", to.display()))? {
@@ -375,4 +440,3 @@ impl From<&tonic::Status> for Refused {
         Self(refusal)
     }
 }
-

@@ -29,10 +29,13 @@ pub(crate) fn run(args: &PublishArgs, output: &Output) -> Outcome {
     let trust = load_trust(&args.trust)?;
     let folder = OperatorFolder::open(&args.dir).or_exit(Exit::Unavailable, "open the operator's folder")?;
     let signed = folder.newest().or_exit(Exit::BadData, "read the newest version")?;
-    let signed = signed.ok_or_else(|| Failure::new(Exit::Usage, anyhow!("nothing is signed yet; `truc directory sign` first")))?;
-    let statement = Raw::<RootStatement>::parse(signed.statement.clone()).or_exit(Exit::BadData, "its root statement is not readable")?;
-    let directory = Directory::verify(signed.clone(), &trust.operator, &trust.store, &statement.axis, statement.lane, now())
-        .or_exit(Exit::Invalid, "the newest version does not verify")?;
+    let signed = signed
+        .ok_or_else(|| Failure::new(Exit::Usage, anyhow!("nothing is signed yet; `truc directory sign` first")))?;
+    let statement = Raw::<RootStatement>::parse(signed.statement.clone())
+        .or_exit(Exit::BadData, "its root statement is not readable")?;
+    let directory =
+        Directory::verify(signed.clone(), &trust.operator, &trust.store, &statement.axis, statement.lane, now())
+            .or_exit(Exit::Invalid, "the newest version does not verify")?;
     let identity = Identity::from_pem(&trust::read(&args.tls_certificate)?, &trust::read(&args.tls_key)?)
         .or_exit(Exit::BadData, "load the TLS certificate and key")?;
     let mut lists = Vec::new();
@@ -78,7 +81,9 @@ pub(crate) async fn publish_to(
     if let Some(refusal) = &reply.refused {
         return Err(refused("the relay refuses the directory", refusal, Exit::Invalid));
     }
-    let logged = reply.logged.ok_or_else(|| Failure::new(Exit::BadData, anyhow!("the relay did not show the version in its ledger")))?;
+    let logged = reply
+        .logged
+        .ok_or_else(|| Failure::new(Exit::BadData, anyhow!("the relay did not show the version in its ledger")))?;
     directory.verify_logged(&logged).or_exit(Exit::Invalid, "the relay's proof does not hold")?;
     Ok(logged.index)
 }

@@ -18,7 +18,8 @@ use crate::{
 pub(crate) fn run(args: &VerifyArgs, output: &Output) -> exit::Outcome {
     let store = trust::store(&args.trust, &args.crl)?;
     let operator = PinnedOperator::from_pem(&trust::read(&args.operator)?);
-    let operator = operator.or_exit(Exit::BadData, format!("{} does not hold the operator's certificate", args.operator.display()))?;
+    let operator = operator
+        .or_exit(Exit::BadData, format!("{} does not hold the operator's certificate", args.operator.display()))?;
     let trust = ReceiptTrust::new(store, operator);
     let document = args.document.as_deref().map(open_document).transpose()?;
     let at = args.at.unwrap_or_else(now);
@@ -74,14 +75,23 @@ fn print(file: &Path, report: &ReceiptReport, output: &Output) {
             (Some(code), None) => code.to_string(),
             _ => summary.node.to_string(),
         };
-        output.line(format!("  {} by {actor} as {}, node {}, {}", summary.event.name(), summary.role, summary.node, summary.time.in_vietnam()));
+        output.line(format!(
+            "  {} by {actor} as {}, node {}, {}",
+            summary.event.name(),
+            summary.role,
+            summary.node,
+            summary.time.in_vietnam()
+        ));
         if let Some(envelope) = &summary.envelope {
             let from = summary.sender.as_ref().map_or("-".into(), ToString::to_string);
             let to = summary.recipient.as_ref().map_or("all recipients".into(), ToString::to_string);
             output.line(format!("  envelope {envelope} from {from} to {to}"));
         }
         if let (Some(version), Some(issued)) = (summary.directory_version, summary.directory_issued) {
-            output.line(format!("  certificates good as of directory {version} of {}, not checked later unless a CRL was given", issued.in_vietnam()));
+            output.line(format!(
+                "  certificates good as of directory {version} of {}, not checked later unless a CRL was given",
+                issued.in_vietnam()
+            ));
         }
     }
     for step in &report.steps {
