@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 
 use tonic::Code;
 use truc_node::tokens::add_token;
-use truc_proto::node_v1::{ListInboxRequest, ListOutboxRequest, ListReceiptsRequest, StatusRequest};
+use truc_proto::node_v1::{
+    ConfirmRequest, FetchRequest, GetReceiptRequest, ListInboxRequest, ListOutboxRequest, ListReceiptsRequest,
+    StatusRequest, WatchInboxRequest, fetch_request::What,
+};
 
 use crate::support::{Api, Letter, World, forger::from_now, refusal_in, world};
 
@@ -15,7 +18,7 @@ async fn a_token_opens_what_it_covers_and_nothing_else() {
     for token in [None, Some("truc_wrong"), Some("")] {
         let refused = Api::new(address, token).raw.status(StatusRequest {}).await.unwrap_err();
         assert_eq!(refused.code(), Code::Unauthenticated, "{token:?}");
-        assert!(refused.message().contains("token"), "{refused:?}");
+        assert!(refused.message().contains("token") && !refused.message().is_ascii(), "in both languages: {refused:?}");
     }
     let codes = BTreeSet::from(["H26.18".parse().unwrap()]);
     let text = add_token(&world.node_folder("N-H26").join("keys/tokens"), "department", codes, world::now()).unwrap();
@@ -40,8 +43,16 @@ async fn a_token_opens_what_it_covers_and_nothing_else() {
         all.until_consigned(envelope, code).await;
     }
     let seen = department.inbox("", true).await;
-    assert_eq!(seen.iter().map(|item| (item.envelope.as_str(), item.recipient.as_str())).collect::<Vec<_>>(), [(envelope.as_str(), "H26.18")]);
-    let denied = department.raw.clone().list_inbox(ListInboxRequest { code: "H26".into(), ..Default::default() }).await.unwrap_err();
+    assert_eq!(
+        seen.iter().map(|item| (item.envelope.as_str(), item.recipient.as_str())).collect::<Vec<_>>(),
+        [(envelope.as_str(), "H26.18")]
+    );
+    let denied = department
+        .raw
+        .clone()
+        .list_inbox(ListInboxRequest { code: "H26".into(), ..Default::default() })
+        .await
+        .unwrap_err();
     assert_eq!(denied.code(), Code::PermissionDenied);
     assert_eq!(refusal_in(&denied).reason, "not-entitled");
     let what = truc_proto::node_v1::fetch_request::What::Container(true);
@@ -107,7 +118,8 @@ async fn requests_that_cannot_be_are_refused_and_say_what_to_do() {
     let sender = world.api("N-G22");
     let good = || Letter::new("good", "G22", &["H26"]);
     for (level, what) in [("mat", "ordinary lane"), ("toi-mat", "ordinary lane"), ("tuyet-mat", "neither")] {
-        let refusal = sender.refused(&Letter { key: format!("l-{level}"), ..good() }.level(level), "level-refused").await;
+        let refusal =
+            sender.refused(&Letter { key: format!("l-{level}"), ..good() }.level(level), "level-refused").await;
         assert!(!refusal.english.is_empty(), "{what}: {refusal:?}");
     }
     let no_level = sender.send(&Letter { key: "no-level".into(), ..good() }.level("")).await;
@@ -154,4 +166,90 @@ async fn requests_that_cannot_be_are_refused_and_say_what_to_do() {
     assert!(sender.outbox().await.is_empty(), "nothing of all this was stored");
     // And the node is as well as before.
     sender.accepted(&good()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watcher_sees_what_is_not_confirmed_and_then_what_comes_each_once() {
+    let world = World::start(&[("N-G22", &["G22"]), ("N-H26", &["H26", "H26.18"])]).await;
+    let (sender, recipient) = (world.api("N-G22"), world.api("N-H26"));
+    let done = sender.accepted(&Letter::new("done", "G22", &["H26"])).await;
+    let open = sender.accepted(&Letter::new("open", "G22", &["H26", "H26.18"])).await;
+    for (envelope, code) in [(&done, "H26"), (&open, "H26"), (&open, "H26.18")] {
+        recipient.until_consigned(envelope, code).await;
+    }
+    recipient.confirm(&done, "H26").await;
+    let request = WatchInboxRequest { code: "H26".into() };
+    let mut items = recipient.raw.clone().watch_inbox(request).await.unwrap().into_inner();
+    let mut next = async || {
+        let item = tokio::time::timeout(crate::support::PATIENCE, items.message()).await.expect("an item comes");
+        item.unwrap().map(|item| (item.envelope, item.recipient)).unwrap()
+    };
+    assert_eq!(next().await, (open, "H26".to_owned()));
+    for key in ["new-1", "new-2"] {
+        sender.accepted(&Letter::new(&format!("{key}-other-code"), "G22", &["H26.18"])).await;
+        let envelope = sender.accepted(&Letter::new(key, "G22", &["H26"])).await;
+        assert_eq!(next().await, (envelope, "H26".to_owned()));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_container_is_fetched_on_from_any_byte_and_what_is_not_there_is_not_found() {
+    let world = World::start(&[("N-G22", &["G22"]), ("N-H26", &["H26"])]).await;
+    let api = world.api("N-H26");
+    let letter = Letter::new("long", "G22", &["H26"]).with_file("a.bin", crate::support::api::noise("long", 2_500_000));
+    let envelope = world.api("N-G22").accepted(&letter).await;
+    api.until_consigned(&envelope, "H26").await;
+    let whole = api.fetch(&envelope, "H26", What::Container(true)).await.unwrap();
+    for offset in [1, 65_535, 1 << 20, (1 << 20) + 1, whole.len() - 1, whole.len()] {
+        let request = FetchRequest {
+            envelope: envelope.clone(),
+            recipient: "H26".into(),
+            what: Some(What::Container(true)),
+            offset: offset as u64,
+        };
+        let mut stream = api.raw.clone().fetch(request).await.unwrap().into_inner();
+        let mut rest = Vec::new();
+        while let Some(chunk) = stream.message().await.unwrap() {
+            rest.extend_from_slice(&chunk.data);
+        }
+        assert!(rest == whole[offset..], "from byte {offset}");
+    }
+    for missing in ["b.bin", "../a.bin", ""] {
+        let refused = api.fetch(&envelope, "H26", What::Attachment(missing.into())).await.unwrap_err();
+        assert!([Code::NotFound, Code::InvalidArgument].contains(&refused.code()), "{missing:?}: {refused:?}");
+    }
+    let unknown = "01890000-0000-7000-8000-000000000000";
+    assert_eq!(api.fetch(unknown, "H26", What::Container(true)).await.unwrap_err().code(), Code::NotFound);
+    let receipt = GetReceiptRequest { leaf_hash: vec![7; 32].into(), with_opening: false };
+    assert_eq!(api.raw.clone().get_receipt(receipt).await.unwrap_err().code(), Code::NotFound);
+    let short = GetReceiptRequest { leaf_hash: vec![7; 31].into(), with_opening: false };
+    assert_eq!(api.raw.clone().get_receipt(short).await.unwrap_err().code(), Code::InvalidArgument);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_document_system_that_refuses_a_document_says_why_and_the_sender_sees_it() {
+    let world = World::start(&[("N-G22", &["G22"]), ("N-H26", &["H26"])]).await;
+    let (sender, api) = (world.api("N-G22"), world.api("N-H26"));
+    let envelope = sender.accepted(&Letter::new("unwanted", "G22", &["H26"])).await;
+    api.until_consigned(&envelope, "H26").await;
+    let refuse = |reason: &str| ConfirmRequest {
+        envelope: envelope.clone(),
+        recipient: "H26".into(),
+        refused: true,
+        reason: reason.into(),
+    };
+    assert_eq!(
+        api.raw.clone().confirm(refuse(" ")).await.unwrap_err().code(),
+        Code::InvalidArgument,
+        "a reason is needed"
+    );
+    assert!(api.raw.clone().confirm(refuse("Trùng văn bản đã nhận")).await.unwrap().into_inner().first);
+    assert!(!api.raw.clone().confirm(refuse("Trùng văn bản đã nhận")).await.unwrap().into_inner().first);
+    let state = sender.until_state(&envelope, "H26", "failed").await;
+    assert_eq!(state.reason, "refused-by-system");
+    let receipts = world.all_receipts_valid("N-G22", &envelope, 5).await;
+    assert!(receipts.iter().any(|(event, ..)| event == "ContentHandoverFailure"));
+    // It may still be taken: then both stay, and it is handed over.
+    assert!(api.confirm(&envelope, "H26").await.first);
+    sender.until_state(&envelope, "H26", "handed-over").await;
 }

@@ -34,7 +34,8 @@ async fn only_certificates_of_the_directory_for_tls_and_in_force_are_let_in() {
     let stopped = world.issued("N-H26.tls").fingerprint();
     world.draft.set_status(&stopped, KeyStatus::Suspended, from_now(-1_000)).unwrap();
     // Listed, so that only the certificate itself stands against it.
-    let mut node = world.draft.entries().find(|e| e.key() == "node/N-G22").and_then(truc_proto::Entry::as_node).unwrap().clone();
+    let mut node =
+        world.draft.entries().find(|e| e.key() == "node/N-G22").and_then(truc_proto::Entry::as_node).unwrap().clone();
     for name in ["expired", "wrong-use"] {
         let mut binding = node.certificates[1].clone();
         binding.der.clone_from(&world.issued(name).certificate_der);
@@ -49,7 +50,8 @@ async fn only_certificates_of_the_directory_for_tls_and_in_force_are_let_in() {
     for name in ["unlisted", "expired", "wrong-use", "N-H26.tls", "operator"] {
         assert!(Forger::dial(&world, name).await.is_err(), "{name} was let in");
     }
-    let strange = Pki::unrelated(KeyKind::P256, world::now()).unwrap().issue(Profile::Tls, Subject::endpoint("N-G22")).unwrap();
+    let strange =
+        Pki::unrelated(KeyKind::P256, world::now()).unwrap().issue(Profile::Tls, Subject::endpoint("N-G22")).unwrap();
     let identity = Identity::from_pem(strange.certificate_pem.as_bytes(), strange.key_pem.as_bytes()).unwrap();
     let relay: NodeId = world::RELAY.parse().unwrap();
     let admitted = relay.clone();
@@ -64,7 +66,8 @@ async fn a_revocation_list_that_comes_while_connected_closes_the_link_of_the_rev
     world.revoke("N-H26.tls", from_now(-60_000));
     world.push_lists_to_relay();
     let said = world.api("N-H26").until_disconnected().await;
-    until("it hears why", || async { world.api("N-H26").status().await.filter(|s| s.relay_state.contains("revoked")) }).await;
+    until("it hears why", || async { world.api("N-H26").status().await.filter(|s| s.relay_state.contains("revoked")) })
+        .await;
     assert!(!said.connected);
     assert!(world.api("N-G22").status().await.unwrap().connected);
     // What is sent to it meanwhile waits, and is not lost.
@@ -90,7 +93,8 @@ async fn a_node_does_not_talk_to_a_relay_whose_certificate_is_revoked() {
     world.push_lists_to_node("N-H26");
     world.serve_node("N-H26").await;
     let api = world.api("N-H26");
-    let said = until("it says why", || async { api.status().await.filter(|s| s.relay_state.contains("revoked")) }).await;
+    let said =
+        until("it says why", || async { api.status().await.filter(|s| s.relay_state.contains("revoked")) }).await;
     assert!(!said.connected);
 }
 
@@ -152,7 +156,8 @@ async fn another_nodes_certificate_under_a_checkpoint_makes_nothing_final() {
     // The line says that it is by node A's own certificate.
     let origin = world.directory().node(&forger.node).unwrap().1.origin.clone();
     let own = KeyId::cms(&origin, &world.issued("N-G22.node").fingerprint());
-    let theirs = note.find(&origin, KeyId::cms(&origin, &world.issued("N-H26.node").fingerprint())).unwrap().signature.clone();
+    let theirs =
+        note.find(&origin, KeyId::cms(&origin, &world.issued("N-H26.node").fingerprint())).unwrap().signature.clone();
     let mut forged = head.note.clone();
     forged.add_signature(NoteSignature { name: origin, key_id: own, signature: theirs }).unwrap();
     let leaf = Raw::write(sealed.submission.clone()).unwrap();

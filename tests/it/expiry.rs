@@ -24,7 +24,8 @@ async fn an_expired_envelope_fails_with_evidence_of_the_relay_and_is_not_deliver
     assert_eq!((state.reason.as_str(), state.late), ("expired", false));
     assert!(!state.text.is_empty());
     let receipts = world.all_receipts_valid("N-G22", &envelope, 3).await;
-    assert!(receipts.iter().any(|(event, role, recipient)| (event.as_str(), role.as_str(), recipient.as_str()) == ("RelayFailure", "relay", "H26")));
+    assert!(receipts.iter().any(|(event, role, recipient)| (event.as_str(), role.as_str(), recipient.as_str())
+        == ("RelayFailure", "relay", "H26")));
     // The recipient comes too late; the next document shows that it is there.
     world.serve_node("N-H26").await;
     let next = sender.accepted(&Letter::new("next", "G22", &["H26"])).await;
@@ -43,7 +44,10 @@ impl Lie for Cut {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_consignment_that_comes_after_the_failure_is_shown_late_and_both_stay() {
-    let world = World::start_with(truc_proto::Lane::Ordinary, &NODES, |settings| settings.replace("lease_s = 600", "lease_s = 10")).await;
+    let world = World::start_with(truc_proto::Lane::Ordinary, &NODES, |settings| {
+        settings.replace("lease_s = 600", "lease_s = 10")
+    })
+    .await;
     let cut = Arc::new(Cut(AtomicBool::new(true)));
     let _liar = Liar::between(&world, &["N-G22", "N-H26"], Arc::clone(&cut)).await;
     let (sender, recipient) = (world.api("N-G22"), world.api("N-H26"));

@@ -11,11 +11,7 @@ use std::{
 use bytes::Bytes;
 use truc_proto::{
     Checkpoint, Digest, NodeId,
-    relay_v1::{
-        self as wire,
-        offer_reply::Outcome,
-        watch_event::Event,
-    },
+    relay_v1::{self as wire, offer_reply::Outcome, watch_event::Event},
 };
 
 use crate::support::{
@@ -73,7 +69,10 @@ async fn a_relay_that_shows_two_histories_is_not_listened_to_any_more_and_both_c
     let alarm = world.api("N-H26").until_alarm(&[crate::support::world::RELAY, "two histories"]).await;
     assert!(alarm.contains("operator"), "it says whom to call: {alarm}");
     let root = data_encoding::BASE64.encode(forged.root.as_bytes());
-    assert!(both_kept(&world.node_folder("N-H26").join("store"), &root, &origin), "held and shown stand together in the store");
+    assert!(
+        both_kept(&world.node_folder("N-H26").join("store"), &root, &origin),
+        "held and shown stand together in the store"
+    );
     drop(liar);
 
     // Honest again: too late. Also after a restart.
@@ -242,7 +241,9 @@ impl Lie for WrongAnswers {
         let mut kept = self.lease.lock().unwrap();
         match kept.as_ref() {
             None => *kept = Some(reply.clone()),
-            Some(other) if other.preamble != reply.preamble && self.told.fetch_add(1, Ordering::SeqCst) < 2 => *reply = other.clone(),
+            Some(other) if other.preamble != reply.preamble && self.told.fetch_add(1, Ordering::SeqCst) < 2 => {
+                *reply = other.clone()
+            }
             Some(_) => {}
         }
     }
@@ -363,7 +364,8 @@ struct SpoilsDirectory {
 impl Lie for SpoilsDirectory {
     fn directory(&self, chunks: &mut Vec<wire::DirectoryChunk>) {
         let first = self.first.lock().unwrap().get_or_insert_with(|| chunks.clone()).clone();
-        let logged = |chunks: &mut Vec<wire::DirectoryChunk>| chunks.iter().position(|chunk| chunk.logged.is_some()).unwrap();
+        let logged =
+            |chunks: &mut Vec<wire::DirectoryChunk>| chunks.iter().position(|chunk| chunk.logged.is_some()).unwrap();
         let entries = chunks.iter().position(|chunk| !chunk.entries.is_empty()).unwrap();
         match *self.how.lock().unwrap() {
             Spoiled::Not => {}
@@ -379,7 +381,8 @@ impl Lie for SpoilsDirectory {
             Spoiled::Stale => *chunks = first,
             Spoiled::ForgedEntry => {
                 let text = String::from_utf8(chunks[entries].entries[0].to_vec()).unwrap();
-                chunks[entries].entries[0] = text.replacen("H26", "H27", 1).replacen("G22", "G23", 1).into_bytes().into();
+                chunks[entries].entries[0] =
+                    text.replacen("H26", "H27", 1).replacen("G22", "G23", 1).into_bytes().into();
             }
             Spoiled::MissingEntry => drop(chunks[entries].entries.remove(0)),
             Spoiled::OtherSignature => chunks[0].cms = first[0].cms.clone(),

@@ -78,7 +78,8 @@ async fn what_the_relay_can_see_it_refuses_before_anything_is_stored() {
     assert!(matches!(&outcome, Outcome::Refused(refusal) if refusal.reason == "invalid"), "{outcome:?}");
 
     // The last word: the relay holds nothing for the recipient.
-    let page = forger.relay.undelivered(truc_proto::relay_v1::UndeliveredRequest::default()).await.unwrap().into_inner();
+    let page =
+        forger.relay.undelivered(truc_proto::relay_v1::UndeliveredRequest::default()).await.unwrap().into_inner();
     assert!(page.envelopes.is_empty());
     assert!(world.api("N-H26").inbox("", true).await.is_empty());
 }
@@ -129,7 +130,8 @@ fn bind(world: &mut World, code: &str, name: &str, key_use: KeyUse) {
     let certificate = Certificate::from_der(&world.issued(name).certificate_der).unwrap();
     let code: AgencyId = code.parse().unwrap();
     let mut agency = world.directory().agency(&code).unwrap().clone();
-    let known = world.draft.entries().find(|entry| entry.key() == format!("agency/{code}")).and_then(Entry::as_agency).unwrap();
+    let known =
+        world.draft.entries().find(|entry| entry.key() == format!("agency/{code}")).and_then(Entry::as_agency).unwrap();
     agency.certificates.clone_from(&known.certificates);
     agency.certificates.push(CertificateBinding {
         uses: vec![key_use],
@@ -153,13 +155,19 @@ async fn what_only_the_recipient_can_see_it_refuses_with_evidence_and_nothing_re
         edit(&mut request);
         request
     };
-    world.issue("expired", with(Profile::Service, &|request| {
-        (request.not_before, request.not_after) = (Some(from_now(-30 * 86_400_000)), Some(from_now(-3_600_000)));
-    }));
-    world.issue("wrong-use", with(Profile::Tls, &|request| {
-        request.key_usages = Some(vec![KeyUsagePurpose::KeyEncipherment]);
-        request.extended_key_usages = Some(vec![ExtendedKeyUsagePurpose::ServerAuth]);
-    }));
+    world.issue(
+        "expired",
+        with(Profile::Service, &|request| {
+            (request.not_before, request.not_after) = (Some(from_now(-30 * 86_400_000)), Some(from_now(-3_600_000)));
+        }),
+    );
+    world.issue(
+        "wrong-use",
+        with(Profile::Tls, &|request| {
+            request.key_usages = Some(vec![KeyUsagePurpose::KeyEncipherment]);
+            request.extended_key_usages = Some(vec![ExtendedKeyUsagePurpose::ServerAuth]);
+        }),
+    );
     world.issue("revoked", with(Profile::Service, &|_| {}));
     world.issue("stopped", with(Profile::Service, &|_| {}));
     world.revoke("revoked", from_now(-3_600_000));
@@ -185,10 +193,22 @@ async fn what_only_the_recipient_can_see_it_refuses_with_evidence_and_nothing_re
         ("signed by a revoked certificate", signed_by("revoked"), "certificate-refused"),
         ("signed by a certificate that the directory stopped", signed_by("stopped"), "certificate-refused"),
         ("another From in the packet", Forgery { packet: packet("H37", &["H26"], "x"), ..good() }, "content-mismatch"),
-        ("hostile XML", Forgery { packet: b"<!DOCTYPE a [<!ENTITY b \"c\">]><a>&b;</a>".to_vec(), ..good() }, "content-refused"),
+        (
+            "hostile XML",
+            Forgery { packet: b"<!DOCTYPE a [<!ENTITY b \"c\">]><a>&b;</a>".to_vec(), ..good() },
+            "content-refused",
+        ),
         ("no XML at all", Forgery { packet: vec![0; 100], ..good() }, "content-refused"),
-        ("an entry that belongs nowhere", Forgery { more: vec![("run.sh".into(), b"#!/bin/sh\n".to_vec())], ..good() }, "content-refused"),
-        ("an attachment beside a packet", Forgery { more: vec![("attachments/a.pdf".into(), vec![1; 9])], ..good() }, "content-refused"),
+        (
+            "an entry that belongs nowhere",
+            Forgery { more: vec![("run.sh".into(), b"#!/bin/sh\n".to_vec())], ..good() },
+            "content-refused",
+        ),
+        (
+            "an attachment beside a packet",
+            Forgery { more: vec![("attachments/a.pdf".into(), vec![1; 9])], ..good() },
+            "content-refused",
+        ),
     ];
     let mut edited = |what, reason, edit: &dyn Fn(&mut Forgery)| {
         let mut forgery = good();
@@ -212,7 +232,11 @@ async fn what_only_the_recipient_can_see_it_refuses_with_evidence_and_nothing_re
     });
     edited("an attachment only in envelope.json", "content-mismatch", &|f| {
         f.envelope = Some(Box::new(|envelope| {
-            envelope.attachments.push(truc_proto::AttachmentDigest { name: "a.pdf".into(), length: 1, sha256: Digest::of(b"a") });
+            envelope.attachments.push(truc_proto::AttachmentDigest {
+                name: "a.pdf".into(),
+                length: 1,
+                sha256: Digest::of(b"a"),
+            });
         }));
     });
     edited("a key envelope made for another code", "invalid", &|f| {
@@ -221,8 +245,12 @@ async fn what_only_the_recipient_can_see_it_refuses_with_evidence_and_nothing_re
     edited("a key envelope of another envelope", "invalid", &|f| {
         f.manifest = Some(Box::new(|manifest| manifest.preamble = Digest::of(b"")));
     });
-    edited("another file key", "content-mismatch", &|f| f.manifest = Some(Box::new(|manifest| manifest.file_key = [1; 32])));
-    edited("another container", "content-mismatch", &|f| f.manifest = Some(Box::new(|manifest| manifest.container = Digest::of(b""))));
+    edited("another file key", "content-mismatch", &|f| {
+        f.manifest = Some(Box::new(|manifest| manifest.file_key = [1; 32]))
+    });
+    edited("another container", "content-mismatch", &|f| {
+        f.manifest = Some(Box::new(|manifest| manifest.container = Digest::of(b"")))
+    });
     edited("another length", "content-mismatch", &|f| f.manifest = Some(Box::new(|manifest| manifest.length += 1)));
     edited("another salt", "content-mismatch", &|f| f.manifest = Some(Box::new(|manifest| manifest.salt = [1; 32])));
     edited("another commitment", "content-mismatch", &|f| {
@@ -233,9 +261,15 @@ async fn what_only_the_recipient_can_see_it_refuses_with_evidence_and_nothing_re
         f.sealing.insert("H26".parse().unwrap(), stranger);
     });
     edited("a container of zeros", "content-refused", &|f| f.container = Some(Box::new(|container| container.fill(0))));
-    edited("a container cut short", "content-refused", &|f| f.container = Some(Box::new(|container| container.truncate(200))));
-    edited("a flipped bit in the payload", "content-mismatch", &|f| f.payload = Some(Box::new(|payload| payload[100] ^= 1)));
-    edited("a payload with its tail exchanged", "content-mismatch", &|f| f.payload = Some(Box::new(|payload| payload.reverse())));
+    edited("a container cut short", "content-refused", &|f| {
+        f.container = Some(Box::new(|container| container.truncate(200)))
+    });
+    edited("a flipped bit in the payload", "content-mismatch", &|f| {
+        f.payload = Some(Box::new(|payload| payload[100] ^= 1))
+    });
+    edited("a payload with its tail exchanged", "content-mismatch", &|f| {
+        f.payload = Some(Box::new(|payload| payload.reverse()))
+    });
 
     let api = world.api("N-H26");
     let mut sealed = Vec::new();

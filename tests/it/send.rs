@@ -64,17 +64,22 @@ async fn a_document_goes_from_one_node_to_another_and_all_its_receipts_verify_of
     let receipt = recipient.receipt(&consigned.leaf_hash, true).await;
     let shown = |document: &[u8]| Document::read(std::io::Cursor::new(document.to_vec())).unwrap();
     let check = |document: &[u8]| verify_receipt(&receipt, &trust, Some(&shown(document)), world::now()).verdict;
-    assert_eq!([check(&container), check(bytes), check(b"another")], [ReceiptVerdict::Valid, ReceiptVerdict::Valid, ReceiptVerdict::Invalid]);
+    assert_eq!(
+        [check(&container), check(bytes), check(b"another")],
+        [ReceiptVerdict::Valid, ReceiptVerdict::Valid, ReceiptVerdict::Invalid]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_circular_reaches_every_code_and_a_node_downloads_it_once_however_many_of_its_codes_are_addressed() {
-    let world = World::start(&[("N-G22", &["G22"]), ("N-H26", &["H26", "H26.18", "H26.19"]), ("N-H37", &["H37"])]).await;
+    let world =
+        World::start(&[("N-G22", &["G22"]), ("N-H26", &["H26", "H26.18", "H26.19"]), ("N-H37", &["H37"])]).await;
     let liar = Liar::between(&world, &["N-G22", "N-H26", "N-H37"], Truth).await;
     for node in ["N-G22", "N-H26", "N-H37"] {
         world.api(node).until_connected().await;
     }
-    let letter = Letter::new("circular", "G22", &["H26", "H26.18", "H26.19", "H37"]).with_file("lớn.bin", noise("circular", 3_000_000));
+    let letter = Letter::new("circular", "G22", &["H26", "H26.18", "H26.19", "H37"])
+        .with_file("lớn.bin", noise("circular", 3_000_000));
     let sender = world.api("N-G22");
     let envelope = sender.accepted(&letter).await;
     for (node, code) in [("N-H26", "H26"), ("N-H26", "H26.18"), ("N-H26", "H26.19"), ("N-H37", "H37")] {
@@ -215,7 +220,11 @@ async fn restarts_of_relay_and_nodes_in_between_lose_and_double_nothing() {
         assert_eq!(receipts.len(), LADDER.len());
     }
     assert_eq!(world.api("N-H26").inbox("H26", true).await.len(), 2);
-    assert_eq!(world.api("N-G22").send(&Letter::new("a", "G22", &["H26"])).await.unwrap().envelope, first, "idempotency outlives restarts");
+    assert_eq!(
+        world.api("N-G22").send(&Letter::new("a", "G22", &["H26"])).await.unwrap().envelope,
+        first,
+        "idempotency outlives restarts"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -230,7 +239,10 @@ async fn while_the_relay_is_away_documents_are_accepted_and_go_when_it_is_back()
     world.serve_relay().await;
     world.api("N-H26").until_consigned(&reply.envelope, "H26").await;
     until("the outbox says so", || async {
-        sender.sent(&reply.envelope).await.filter(|item| item.recipients[0].state == "consigned" && item.last_error.is_empty())
+        sender
+            .sent(&reply.envelope)
+            .await
+            .filter(|item| item.recipients[0].state == "consigned" && item.last_error.is_empty())
     })
     .await;
 }

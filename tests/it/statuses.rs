@@ -89,7 +89,10 @@ async fn a_withdrawal_is_asked_refused_asked_again_and_agreed_and_then_the_docum
     let second = sender.set_status(&envelope, "G22", "13", "ask-again").await.unwrap();
     assert_eq!(second.sequence, 2);
     until("the recipient sees the second 13", || async {
-        recipient.item(&envelope, "H26").await.filter(|item| item.statuses.iter().filter(|note| note.code == "13").count() == 2)
+        recipient
+            .item(&envelope, "H26")
+            .await
+            .filter(|item| item.statuses.iter().filter(|note| note.code == "13").count() == 2)
     })
     .await;
     // The numbers outlive a restart of both ends.

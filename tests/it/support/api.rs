@@ -9,10 +9,10 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 use truc_proto::node_v1::{
-    ConfirmReply, ConfirmRequest, DocumentForm, FetchRequest, FileHeader, GetReceiptRequest, InboxItem, ListInboxRequest,
-    ListOutboxRequest, ListReceiptsRequest, OutboxItem, PacketForm, ReceiptItem, RecipientState, SendHeader, SendReply,
-    SendRequest, SetStatusReply, SetStatusRequest, StatusReply, StatusRequest, fetch_request::What,
-    node_client::NodeClient, send_header::Form, send_reply::State, send_request::Part,
+    ConfirmReply, ConfirmRequest, DocumentForm, FetchRequest, FileHeader, GetReceiptRequest, InboxItem,
+    ListInboxRequest, ListOutboxRequest, ListReceiptsRequest, OutboxItem, PacketForm, ReceiptItem, RecipientState,
+    SendHeader, SendReply, SendRequest, SetStatusReply, SetStatusRequest, StatusReply, StatusRequest,
+    fetch_request::What, node_client::NodeClient, send_header::Form, send_reply::State, send_request::Part,
 };
 
 use super::{check_refusal, until};
@@ -92,13 +92,18 @@ impl Letter {
             form: Some(form),
         };
         let mut parts = vec![Part::Header(header)];
-        let pieces = |bytes: &[u8]| bytes.chunks(PIECE_BYTES).map(|p| Part::Data(p.to_vec().into())).collect::<Vec<_>>();
+        let pieces =
+            |bytes: &[u8]| bytes.chunks(PIECE_BYTES).map(|p| Part::Data(p.to_vec().into())).collect::<Vec<_>>();
         match &self.packet {
             Some(packet) => parts.extend(pieces(packet)),
             None => {
                 for (name, bytes) in &self.files {
                     let length = bytes.len() as u64;
-                    parts.push(Part::File(FileHeader { name: name.clone(), content_type: "application/pdf".into(), length }));
+                    parts.push(Part::File(FileHeader {
+                        name: name.clone(),
+                        content_type: "application/pdf".into(),
+                        length,
+                    }));
                     parts.extend(pieces(bytes));
                 }
             }
@@ -109,7 +114,10 @@ impl Letter {
 
 /// Bytes that do not compress, always the same for a seed.
 pub(crate) fn noise(seed: &str, length: usize) -> Vec<u8> {
-    let mut state = seed.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)) | 1;
+    let mut state = seed
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+        | 1;
     let mut bytes = b"%PDF-1.7\n".to_vec();
     while bytes.len() < length {
         state ^= state << 13;
@@ -178,7 +186,12 @@ impl Api {
     }
 
     pub(crate) async fn sent(&self, envelope: &str) -> Option<OutboxItem> {
-        let request = ListOutboxRequest { envelope: envelope.into(), with_final: true, page_size: 1, ..ListOutboxRequest::default() };
+        let request = ListOutboxRequest {
+            envelope: envelope.into(),
+            with_final: true,
+            page_size: 1,
+            ..ListOutboxRequest::default()
+        };
         self.raw.clone().list_outbox(request).await.ok()?.into_inner().items.into_iter().next()
     }
 
@@ -199,7 +212,8 @@ impl Api {
     }
 
     pub(crate) async fn inbox(&self, code: &str, with_confirmed: bool) -> Vec<InboxItem> {
-        let request = ListInboxRequest { code: code.into(), with_confirmed, page_size: 500, ..ListInboxRequest::default() };
+        let request =
+            ListInboxRequest { code: code.into(), with_confirmed, page_size: 500, ..ListInboxRequest::default() };
         match self.raw.clone().list_inbox(request).await {
             Ok(reply) => reply.into_inner().items,
             Err(_) => Vec::new(),
@@ -234,7 +248,13 @@ impl Api {
         self.raw.clone().confirm(request).await.unwrap().into_inner()
     }
 
-    pub(crate) async fn set_status(&self, document: &str, from: &str, code: &str, key: &str) -> Result<SetStatusReply, Status> {
+    pub(crate) async fn set_status(
+        &self,
+        document: &str,
+        from: &str,
+        code: &str,
+        key: &str,
+    ) -> Result<SetStatusReply, Status> {
         let request = SetStatusRequest {
             envelope: document.into(),
             from: from.into(),
@@ -270,7 +290,10 @@ impl Api {
     }
 
     pub(crate) async fn until_connected(&self) -> StatusReply {
-        until("the node is connected", || async { self.status().await.filter(|s| s.connected && s.directory_version > 0) }).await
+        until("the node is connected", || async {
+            self.status().await.filter(|s| s.connected && s.directory_version > 0)
+        })
+        .await
     }
 
     pub(crate) async fn until_disconnected(&self) -> StatusReply {

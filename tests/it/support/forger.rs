@@ -9,7 +9,8 @@ use truc_ledger::{Fold, FoldError, Ledger, LedgerKey, Record, Replayed, StoreTag
 use truc_link::{ConnectSettings, Link, NotAdmitted};
 use truc_proto::{
     Actor, AgencyId, AttachmentDigest, Digest, ENVELOPE_ENTRY, EnvelopeId, EnvelopeJson, EnvelopeKind, Event, EventUri,
-    KeyManifest, KeyUse, NodeId, PACKET_ENTRY, Preamble, Priority, Raw, Role, SealedTo, Submission, Suite, Timestamp, TraceStamp,
+    KeyManifest, KeyUse, NodeId, PACKET_ENTRY, Preamble, Priority, Raw, Role, SealedTo, Submission, Suite, Timestamp,
+    TraceStamp,
     relay_v1::{self as wire, offer_reply::Outcome, relay_client::RelayClient, watch_event},
     wire_v1,
 };
@@ -81,7 +82,9 @@ impl Sealed {
 /// An edXML packet from one code to another, as short as one may be.
 pub(crate) fn packet(from: &str, to: &[&str], subject: &str) -> Vec<u8> {
     let organ = |tag: &str, code: &str| {
-        format!("<edXML:{tag}><edXML:OrganId>{code}</edXML:OrganId><edXML:OrganName>Cơ quan {code}</edXML:OrganName></edXML:{tag}>")
+        format!(
+            "<edXML:{tag}><edXML:OrganId>{code}</edXML:OrganId><edXML:OrganName>Cơ quan {code}</edXML:OrganName></edXML:{tag}>"
+        )
     };
     let to: String = to.iter().map(|code| organ("To", code)).collect();
     format!(
@@ -153,7 +156,11 @@ impl Forgery {
             level: preamble.level,
             kind: preamble.kind,
             sender: preamble.sender.clone(),
-            recipients: preamble.recipients.iter().map(|code| SealedTo { code: code.clone(), certificate: certificate(code).sha256() }).collect(),
+            recipients: preamble
+                .recipients
+                .iter()
+                .map(|code| SealedTo { code: code.clone(), certificate: certificate(code).sha256() })
+                .collect(),
             supersedes: None,
             trace: vec![TraceStamp { organ: preamble.sender.clone(), time: now }],
             attachments: Vec::<AttachmentDigest>::new(),
@@ -194,7 +201,8 @@ impl Forgery {
                 salt: salt.0,
             };
             edit(&self.manifest, &mut manifest);
-            let cms = seal_key(Raw::write(manifest).unwrap().bytes(), &certificate(code), SealingAlgorithm::EcdhP256).unwrap();
+            let cms = seal_key(Raw::write(manifest).unwrap().bytes(), &certificate(code), SealingAlgorithm::EcdhP256)
+                .unwrap();
             key_envelopes.push(wire::KeyEnvelope { recipient: code.to_string(), cms: cms.into() });
         }
         let node = directory.agency(&preamble.sender).and_then(|agency| agency.node.clone());
@@ -228,10 +236,12 @@ impl Forger {
         let directory = world.directory();
         let origin = directory.node(&node).unwrap().1.origin.clone();
         let key = LedgerKey::from_file(&origin, &world.node_folder(id).join("keys/ledger.pk8")).unwrap();
-        let tag = StoreTag { axis: world::AXIS.into(), lane: world.lane.to_string(), kind: "forged".into(), id: id.into() };
+        let tag =
+            StoreTag { axis: world::AXIS.into(), lane: world.lane.to_string(), kind: "forged".into(), id: id.into() };
         let volume = DirVolume::create(world.folder.path().join(format!("{id}-forged"))).unwrap();
         let (ledger, recovered) =
-            truc_ledger::open(Arc::new(volume), tag, origin, key, truc_ledger::Settings::default(), &mut Nothing).unwrap();
+            truc_ledger::open(Arc::new(volume), tag, origin, key, truc_ledger::Settings::default(), &mut Nothing)
+                .unwrap();
         let relay = Self::dial(world, &format!("{id}.tls")).await.unwrap();
         let mut forger = Self { node, ledger, relay, next_leaf: recovered.next_leaf, events: None, seen: Vec::new() };
         forger.hello(world).await.unwrap();
@@ -242,10 +252,16 @@ impl Forger {
     pub(crate) async fn dial(world: &World, tls: &str) -> Result<RelayClient<Channel>, truc_link::ConnectError> {
         let relay = world.issued("relay.tls").fingerprint();
         let admission = move |fingerprint: &Digest| {
-            if *fingerprint == relay { Ok(world::RELAY.parse::<NodeId>().unwrap()) } else { Err(NotAdmitted::Unlisted(*fingerprint)) }
+            if *fingerprint == relay {
+                Ok(world::RELAY.parse::<NodeId>().unwrap())
+            } else {
+                Err(NotAdmitted::Unlisted(*fingerprint))
+            }
         };
         let link = Link::new(world.lane, world.identity(tls), world.link_trust(), admission);
-        let connected = link.connect(&world.relay_address().to_string(), &world::RELAY.parse().unwrap(), ConnectSettings::default()).await?;
+        let connected = link
+            .connect(&world.relay_address().to_string(), &world::RELAY.parse().unwrap(), ConnectSettings::default())
+            .await?;
         Ok(RelayClient::new(connected.channel).max_decoding_message_size(16 << 20))
     }
 
@@ -363,7 +379,8 @@ impl Forger {
         let (envelope, code): (_, AgencyId) = (sealed.preamble.envelope, code.parse().unwrap());
         let event = self
             .event("an outcome", |event| {
-                let terminal = matches!(event.event, EventUri::ContentConsignment | EventUri::ContentConsignmentFailure);
+                let terminal =
+                    matches!(event.event, EventUri::ContentConsignment | EventUri::ContentConsignmentFailure);
                 terminal && event.envelope == Some(envelope) && event.recipient.as_ref() == Some(&code)
             })
             .await;

@@ -107,7 +107,6 @@ pub(crate) struct Counts {
     pub(crate) uploaded: AtomicU64,
 }
 
-
 struct Shared {
     lie: Box<dyn Lie>,
     counts: Arc<Counts>,
@@ -141,7 +140,8 @@ impl Liar {
             let issued = world.issued(name);
             (issued.certificate_pem.clone().into_bytes(), issued.key_pem.clone().into_bytes())
         };
-        let identities: HashMap<NodeId, _> = nodes.iter().map(|id| (id.parse().unwrap(), pems(&format!("{id}.tls")))).collect();
+        let identities: HashMap<NodeId, _> =
+            nodes.iter().map(|id| (id.parse().unwrap(), pems(&format!("{id}.tls")))).collect();
         let admitted: HashMap<Digest, NodeId> =
             nodes.iter().map(|id| (world.issued(&format!("{id}.tls")).fingerprint(), id.parse().unwrap())).collect();
         let counts = Arc::new(Counts::default());
@@ -155,11 +155,14 @@ impl Liar {
             relay: world.relay_address(),
             relay_tls: world.issued("relay.tls").fingerprint(),
         });
-        let admission = move |fingerprint: &Digest| admitted.get(fingerprint).cloned().ok_or(NotAdmitted::Unlisted(*fingerprint));
+        let admission =
+            move |fingerprint: &Digest| admitted.get(fingerprint).cloned().ok_or(NotAdmitted::Unlisted(*fingerprint));
         let link = Link::new(world.lane, world.identity("relay.tls"), world.link_trust(), admission);
         let (listener, address) = world::free_port().await;
         let (server, incoming) = link.listen(listener, AcceptSettings::default());
-        let service = relay_server::RelayServer::new(Calls(shared)).max_decoding_message_size(64 << 20).max_encoding_message_size(64 << 20);
+        let service = relay_server::RelayServer::new(Calls(shared))
+            .max_decoding_message_size(64 << 20)
+            .max_encoding_message_size(64 << 20);
         let serving = tokio::spawn(async move {
             let _ = LinkServer::http().add_service(service).serve_with_incoming(incoming).await;
         });
@@ -185,9 +188,11 @@ impl Calls {
         if let Some(client) = upstreams.get(&peer.address) {
             return Ok((peer.name, client.clone()));
         }
-        let (certificate, key) = shared.identities.get(&peer.name).ok_or_else(|| Status::unauthenticated("a stranger"))?;
+        let (certificate, key) =
+            shared.identities.get(&peer.name).ok_or_else(|| Status::unauthenticated("a stranger"))?;
         let identity = Identity::from_pem(certificate, key).map_err(|e| Status::internal(e.to_string()))?;
-        let trust = LinkTrust::from_pem(&shared.anchors.0, &shared.anchors.1, &[]).map_err(|e| Status::internal(e.to_string()))?;
+        let trust = LinkTrust::from_pem(&shared.anchors.0, &shared.anchors.1, &[])
+            .map_err(|e| Status::internal(e.to_string()))?;
         let relay_tls = shared.relay_tls;
         let admission = move |fingerprint: &Digest| {
             let relay: NodeId = world::RELAY.parse().unwrap();
@@ -197,7 +202,8 @@ impl Calls {
         let relay = world::RELAY.parse().unwrap();
         let connected = link.connect(&shared.relay.to_string(), &relay, ConnectSettings::default()).await;
         let connected = connected.map_err(|e| Status::unavailable(e.to_string()))?;
-        let client = RelayClient::new(connected.channel).max_decoding_message_size(64 << 20).max_encoding_message_size(64 << 20);
+        let client =
+            RelayClient::new(connected.channel).max_decoding_message_size(64 << 20).max_encoding_message_size(64 << 20);
         upstreams.insert(peer.address, client.clone());
         Ok((peer.name, client))
     }
@@ -318,7 +324,8 @@ impl relay_server::Relay for Calls {
     }
 
     async fn acknowledge_evidence(
-        &self, request: Request<wire::AcknowledgeEvidenceRequest>,
+        &self,
+        request: Request<wire::AcknowledgeEvidenceRequest>,
     ) -> Reply<wire::AcknowledgeEvidenceReply> {
         let (_, mut up) = self.up(&request).await?;
         up.acknowledge_evidence(request.into_inner()).await
@@ -340,7 +347,8 @@ impl relay_server::Relay for Calls {
     }
 
     async fn publish_directory(
-        &self, _: Request<Streaming<wire::DirectoryChunk>>,
+        &self,
+        _: Request<Streaming<wire::DirectoryChunk>>,
     ) -> Reply<wire::PublishDirectoryReply> {
         Err(Status::unimplemented("the operator goes to the relay itself"))
     }

@@ -14,8 +14,8 @@ use tempfile::TempDir;
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 use truc_certs_dev::{Issued, KeyKind, Pki, Profile, Request, RevocationReason, Subject};
 use truc_evidence::{
-    Confirmation, Directory, DirectoryDraft, PinnedOperator, ReceiptReport, ReceiptTrust, ReceiptVerdict, verify_binding,
-    verify_receipt,
+    Confirmation, Directory, DirectoryDraft, PinnedOperator, ReceiptReport, ReceiptTrust, ReceiptVerdict,
+    verify_binding, verify_receipt,
 };
 use truc_link::{ConnectSettings, Identity, Link, LinkTrust, NotAdmitted};
 use truc_node::settings::{KeySource, TrustFiles};
@@ -171,7 +171,10 @@ impl World {
 
     fn make_relay(&mut self) {
         self.issue("relay.tls", Request::new(Profile::Tls, KeyKind::P256, Subject::endpoint(RELAY)));
-        self.issue("relay.node", Request::new(Profile::Node, KeyKind::P256, Subject::new("Máy chuyển tiếp").organization("Trục DEV")));
+        self.issue(
+            "relay.node",
+            Request::new(Profile::Node, KeyKind::P256, Subject::new("Máy chuyển tiếp").organization("Trục DEV")),
+        );
         let made = truc_relay::init(&self.relay_options(&self.relay_folder(), self.lane)).unwrap();
         self.bind(made.binding);
     }
@@ -200,11 +203,13 @@ impl World {
         let subject = Subject::new(&format!("Nút trục {id}")).organization("Trục DEV");
         self.issue(&format!("{id}.node"), Request::new(Profile::Node, KeyKind::P256, subject));
         for code in codes {
-            let subject = |what: &str| Subject::new(&format!("{what} {code}")).organization(&format!("Cơ quan {code} DEV"));
+            let subject =
+                |what: &str| Subject::new(&format!("{what} {code}")).organization(&format!("Cơ quan {code} DEV"));
             self.issue(&format!("{code}.service"), Request::new(Profile::Service, KeyKind::P256, subject("Dịch vụ")));
             self.issue(&format!("{code}.sealing"), Request::new(Profile::Sealing, KeyKind::P256, subject("Niêm")));
         }
-        let made = truc_node::init(self.node_request(id, codes)).unwrap_or_else(|error| panic!("{}", truc_node::chain(&error)));
+        let made = truc_node::init(self.node_request(id, codes))
+            .unwrap_or_else(|error| panic!("{}", truc_node::chain(&error)));
         self.bind(Raw::<SignedBinding>::parse(made.binding_bytes).unwrap());
         self.nodes.insert(id.to_owned(), NodeState { token: made.token.expose().to_owned(), running: None });
     }
@@ -238,7 +243,9 @@ impl World {
     }
 
     fn bind(&mut self, binding: Raw<SignedBinding>) {
-        let verified = verify_binding(&binding, self.directory.as_deref(), &self.trust(), &Self::axis(), self.lane, now()).unwrap();
+        let verified =
+            verify_binding(&binding, self.directory.as_deref(), &self.trust(), &Self::axis(), self.lane, now())
+                .unwrap();
         self.draft.add(&verified, Confirmation { sealing: true, endorsement: true }).unwrap();
     }
 
@@ -294,7 +301,10 @@ impl World {
         let version = self.directory().version();
         for id in nodes {
             let api = self.api(id);
-            until("the node uses the new directory", || async { api.status().await.filter(|s| s.directory_version == version) }).await;
+            until("the node uses the new directory", || async {
+                api.status().await.filter(|s| s.directory_version == version)
+            })
+            .await;
         }
     }
 
@@ -306,12 +316,17 @@ impl World {
     pub(crate) async fn bring(&self, signed: SignedDirectory) -> PublishDirectoryReply {
         let relay = self.issued("relay.tls").fingerprint();
         let admission = move |fingerprint: &Digest| {
-            if *fingerprint == relay { Ok(RELAY.parse::<NodeId>().unwrap()) } else { Err(NotAdmitted::Unlisted(*fingerprint)) }
+            if *fingerprint == relay {
+                Ok(RELAY.parse::<NodeId>().unwrap())
+            } else {
+                Err(NotAdmitted::Unlisted(*fingerprint))
+            }
         };
         let link = Link::new(self.lane, self.identity("relay.tls"), self.link_trust(), admission);
         let address = self.relay_address().to_string();
         let connected = link.connect(&address, &RELAY.parse().unwrap(), ConnectSettings::default()).await.unwrap();
-        let mut chunks = vec![DirectoryChunk { statement: signed.statement, cms: signed.cms, ..DirectoryChunk::default() }];
+        let mut chunks =
+            vec![DirectoryChunk { statement: signed.statement, cms: signed.cms, ..DirectoryChunk::default() }];
         chunks.push(DirectoryChunk { entries: signed.entries, ..DirectoryChunk::default() });
         RelayClient::new(connected.channel).publish_directory(tokio_stream::iter(chunks)).await.unwrap().into_inner()
     }
@@ -337,7 +352,8 @@ impl World {
             Err(error) => return error.to_string(),
         };
         let (listener, _) = free_port().await;
-        let ended = tokio::time::timeout(super::PATIENCE, truc_relay::run(settings, listener, std::future::pending())).await;
+        let ended =
+            tokio::time::timeout(super::PATIENCE, truc_relay::run(settings, listener, std::future::pending())).await;
         format!("{:#}", ended.expect("it started").unwrap_err())
     }
 
@@ -348,7 +364,8 @@ impl World {
             Err(error) => return error.to_string(),
         };
         let (listener, _) = free_port().await;
-        let ended = tokio::time::timeout(super::PATIENCE, truc_node::run(settings, listener, std::future::pending())).await;
+        let ended =
+            tokio::time::timeout(super::PATIENCE, truc_node::run(settings, listener, std::future::pending())).await;
         format!("{:#}", ended.expect("it started").unwrap_err())
     }
 
@@ -408,13 +425,23 @@ impl World {
     pub(crate) fn assert_valid(&self, receipt: &[u8]) -> ReceiptReport {
         let report = self.verify(receipt);
         let against = report.against().collect::<Vec<_>>();
-        assert!(report.verdict == ReceiptVerdict::Valid, "{:?}: {against:?}\n{}", report.verdict, String::from_utf8_lossy(receipt));
+        assert!(
+            report.verdict == ReceiptVerdict::Valid,
+            "{:?}: {against:?}\n{}",
+            report.verdict,
+            String::from_utf8_lossy(receipt)
+        );
         report
     }
 
     /// Waits until a party's list of receipts for an envelope has `count` entries, all final; asserts that each is valid off line. Gives
     /// (event, role, recipient), sorted.
-    pub(crate) async fn all_receipts_valid(&self, id: &str, envelope: &str, count: usize) -> Vec<(String, String, String)> {
+    pub(crate) async fn all_receipts_valid(
+        &self,
+        id: &str,
+        envelope: &str,
+        count: usize,
+    ) -> Vec<(String, String, String)> {
         let api = self.api(id);
         let seen = std::sync::Mutex::new(String::new());
         let fact = || async {
@@ -422,8 +449,12 @@ impl World {
             *seen.lock().unwrap() = format!("{items:#?}");
             (items.len() == count && items.iter().all(|item| item.r#final)).then_some(items)
         };
-        let waited = tokio::time::timeout(super::PATIENCE - DAY.min(Duration::from_secs(2)), until("receipts are final", fact)).await;
-        let items = waited.unwrap_or_else(|_| panic!("{count} final receipts of {envelope} at {id} wanted, there are {}", seen.lock().unwrap()));
+        let waited =
+            tokio::time::timeout(super::PATIENCE - DAY.min(Duration::from_secs(2)), until("receipts are final", fact))
+                .await;
+        let items = waited.unwrap_or_else(|_| {
+            panic!("{count} final receipts of {envelope} at {id} wanted, there are {}", seen.lock().unwrap())
+        });
         let mut named = Vec::new();
         for item in items {
             let receipt = api.receipt(&item.leaf_hash, false).await;
