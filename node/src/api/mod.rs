@@ -47,18 +47,18 @@ impl Api {
         let header = metadata.get("authorization").and_then(|value| value.to_str().ok());
         let bearer = header.and_then(|value| value.strip_prefix("Bearer ")).ok_or_else(|| {
             Status::unauthenticated(
-                "send the metadata `authorization: Bearer <token>`; `truc-node token add` makes one",
+                "send the metadata `authorization: Bearer <token>`; `truc-node token add` makes one / Thiếu thẻ truy cập",
             )
         })?;
         match self.tokens.authorise(bearer) {
             Ok(Some(grant)) => Ok(grant),
             Ok(None) => Err(Status::unauthenticated(
-                "this token is unknown or was revoked; ask the node's administrator for a new one",
+                "this token is unknown or was revoked; ask the node's administrator for a new one / Thẻ truy cập không đúng hoặc đã bị thu hồi; xin quản trị viên của nút cấp thẻ mới",
             )),
             Err(error) => {
                 tracing::error!(error = crate::chain(&error), "tokens cannot be read; nobody is let in");
                 Err(Status::unauthenticated(
-                    "the node cannot read its tokens; its administrator finds the reason in the log",
+                    "the node cannot read its tokens; its administrator finds the reason in the log / Nút không đọc được các thẻ truy cập; quản trị viên xem nhật ký",
                 ))
             }
         }

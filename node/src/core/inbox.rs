@@ -203,10 +203,16 @@ impl Core {
         };
         if code_move(Some(found.state), event).is_none() {
             let why = match found.state {
-                CodeState::Taken => "it is not opened yet; wait until it stands in the inbox",
-                CodeState::Failed => "it could not be opened; the sender has been told why",
-                CodeState::HandedOver => "it was handed over before; set status 02 to refuse it now",
-                CodeState::Consigned | CodeState::HandoverFailed => "it was refused before",
+                CodeState::Taken => {
+                    "it is not opened yet; wait until it stands in the inbox / Chưa mở xong; đợi đến khi có trong hộp thư đến"
+                }
+                CodeState::Failed => {
+                    "it could not be opened; the sender has been told why / Không mở được; bên gửi đã được báo lý do"
+                }
+                CodeState::HandedOver => {
+                    "it was handed over before; set status 02 to refuse it now / Đã bàn giao trước đó; đặt trạng thái 02 để từ chối"
+                }
+                CodeState::Consigned | CodeState::HandoverFailed => "it was refused before / Đã từ chối trước đó",
             };
             return self.reply(reply, Answer::NotNow(why));
         }
