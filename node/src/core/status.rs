@@ -27,7 +27,11 @@ impl Core {
         let by_sender = request.code.is_from_sender();
         let Some((document, to, body)) = self.locate(request, by_sender) else {
             let other_side = self.locate(request, !by_sender).is_some();
-            return Err(if other_side { StatusRefused::WrongSide(request.code) } else { StatusRefused::NoSuchDocument });
+            return Err(if other_side {
+                StatusRefused::WrongSide(request.code)
+            } else {
+                StatusRefused::NoSuchDocument
+            });
         };
         let other = if by_sender { &to } else { &request.from };
         let business = self.business_mut(&document, other, by_sender).ok_or(StatusRefused::NoSuchDocument)?;

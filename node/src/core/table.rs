@@ -143,9 +143,9 @@ impl StatusRefused {
     #[must_use]
     pub fn vietnamese(&self) -> String {
         match self {
-            Self::WrongSide(code) => format!(
-                "Trạng thái {code} do bên kia của văn bản đặt: 13 do bên gửi, các trạng thái khác do bên nhận."
-            ),
+            Self::WrongSide(code) => {
+                format!("Trạng thái {code} do bên kia của văn bản đặt: 13 do bên gửi, các trạng thái khác do bên nhận.")
+            }
             Self::Backwards { before, now } => format!(
                 "Trạng thái {now} không thể đứng sau {before}: trạng thái không quay lui, 02 và 06 là trạng thái cuối."
             ),
