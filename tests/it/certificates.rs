@@ -140,6 +140,20 @@ async fn init_refuses_certificates_for_another_use_expired_or_revoked_and_leaves
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_current_revocation_list_documents_are_consigned_and_shown_as_unknown_never_as_good() {
+    let mut world = World::start(&NODES).await;
+    world.stop_node("N-H26").await;
+    let stale = world.pki.crls_pem_between(from_now(-3 * 86_400_000), from_now(-86_400_000)).unwrap();
+    std::fs::write(world.node_folder("N-H26").join("trust/crl-1.crl"), stale).unwrap();
+    world.serve_node("N-H26").await;
+    world.api("N-H26").until_connected().await;
+    let envelope = world.api("N-G22").accepted(&Letter::new("unknown", "G22", &["H26"])).await;
+    let item = world.api("N-H26").until_consigned(&envelope, "H26").await;
+    assert_eq!(item.verdict, "unknown");
+    assert!(!item.verdict_text.is_empty(), "it says why");
+}
+
 /// Certificate of agency B's node under node A's checkpoint: not believed by the relay, so no receipt becomes final by it.
 #[tokio::test(flavor = "multi_thread")]
 async fn another_nodes_certificate_under_a_checkpoint_makes_nothing_final() {

@@ -107,6 +107,34 @@ async fn an_offer_made_again_gets_the_original_receipt_and_the_same_id_with_othe
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn nobody_poisons_the_id_of_another_sender() {
+    let nodes: [(&str, &[&str]); 3] = [("N-G22", &["G22"]), ("N-G23", &["G23"]), ("N-H26", &["H26"])];
+    let mut world = World::make(truc_proto::Lane::Ordinary, &nodes).await;
+    world.serve_relay().await;
+    world.publish().await;
+    world.serve_node("N-H26").await;
+    world.api("N-H26").until_connected().await;
+    let mut victim = Forger::connect(&world, "N-G22").await;
+    let mut thief = Forger::connect(&world, "N-G23").await;
+    let honest = Forgery::new(&world, "G22", &["H26"]).seal(&world);
+    let mut same_id = Forgery::new(&world, "G23", &["H26"]);
+    same_id.preamble.envelope = honest.preamble.envelope;
+    same_id.preamble.created = honest.preamble.created;
+    let same_id = same_id.seal(&world);
+    thief.deliver(&same_id).await;
+    victim.deliver(&honest).await;
+    assert_eq!(thief.outcome(&same_id, "H26").await, None);
+    assert_eq!(victim.outcome(&honest, "H26").await, None);
+    let mut senders: Vec<_> = world.api("N-H26").inbox("H26", true).await.into_iter().map(|item| item.sender).collect();
+    senders.sort();
+    assert_eq!(senders, ["G22", "G23"]);
+    // And a submission under the other's code is not the thief's to make.
+    let mut foreign = Forgery::new(&world, "G22", &["H26"]);
+    foreign.submission = Some(Box::new(|submission| submission.actor.node = "N-G23".parse().unwrap()));
+    thief.refused(&foreign.seal(&world), "not-entitled").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn two_recipients_given_different_content_find_out() {
     let (world, mut forger) = start().await;
     // H26.18 gets another salt: what it recomputes is not what the sender's ledger commits to.
