@@ -132,10 +132,7 @@ fn commit_bare(file: &File, queued: &Receiver<(Vec<u8>, Sender<()>)>) -> std::io
 }
 
 /// Answers per second, with `in_flight` asked for at any time, after a fifth of the round to warm up.
-fn closed_loop(
-    in_flight: usize,
-    mut submit: impl FnMut(&Sender<()>) -> anyhow::Result<()>,
-) -> anyhow::Result<f64> {
+fn closed_loop(in_flight: usize, mut submit: impl FnMut(&Sender<()>) -> anyhow::Result<()>) -> anyhow::Result<f64> {
     let (answered, answers) = channel();
     for _ in 0..in_flight {
         submit(&answered)?;

@@ -7,8 +7,8 @@ use truc_certs_dev::{Issued, KeyKind, Pki, Profile, Request, Subject};
 use truc_evidence::{Directory, DirectoryDraft, PinnedOperator, ledger_origin};
 use truc_ledger::LedgerKey;
 use truc_proto::{
-    AgencyEntry, AgencyId, AxisId, CertificateBinding, Entry, KeyStatus, KeyUse, Lane, NodeEntry, NodeId, OperatorEntry,
-    Route, Timestamp,
+    AgencyEntry, AgencyId, AxisId, CertificateBinding, Entry, KeyStatus, KeyUse, Lane, NodeEntry, NodeId,
+    OperatorEntry, Route, Timestamp,
 };
 use truc_signer::{Certificate, SoftKey, TrustStore};
 

@@ -37,6 +37,9 @@ const BENCHES: &[Bench] = &[
 ];
 
 fn main() -> anyhow::Result<()> {
+    if std::env::var_os("RUST_LOG").is_some() {
+        truc_tests::child::log_to_stderr();
+    }
     let mut report = Report::default();
     let mut wanted = Vec::new();
     for argument in std::env::args().skip(1) {

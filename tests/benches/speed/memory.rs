@@ -56,10 +56,8 @@ pub(crate) fn run(report: &mut Report) -> anyhow::Result<()> {
 type Measured = (&'static str, u64, u64, f64, u64);
 
 async fn measure(length: u64) -> anyhow::Result<Vec<Measured>> {
-    let programs = Programs {
-        relay: env!("CARGO_BIN_EXE_relay-process").into(),
-        node: env!("CARGO_BIN_EXE_node-process").into(),
-    };
+    let programs =
+        Programs { relay: env!("CARGO_BIN_EXE_relay-process").into(), node: env!("CARGO_BIN_EXE_node-process").into() };
     let network = Network::start(Layout::new(&[("N-G22", &["G22"]), ("N-H26", &["H26"])]).of_processes(programs)).await;
     send(&network, "warm-up", 1 << 20).await?;
     let processes = [

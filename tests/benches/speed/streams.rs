@@ -111,7 +111,9 @@ fn text(length: usize) -> Vec<u8> {
             break;
         }
         let value = noise.iter().fold(0_u32, |sum, byte| sum << 8 | u32::from(*byte));
-        text.extend_from_slice(format!("<row r=\"{number}\"><c t=\"n\"><v>{value}</v></c><c>Kế hoạch</c></row>\n").as_bytes());
+        text.extend_from_slice(
+            format!("<row r=\"{number}\"><c t=\"n\"><v>{value}</v></c><c>Kế hoạch</c></row>\n").as_bytes(),
+        );
     }
     text
 }
@@ -141,5 +143,4 @@ const HEAD: &str = concat!(
     "</edXML:edXMLEnvelope><edXML:AttachmentEncoded><edXML:Attachment><edXML:ContentType>application/pdf</edXML:ContentType>",
     "<edXML:AttachmentName>a.pdf</edXML:AttachmentName><edXML:ContentTransferEncoded>",
 );
-const TAIL: &str =
-    "</edXML:ContentTransferEncoded></edXML:Attachment></edXML:AttachmentEncoded></edXML:edXML>\n";
+const TAIL: &str = "</edXML:ContentTransferEncoded></edXML:Attachment></edXML:AttachmentEncoded></edXML:edXML>\n";
