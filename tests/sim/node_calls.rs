@@ -189,7 +189,8 @@ impl Node {
             }
             (Pending::Offer(key), Reply::Decided(proven)) => {
                 if wire::verify_leaf(cx, RELAY, &proven).is_err() {
-                    return Ok(cx.book.violated(format!("I5: the relay's answer about {key} does not hold")));
+                    cx.book.violated(format!("I5: the relay's answer about {key} does not hold"));
+                    return Ok(());
                 }
                 let batch = wire::batch_of(&proven, key.envelope);
                 let (acceptance, _) = wire::verify_batch(cx, RELAY, &batch).expect("just verified");
@@ -299,7 +300,8 @@ impl Node {
         seen: Option<(u64, Digest)>,
     ) -> Result<(), Dead> {
         let Ok((shown, _)) = wire::read_checkpoint(cx, RELAY, &note) else {
-            return Ok(cx.book.violated("I5: the relay's checkpoint does not hold"));
+            cx.book.violated("I5: the relay's checkpoint does not hold");
+            return Ok(());
         };
         let held = self.live.as_ref().and_then(|live| live.store.core.peer(&cx.map.relay).cloned());
         let held = held.and_then(|note| Checkpoint::parse_note(&note).ok()).map(|(_, held)| (held.size, held.root));
