@@ -109,9 +109,11 @@ impl Mail {
     async fn receive_on(&self, code: &str) {
         let mut client = self.network.client(code);
         let expected = (0..self.total).filter(|&number| document(number).recipients.iter().any(|r| r == code)).count();
-        let mut last_news = Instant::now();
+        let (mut last_news, mut taken) = (Instant::now(), BTreeSet::new());
         while self.confirmed.lock().unwrap().keys().filter(|(_, to)| to == code).count() < expected {
-            assert!(last_news.elapsed() < PATIENCE, "nothing arrives at {code} any more");
+            if last_news.elapsed() > PATIENCE {
+                panic!("nothing arrives at {code} any more: {:#?}\n{}", self.missing(code).await, self.logs());
+            }
             let Ok(items) = client.inbox(code, false).await else {
                 pause().await;
                 continue;
@@ -123,12 +125,34 @@ impl Mail {
                 let number: usize =
                     attachment.name.trim_start_matches("doc-").trim_end_matches(".pdf").parse().unwrap();
                 assert!(bytes == document(number).file, "{} arrived changed at {code}", attachment.name);
-                let Ok(reply) = client.confirm(&item.envelope, code).await else { continue };
-                self.note_confirmed(&item.envelope, code, &reply.confirmed_at, reply.first);
-                last_news = Instant::now();
+                taken.insert(item.envelope);
+            }
+            // A confirmation whose answer got lost is asked for again: the document stands in the inbox no more.
+            for envelope in std::mem::take(&mut taken) {
+                match client.confirm(&envelope, code).await {
+                    Ok(reply) => {
+                        self.note_confirmed(&envelope, code, &reply.confirmed_at, reply.first);
+                        last_news = Instant::now();
+                    }
+                    Err(_) => _ = taken.insert(envelope),
+                }
             }
             pause().await;
         }
+    }
+
+    /// What was accepted for `code` and not confirmed by it, as the sender's node shows it, and as the recipient's.
+    async fn missing(&self, code: &str) -> Vec<String> {
+        let (accepted, confirmed) = (self.accepted.lock().unwrap().clone(), self.confirmed.lock().unwrap().clone());
+        let mut missing = vec![format!("accepted {} of {}", accepted.len(), self.total)];
+        missing.push(format!("{:?}", self.network.client(code).status().await));
+        for (number, envelope) in accepted {
+            let to_code = document(number).recipients.iter().any(|r| r == code);
+            if to_code && !confirmed.contains_key(&(envelope.clone(), code.to_owned())) {
+                missing.push(format!("{number}: {:?}", self.network.client("G22").sent(&envelope).await));
+            }
+        }
+        missing
     }
 
     fn note_confirmed(&self, envelope: &str, code: &str, at: &str, first: bool) {
