@@ -13,7 +13,7 @@ mod operator;
 mod output;
 mod trust;
 
-use std::process::ExitCode;
+use std::{io::IsTerminal as _, process::ExitCode};
 
 use clap::Parser as _;
 
@@ -27,7 +27,9 @@ pub fn main() -> ExitCode {
         Err(error) => return usage(&error),
     };
     let output = Output::new(cli.json, cli.colour);
-    start_logs(cli.verbose);
+    // The demo stops a relay on purpose: what the parts say of that is noise unless asked for.
+    let quiet = matches!(cli.command, args::Command::Demo(_));
+    start_logs(cli.verbose, quiet);
     match commands::run(cli.command, &output) {
         Ok(exit) => exit.into(),
         Err(failure) => {
@@ -44,8 +46,9 @@ fn usage(error: &clap::Error) -> ExitCode {
     if error.use_stderr() { Exit::Usage.into() } else { Exit::Good.into() }
 }
 
-fn start_logs(verbose: u8) {
+fn start_logs(verbose: u8, quiet: bool) {
     let level = match verbose {
+        0 if quiet => "error",
         0 => "warn",
         1 => "info",
         2 => "debug",
@@ -53,5 +56,6 @@ fn start_logs(verbose: u8) {
     };
     let filter = tracing_subscriber::EnvFilter::try_from_env("TRUC_LOG").unwrap_or_else(|_| level.into());
     // A second call (tests run several commands in one process) keeps the first subscriber.
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    let ansi = std::io::stderr().is_terminal();
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(ansi).with_writer(std::io::stderr).try_init();
 }

@@ -5,7 +5,7 @@ use std::{fs::OpenOptions, io::Write as _, path::Path};
 use anyhow::anyhow;
 use serde_json::{Value, json};
 use truc_proto::{
-    AgencyId, EnvelopeId, Hasher, StatusCode,
+    AgencyId, Digest, EnvelopeId, Hasher, StatusCode,
     node_v1::{
         ConfirmRequest, FetchRequest, InboxItem, ListInboxRequest, SetStatusRequest, WatchInboxRequest,
         fetch_request::What,
@@ -39,7 +39,11 @@ pub(crate) fn run(command: &InboxCommand, output: &Output) -> Outcome {
                     code: code.to_string(),
                     reason: reason.clone(),
                     staff: staff.clone(),
-                    idempotency_key: String::new(),
+                    // The same words about the same document are the same status: saying them twice says them once.
+                    idempotency_key: format!(
+                        "sha256-{}",
+                        Digest::of(format!("{envelope}\n{from}\n{to:?}\n{code}\n{reason}\n{staff}").as_bytes())
+                    ),
                 };
                 status(node, request, *code, output).await
             }

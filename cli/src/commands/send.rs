@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use truc_proto::{
     Hasher,
+    edxml::Date,
     node_v1::{
         DocumentForm, FileHeader, ListOutboxRequest, OutboxItem, PacketForm, SendHeader, SendRequest,
         send_header::Form, send_reply::State, send_request::Part,
@@ -23,6 +24,7 @@ use truc_proto::{
 use crate::{
     args::SendArgs,
     client::{Node, block_on, connect, failed, refused},
+    clock::now,
     commands::outbox,
     exit::{Exit, ExitContext as _, Failure, Outcome},
     output::{Output, Tone},
@@ -63,7 +65,7 @@ async fn send(args: &SendArgs, output: &Output) -> Outcome {
         return Err(refused("the document is refused", refusal, Exit::Invalid));
     }
     let held = reply.state() == State::Held;
-    let item = if args.wait && !held { Some(wait(&mut node, &reply.envelope, output).await?) } else { None };
+    let item = if args.wait && !held { Some(wait(&mut node, &reply.envelope).await?) } else { None };
     let value = json!({
         "envelope": reply.envelope, "state": if held { "held" } else { "accepted" }, "warnings": reply.warnings,
         "recipients": item.as_ref().map(outbox::recipients_json),
@@ -93,7 +95,7 @@ fn header(args: &SendArgs, files: &[PathBuf], lengths: &[u64]) -> Result<SendHea
             subject: subject.clone(),
             code_number: args.number.clone().unwrap_or_default(),
             code_notation: args.notation.clone().unwrap_or_default(),
-            promulgation_date: args.date.clone().unwrap_or_default(),
+            promulgation_date: args.date.clone().unwrap_or_else(|| Date::of(now()).to_string()),
             place: args.place.clone().unwrap_or_default(),
             type_name: args.type_name.clone().unwrap_or_default(),
             ..DocumentForm::default()
@@ -185,7 +187,7 @@ fn file_name(path: &Path) -> String {
 }
 
 /// Follows one envelope until every recipient has consigned or failed.
-async fn wait(node: &mut Node, envelope: &str, output: &Output) -> Result<OutboxItem, Failure> {
+async fn wait(node: &mut Node, envelope: &str) -> Result<OutboxItem, Failure> {
     let mut pause = Duration::from_millis(50);
     loop {
         let request =
@@ -206,7 +208,6 @@ async fn wait(node: &mut Node, envelope: &str, output: &Output) -> Result<Outbox
             return Ok(item);
         }
         tracing::info!(%envelope, open, "waiting");
-        let _ = output;
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(Duration::from_secs(2));
     }

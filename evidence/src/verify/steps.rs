@@ -716,9 +716,14 @@ impl<'a> Judge<'a> {
         if document.manifest.as_ref() == Some(&opening.manifest_bytes) {
             return HoldsAs("the whole container".into());
         }
-        match manifest_name(opening, &document.digest) {
-            Some(name) => HoldsAs(name.unwrap_or_default().to_owned()),
-            None => Fails(format!("no entry has the SHA-256 {}", document.digest)),
+        if let Some(name) = manifest_name(opening, &document.digest) {
+            return HoldsAs(name.unwrap_or_default().to_owned());
+        }
+        // A file inside a packet is no entry of its own: envelope.json, itself an entry, names the decoded attachments.
+        let attachments = opening.envelope.value.as_ref().map_or(&[][..], |envelope| &envelope.attachments);
+        match attachments.iter().find(|attachment| attachment.sha256 == document.digest) {
+            Some(attachment) => HoldsAs(format!("attachment {}", attachment.name)),
+            None => Fails(format!("no entry and no attachment has the SHA-256 {}", document.digest)),
         }
     }
 

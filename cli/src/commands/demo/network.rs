@@ -265,8 +265,9 @@ impl Network {
     async fn publish(&mut self, directory: &Directory) -> anyhow::Result<()> {
         let tls = self.tree.relay("tls");
         let identity = Identity::from_pem(&std::fs::read(tls.certificate)?, &std::fs::read(tls.key)?)?;
-        let trust =
-            LinkTrust::from_pem(&std::fs::read(self.tree.anchors())?, &std::fs::read(self.tree.intermediates())?, &[])?;
+        let lists = self.tree.crls().iter().map(std::fs::read).collect::<Result<Vec<_>, _>>()?.concat();
+        let (anchors, authorities) = (std::fs::read(self.tree.anchors())?, std::fs::read(self.tree.intermediates())?);
+        let trust = LinkTrust::from_pem(&anchors, &authorities, &lists)?;
         let address = self.relay_address.to_string();
         let published =
             publish_to(directory, directory.signed().clone(), identity, trust, &address, &RELAY.parse()?).await;

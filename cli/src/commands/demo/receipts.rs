@@ -14,7 +14,7 @@ pub(super) struct Verified {
     pub(super) valid: usize,
 }
 
-/// Writes every receipt of the envelopes.
+/// Writes every receipt of the envelopes, with what proves single files of the documents.
 pub(super) async fn write(node: &mut Node, envelopes: &[&str], folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     std::fs::create_dir_all(folder)?;
     let mut files = Vec::new();
@@ -22,7 +22,7 @@ pub(super) async fn write(node: &mut Node, envelopes: &[&str], folder: &Path) ->
         let request = ListReceiptsRequest { envelope: (*envelope).to_owned() };
         for item in node.list_receipts(request).await?.into_inner().items {
             ensure!(item.r#final, "the receipt {} of {envelope} is not final", item.event);
-            let request = GetReceiptRequest { leaf_hash: item.leaf_hash, with_opening: false };
+            let request = GetReceiptRequest { leaf_hash: item.leaf_hash, with_opening: true };
             let reply = node.get_receipt(request).await?.into_inner();
             let name = Path::new(&reply.file_name).file_name().context("a receipt without a name")?;
             let path = folder.join(name);
@@ -32,17 +32,6 @@ pub(super) async fn write(node: &mut Node, envelopes: &[&str], folder: &Path) ->
         }
     }
     Ok(files)
-}
-
-/// One consignment receipt with its opening, beside the others.
-pub(super) async fn with_opening(node: &mut Node, envelope: &str) -> anyhow::Result<PathBuf> {
-    let items = node.list_receipts(ListReceiptsRequest { envelope: envelope.to_owned() }).await?.into_inner().items;
-    let item = items.into_iter().find(|i| i.event == "ContentConsignment").context("no ContentConsignment receipt")?;
-    let request = GetReceiptRequest { leaf_hash: item.leaf_hash, with_opening: true };
-    let reply = node.get_receipt(request).await?.into_inner();
-    let file = tempfile::Builder::new().suffix(".receipt").tempfile()?;
-    std::fs::write(file.path(), &reply.receipt)?;
-    Ok(file.into_temp_path().keep()?)
 }
 
 /// Verifies receipt files as `truc receipt verify` does.

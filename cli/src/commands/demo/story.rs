@@ -8,11 +8,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, anyhow, ensure};
+use anyhow::{Context as _, anyhow, bail, ensure};
 use serde_json::json;
 use tokio_stream::wrappers::ReceiverStream;
 use truc_proto::{
     Digest, Hasher,
+    edxml::Date,
     node_v1::{
         ConfirmRequest, DocumentForm, FetchRequest, FileHeader, InboxItem, ListInboxRequest, ListOutboxRequest,
         OutboxItem, PacketForm, SendHeader, SendReply, SendRequest, SetStatusRequest, fetch_request::What,
@@ -158,9 +159,9 @@ impl Story {
     /// To a code that closed on 30/6/2025.
     async fn closed_code(&mut self) -> anyhow::Result<()> {
         self.chapter("G22 sends to H02 (Bắc Giang), which closed on 30/6/2025");
-        let refusal = match self.send_file("H02", "demo-closed", "Công văn gửi mã đã đóng").await {
-            Ok(reply) => reply.refused.ok_or_else(|| anyhow!("the document to H02 was not refused"))?,
-            Err(Refused(refusal)) => refusal,
+        let Err(Refused(refusal)) = self.send_file("H02", "demo-closed", "Công văn gửi mã đã đóng").await
+        else {
+            bail!("the document to H02 was not refused");
         };
         self.output.line(format!("  {} {}", self.output.paint(Tone::Unsure, "refused:"), refusal.vietnamese));
         self.output.line(format!("           {} Successor: {}", refusal.english, refusal.successor));
@@ -179,7 +180,7 @@ impl Story {
         let reply = self
             .send_file("H26", "demo-answered", "Công văn cần trả lời")
             .await
-            .map_err(|Refused(r)| anyhow!(r.english))?;
+            .map_err(|Refused(r)| anyhow!("refused ({}): {}", r.reason, r.english))?;
         self.follow(&reply.envelope, "H26 to have it", |i| reached(i) == 1).await?;
         for code in ["01", "03", "06"] {
             let request = SetStatusRequest {
@@ -187,6 +188,7 @@ impl Story {
                 from: "H26".into(),
                 to: "G22".into(),
                 code: code.into(),
+                idempotency_key: format!("demo-status-{code}"),
                 ..SetStatusRequest::default()
             };
             self.node("H26").await?.set_status(request).await.with_context(|| format!("H26 sets {code}"))?;
@@ -231,11 +233,14 @@ impl Story {
             detail,
         );
         let document = self.dir.join("received/H26").join(PDF_NAME);
-        let with_opening =
-            receipts::with_opening(&mut self.node("G22").await?, envelopes.first().copied().unwrap_or_default())
-                .await?;
+        let circular = envelopes.first().copied().unwrap_or_default();
+        let consignment = |file: &PathBuf| {
+            let name = file.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+            name.contains(circular) && name.contains("ContentConsignment") && name.contains("H26")
+        };
+        let consignments: Vec<_> = files.iter().filter(|f| consignment(f)).cloned().collect();
         let proven =
-            receipts::verify(&[with_opening], &self.network.anchors(), &self.network.operator(), Some(&document))?;
+            receipts::verify(&consignments, &self.network.anchors(), &self.network.operator(), Some(&document))?;
         let held = proven.valid == 1;
         self.account.promise("a receipt proves the PDF that was received", held, PDF_NAME.to_owned());
         Ok(())
@@ -317,6 +322,7 @@ impl Story {
             code_notation: "VPCP-KSTT".into(),
             type_name: "Công văn".into(),
             place: "Hà Nội".into(),
+            promulgation_date: Date::of(now()).to_string(),
             ..DocumentForm::default()
         };
         let header = SendHeader {
@@ -334,7 +340,10 @@ impl Story {
         let requests: Vec<_> = parts.into_iter().map(|part| SendRequest { part: Some(part) }).collect();
         let mut node = self.node("G22").await.map_err(Refused::other)?;
         match node.send(tokio_stream::iter(requests)).await {
-            Ok(reply) => Ok(reply.into_inner()),
+            Ok(reply) => match reply.into_inner() {
+                SendReply { refused: Some(refusal), .. } => Err(Refused(refusal)),
+                reply => Ok(reply),
+            },
             Err(status) => Err(Refused::from(&status)),
         }
     }
