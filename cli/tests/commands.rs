@@ -1,5 +1,7 @@
 //! The commands that need no node, run as their users run them: output, exit codes, JSON.
 
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "what a test helper cannot do fails the test")]
+
 use std::{
     path::{Path, PathBuf},
     process::{Command, Output},

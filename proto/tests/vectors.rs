@@ -5,8 +5,8 @@ use std::{fs, path::PathBuf};
 
 use data_encoding::BASE64;
 use truc_proto::{
-    BusinessStatus, Digest, Entry, EnvelopeJson, Event, KeyManifest, Preamble, Raw, Receipt, ReceiptBody, RootStatement,
-    SignedNote, Statement, Submission,
+    BusinessStatus, Digest, Entry, EnvelopeJson, Event, KeyManifest, Preamble, Raw, Receipt, ReceiptBody,
+    RootStatement, SignedNote, Statement, Submission,
 };
 
 fn vector(name: &str) -> Vec<u8> {

@@ -7,9 +7,9 @@
 pub mod asic;
 mod asn1;
 pub mod certificate;
+pub mod cms;
 pub mod crl;
 mod files;
-pub mod cms;
 pub mod keyenvelope;
 pub mod keyfile;
 pub mod keys;

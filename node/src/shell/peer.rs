@@ -29,7 +29,9 @@ pub(crate) struct Seen(BTreeMap<u64, (Digest, Bytes)>);
 pub(crate) enum PeerError {
     #[error("the relay's checkpoint cannot be believed: {0}")]
     Bad(String),
-    #[error("the relay shows another history than before; both checkpoints are kept, and nothing is accepted from it: call the axis operator")]
+    #[error(
+        "the relay shows another history than before; both checkpoints are kept, and nothing is accepted from it: call the axis operator"
+    )]
     Fork,
     #[error(
         "the relay holds a newer history of this node than this node has: its store is a restored copy. It signs nothing; start a recovery with the axis operator"
@@ -151,7 +153,9 @@ impl Shell {
         let bodies = self.bodies();
         let body = self.work("reading a record", move || bodies.body(position)).await?;
         let forked = match body.map_err(|e| PeerError::Bad(crate::chain(&e)))?.0 {
-            Body::PeerFork(record) => Checkpoint::parse_note(&record.shown).map_err(|e| PeerError::Bad(e.to_string()))?.1,
+            Body::PeerFork(record) => {
+                Checkpoint::parse_note(&record.shown).map_err(|e| PeerError::Bad(e.to_string()))?.1
+            }
             _ => return Err(PeerError::Bad("the record of its two histories is not where it should be".into())),
         };
         if forked.origin() == shown.origin() { Err(PeerError::Fork) } else { Ok(()) }
