@@ -1,6 +1,13 @@
 //! The vectors of docs/FORMATS.md, made by `testdata/formats/make_vectors.py` with openssl and the Python standard
 //! library: what somebody else writes from the document is what this crate reads and would itself write.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "what a test helper cannot do fails the test"
+)]
+
 use std::{fs, path::PathBuf};
 
 use data_encoding::BASE64;

@@ -17,7 +17,13 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "truc-cli",
         &[
-            "truc-proto", "truc-ledger", "truc-signer", "truc-evidence", "truc-link", "truc-relay", "truc-node",
+            "truc-proto",
+            "truc-ledger",
+            "truc-signer",
+            "truc-evidence",
+            "truc-link",
+            "truc-relay",
+            "truc-node",
             "truc-certs-dev",
         ],
     ),
@@ -49,7 +55,8 @@ fn declared() -> BTreeMap<String, Vec<String>> {
 fn dependencies_point_downward_only() {
     let declared = declared();
     for (package, names) in declared.iter().filter(|(p, _)| *p != "truc-tests") {
-        let (_, allowed) = MAY_USE.iter().find(|(p, _)| p == package).unwrap_or_else(|| panic!("{package} has no place in the table"));
+        let (_, allowed) =
+            MAY_USE.iter().find(|(p, _)| p == package).unwrap_or_else(|| panic!("{package} has no place in the table"));
         for name in names {
             assert!(allowed.contains(&name.as_str()), "{package} must not depend on {name}");
         }
@@ -68,7 +75,10 @@ fn nothing_banned_and_no_git_source_is_in_the_lock_file() {
         .collect();
     assert!(banned.contains(&"rsa") && banned.contains(&"openssl-sys"), "deny.toml lost its bans: {banned:?}");
     for name in banned {
-        assert!(!lock.contains(&format!("\nname = \"{name}\"\n")), "{name} is banned by deny.toml and stands in Cargo.lock");
+        assert!(
+            !lock.contains(&format!("\nname = \"{name}\"\n")),
+            "{name} is banned by deny.toml and stands in Cargo.lock"
+        );
     }
     assert!(!lock.contains("source = \"git+"), "a git source stands in Cargo.lock");
 }
@@ -92,8 +102,18 @@ fn every_version_stands_in_the_workspace_table() {
 /// The cores decide; clocks, randomness, I/O and threads are the shell's (docs/ARCHITECTURE.md, "core and shell").
 #[test]
 fn the_cores_know_no_clock_no_randomness_and_no_io() {
-    const BANNED: &[&str] =
-        &["SystemTime", "Instant", "SystemRandom", "getrandom", "tokio", "std::fs", "std::net", "std::thread", "std::env", "println!"];
+    const BANNED: &[&str] = &[
+        "SystemTime",
+        "Instant",
+        "SystemRandom",
+        "getrandom",
+        "tokio",
+        "std::fs",
+        "std::net",
+        "std::thread",
+        "std::env",
+        "println!",
+    ];
     let mut folders = vec![root().join("node/src/core"), root().join("relay/src/core")];
     let mut read = 0;
     while let Some(folder) = folders.pop() {
