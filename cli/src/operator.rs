@@ -36,6 +36,14 @@ pub(crate) struct Trust {
     pub(crate) operator: PinnedOperator,
 }
 
+/// What went into a draft.
+pub(crate) struct Taken {
+    /// Keys of the entries: those of the requests first.
+    pub(crate) keys: Vec<String>,
+    /// How many of them came from a code list.
+    pub(crate) codes: usize,
+}
+
 /// The operator's folder.
 pub(crate) struct OperatorFolder {
     path: PathBuf,
@@ -107,7 +115,7 @@ impl OperatorFolder {
         written().with_context(|| format!("cannot write {}", path.display()))
     }
 
-    /// Takes binding requests and code lists into the draft. Gives the keys of the entries taken.
+    /// Takes binding requests and code lists into the draft.
     pub(crate) fn add(
         &self,
         bindings: &[Raw<SignedBinding>],
@@ -115,18 +123,19 @@ impl OperatorFolder {
         confirmed: Confirmation,
         trust: &Trust,
         now: Timestamp,
-    ) -> anyhow::Result<Vec<String>> {
+    ) -> anyhow::Result<Taken> {
         let previous = self.previous(trust, now)?;
         let mut draft = self.draft(previous.as_ref())?;
         let mut domain = previous.as_ref().map(|p| (p.statement().axis.clone(), p.statement().lane));
-        let mut taken = Vec::new();
+        let mut keys = Vec::new();
+        let mut listed = 0;
         for binding in bindings {
             let request = Raw::<truc_proto::BindingRequest>::parse(binding.request.clone())?;
             let (axis, lane) = domain.get_or_insert_with(|| (request.axis.clone(), request.lane)).clone();
             let verified: VerifiedBinding = verify_binding(binding, previous.as_ref(), &trust.store, &axis, lane, now)?;
             let draft = draft.get_or_insert_with(|| DirectoryDraft::new(axis, lane));
             draft.add(&verified, confirmed)?;
-            taken.extend(verified.request().entries.iter().map(Entry::key));
+            keys.extend(verified.request().entries.iter().map(Entry::key));
         }
         let (Some(mut draft), Some((axis, lane))) = (draft, domain.or_else(|| self.draft_domain())) else {
             bail!("the first version needs a binding request, which says for which axis and lane it is");
@@ -135,13 +144,14 @@ impl OperatorFolder {
             let known: Vec<String> = draft.entries().map(Entry::key).collect();
             for entry in read_codes(text, lane)? {
                 if !known.contains(&entry.key()) {
-                    taken.push(entry.key());
+                    keys.push(entry.key());
+                    listed += 1;
                     draft.put(entry)?;
                 }
             }
         }
         self.save_draft(&draft, &axis, lane)?;
-        Ok(taken)
+        Ok(Taken { keys, codes: listed })
     }
 
     /// Axis and lane of a saved draft.

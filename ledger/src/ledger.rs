@@ -148,7 +148,7 @@ pub(crate) struct Shared {
     pub(crate) settings: Settings,
     pub(crate) snapshots: Mutex<()>,
     pub(crate) rebuilding: Mutex<()>,
-    pub(crate) _lock: Lock,
+    pub(crate) lock: Mutex<Option<Lock>>,
 }
 
 /// Committed roots that are remembered.
@@ -357,6 +357,8 @@ impl Ledger {
         for worker in workers {
             let _ = worker.join();
         }
+        // Nothing appends any more: whoever still reads through another handle does not keep the store from being opened anew.
+        drop(self.shared.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 
     /// The frontier at `size`, proven like any proof.

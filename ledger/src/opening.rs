@@ -208,7 +208,7 @@ fn recover(
         settings,
         snapshots: Mutex::default(),
         rebuilding: Mutex::default(),
-        _lock: lock,
+        lock: Mutex::new(Some(lock)),
     });
     let (sender, queue) = sync_channel(COMMIT_QUEUE_MAX);
     let recovered = Recovered {

@@ -101,13 +101,14 @@ fn carry_out(command: Command) -> anyhow::Result<()> {
     }
 }
 
-/// Says on standard output what only the administrator may see, and once: the token.
-#[expect(clippy::print_stdout, reason = "the one output of `init` that belongs to its caller alone")]
+/// Standard output gets the token and nothing else, so that it can go straight into a file of the document system.
+#[expect(clippy::print_stdout, clippy::print_stderr, reason = "what the administrator asked for")]
 fn init(arguments: InitArgs) -> anyhow::Result<()> {
     let made = crate::init(arguments.request(crate::shell::clock::now()))?;
-    println!("node:    {}", made.settings.folder.display());
-    println!("binding: {} (give it to the axis operator)", made.binding.display());
-    println!("token:   {} (shown once; for the document system)", made.token.expose());
+    eprintln!("node:    {}", made.settings.folder.display());
+    eprintln!("binding: {} (give it to the axis operator)", made.binding.display());
+    eprintln!("token:   on standard output, once; give it to the document system, in a file that it alone can read");
+    println!("{}", made.token.expose());
     Ok(())
 }
 

@@ -178,10 +178,17 @@ fn add(
     let taken = folder
         .add(&requests, codes.as_deref(), confirmed, &trust, now())
         .or_exit(Exit::Invalid, "the draft is unchanged")?;
+    let listed = taken.codes;
+    let taken = taken.keys;
     output.show(&json!({ "taken": taken }), |o| {
         o.line(format!("{} entries are in the draft; sign it with `truc directory sign`", taken.len()));
-        for key in &taken {
+        // A code list is long and was just given; what the requests ask for is what the operator must look at.
+        let asked = taken.len().saturating_sub(listed);
+        for key in taken.iter().take(asked) {
             o.line(format!("  {}", printable(key)));
+        }
+        if listed > 0 {
+            o.line(format!("  and {listed} codes of the list"));
         }
     });
     Ok(Exit::Good)

@@ -275,8 +275,11 @@ fn a_second_opening_of_a_real_folder_is_told_who_holds_it() {
     let (ledger, _) = open().unwrap();
     let second = open().map(|_| ()).unwrap_err();
     assert!(matches!(&second, OpenError::Lock(LockError::Held { .. })), "{second}");
+    // A reader that still has a handle does not keep a closed store from being opened again.
+    let reader = ledger.clone();
     ledger.close();
     open().unwrap().0.close();
+    drop(reader);
 }
 
 #[test]

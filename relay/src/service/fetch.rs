@@ -136,7 +136,7 @@ impl<S: Store> Service<S> {
         let found = self.store.lease(node.clone(), key.clone()).await?;
         let directory = self.current_directory()?;
         let service = Arc::clone(self);
-        let (of, position) = (node.clone(), found.position);
+        let (of, position, asked) = (node.clone(), found.position, key.clone());
         let checked = blocking(move || -> Result<_, Refusal> {
             let batch = request.acceptances.ok_or_else(no_acceptance)?;
             let proven = verify_batch(&batch, &directory, Some(&of), None, service.now())?;
@@ -169,8 +169,12 @@ impl<S: Store> Service<S> {
             let position = codes.iter().position(|known| known.as_str() == code);
             position.and_then(|at| outcomes.get(at)) == Some(&EvidenceOutcome::Taken)
         };
-        let key_envelopes: Vec<_> =
-            body.key_envelopes.into_iter().filter(|envelope| taken(&envelope.recipient)).collect();
+        // Asked again behind the acceptances: a code that was superseded or given up meanwhile gets no key, even where the
+        // envelope is still open for another code of the same node.
+        let open = open_codes(&self.store.lease(node.clone(), asked).await?, &node);
+        let is_open = |code: &str| open.iter().any(|known| known.as_str() == code);
+        let handed_out = |envelope: &wire::KeyEnvelope| taken(&envelope.recipient) && is_open(&envelope.recipient);
+        let key_envelopes: Vec<_> = body.key_envelopes.into_iter().filter(handed_out).collect();
         if key_envelopes.is_empty() {
             return Err(Refusal::not_waiting().into());
         }
