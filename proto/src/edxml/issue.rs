@@ -228,8 +228,8 @@ fn document_problems(packet: &Packet, problems: &mut Vec<IssueProblem>) {
             problems.push(IssueProblem::Twice(code.clone()));
         }
     }
-    for (n, trace) in packet.trace.traces.iter().enumerate() {
-        check_code(&format!("TraceHeader[{}]/OrganId", n + 1), trace.organ_id.as_ref(), problems);
+    // A trace names whoever handled the document: the relay too, which has an id of its own and no agency code.
+    for trace in &packet.trace.traces {
         check_date("TraceHeader/Timestamp", trace.timestamp.as_ref(), problems);
     }
     check_date("PromulgationDate", header.promulgation_date.as_ref(), problems);
