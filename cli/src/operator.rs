@@ -19,8 +19,7 @@ use truc_evidence::{
     verify_binding,
 };
 use truc_proto::{
-    AgencyEntry, AgencyId, AxisId, CertificateBinding, Entry, KeyStatus, KeyUse, Lane, OperatorEntry, Raw,
-    RootStatement, Route, SignedBinding, SignedDirectory, Timestamp,
+    AgencyEntry, AgencyId, AxisId, Entry, Lane, Raw, RootStatement, Route, SignedBinding, SignedDirectory, Timestamp,
 };
 use truc_signer::{SigningKey, TrustStore};
 
@@ -176,7 +175,7 @@ impl OperatorFolder {
             trust.operator.pins(&key.certificate().sha256()),
             "the signing certificate is not the pinned operator's"
         );
-        draft.put(Entry::Operator(operator_entry(key)))?;
+        draft.put_operator(key.certificate())?;
         let signed = draft.sign(key, now, now + Duration::from_secs(valid_days * 86_400))?;
         let statement = Raw::<RootStatement>::parse(signed.statement.clone())?;
         let bytes = encode_directory(&signed);
@@ -188,21 +187,6 @@ impl OperatorFolder {
         let _ = fs::remove_file(self.path.join("draft"));
         Ok(directory)
     }
-}
-
-fn operator_entry(key: &dyn SigningKey) -> OperatorEntry {
-    let certificate = key.certificate();
-    let binding = CertificateBinding {
-        uses: vec![KeyUse::Operator],
-        der: certificate.der().to_vec(),
-        sha256: certificate.sha256(),
-        algorithms: Vec::new(),
-        valid_from: certificate.not_before(),
-        valid_to: certificate.not_after(),
-        status: KeyStatus::Good,
-        status_since: None,
-    };
-    OperatorEntry { name: certificate.subject().to_owned(), certificates: vec![binding] }
 }
 
 /// Reads `code,name,valid_from,valid_to,successor`: codes that have no node yet, closed ones with their successors.

@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use truc_ledger::merkle::MemTree;
 use truc_proto::{
-    AgencyId, AxisId, CertificateBinding, Digest, Entry, KeyStatus, Lane, Raw, RootStatement, SignedDirectory,
-    StatementError, Timestamp,
+    AgencyId, AxisId, CertificateBinding, Digest, Entry, KeyStatus, KeyUse, Lane, OperatorEntry, Raw, RootStatement,
+    SignedDirectory, StatementError, Timestamp,
 };
-use truc_signer::{SignError, SigningKey, sign_detached};
+use truc_signer::{Certificate, SignError, SigningKey, sign_detached};
 
 use crate::{Directory, VerifiedBinding};
 
@@ -124,6 +124,24 @@ impl DirectoryDraft {
         let entry = Raw::write(entry)?;
         self.entries.insert(entry.key(), entry);
         Ok(())
+    }
+
+    /// Puts the operator's own entry: who signs, by the certificate it signs with.
+    ///
+    /// # Errors
+    /// When the certificate's subject is no name for an entry.
+    pub fn put_operator(&mut self, certificate: &Certificate) -> Result<(), DraftError> {
+        let binding = CertificateBinding {
+            uses: vec![KeyUse::Operator],
+            der: certificate.der().to_vec(),
+            sha256: certificate.sha256(),
+            algorithms: Vec::new(),
+            valid_from: certificate.not_before(),
+            valid_to: certificate.not_after(),
+            status: KeyStatus::Good,
+            status_since: None,
+        };
+        self.put(Entry::Operator(OperatorEntry { name: certificate.subject().to_owned(), certificates: vec![binding] }))
     }
 
     /// Closes a code: no new mail from `closed` on; what was sealed to it is opened until `serves_until`.

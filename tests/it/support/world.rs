@@ -20,8 +20,7 @@ use truc_evidence::{
 use truc_link::{ConnectSettings, Identity, Link, LinkTrust, NotAdmitted};
 use truc_node::settings::{KeySource, TrustFiles};
 use truc_proto::{
-    AxisId, CertificateBinding, Digest, Entry, KeyStatus, KeyUse, Lane, NodeId, OperatorEntry, Raw, SignedBinding,
-    SignedDirectory, Timestamp,
+    AxisId, Digest, Lane, NodeId, Raw, SignedBinding, SignedDirectory, Timestamp,
     relay_v1::{DirectoryChunk, PublishDirectoryReply, relay_client::RelayClient},
 };
 use truc_relay::InitOptions;
@@ -116,8 +115,8 @@ impl World {
             pki,
             lane,
         };
-        let entry = operator_entry(world.operator.certificate());
-        world.draft.put(Entry::Operator(entry)).unwrap();
+        let certificate = world.operator.certificate().clone();
+        world.draft.put_operator(&certificate).unwrap();
         world.make_relay();
         for (id, codes) in nodes {
             world.make_node(id, codes);
@@ -475,20 +474,6 @@ impl World {
         named.sort();
         named
     }
-}
-
-fn operator_entry(certificate: &Certificate) -> OperatorEntry {
-    let binding = CertificateBinding {
-        uses: vec![KeyUse::Operator],
-        der: certificate.der().to_vec(),
-        sha256: certificate.sha256(),
-        algorithms: Vec::new(),
-        valid_from: certificate.not_before(),
-        valid_to: certificate.not_after(),
-        status: KeyStatus::Good,
-        status_since: None,
-    };
-    OperatorEntry { name: certificate.subject().to_owned(), certificates: vec![binding] }
 }
 
 /// Changes a text file.

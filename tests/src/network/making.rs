@@ -14,8 +14,7 @@ use truc_evidence::{Confirmation, Directory, DirectoryDraft, PinnedOperator, Rec
 use truc_link::{ConnectError, ConnectSettings, Identity, Link, LinkTrust, NotAdmitted};
 use truc_node::settings::{KeySource, TrustFiles};
 use truc_proto::{
-    AxisId, CertificateBinding, Digest, Entry, KeyStatus, KeyUse, Lane, OperatorEntry, Raw, SignedBinding,
-    SignedDirectory, Timestamp,
+    AxisId, Digest, Lane, Raw, SignedBinding, SignedDirectory, Timestamp,
     relay_v1::{DirectoryChunk, relay_client::RelayClient},
 };
 use truc_signer::{Certificate, Crl, SoftKey, TrustStore};
@@ -159,24 +158,10 @@ pub(super) fn sign_directory(pki: &Tree, bindings: &[Vec<u8>]) -> Result<(Signed
     }
     let files = pki.operator();
     let key = SoftKey::load_pem(&files.certificate, &files.key)?;
-    draft.put(Entry::Operator(operator_entry(key.certificate())))?;
+    draft.put_operator(key.certificate())?;
     let signed = draft.sign(&key, now, now + Duration::from_secs(30 * 86_400))?;
     let directory = Directory::verify(signed.clone(), &pinned(pki)?, &trust, &axis, Lane::Ordinary, now)?;
     Ok((signed, directory))
-}
-
-fn operator_entry(certificate: &Certificate) -> OperatorEntry {
-    let binding = CertificateBinding {
-        uses: vec![KeyUse::Operator],
-        der: certificate.der().to_vec(),
-        sha256: certificate.sha256(),
-        algorithms: Vec::new(),
-        valid_from: certificate.not_before(),
-        valid_to: certificate.not_after(),
-        status: KeyStatus::Good,
-        status_since: None,
-    };
-    OperatorEntry { name: certificate.subject().to_owned(), certificates: vec![binding] }
 }
 
 /// Makes the relay; gives its binding request.
