@@ -158,6 +158,9 @@ pub(crate) enum InboxCommand {
         /// What to fetch: the signed container, the edXML packet, or one attachment by its name.
         #[arg(long, value_name = "container|edxml|NAME", default_value = "edxml")]
         what: String,
+        /// The sending agency's code; needed where several senders used this envelope id.
+        #[arg(long, value_name = "CODE")]
+        sender: Option<AgencyId>,
         /// Where to write it; a file that does not exist yet.
         #[arg(short, long, value_name = "FILE")]
         out: PathBuf,
@@ -171,6 +174,9 @@ pub(crate) enum InboxCommand {
         /// The receiving agency's code.
         #[arg(long)]
         code: AgencyId,
+        /// The sending agency's code; needed where several senders used this envelope id.
+        #[arg(long, value_name = "CODE")]
+        sender: Option<AgencyId>,
         /// It could not be taken, and why (ContentHandoverFailure).
         #[arg(long, value_name = "REASON")]
         refuse: Option<String>,
@@ -187,6 +193,9 @@ pub(crate) enum InboxCommand {
         /// The counterpart; needed where a document has several recipients.
         #[arg(long)]
         to: Option<AgencyId>,
+        /// The code of the agency that sent the document; needed where several senders used this envelope id.
+        #[arg(long, value_name = "CODE")]
+        sender: Option<AgencyId>,
         /// The status.
         code: StatusCode,
         /// Reason in words; required with 02.
@@ -220,6 +229,9 @@ pub(crate) enum ReceiptCommand {
         node: NodeArgs,
         /// The envelope.
         envelope: EnvelopeId,
+        /// The sending agency's code; needed where several senders used this envelope id.
+        #[arg(long, value_name = "CODE")]
+        sender: Option<AgencyId>,
     },
     /// Get one receipt, or all of an envelope, as files.
     Get {
@@ -227,6 +239,9 @@ pub(crate) enum ReceiptCommand {
         node: NodeArgs,
         /// The envelope.
         envelope: EnvelopeId,
+        /// The sending agency's code; needed where several senders used this envelope id.
+        #[arg(long, value_name = "CODE")]
+        sender: Option<AgencyId>,
         /// Only this one, by its leaf hash as `receipt list` shows it (its first digits are enough).
         #[arg(long, value_name = "HASH")]
         leaf: Option<String>,

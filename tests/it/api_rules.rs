@@ -58,7 +58,8 @@ async fn a_token_opens_what_it_covers_and_nothing_else() {
     let what = truc_proto::node_v1::fetch_request::What::Container(true);
     assert_eq!(department.fetch(&only, "H26", what.clone()).await.unwrap_err().code(), Code::PermissionDenied);
     assert_eq!(department.fetch(&only, "H26.18", what).await.unwrap_err().code(), Code::NotFound);
-    let receipts = department.raw.clone().list_receipts(ListReceiptsRequest { envelope: only }).await;
+    let receipts =
+        department.raw.clone().list_receipts(ListReceiptsRequest { envelope: only, ..Default::default() }).await;
     assert!(receipts.map_or(true, |reply| reply.into_inner().items.is_empty()));
 }
 
@@ -206,6 +207,7 @@ async fn a_container_is_fetched_on_from_any_byte_and_what_is_not_there_is_not_fo
             recipient: "H26".into(),
             what: Some(What::Container(true)),
             offset: offset as u64,
+            ..FetchRequest::default()
         };
         let mut stream = api.raw.clone().fetch(request).await.unwrap().into_inner();
         let mut rest = Vec::new();
@@ -237,6 +239,7 @@ async fn a_document_system_that_refuses_a_document_says_why_and_the_sender_sees_
         recipient: "H26".into(),
         refused: true,
         reason: reason.into(),
+        ..ConfirmRequest::default()
     };
     assert_eq!(
         api.raw.clone().confirm(refuse(" ")).await.unwrap_err().code(),

@@ -2,11 +2,16 @@
 //! recipient refuses with evidence, and nothing of it reaches the inbox.
 
 use truc_certs_dev::{ExtendedKeyUsagePurpose, KeyKind, KeyUsagePurpose, Profile, Request, Subject};
-use truc_proto::{AgencyId, CertificateBinding, Digest, Entry, KeyStatus, KeyUse, relay_v1::offer_reply::Outcome};
+use truc_proto::{
+    AgencyId, CertificateBinding, Digest, Entry, KeyStatus, KeyUse,
+    node_v1::{ConfirmRequest, FetchRequest, ListReceiptsRequest, SetStatusRequest, fetch_request::What},
+    relay_v1::offer_reply::Outcome,
+};
 use truc_signer::Certificate;
 
 use crate::support::{
     World,
+    api::Api,
     forger::{Forger, Forgery, from_now, packet},
 };
 
@@ -128,10 +133,70 @@ async fn nobody_poisons_the_id_of_another_sender() {
     let mut senders: Vec<_> = world.api("N-H26").inbox("H26", true).await.into_iter().map(|item| item.sender).collect();
     senders.sort();
     assert_eq!(senders, ["G22", "G23"]);
+    each_is_reached_by_its_senders_name(&world.api("N-H26"), &honest.preamble.envelope.to_string()).await;
     // And a submission under the other's code is not the thief's to make.
     let mut foreign = Forgery::new(&world, "G22", &["H26"]);
     foreign.submission = Some(Box::new(|submission| submission.actor.node = "N-G23".parse().unwrap()));
     thief.refused(&foreign.seal(&world), "not-entitled").await;
+}
+
+/// One envelope id of two senders: no call guesses which is meant.
+async fn each_is_reached_by_its_senders_name(api: &Api, envelope: &str) {
+    let fetch = |sender: &str| FetchRequest {
+        envelope: envelope.into(),
+        recipient: "H26".into(),
+        sender: sender.into(),
+        what: Some(What::Container(true)),
+        ..FetchRequest::default()
+    };
+    let confirm = |sender: &str| ConfirmRequest {
+        envelope: envelope.into(),
+        recipient: "H26".into(),
+        sender: sender.into(),
+        ..ConfirmRequest::default()
+    };
+    let status = |sender: &str, to: &str| SetStatusRequest {
+        envelope: envelope.into(),
+        from: "H26".into(),
+        to: to.into(),
+        code: "01".into(),
+        idempotency_key: format!("01-{sender}-{to}"),
+        sender: sender.into(),
+        ..SetStatusRequest::default()
+    };
+    let receipts = |sender: &str| ListReceiptsRequest { envelope: envelope.into(), sender: sender.into() };
+    for unclear in [
+        api.raw.clone().fetch(fetch("")).await.map(|_| ()).unwrap_err(),
+        api.raw.clone().confirm(confirm("")).await.map(|_| ()).unwrap_err(),
+        api.raw.clone().set_status(status("", "")).await.map(|_| ()).unwrap_err(),
+        api.raw.clone().list_receipts(receipts("")).await.map(|_| ()).unwrap_err(),
+    ] {
+        assert_eq!(unclear.code(), tonic::Code::FailedPrecondition, "{unclear:?}");
+        for words in ["G22, G23", "`sender`", "bên gửi"] {
+            assert!(unclear.message().contains(words), "{words}: {}", unclear.message());
+        }
+    }
+    let nobody = api.raw.clone().confirm(confirm("H37")).await.unwrap_err();
+    assert_eq!(nobody.code(), tonic::Code::NotFound, "{nobody:?}");
+    let mut containers = Vec::new();
+    for sender in ["G22", "G23"] {
+        let mut stream = api.raw.clone().fetch(fetch(sender)).await.unwrap().into_inner();
+        let mut bytes = Vec::new();
+        while let Some(chunk) = stream.message().await.unwrap() {
+            bytes.extend_from_slice(&chunk.data);
+        }
+        containers.push(bytes);
+        assert!(api.raw.clone().confirm(confirm(sender)).await.unwrap().into_inner().first, "{sender}: once each");
+        let said = api.raw.clone().set_status(status(sender, "")).await.unwrap().into_inner();
+        assert_eq!(said.sequence, 1, "numbered per document");
+        let items = api.raw.clone().list_receipts(receipts(sender)).await.unwrap().into_inner().items;
+        let submissions = items.iter().filter(|item| item.event == "SubmissionAcceptance");
+        assert_eq!(submissions.map(|item| item.actor.as_str()).collect::<Vec<_>>(), [sender]);
+    }
+    assert_ne!(containers[0], containers[1]);
+    // The counterpart names the document as well; 01 was said to it before, so 01 again goes backwards.
+    let again = api.raw.clone().set_status(status("", "G23")).await.unwrap_err();
+    assert!(again.message().contains("backwards"), "{again:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

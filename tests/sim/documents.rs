@@ -310,6 +310,14 @@ impl Node {
         self.office.letters += 1;
         let idempotency_key = format!("{}-{}", self.id, self.office.letters);
         let request_hash = Digest::of(idempotency_key.as_bytes());
-        self.office.wish(Wish::Status(StatusRequest { document, from, to: None, code, idempotency_key, request_hash }));
+        self.office.wish(Wish::Status(StatusRequest {
+            document,
+            sender: None,
+            from,
+            to: None,
+            code,
+            idempotency_key,
+            request_hash,
+        }));
     }
 }

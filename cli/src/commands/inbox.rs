@@ -5,7 +5,7 @@ use std::{fs::OpenOptions, io::Write as _, path::Path};
 use anyhow::anyhow;
 use serde_json::{Value, json};
 use truc_proto::{
-    AgencyId, Digest, EnvelopeId, Hasher, StatusCode,
+    AgencyId, Digest, Hasher, StatusCode,
     node_v1::{
         ConfirmRequest, FetchRequest, InboxItem, ListInboxRequest, SetStatusRequest, WatchInboxRequest,
         fetch_request::What,
@@ -25,13 +25,29 @@ pub(crate) fn run(command: &InboxCommand, output: &Output) -> Outcome {
         match command {
             InboxCommand::List { node, code, all, watch: false } => list(node, code.as_ref(), *all, output).await,
             InboxCommand::List { node, code, watch: true, .. } => watch(node, code.as_ref(), output).await,
-            InboxCommand::Fetch { node, envelope, code, what, out } => {
-                fetch(node, *envelope, code, what, out, output).await
+            InboxCommand::Fetch { node, envelope, code, what, sender, out } => {
+                let request = FetchRequest {
+                    envelope: envelope.to_string(),
+                    recipient: code.to_string(),
+                    sender: named(sender.as_ref()),
+                    what: Some(part(what)),
+                    offset: 0,
+                };
+                fetch(node, request, out, output).await
             }
-            InboxCommand::Confirm { node, envelope, code, refuse } => {
-                confirm(node, *envelope, code, refuse.as_deref(), output).await
+            InboxCommand::Confirm { node, envelope, code, sender, refuse } => {
+                let request = ConfirmRequest {
+                    envelope: envelope.to_string(),
+                    recipient: code.to_string(),
+                    sender: named(sender.as_ref()),
+                    refused: refuse.is_some(),
+                    reason: refuse.clone().unwrap_or_default(),
+                };
+                confirm(node, request, output).await
             }
-            InboxCommand::Status { node, envelope, from, to, code, reason, staff } => {
+            InboxCommand::Status { node, envelope, from, to, sender, code, reason, staff } => {
+                // Only where it is named: the same words as before have the same key as before.
+                let whose = sender.as_ref().map(|sender| format!("\n{sender}")).unwrap_or_default();
                 let request = SetStatusRequest {
                     envelope: envelope.to_string(),
                     from: from.to_string(),
@@ -42,13 +58,26 @@ pub(crate) fn run(command: &InboxCommand, output: &Output) -> Outcome {
                     // The same words about the same document are the same status: saying them twice says them once.
                     idempotency_key: format!(
                         "sha256-{}",
-                        Digest::of(format!("{envelope}\n{from}\n{to:?}\n{code}\n{reason}\n{staff}").as_bytes())
+                        Digest::of(format!("{envelope}\n{from}\n{to:?}\n{code}\n{reason}\n{staff}{whose}").as_bytes())
                     ),
+                    sender: named(sender.as_ref()),
                 };
                 status(node, request, *code, output).await
             }
         }
     })
+}
+
+fn named(sender: Option<&AgencyId>) -> String {
+    sender.map(ToString::to_string).unwrap_or_default()
+}
+
+fn part(what: &str) -> What {
+    match what {
+        "container" => What::Container(true),
+        "edxml" => What::Edxml(true),
+        name => What::Attachment(name.to_owned()),
+    }
 }
 
 async fn list(args: &NodeArgs, code: Option<&AgencyId>, all: bool, output: &Output) -> Outcome {
@@ -130,22 +159,8 @@ fn item_json(item: &InboxItem) -> Value {
 }
 
 /// Streams to a file that must not exist yet; what arrived is complete or the file is removed.
-async fn fetch(
-    args: &NodeArgs,
-    envelope: EnvelopeId,
-    code: &AgencyId,
-    what: &str,
-    out: &Path,
-    output: &Output,
-) -> Outcome {
+async fn fetch(args: &NodeArgs, request: FetchRequest, out: &Path, output: &Output) -> Outcome {
     let mut node = connect(args).await?;
-    let part = match what {
-        "container" => What::Container(true),
-        "edxml" => What::Edxml(true),
-        name => What::Attachment(name.to_owned()),
-    };
-    let request =
-        FetchRequest { envelope: envelope.to_string(), recipient: code.to_string(), what: Some(part), offset: 0 };
     let mut chunks = node.fetch(request).await.map_err(|s| failed("fetch the document", &s))?.into_inner();
     let mut file = OpenOptions::new()
         .write(true)
@@ -175,20 +190,8 @@ async fn fetch(
     Ok(Exit::Good)
 }
 
-async fn confirm(
-    args: &NodeArgs,
-    envelope: EnvelopeId,
-    code: &AgencyId,
-    refuse: Option<&str>,
-    output: &Output,
-) -> Outcome {
+async fn confirm(args: &NodeArgs, request: ConfirmRequest, output: &Output) -> Outcome {
     let mut node = connect(args).await?;
-    let request = ConfirmRequest {
-        envelope: envelope.to_string(),
-        recipient: code.to_string(),
-        refused: refuse.is_some(),
-        reason: refuse.unwrap_or_default().to_owned(),
-    };
     let reply = node.confirm(request).await.map_err(|s| failed("confirm the document", &s))?.into_inner();
     output.show(&json!({ "confirmed_at": reply.confirmed_at, "first": reply.first }), |o| {
         let again = if reply.first { "" } else { " (it was recorded before; nothing changed)" };

@@ -8,7 +8,7 @@ use anyhow::anyhow;
 use data_encoding::HEXLOWER;
 use serde_json::json;
 use truc_proto::{
-    EnvelopeId,
+    AgencyId, EnvelopeId,
     node_v1::{GetReceiptRequest, ListReceiptsRequest, ReceiptItem},
 };
 
@@ -29,10 +29,12 @@ const SHORT_HASH: usize = 12;
 pub(crate) fn from_node(command: &ReceiptCommand, output: &Output) -> Outcome {
     block_on(async {
         match command {
-            ReceiptCommand::List { node, envelope } => list(&mut connect(node).await?, *envelope, output).await,
-            ReceiptCommand::Get { node, envelope, leaf, opening, out } => {
+            ReceiptCommand::List { node, envelope, sender } => {
+                list(&mut connect(node).await?, *envelope, sender.as_ref(), output).await
+            }
+            ReceiptCommand::Get { node, envelope, sender, leaf, opening, out } => {
                 let mut node = connect(node).await?;
-                let items = items(&mut node, *envelope).await?;
+                let items = items(&mut node, *envelope, sender.as_ref()).await?;
                 get(&mut node, &chosen(items, leaf.as_deref())?, *opening, out, output).await
             }
             ReceiptCommand::Verify(args) => verify(args, output),
@@ -40,13 +42,14 @@ pub(crate) fn from_node(command: &ReceiptCommand, output: &Output) -> Outcome {
     })
 }
 
-async fn items(node: &mut Node, envelope: EnvelopeId) -> Result<Vec<ReceiptItem>, Failure> {
-    let request = ListReceiptsRequest { envelope: envelope.to_string() };
+async fn items(node: &mut Node, envelope: EnvelopeId, sender: Option<&AgencyId>) -> Result<Vec<ReceiptItem>, Failure> {
+    let sender = sender.map(ToString::to_string).unwrap_or_default();
+    let request = ListReceiptsRequest { envelope: envelope.to_string(), sender };
     Ok(node.list_receipts(request).await.map_err(|s| failed("list the receipts", &s))?.into_inner().items)
 }
 
-async fn list(node: &mut Node, envelope: EnvelopeId, output: &Output) -> Outcome {
-    let items = items(node, envelope).await?;
+async fn list(node: &mut Node, envelope: EnvelopeId, sender: Option<&AgencyId>, output: &Output) -> Outcome {
+    let items = items(node, envelope, sender).await?;
     let value: Vec<_> = items
         .iter()
         .map(|i| {

@@ -1,6 +1,9 @@
 //! Finds documents wherever they are: in memory, or, once they left it, through the archive.
 
-use std::sync::Arc;
+use std::{
+    collections::{BTreeSet, HashSet},
+    sync::Arc,
+};
 
 use tonic::Status;
 use truc_proto::{AgencyId, Digest, EnvelopeId};
@@ -27,26 +30,63 @@ pub(super) async fn sent(
     Ok((sent, own))
 }
 
-/// What we received under this envelope id.
+/// What we received under this envelope id, from whatever sender: what is open, and what left memory.
 pub(super) async fn received(shell: &Arc<Shell>, envelope: EnvelopeId) -> Result<Vec<Received>, Status> {
     let found = shell.engine.ask(move |core| core.received_of(envelope).cloned().collect::<Vec<_>>());
     let mut received = found.await.map_err(stopped)?;
-    if received.is_empty() {
-        let archive = shell.archive.clone();
-        received =
-            shell.work("looking into the archive", move || archive.of_envelope(envelope).1).await.map_err(broke_off)?;
-    }
+    let archive = shell.archive.clone();
+    let closed =
+        shell.work("looking into the archive", move || archive.of_envelope(envelope).1).await.map_err(broke_off)?;
+    let open: HashSet<Key> = received.iter().map(|received| received.key.clone()).collect();
+    received.extend(closed.into_iter().filter(|closed| !open.contains(&closed.key)));
     Ok(received)
 }
 
-/// The received document with this envelope id for this code; of several senders' the first that was taken.
+/// The received document with this envelope id for this code. Without `sender` it must be the only one of that name.
 pub(super) async fn received_for(
     shell: &Arc<Shell>,
     envelope: EnvelopeId,
     code: &AgencyId,
+    sender: Option<&AgencyId>,
 ) -> Result<Option<Received>, Status> {
-    let found = received(shell, envelope).await?.into_iter();
-    Ok(found.filter(|received| received.codes.contains_key(code)).min_by_key(|received| received.body))
+    one_for(received(shell, envelope).await?, envelope, code, sender)
+}
+
+fn one_for(
+    mut found: Vec<Received>,
+    envelope: EnvelopeId,
+    code: &AgencyId,
+    sender: Option<&AgencyId>,
+) -> Result<Option<Received>, Status> {
+    found.retain(|received| received.codes.contains_key(code) && sender.is_none_or(|s| *s == received.key.sender));
+    // A copied id on something that never became a document must not stand in the way of the document.
+    let readable = |received: &Received| received.codes.get(code).is_some_and(|code| code.consigned_at.is_some());
+    if found.iter().any(readable) {
+        found.retain(readable);
+    }
+    one_sender(envelope, found.iter().map(|received| &received.key.sender))?;
+    Ok(found.into_iter().next())
+}
+
+/// An envelope id alone names a document only while one sender used it.
+pub(super) fn one_sender<'a>(
+    envelope: EnvelopeId,
+    senders: impl IntoIterator<Item = &'a AgencyId>,
+) -> Result<(), Status> {
+    let senders: BTreeSet<&AgencyId> = senders.into_iter().collect();
+    if senders.len() <= 1 {
+        return Ok(());
+    }
+    let names = senders.into_iter().map(AgencyId::as_str).collect::<Vec<_>>().join(", ");
+    Err(Status::failed_precondition(format!(
+        "several senders used the envelope id {envelope}: {names}; say whose is meant in `sender` (truc: --sender) / Mã gói tin {envelope} được nhiều bên gửi dùng: {names}; hãy nêu bên gửi trong `sender` (truc: --sender)"
+    )))
+}
+
+/// The optional `sender` of a request.
+pub(super) fn sender_of(text: &str) -> Result<Option<AgencyId>, Status> {
+    let read = |text: &str| text.parse().map_err(|error| Status::invalid_argument(format!("`sender`: {error}")));
+    (!text.is_empty()).then(|| read(text)).transpose()
 }
 
 /// The document that a leaf is about: sent, received.

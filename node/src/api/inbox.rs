@@ -179,7 +179,8 @@ pub(super) async fn confirm(
     if request.reason.chars().count() > truc_proto::limits::STATUS_TEXT_CHARS_MAX {
         return Err(Status::invalid_argument("`reason` is too long"));
     }
-    let found = super::found::received_for(shell, envelope, &code).await?.ok_or_else(not_found)?;
+    let sender = super::found::sender_of(&request.sender)?;
+    let found = super::found::received_for(shell, envelope, &code, sender.as_ref()).await?.ok_or_else(not_found)?;
     let key = found.key;
     // What left memory was handed over before.
     let before =
@@ -207,7 +208,8 @@ pub(super) async fn fetch(
 ) -> Result<Replies<node_v1::FetchChunk>, Status> {
     use node_v1::fetch_request::What;
     let (envelope, code) = (envelope_id(&request.envelope)?, Api::code(grant, &request.recipient, "recipient")?);
-    let received = super::found::received_for(shell, envelope, &code).await?.ok_or_else(not_found)?;
+    let sender = super::found::sender_of(&request.sender)?;
+    let received = super::found::received_for(shell, envelope, &code, sender.as_ref()).await?.ok_or_else(not_found)?;
     let readable = received.codes.get(&code).is_some_and(|code| code.consigned_at.is_some());
     let (body, content) = (received.body, received.content.filter(|_| readable).ok_or_else(not_found)?);
     let by_relay = |step: &&crate::core::Step| (step.event, step.role) == (EventUri::RelayAcceptance, Role::Relay);

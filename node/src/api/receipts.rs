@@ -19,16 +19,20 @@ pub(super) async fn list(
     grant: Grant,
     request: &node_v1::ListReceiptsRequest,
 ) -> Result<node_v1::ListReceiptsReply, Status> {
-    let envelope = envelope_id(&request.envelope)?;
-    let (sent, own) = super::found::sent(shell, envelope).await?;
+    let (envelope, sender) = (envelope_id(&request.envelope)?, super::found::sender_of(&request.sender)?);
+    let meant = |key: &Key| sender.as_ref().is_none_or(|sender| *sender == key.sender);
+    let (mut sent, own) = super::found::sent(shell, envelope).await?;
+    sent.retain(|sent| meant(&sent.key) && grant.allows(&sent.key.sender));
+    let mut received = super::found::received(shell, envelope).await?;
+    received.retain(|received| meant(&received.key) && received.codes.keys().any(|code| grant.allows(code)));
+    let keys = sent.iter().map(|sent| &sent.key).chain(received.iter().map(|received| &received.key));
+    super::found::one_sender(envelope, keys.map(|key| &key.sender))?;
     let mut items = Vec::new();
-    for sent in sent.iter().filter(|sent| grant.allows(&sent.key.sender)) {
+    for sent in &sent {
         items.extend(sent.steps.iter().map(|step| item(step, is_final(own, step, &sent.finals))));
     }
-    for received in super::found::received(shell, envelope).await? {
-        if received.codes.keys().any(|code| grant.allows(code)) {
-            items.extend(received.steps.iter().map(|step| item(step, is_final(own, step, &received.finals))));
-        }
+    for received in &received {
+        items.extend(received.steps.iter().map(|step| item(step, is_final(own, step, &received.finals))));
     }
     items.sort_by(|a, b| (&a.time, &a.leaf_hash).cmp(&(&b.time, &b.leaf_hash)));
     items.dedup_by(|a, b| a.leaf_hash == b.leaf_hash);

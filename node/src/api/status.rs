@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tonic::{Code, Status};
 use truc_proto::{
-    AgencyId, BusinessStatus, Digest, Preamble, Raw, Reason, StatusCode, WireLevel,
+    AgencyId, BusinessStatus, Digest, EnvelopeId, Preamble, Raw, Reason, StatusCode, WireLevel,
     limits::STATUS_TEXT_CHARS_MAX,
     node_v1::{self, send_reply::State},
 };
@@ -43,8 +43,10 @@ pub(super) async fn set(
     let directory = shell.directory().ok_or_else(send::no_directory)?;
     send::check_room(shell).await?;
     let request_hash = hash_of(&request);
+    let sender = whose(shell, &request, document, &from, to.as_ref(), code).await?;
     let asked = StatusRequest {
         document,
+        sender,
         from: from.clone(),
         to,
         code,
@@ -98,6 +100,23 @@ pub(super) async fn set(
     Ok(node_v1::SetStatusReply { envelope: reply.envelope, sequence })
 }
 
+/// The document's sender: as the request says, or the only possible one; code 13 is about the speaker's own document.
+async fn whose(
+    shell: &Arc<Shell>,
+    request: &node_v1::SetStatusRequest,
+    document: EnvelopeId,
+    from: &AgencyId,
+    to: Option<&AgencyId>,
+    code: StatusCode,
+) -> Result<Option<AgencyId>, Status> {
+    let named = super::found::sender_of(&request.sender)?;
+    if named.is_some() || code.is_from_sender() {
+        return Ok(named);
+    }
+    let found = super::found::received_for(shell, document, from, to).await?;
+    Ok(found.map(|found| found.key.sender))
+}
+
 /// As the core does it, for a document that left memory.
 async fn archived(shell: &Arc<Shell>, asked: StatusRequest) -> Result<(u64, crate::core::Key, AgencyId, u64), Status> {
     let why = StatusRefused::NoSuchDocument;
@@ -111,7 +130,9 @@ async fn archived(shell: &Arc<Shell>, asked: StatusRequest) -> Result<(u64, crat
         let pair = sent.pairs.remove(&to).ok_or_else(none)?;
         (pair.business, sent.key, to, sent.body)
     } else {
-        let mut received = super::found::received_for(shell, asked.document, &asked.from).await?.ok_or_else(none)?;
+        let sender = asked.sender.as_ref();
+        let found = super::found::received_for(shell, asked.document, &asked.from, sender).await?;
+        let mut received = found.ok_or_else(none)?;
         let code = received.codes.remove(&asked.from).filter(|code| code.consigned_at.is_some()).ok_or_else(none)?;
         if asked.to.is_some_and(|to| to != received.key.sender) {
             return Err(none());
@@ -151,7 +172,9 @@ async fn describe(shell: &Arc<Shell>, key: &crate::core::Key, body: u64) -> Resu
 fn hash_of(request: &node_v1::SetStatusRequest) -> Digest {
     let fields = [&request.envelope, &request.from, &request.to, &request.code, &request.reason, &request.staff];
     let mut parts: Vec<Vec<u8>> = vec![b"truc/set-status/1".to_vec()];
-    for field in fields {
+    // Only where it is given: requests of before it existed keep their hash.
+    let sender = Some(&request.sender).filter(|sender| !sender.is_empty());
+    for field in fields.into_iter().chain(sender) {
         // Lengths first, so that no two requests run together to the same bytes.
         parts.push((field.len() as u64).to_be_bytes().to_vec());
         parts.push(field.as_bytes().to_vec());

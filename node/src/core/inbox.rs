@@ -223,12 +223,18 @@ impl Core {
         }
     }
 
-    /// The received document with this envelope id for this code: senders do not share ids, unless one copies another's;
-    /// then the first that was taken is meant.
+    /// The received document with this envelope id for this code. Senders do not share ids, unless one copies another's:
+    /// then only `sender` tells which is meant, and without it there is none.
     #[must_use]
-    pub fn find_for(&self, envelope: truc_proto::EnvelopeId, code: &AgencyId) -> Option<&Received> {
-        let candidates = self.received_of(envelope).filter(|received| received.codes.contains_key(code));
-        candidates.min_by_key(|received| received.body)
+    pub fn find_for(
+        &self,
+        envelope: truc_proto::EnvelopeId,
+        code: &AgencyId,
+        sender: Option<&AgencyId>,
+    ) -> Option<&Received> {
+        let meant = |r: &&Received| r.codes.contains_key(code) && sender.is_none_or(|sender| *sender == r.key.sender);
+        let mut candidates = self.received_of(envelope).filter(meant);
+        candidates.next().filter(|_| candidates.next().is_none())
     }
 
     /// All received envelopes with this id.

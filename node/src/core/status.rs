@@ -46,7 +46,7 @@ impl Core {
     fn locate(&self, request: &StatusRequest, by_sender: bool) -> Option<(Key, AgencyId, u64)> {
         if by_sender {
             let key = Key { sender: request.from.clone(), envelope: request.document };
-            let sent = self.find_sent(&key)?;
+            let sent = self.find_sent(&key).filter(|_| request.sender.as_ref().is_none_or(|s| *s == request.from))?;
             let to = match &request.to {
                 Some(to) => to.clone(),
                 None if sent.pairs.len() == 1 => sent.pairs.keys().next()?.clone(),
@@ -54,7 +54,7 @@ impl Core {
             };
             sent.pairs.contains_key(&to).then_some((key, to, sent.body))
         } else {
-            let received = self.find_for(request.document, &request.from)?;
+            let received = self.find_for(request.document, &request.from, request.sender.as_ref())?;
             let readable =
                 |state| matches!(state, CodeState::Consigned | CodeState::HandedOver | CodeState::HandoverFailed);
             let right = request.to.as_ref().is_none_or(|to| *to == received.key.sender)

@@ -665,6 +665,7 @@ fn a_withdrawal_goes_from_the_sender_and_closes_the_document_when_agreed() {
     let (mut sender, mut receiver, document) = delivered();
     let reserve = |live: &mut Live, from: &str, to: Option<&str>, code: StatusCode, idempotency_key: &str| {
         let request = StatusRequest {
+            sender: None,
             document: document.envelope,
             from: self::code(from),
             to: to.map(self::code),

@@ -83,6 +83,8 @@ pub struct HeldRequest {
 pub struct StatusRequest {
     /// The document's envelope.
     pub document: EnvelopeId,
+    /// Its sender; none: the only one that used this id.
+    pub sender: Option<AgencyId>,
     /// Who speaks.
     pub from: AgencyId,
     /// To whom; none: the document's sender, or its only recipient.

@@ -47,7 +47,7 @@ async fn attachment(world: &World, client: &Client, envelope: &str, recipient: &
         envelope: envelope.into(),
         recipient: recipient.into(),
         what: Some(What::Attachment(name.into())),
-        offset: 0,
+        ..Default::default()
     };
     let mut stream = client.clone().fetch(world.ask("N-B", request)).await.unwrap().into_inner();
     let mut bytes = Vec::new();
@@ -66,7 +66,7 @@ async fn final_receipts(
     count: usize,
 ) -> Vec<(String, Vec<u8>)> {
     let list = || async {
-        let request = node_v1::ListReceiptsRequest { envelope: envelope.into() };
+        let request = node_v1::ListReceiptsRequest { envelope: envelope.into(), ..Default::default() };
         client.clone().list_receipts(world.ask(id, request)).await.unwrap().into_inner().items
     };
     let all = |items: &Vec<node_v1::ReceiptItem>| items.len() >= count && items.iter().all(|item| item.r#final);
@@ -125,7 +125,7 @@ async fn a_document_goes_to_many_codes_is_fetched_confirmed_and_its_receipts_ver
 /// At the recipient the relay's acceptance stays provisional: its finalisation goes to the sender.
 async fn final_receipts_of_own(world: &World, client: &Client, envelope: &str) -> Vec<(String, Vec<u8>)> {
     let list = || async {
-        let request = node_v1::ListReceiptsRequest { envelope: envelope.into() };
+        let request = node_v1::ListReceiptsRequest { envelope: envelope.into(), ..Default::default() };
         let items = client.clone().list_receipts(world.ask("N-B", request)).await.unwrap().into_inner().items;
         items.into_iter().filter(|item| item.role != "relay").collect::<Vec<_>>()
     };
@@ -226,6 +226,7 @@ async fn statuses_go_both_ways_and_a_withdrawal_is_agreed() {
         reason: reason.into(),
         staff: "Văn thư".into(),
         idempotency_key: format!("{from}-{status}"),
+        ..Default::default()
     };
     for (number, status) in [(1, "01"), (2, "03")] {
         let first = b.set_status(world.ask("N-B", set("H26", "", status, ""))).await.unwrap().into_inner();

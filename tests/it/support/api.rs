@@ -230,7 +230,12 @@ impl Api {
     }
 
     pub(crate) async fn fetch(&self, envelope: &str, code: &str, what: What) -> Result<Vec<u8>, Status> {
-        let request = FetchRequest { envelope: envelope.into(), recipient: code.into(), what: Some(what), offset: 0 };
+        let request = FetchRequest {
+            envelope: envelope.into(),
+            recipient: code.into(),
+            what: Some(what),
+            ..FetchRequest::default()
+        };
         let mut stream = self.raw.clone().fetch(request).await?.into_inner();
         let mut bytes = Vec::new();
         while let Some(chunk) = stream.message().await? {
@@ -267,7 +272,7 @@ impl Api {
     }
 
     pub(crate) async fn receipts(&self, envelope: &str) -> Vec<ReceiptItem> {
-        let request = ListReceiptsRequest { envelope: envelope.into() };
+        let request = ListReceiptsRequest { envelope: envelope.into(), ..Default::default() };
         self.raw.clone().list_receipts(request).await.map(|reply| reply.into_inner().items).unwrap_or_default()
     }
 

@@ -202,8 +202,12 @@ impl Client {
     /// # Errors
     /// The call's.
     pub async fn fetch(&mut self, envelope: &str, recipient: &str, what: What) -> Answer<Vec<u8>> {
-        let request =
-            FetchRequest { envelope: envelope.into(), recipient: recipient.into(), what: Some(what), offset: 0 };
+        let request = FetchRequest {
+            envelope: envelope.into(),
+            recipient: recipient.into(),
+            what: Some(what),
+            ..FetchRequest::default()
+        };
         let mut stream = self.0.fetch(request).await?.into_inner();
         let mut bytes = Vec::new();
         while let Some(chunk) = stream.message().await? {
@@ -235,7 +239,12 @@ impl Client {
     /// # Errors
     /// The call's.
     pub async fn receipts(&mut self, envelope: &str) -> Answer<Vec<ReceiptItem>> {
-        Ok(self.0.list_receipts(ListReceiptsRequest { envelope: envelope.into() }).await?.into_inner().items)
+        Ok(self
+            .0
+            .list_receipts(ListReceiptsRequest { envelope: envelope.into(), ..Default::default() })
+            .await?
+            .into_inner()
+            .items)
     }
 
     /// A receipt file.

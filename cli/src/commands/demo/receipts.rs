@@ -19,7 +19,7 @@ pub(super) async fn write(node: &mut Node, envelopes: &[&str], folder: &Path) ->
     std::fs::create_dir_all(folder)?;
     let mut files = Vec::new();
     for envelope in envelopes {
-        let request = ListReceiptsRequest { envelope: (*envelope).to_owned() };
+        let request = ListReceiptsRequest { envelope: (*envelope).to_owned(), ..Default::default() };
         for item in node.list_receipts(request).await?.into_inner().items {
             ensure!(item.r#final, "the receipt {} of {envelope} is not final", item.event);
             let request = GetReceiptRequest { leaf_hash: item.leaf_hash, with_opening: true };

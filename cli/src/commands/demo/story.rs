@@ -411,7 +411,12 @@ impl Story {
     }
 
     async fn fetch(&self, code: &str, envelope: &str, what: What, to: &Path) -> anyhow::Result<Digest> {
-        let request = FetchRequest { envelope: envelope.into(), recipient: code.into(), what: Some(what), offset: 0 };
+        let request = FetchRequest {
+            envelope: envelope.into(),
+            recipient: code.into(),
+            what: Some(what),
+            ..FetchRequest::default()
+        };
         let mut chunks =
             self.node(code).await?.fetch(request).await.with_context(|| format!("{code} fetches"))?.into_inner();
         let mut file = BufWriter::with_capacity(1 << 20, File::create(to)?);
