@@ -201,6 +201,15 @@ pub const FINALS_PARKED_MAX: usize = 65_536;
 pub const IDEMPOTENCY_KEY_CHARS_MAX: usize = 128;
 /// Most ids of finished envelopes that the relay remembers at once; beyond it the answer is Busy.
 pub const REMEMBERED_IDS_MAX: usize = 50_000_000;
+/// Most pieces of evidence about one recipient of one envelope that the relay keeps although they move nothing: a document system that
+/// refuses again and again writes one each time.
+pub const EVIDENCE_PER_RECIPIENT_MAX: usize = 32;
+/// Most pieces of evidence that the relay keeps about one envelope that is older than its memory of ids.
+pub const RECALLED_EVIDENCE_MAX: usize = 4 * RECIPIENTS_MAX;
+/// Most envelopes older than the relay's memory of ids whose late evidence it remembers by hash; the oldest are forgotten first.
+pub const RECALLED_ENVELOPES_MAX: usize = 1_000_000;
+/// Most refusals that the relay writes for other contents under one id; whoever goes on hears the last one again.
+pub const REFUSALS_PER_ID_MAX: usize = 8;
 /// Most deliveries of evidence that wait for one node; beyond it the answer to those who push is Busy.
 pub const DELIVERIES_PER_NODE_MAX: usize = 1_000_000;
 /// Most recipients that fail by time in one step; the next step follows at once.

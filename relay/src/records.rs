@@ -232,6 +232,20 @@ pub struct Finalisation {
     /// An encoded `EvidenceBatch`.
     #[prost(bytes = "bytes", tag = "5")]
     pub batch: Bytes,
+    /// What it is about, so that the same is not written again. Empty in records of earlier versions.
+    #[prost(message, repeated, tag = "6")]
+    pub leaves: Vec<FinalLeaf>,
+}
+
+/// One leaf of a [`Finalisation`].
+#[derive(Clone, PartialEq, Message)]
+pub struct FinalLeaf {
+    /// Which envelope.
+    #[prost(message, optional, tag = "1")]
+    pub key: Option<Key>,
+    /// First eight bytes of a hash over the leaf's hash and the node it went to.
+    #[prost(fixed64, tag = "2")]
+    pub seen: u64,
 }
 
 /// See [`Body::Acknowledged`].
@@ -392,6 +406,7 @@ mod tests {
                 to: "N1".into(),
                 mark: mark(),
                 batch: Bytes::from_static(b"batch"),
+                leaves: vec![FinalLeaf { key: key(), seen: 5 }],
             }),
             Body::Acknowledged(Acknowledged { node: "N1".into(), numbers: vec![1, 3] }),
             Body::Failed(Failed { time_ms: 1, key: key(), recipient: "H37".into(), superseded: true }),

@@ -1,6 +1,6 @@
 //! What the relay does with calls: verify, ask the core, and, once that is on the device, answer with proofs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use prost::{Message as _, bytes::Bytes};
 use truc_ledger::{Position, merkle::leaf_hash};
@@ -12,8 +12,9 @@ use truc_proto::{
 };
 use truc_relay::{
     core::{
-        Acceptance, DeliveryItem, Effect, EvidenceOutcome, Fact, Found, Input, Mark, OfferOutcome, OfferedRecipient,
-        OwnProof, PairState, Reply as CoreReply, VerifiedEvidence, VerifiedFinalisation, VerifiedOffer,
+        Acceptance, DeliveryItem, Effect, EnvelopeKey, EvidenceOutcome, Fact, FinalisedLeaf, Found, Input, Mark,
+        OfferOutcome, OfferedRecipient, OwnProof, PairState, Reply as CoreReply, VerifiedEvidence,
+        VerifiedFinalisation, VerifiedOffer,
     },
     records::{Accepted, AcceptedBody, Body, RelayRecord},
 };
@@ -305,16 +306,23 @@ impl Relay {
     fn push(&mut self, cx: &mut Context, from: Caller, batches: Vec<EvidenceBatch>) -> Result<(), Failed> {
         let node = cx.map.name(from.node).clone();
         let mut facts = Vec::new();
-        let mut finals = BTreeMap::<NodeId, (Mark, EvidenceBatch)>::new();
+        let mut finals = BTreeMap::<NodeId, Vec<VerifiedFinalisation>>::new();
         for batch in &batches {
             facts.extend(self.checked(cx, &from, batch)?);
             let (_, checkpoint) = wire::verify_batch(cx, from.node, batch)?;
             for item in batch.items.iter().filter(|item| item.leaf.is_empty()) {
-                for to in self.counterparts(cx, &node, item)? {
-                    let empty = || {
-                        (mark(&checkpoint), EvidenceBatch { checkpoint: batch.checkpoint.clone(), items: Vec::new() })
-                    };
-                    finals.entry(to).or_insert_with(empty).1.items.push(item.clone());
+                let leaf = Digest::from_slice(&item.leaf_hash).map_err(|e| e.to_string())?;
+                for (to, keys) in self.counterparts(cx, &node, item)? {
+                    let leaf = FinalisedLeaf { keys, leaf, item: item.clone() };
+                    let mark = mark(&checkpoint);
+                    let of_node = finals.entry(to.clone()).or_default();
+                    match of_node.iter_mut().find(|one| one.mark == mark) {
+                        Some(one) => one.items.push(leaf),
+                        None => {
+                            let note = batch.checkpoint.clone();
+                            of_node.push(VerifiedFinalisation { to, mark, note, items: vec![leaf] });
+                        }
+                    }
                 }
             }
         }
@@ -336,10 +344,7 @@ impl Relay {
             }
         }
         self.commit(cx, effects, None)?;
-        let items = finals
-            .into_iter()
-            .map(|(to, (mark, batch))| VerifiedFinalisation { to, mark, batch: batch.encode_to_vec().into() })
-            .collect();
+        let items = finals.into_values().flatten().collect();
         self.ask(cx, from, About::Other, Input::Finalised { from: node, items })
     }
 
@@ -349,24 +354,26 @@ impl Relay {
         cx: &Context,
         from: &NodeId,
         item: &truc_proto::wire_v1::EvidenceItem,
-    ) -> Result<Vec<NodeId>, Failed> {
+    ) -> Result<BTreeMap<NodeId, Vec<EnvelopeKey>>, Failed> {
         let id = item.envelope.parse().map_err(|_| "an envelope id")?;
         let live = self.live.as_mut().ok_or("off")?;
         let effects = live.store.core.handle(cx.now, Input::FindIds(vec![id]));
         let found = effects
             .into_iter()
             .find_map(|effect| if let Effect::Reply(CoreReply::FoundIds(found)) = effect { Some(found) } else { None });
-        let mut nodes = Vec::new();
-        for (_, found) in found.into_iter().flatten().flatten().filter(|(_, found)| found.accepted) {
+        let mut nodes = BTreeMap::<NodeId, Vec<EnvelopeKey>>::new();
+        for (key, found) in found.into_iter().flatten().flatten().filter(|(_, found)| found.accepted) {
             let record: Accepted = self.accepted_at(found.position).ok_or("not on the device yet")?;
-            if record.submission == item.leaf_hash.to_vec() && record.sender_node == from.as_str() {
-                nodes.extend(record.recipients.iter().filter_map(|recipient| recipient.node.parse().ok()));
-            } else {
-                nodes.extend(record.sender_node.parse().ok());
+            let others: BTreeSet<NodeId> =
+                if record.submission == item.leaf_hash.to_vec() && record.sender_node == from.as_str() {
+                    record.recipients.iter().filter_map(|recipient| recipient.node.parse().ok()).collect()
+                } else {
+                    record.sender_node.parse().ok().into_iter().collect()
+                };
+            for other in others {
+                nodes.entry(other).or_default().push(key.clone());
             }
         }
-        nodes.sort();
-        nodes.dedup();
         Ok(nodes)
     }
 

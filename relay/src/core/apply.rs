@@ -2,13 +2,16 @@
 
 use prost::Message;
 use truc_ledger::Position;
-use truc_proto::{AgencyId, Digest, EnvelopeId, NodeId, Timestamp, limits::FINAL_LEAVES_PER_DELIVERY_MAX};
+use truc_proto::{
+    AgencyId, Digest, EnvelopeId, NodeId, Timestamp,
+    limits::{FINAL_LEAVES_PER_DELIVERY_MAX, RECALLED_ENVELOPES_MAX},
+};
 
 use super::{
     Core, DirectoryMark, ID_MEMORY_MS,
     input::{Alarm, Effect},
-    state::{AgencyRef, Delivery, Envelope, KeyRef, NodeRef, OwnLeaf, Pair, Peer, Remembered},
-    table::{Fact, PairState, Step, step},
+    state::{AgencyRef, Delivery, Envelope, Final, KeyRef, NodeRef, OwnLeaf, Pair, Peer, Remembered},
+    table::{Fact, PairState, step},
 };
 use crate::records::{self, Body, RelayRecord};
 
@@ -90,7 +93,7 @@ impl Core {
         for recipient in &record.recipients {
             let node = if recipient.node.is_empty() { None } else { Some(self.node(&recipient.node)?) };
             let state = if node.is_some() { PairState::Waiting } else { PairState::Closed };
-            pairs.push(Pair { recipient: self.agency(&recipient.code)?, node, state });
+            pairs.push(Pair { recipient: self.agency(&recipient.code)?, node, state, kept: 0 });
         }
         if !record.supersedes.is_empty() {
             let envelope = EnvelopeId::from_bytes(&record.supersedes).map_err(|_| ApplyError::Field("supersedes"))?;
@@ -113,6 +116,7 @@ impl Core {
             blob: record.blob,
             pairs: pairs.into(),
             evidence: Vec::new(),
+            finals: Vec::new(),
             counted_open: true,
         };
         self.see_peer(sender_node, record.mark.as_ref(), position)?;
@@ -159,9 +163,11 @@ impl Core {
                 leaf_index,
                 undelivered: Box::default(),
                 evidence: Box::default(),
+                finals: Box::default(),
+                recipients: 0,
             };
             if self.envelopes.contains_key(&key) || self.remembered.contains_key(&key) {
-                self.reused.insert(key, refusal);
+                self.reused.entry(key).or_default().push(refusal);
             } else {
                 self.remembered.insert(key, refusal);
             }
@@ -185,17 +191,23 @@ impl Core {
         self.deliver(to, Delivery::Forwarded { from, position }, after);
         if let Some(envelope) = self.envelopes.get_mut(&key) {
             envelope.evidence.push(seen);
-            let pair = envelope.pairs.iter_mut().find(|pair| pair.recipient == recipient);
-            if let Some(pair) = pair
-                && let Step::To(next) | Step::Late(next) = step(pair.state, fact)
-            {
-                pair.state = next;
-                self.settle(key, after);
+            let Some(pair) = envelope.pairs.iter_mut().find(|pair| pair.recipient == recipient) else { return Ok(()) };
+            match step(pair.state, fact).next().filter(|next| *next != pair.state) {
+                Some(next) => {
+                    pair.state = next;
+                    self.settle(key, after);
+                }
+                None => pair.kept = pair.kept.saturating_add(1),
             }
         } else if let Some(remembered) = self.remembered.get_mut(&key) {
             let mut evidence = std::mem::take(&mut remembered.evidence).into_vec();
             evidence.push(seen);
             remembered.evidence = evidence.into();
+        } else {
+            self.recalled.entry(key).or_default().push(seen);
+            if self.recalled.len() > RECALLED_ENVELOPES_MAX {
+                self.recalled.pop_first();
+            }
         }
         Ok(())
     }
@@ -210,6 +222,17 @@ impl Core {
         let (from, to) = (self.node(&record.from)?, self.node(&record.to)?);
         self.see_peer(from, record.mark.as_ref(), position)?;
         self.deliver(to, Delivery::Forwarded { from, position }, after);
+        for leaf in &record.leaves {
+            let key = self.key(leaf.key.as_ref())?;
+            let passed_on = Final { from, seen: leaf.seen.to_be_bytes() };
+            if let Some(envelope) = self.envelopes.get_mut(&key) {
+                envelope.finals.push(passed_on);
+            } else if let Some(remembered) = self.remembered.get_mut(&key) {
+                let mut finals = std::mem::take(&mut remembered.finals).into_vec();
+                finals.push(passed_on);
+                remembered.finals = finals.into();
+            }
+        }
         Ok(())
     }
 
@@ -362,6 +385,8 @@ impl Core {
                 leaf_index: envelope.leaf_index,
                 undelivered: envelope.pairs.iter().filter(lost).map(|pair| pair.recipient).collect(),
                 evidence: envelope.evidence.into(),
+                finals: envelope.finals.into(),
+                recipients: u16::try_from(envelope.pairs.len()).unwrap_or(u16::MAX),
             };
             self.remembered.insert(key, remembered);
         }

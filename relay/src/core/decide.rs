@@ -4,7 +4,7 @@ use bytes::Bytes;
 use truc_ledger::Position;
 use truc_proto::{
     Actor, AgencyId, Event, EventUri, Reason, Role, Timestamp,
-    limits::{DELIVERIES_PER_NODE_MAX, EXPIRIES_PER_TICK_MAX, REMEMBERED_IDS_MAX},
+    limits::{DELIVERIES_PER_NODE_MAX, EXPIRIES_PER_TICK_MAX, REFUSALS_PER_ID_MAX, REMEMBERED_IDS_MAX},
 };
 
 use super::{
@@ -32,7 +32,7 @@ impl Core {
         offer: VerifiedOffer,
         turn: &mut Turn,
     ) -> Result<OfferOutcome, Refused> {
-        self.check_peer(&offer.sender_node, &offer.mark, &offer.note, turn)?;
+        self.check_peer(&offer.sender_node, &offer.mark, || offer.note.clone(), turn)?;
         if let Some(known) = self.known_offer(now, &offer, turn)? {
             return Ok(known);
         }
@@ -64,7 +64,7 @@ impl Core {
         successor: Option<AgencyId>,
         turn: &mut Turn,
     ) -> Result<OfferOutcome, Refused> {
-        self.check_peer(&offer.sender_node, &offer.mark, &offer.note, turn)?;
+        self.check_peer(&offer.sender_node, &offer.mark, || offer.note.clone(), turn)?;
         if let Some(known) = self.known_offer(now, offer, turn)? {
             return Ok(known);
         }
@@ -85,10 +85,11 @@ impl Core {
             let at = at(found.position, found.leaf_index);
             return Ok(Some(if found.accepted { OfferOutcome::Accepted(at) } else { OfferOutcome::Rejected(at) }));
         }
-        if let Some((refused, position, leaf_index)) = found.reused
-            && refused == content
-        {
-            return Ok(Some(OfferOutcome::Rejected(at(position, leaf_index))));
+        // One refusal for each content, and not for ever: who goes on inventing contents hears the last one again.
+        let same = found.reused.iter().find(|(refused, ..)| *refused == content);
+        let enough = found.reused.last().filter(|_| found.reused.len() >= REFUSALS_PER_ID_MAX);
+        if let Some((_, position, leaf_index)) = same.or(enough) {
+            return Ok(Some(OfferOutcome::Rejected(at(*position, *leaf_index))));
         }
         self.reject(now, offer, Reason::IdReused, None, true, turn).map(|at| Some(OfferOutcome::Rejected(at)))
     }

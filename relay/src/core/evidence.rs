@@ -1,14 +1,22 @@
 //! Decisions about evidence: taken once, in the order of the table, and passed on; and about nodes' own ledgers.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
+use prost::Message as _;
 use truc_ledger::Position;
-use truc_proto::{Arrival, NodeId, Timestamp};
+use truc_proto::{
+    Arrival, Digest, NodeId, Timestamp,
+    limits::{EVIDENCE_PER_RECIPIENT_MAX, RECALLED_EVIDENCE_MAX},
+    wire_v1::EvidenceBatch,
+};
 
 use super::{
     Core, Turn,
     apply::prefix,
     decide::{record_key, record_mark},
-    input::{EvidenceOutcome, Mark, Refused, VerifiedEvidence, VerifiedFinalisation},
+    input::{EnvelopeKey, EvidenceOutcome, Mark, Refused, VerifiedEvidence, VerifiedFinalisation},
+    state::KeyRef,
     statement,
     table::{Step, step},
 };
@@ -23,7 +31,8 @@ impl Core {
         turn: &mut Turn,
     ) -> Result<Vec<EvidenceOutcome>, Refused> {
         for item in &items {
-            self.check_peer(from, &item.mark, &item.batch, turn)?;
+            let note = || checkpoint_of(&item.batch);
+            self.check_peer(from, &item.mark, note, turn)?;
             if self.book.known_node(&item.to).is_some_and(|node| self.is_full(node)) {
                 return Err(Refused::Busy);
             }
@@ -71,18 +80,34 @@ impl Core {
             let pair = envelope.pairs.iter().find(|pair| Some(pair.recipient) == recipient);
             let pair = pair.filter(|pair| pair.node.is_some() && pair.node == self.book.known_node(from));
             let pair = pair.ok_or(EvidenceOutcome::Contradiction)?;
-            return match step(pair.state, item.fact) {
+            let step = step(pair.state, item.fact);
+            // What moves the state ends by itself; what does not could be said for ever, each time by another leaf.
+            if step.next().is_none_or(|next| next == pair.state) && usize::from(pair.kept) >= EVIDENCE_PER_RECIPIENT_MAX
+            {
+                return Err(EvidenceOutcome::TooMuch);
+            }
+            return match step {
                 Step::To(_) | Step::Keep => Ok(false),
                 Step::Late(_) | Step::KeepLate => Ok(true),
                 Step::Contradiction => Err(EvidenceOutcome::Contradiction),
             };
         }
         if let Some(remembered) = key.and_then(|key| self.remembered.get(&key)) {
+            let most = EVIDENCE_PER_RECIPIENT_MAX * usize::from(remembered.recipients.max(1));
             return match (remembered.accepted, remembered.evidence.contains(&seen)) {
                 (true, true) => Err(EvidenceOutcome::Taken),
+                (true, false) if remembered.evidence.len() >= most => Err(EvidenceOutcome::TooMuch),
                 (true, false) => Ok(false),
                 (false, _) => Err(EvidenceOutcome::Contradiction),
             };
+        }
+        if let Some(recalled) = key.and_then(|key| self.recalled.get(&key)) {
+            if recalled.contains(&seen) {
+                return Err(EvidenceOutcome::Taken);
+            }
+            if recalled.len() >= RECALLED_EVIDENCE_MAX {
+                return Err(EvidenceOutcome::TooMuch);
+            }
         }
         item.recalled.map(|_| true).ok_or(EvidenceOutcome::UnknownEnvelope)
     }
@@ -95,26 +120,77 @@ impl Core {
         turn: &mut Turn,
     ) -> Result<(), Refused> {
         for item in &items {
-            self.check_peer(from, &item.mark, &item.batch, turn)?;
+            self.check_peer(from, &item.mark, || item.note.clone(), turn)?;
             if self.book.known_node(&item.to).is_some_and(|node| self.is_full(node)) {
                 return Err(Refused::Busy);
             }
         }
         for item in items {
-            let record = records::Finalisation {
-                time_ms: now.unix_ms(),
-                from: from.to_string(),
-                to: item.to.to_string(),
-                mark: Some(record_mark(&item.mark)),
-                batch: item.batch,
-            };
-            self.append(Body::Finalisation(record), None, turn);
+            self.one_finalisation(now, from, item, turn);
         }
         Ok(())
     }
 
+    /// Passes on what was not passed on before. A leaf is final once: a later tree proves nothing more about it.
+    fn one_finalisation(&mut self, now: Timestamp, from: &NodeId, item: VerifiedFinalisation, turn: &mut Turn) {
+        let (mut leaves, mut passed_on, mut fresh) = (Vec::new(), Vec::new(), BTreeMap::new());
+        for leaf in item.items {
+            let seen = final_seen(&item.to, &leaf.leaf);
+            let news: Vec<_> = leaf.keys.iter().filter(|key| self.is_news(from, key, seen, &mut fresh)).collect();
+            if news.is_empty() {
+                continue;
+            }
+            let seen = u64::from_be_bytes(seen);
+            leaves.extend(news.into_iter().map(|key| records::FinalLeaf { key: Some(record_key(key)), seen }));
+            passed_on.push(leaf.item);
+        }
+        if passed_on.is_empty() {
+            return;
+        }
+        let record = records::Finalisation {
+            time_ms: now.unix_ms(),
+            from: from.to_string(),
+            to: item.to.to_string(),
+            mark: Some(record_mark(&item.mark)),
+            batch: EvidenceBatch { checkpoint: item.note, items: passed_on }.encode_to_vec().into(),
+            leaves,
+        };
+        self.append(Body::Finalisation(record), None, turn);
+    }
+
+    /// Whether a final proof was not passed on yet, and fits. `fresh` is what the same batch brought before it.
+    fn is_news(
+        &self,
+        from: &NodeId,
+        key: &EnvelopeKey,
+        seen: [u8; 8],
+        fresh: &mut BTreeMap<KeyRef, Vec<[u8; 8]>>,
+    ) -> bool {
+        let Some(key) = self.key_of(key) else { return false };
+        let (finals, recipients) = match (self.envelopes.get(&key), self.remembered.get(&key)) {
+            (Some(envelope), _) => (&*envelope.finals, envelope.pairs.len()),
+            (None, Some(remembered)) => (&*remembered.finals, usize::from(remembered.recipients.max(1))),
+            (None, None) => return false,
+        };
+        // Unknown so far: then nothing of it was passed on.
+        let from = self.book.known_node(from);
+        let fresh = fresh.entry(key).or_default();
+        let mut of_node = finals.iter().filter(|known| Some(known.from) == from);
+        let room = EVIDENCE_PER_RECIPIENT_MAX * recipients;
+        if fresh.contains(&seen) || of_node.clone().count() + fresh.len() >= room {
+            return false;
+        }
+        if of_node.any(|known| known.seen == seen) {
+            return false;
+        }
+        fresh.push(seen);
+        true
+    }
+
     pub(super) fn acknowledged(&mut self, node: &NodeId, mut numbers: Vec<u64>, turn: &mut Turn) {
         let Some(queue) = self.book.known_node(node).and_then(|node| self.queues.get(&node)) else { return };
+        numbers.sort_unstable();
+        numbers.dedup();
         numbers.retain(|number| queue.deliveries.contains_key(number));
         if !numbers.is_empty() {
             self.append(Body::Acknowledged(records::Acknowledged { node: node.to_string(), numbers }), None, turn);
@@ -128,7 +204,7 @@ impl Core {
         note: Bytes,
         turn: &mut Turn,
     ) -> Result<(), Refused> {
-        self.check_peer(node, mark, &note, turn)?;
+        self.check_peer(node, mark, || note.clone(), turn)?;
         let held = self.book.known_node(node).and_then(|node| self.peers.get(&node));
         if held.is_none_or(|held| held.size < mark.size) {
             let record = records::PeerCheckpoint { node: node.to_string(), mark: Some(record_mark(mark)), note };
@@ -142,7 +218,7 @@ impl Core {
         &mut self,
         node: &NodeId,
         mark: &Mark,
-        shown: &Bytes,
+        shown: impl FnOnce() -> Bytes,
         turn: &mut Turn,
     ) -> Result<(), Refused> {
         let held = self.book.known_node(node).and_then(|node| self.peers.get(&node)).copied();
@@ -154,7 +230,7 @@ impl Core {
             let record = records::Forked {
                 node: node.to_string(),
                 held_at: held.position.0,
-                shown: shown.clone(),
+                shown: shown(),
                 mark: Some(record_mark(mark)),
             };
             self.append(Body::Forked(record), None, turn);
@@ -166,4 +242,14 @@ impl Core {
         let peer = self.book.known_node(node).and_then(|node| self.peers.get(&node))?;
         Some((peer.position, Mark { size: peer.size, root: peer.root }))
     }
+}
+
+/// What tells one final proof from another: the leaf and the node it goes to.
+fn final_seen(to: &NodeId, leaf: &Digest) -> [u8; 8] {
+    prefix(&Digest::of_parts(&[b"truc/relay/final/1", to.as_str().as_bytes(), &leaf.0])).to_be_bytes()
+}
+
+/// The note under an encoded batch; the bytes themselves where they are none.
+fn checkpoint_of(batch: &Bytes) -> Bytes {
+    EvidenceBatch::decode(batch.clone()).map_or_else(|_| batch.clone(), |batch| batch.checkpoint)
 }

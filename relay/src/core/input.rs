@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use truc_ledger::{Position, Record};
-use truc_proto::{AgencyId, Digest, EnvelopeId, NodeId, Reason, Supersedes, Timestamp};
+use truc_proto::{AgencyId, Digest, EnvelopeId, NodeId, Reason, Supersedes, Timestamp, wire_v1::EvidenceItem};
 
 use super::table::{Fact, PairState};
 
@@ -119,14 +119,27 @@ pub struct Recall {
 }
 
 /// Proofs of one node's leaves into a tree that its certificate signed, for one other node.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct VerifiedFinalisation {
     /// The node that holds the leaves.
     pub to: NodeId,
     /// The signed tree.
     pub mark: Mark,
-    /// An encoded `EvidenceBatch`.
-    pub batch: Bytes,
+    /// Its note.
+    pub note: Bytes,
+    /// The leaves.
+    pub items: Vec<FinalisedLeaf>,
+}
+
+/// One leaf of a [`VerifiedFinalisation`].
+#[derive(Clone, PartialEq, Debug)]
+pub struct FinalisedLeaf {
+    /// The envelopes it may be about: those of that id between the two nodes.
+    pub keys: Vec<EnvelopeKey>,
+    /// Its hash.
+    pub leaf: Digest,
+    /// The proof, as it goes on.
+    pub item: EvidenceItem,
 }
 
 /// A directory version that the pinned operator signed and that follows the one before.
@@ -154,7 +167,7 @@ pub struct Cursor {
 }
 
 /// What happens to the core.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub enum Input {
     /// What is known of these envelopes?
     Find(Vec<EnvelopeKey>),
@@ -326,8 +339,8 @@ pub struct Found {
     pub accepted: bool,
     /// Which content the id stands for.
     pub content: Digest,
-    /// Refused content under the same id, with the position and index of that refusal.
-    pub reused: Option<(Digest, Position, u64)>,
+    /// Refused contents under the same id, with position and index of each refusal.
+    pub reused: Vec<(Digest, Position, u64)>,
     /// Set while it is not complete.
     pub live: Option<FoundLive>,
 }
@@ -376,6 +389,8 @@ pub enum EvidenceOutcome {
     Contradiction,
     /// The relay does not know the envelope; its sender must upload it again.
     UnknownEnvelope,
+    /// So much was said about this recipient already without saying anything new that no more of it is kept.
+    TooMuch,
 }
 
 /// Why the core does nothing. The shell tells the peer.

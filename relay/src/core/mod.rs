@@ -26,9 +26,9 @@ use truc_proto::{Digest, NodeId, Raw, Statement, Timestamp, limits};
 
 pub use apply::ApplyError;
 pub use input::{
-    Acceptance, Alarm, Cursor, DeliveryItem, DeliveryPage, DirectoryLeaf, Effect, EnvelopeKey, EvidenceOutcome, Found,
-    FoundLive, FoundPair, Input, LiveFacts, Mark, NewDirectory, OfferOutcome, OfferedRecipient, OwnProof, Recall,
-    Refused, Reply, Undelivered, VerifiedEvidence, VerifiedFinalisation, VerifiedOffer, WaitingItem,
+    Acceptance, Alarm, Cursor, DeliveryItem, DeliveryPage, DirectoryLeaf, Effect, EnvelopeKey, EvidenceOutcome,
+    FinalisedLeaf, Found, FoundLive, FoundPair, Input, LiveFacts, Mark, NewDirectory, OfferOutcome, OfferedRecipient,
+    OwnProof, Recall, Refused, Reply, Undelivered, VerifiedEvidence, VerifiedFinalisation, VerifiedOffer, WaitingItem,
 };
 pub use table::{Fact, PairState, Step, step};
 
@@ -81,8 +81,10 @@ pub struct Core {
     envelopes: BTreeMap<KeyRef, Envelope>,
     open: usize,
     remembered: BTreeMap<KeyRef, Remembered>,
-    /// The newest refusal of other content under an id that stands for something already.
-    reused: BTreeMap<KeyRef, Remembered>,
+    /// The refusals of other contents under an id that stands for something already; never more than `REFUSALS_PER_ID_MAX`.
+    reused: BTreeMap<KeyRef, Vec<Remembered>>,
+    /// Late evidence about envelopes that are forgotten otherwise, by the first bytes of its leaf hash.
+    recalled: BTreeMap<KeyRef, Vec<u64>>,
     /// Pairs of older envelopes for which another one stands in.
     superseded: BTreeSet<(KeyRef, AgencyRef)>,
     queues: BTreeMap<NodeRef, Queue>,
@@ -113,6 +115,7 @@ impl Core {
             open: 0,
             remembered: BTreeMap::new(),
             reused: BTreeMap::new(),
+            recalled: BTreeMap::new(),
             superseded: BTreeSet::new(),
             due: BTreeSet::new(),
             queues: BTreeMap::new(),

@@ -9,7 +9,7 @@ use super::{
         Cursor, DeliveryItem, DeliveryPage, EnvelopeKey, Found, FoundPair, LiveFacts, OwnProof, Undelivered,
         WaitingItem,
     },
-    state::{AgencyRef, Delivery, Envelope, KeyRef, OwnLeaf, Queue},
+    state::{AgencyRef, Delivery, Envelope, KeyRef, OwnLeaf, Queue, Remembered},
 };
 
 impl Core {
@@ -27,7 +27,8 @@ impl Core {
 
     pub(super) fn find_one(&self, key: &EnvelopeKey) -> Option<Found> {
         let key = self.key_of(key)?;
-        let reused = self.reused.get(&key).map(|refused| (refused.content, refused.position, refused.leaf_index));
+        let refused = |refused: &Remembered| (refused.content, refused.position, refused.leaf_index);
+        let reused = self.reused.get(&key).into_iter().flatten().map(refused).collect();
         if let Some(envelope) = self.envelopes.get(&key) {
             return Some(Found {
                 position: envelope.position,

@@ -7,7 +7,7 @@ use truc_proto::{AgencyId, Digest, EnvelopeId, NodeId, Timestamp};
 use super::{
     Core, DirectoryMark,
     apply::{ApplyError, digest, nodes_of},
-    state::{AgencyRef, Delivery, Envelope, KeyRef, NodeRef, OwnLeaf, Pair, Peer, Remembered},
+    state::{AgencyRef, Delivery, Envelope, Final, KeyRef, NodeRef, OwnLeaf, Pair, Peer, Remembered},
     table::PairState,
 };
 
@@ -35,6 +35,18 @@ struct Entry {
     /// Number of entries before this one: set in the last, so that a missing one is noticed.
     #[prost(uint64, tag = "9")]
     entries_before: u64,
+    #[prost(message, repeated, tag = "10")]
+    recalled: Vec<RecalledRow>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct RecalledRow {
+    #[prost(bytes = "vec", tag = "1")]
+    envelope: Vec<u8>,
+    #[prost(uint32, tag = "2")]
+    sender: u32,
+    #[prost(fixed64, repeated, tag = "3")]
+    evidence: Vec<u64>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -99,6 +111,12 @@ struct EnvelopeRow {
     pairs: Vec<u32>,
     #[prost(fixed64, repeated, tag = "13")]
     evidence: Vec<u64>,
+    /// Beside each pair, how much was kept that moved nothing.
+    #[prost(uint32, repeated, tag = "14")]
+    kept: Vec<u32>,
+    /// 12 bytes each: node, seen.
+    #[prost(bytes = "vec", tag = "15")]
+    finals: Vec<u8>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -119,6 +137,11 @@ struct RememberedRow {
     undelivered: Vec<u32>,
     #[prost(fixed64, repeated, tag = "8")]
     evidence: Vec<u64>,
+    #[prost(uint32, tag = "9")]
+    recipients: u32,
+    /// 12 bytes each: node, seen.
+    #[prost(bytes = "vec", tag = "10")]
+    finals: Vec<u8>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -192,8 +215,18 @@ impl Core {
             let remembered = rows.iter().map(|(key, row)| remembered_row(**key, row)).collect();
             Entry { remembered, ..Entry::default() }.encode_to_vec()
         }));
+        let recalled: Vec<_> = self.recalled.iter().collect();
+        entries.extend(recalled.chunks(ENVELOPES_PER_ENTRY).map(|rows| {
+            let recalled = rows.iter().map(|(key, evidence)| RecalledRow {
+                envelope: key.envelope.as_bytes().to_vec(),
+                sender: key.sender.0,
+                evidence: (*evidence).clone(),
+            });
+            Entry { recalled: recalled.collect(), ..Entry::default() }.encode_to_vec()
+        }));
         self.queue_entries(&mut entries);
-        let reused = self.reused.iter().map(|(key, row)| remembered_row(*key, row)).collect();
+        let reused = self.reused.iter().flat_map(|(key, rows)| rows.iter().map(|row| remembered_row(*key, row)));
+        let reused = reused.collect();
         let superseded = self.superseded.iter().map(|(key, recipient)| SupersededRow {
             envelope: key.envelope.as_bytes().to_vec(),
             sender: key.sender.0,
@@ -257,7 +290,11 @@ impl Core {
         }
         for row in &entry.reused {
             let (key, remembered) = self.remembered_of(row)?;
-            self.reused.insert(key, remembered);
+            self.reused.entry(key).or_default().push(remembered);
+        }
+        for row in &entry.recalled {
+            let key = self.key_ref(&row.envelope, row.sender)?;
+            self.recalled.insert(key, row.evidence.clone());
         }
         for row in &entry.superseded {
             let key = self.key_ref(&row.envelope, row.sender)?;
@@ -310,6 +347,7 @@ impl Core {
         let mut next = || digests.next().ok_or(ApplyError::Field("digests"))?;
         let (submission, preamble, payload, commitment) = (next()?, next()?, next()?, next()?);
         let mut pairs = Vec::with_capacity(row.pairs.len() / 3);
+        let mut kept = row.kept.iter().map(|kept| u8::try_from(*kept).unwrap_or(u8::MAX));
         for triple in row.pairs.chunks_exact(3) {
             let [recipient, node, state] = *triple else { return Err(ApplyError::Field("pairs")) };
             let state = u8::try_from(state).ok().and_then(PairState::from_number);
@@ -317,6 +355,7 @@ impl Core {
                 recipient: self.agency_ref(recipient)?,
                 node: node.checked_sub(1).map(|node| self.node_ref(node)).transpose()?,
                 state: state.ok_or(ApplyError::Field("state"))?,
+                kept: kept.next().unwrap_or_default(),
             });
         }
         let mut envelope = Envelope {
@@ -334,6 +373,7 @@ impl Core {
             blob: row.blob,
             pairs: pairs.into(),
             evidence: row.evidence.clone(),
+            finals: self.finals_of(&row.finals)?,
             counted_open: false,
         };
         envelope.counted_open = envelope.is_open();
@@ -362,8 +402,21 @@ impl Core {
             leaf_index: row.leaf_index,
             undelivered: undelivered?,
             evidence: row.evidence.clone().into(),
+            finals: self.finals_of(&row.finals)?.into(),
+            recipients: u16::try_from(row.recipients).map_err(|_| ApplyError::Field("recipients"))?,
         };
         Ok((self.key_ref(&row.envelope, row.sender)?, remembered))
+    }
+
+    fn finals_of(&self, rows: &[u8]) -> Result<Vec<Final>, ApplyError> {
+        let (rows, rest) = rows.as_chunks::<12>();
+        if !rest.is_empty() {
+            return Err(ApplyError::Field("finals"));
+        }
+        let one = |[a, b, c, d, seen @ ..]: &[u8; 12]| {
+            Ok(Final { from: self.node_ref(u32::from_be_bytes([*a, *b, *c, *d]))?, seen: *seen })
+        };
+        rows.iter().map(one).collect()
     }
 
     fn delivery_of(&self, row: &DeliveryRow) -> Result<Delivery, ApplyError> {
@@ -439,6 +492,8 @@ fn envelope_row(key: KeyRef, envelope: &Envelope) -> EnvelopeRow {
         blob: envelope.blob,
         pairs: envelope.pairs.iter().flat_map(pair).collect(),
         evidence: envelope.evidence.clone(),
+        kept: envelope.pairs.iter().map(|pair| u32::from(pair.kept)).collect(),
+        finals: finals_row(&envelope.finals),
     }
 }
 
@@ -452,7 +507,13 @@ fn remembered_row(key: KeyRef, remembered: &Remembered) -> RememberedRow {
         leaf_index: remembered.leaf_index,
         undelivered: remembered.undelivered.iter().map(|agency| agency.0).collect(),
         evidence: remembered.evidence.to_vec(),
+        recipients: remembered.recipients.into(),
+        finals: finals_row(&remembered.finals),
     }
+}
+
+fn finals_row(finals: &[Final]) -> Vec<u8> {
+    finals.iter().flat_map(|one| one.from.0.to_be_bytes().into_iter().chain(one.seen)).collect()
 }
 
 fn delivery_row(node: NodeRef, number: u64, delivery: &Delivery) -> DeliveryRow {

@@ -95,6 +95,15 @@ pub(super) struct Pair {
     /// Whose turn it is; none for a code that was closed on arrival.
     pub(super) node: Option<NodeRef>,
     pub(super) state: PairState,
+    /// How much evidence about it was kept that moved nothing.
+    pub(super) kept: u8,
+}
+
+/// A final proof that was passed on: whose, and the first eight bytes of a hash over its leaf and the node it went to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Final {
+    pub(super) from: NodeRef,
+    pub(super) seen: [u8; 8],
 }
 
 /// An accepted envelope that is not complete.
@@ -116,6 +125,8 @@ pub(super) struct Envelope {
     pub(super) pairs: Box<[Pair]>,
     /// First eight bytes of the leaf hash of each piece of evidence taken.
     pub(super) evidence: Vec<u64>,
+    /// Final proofs passed on.
+    pub(super) finals: Vec<Final>,
     /// Counted among the open ones.
     pub(super) counted_open: bool,
 }
@@ -153,6 +164,9 @@ pub(super) struct Remembered {
     /// Recipients that did not get it: those that another envelope may stand in for.
     pub(super) undelivered: Box<[AgencyRef]>,
     pub(super) evidence: Box<[u64]>,
+    pub(super) finals: Box<[Final]>,
+    /// How many recipients it had.
+    pub(super) recipients: u16,
 }
 
 /// A leaf of the relay about an envelope, waiting for a tree that the certificate signed.

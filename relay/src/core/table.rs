@@ -135,6 +135,17 @@ pub enum Step {
     Contradiction,
 }
 
+impl Step {
+    /// Where it leads; none where the state stays.
+    #[must_use]
+    pub const fn next(self) -> Option<PairState> {
+        match self {
+            Self::To(next) | Self::Late(next) => Some(next),
+            Self::Keep | Self::KeepLate | Self::Contradiction => None,
+        }
+    }
+}
+
 /// The table. Facts may come out of order, since each travels on its own; a node that says two things that exclude each other is refused.
 #[must_use]
 pub const fn step(state: PairState, fact: Fact) -> Step {

@@ -1,6 +1,10 @@
 use bytes::Bytes;
+use prost::Message as _;
 use truc_ledger::Record;
-use truc_proto::{Digest, Event, NodeId, Reason, Supersedes};
+use truc_proto::{
+    Digest, Event, NodeId, Reason, Supersedes,
+    wire_v1::{EvidenceBatch, EvidenceItem},
+};
 
 use super::*;
 
@@ -492,6 +496,11 @@ fn random_step(world: &mut World, dice: &mut Dice) {
             Input::Evidence { from: node(at), items: vec![said(n, code, fact)] }
         }
         7 => Input::Lease { node: node(at), key: key(n) },
+        8 if dice.below(2) == 0 => {
+            let leaf = format!("leaf {}", dice.below(6));
+            let (from, to) = if dice.below(2) == 0 { (at, "N-G22") } else { ("N-G22", at) };
+            Input::Finalised { from: node(from), items: vec![finalised(n, &leaf, to, 1)] }
+        }
         8 => Input::Signed { size: dice.below(world.core.next_leaf() + 1), note: Bytes::from_static(b"cms") },
         _ => {
             let id = ["N-A", "N-B", "N-G22"][usize::try_from(dice.below(3)).unwrap()];
@@ -574,4 +583,141 @@ fn any_bytes_as_a_record_are_refused_or_applied_but_never_panic() {
             let _ = core.apply(Position(u64::try_from(position).unwrap()), Some(leaves), &state);
         }
     }
+}
+
+fn finalised(n: u64, leaf: &str, to: &str, size: u64) -> VerifiedFinalisation {
+    let (leaf, item) = (Digest::of(leaf.as_bytes()), EvidenceItem { index: n, ..EvidenceItem::default() });
+    let items = vec![FinalisedLeaf { keys: vec![key(n)], leaf, item }];
+    let mark = Mark { size, root: Digest::of(&size.to_be_bytes()) };
+    VerifiedFinalisation { to: node(to), mark, note: Bytes::from_static(b"note"), items }
+}
+
+#[track_caller]
+fn finalise(world: &mut World, from: &str, items: Vec<VerifiedFinalisation>) {
+    let reply = world.give(Input::Finalised { from: node(from), items });
+    assert!(matches!(reply, Some(Reply::Done(Ok(())))), "{reply:?}");
+}
+
+#[test]
+fn a_final_proof_is_written_and_passed_on_once() {
+    let mut world = World::new();
+    world.accepted(offer(1, vec![open("H26", "N-H26"), open("H37", "N-H37")]));
+    let deliveries = |world: &mut World, id| world.pull(id).deliveries.len();
+    let both = || vec![finalised(1, "s", "N-H26", 20), finalised(1, "s", "N-H37", 20)];
+    finalise(&mut world, "N-G22", both());
+    assert_eq!((deliveries(&mut world, "N-H26"), deliveries(&mut world, "N-H37")), (1, 1));
+    let before = world.journal.len();
+    for size in 20..1_020 {
+        finalise(&mut world, "N-G22", both());
+        // Under a later tree it says nothing more about the leaf.
+        finalise(&mut world, "N-G22", vec![finalised(1, "s", "N-H26", size + 1)]);
+    }
+    finalise(&mut world, "N-G22", vec![finalised(9, "s", "N-H26", 20)]); // an envelope that nobody knows
+    assert_eq!(world.journal.len(), before);
+    world.check_fold();
+    let mut twice = finalised(1, "t", "N-H26", 21);
+    twice.items.push(twice.items[0].clone());
+    finalise(&mut world, "N-G22", vec![twice]);
+    let Body::Finalisation(record) = RelayRecord::decode(&*world.journal.last().unwrap().state).unwrap().body.unwrap()
+    else {
+        panic!("the last record is the finalisation")
+    };
+    assert_eq!(record.leaves.len(), 1, "twice in one request is once");
+    assert_eq!(EvidenceBatch::decode(record.batch).unwrap().items.len(), 1);
+    // After the envelope is complete it is remembered still.
+    for fact in [Fact::Taken, Fact::Consigned, Fact::HandedOver] {
+        for (code, at) in [("H26", "N-H26"), ("H37", "N-H37")] {
+            world.evidence(at, said(1, code, fact));
+        }
+    }
+    finalise(&mut world, "N-H26", vec![finalised(1, "1 H26 HandedOver", "N-G22", 5)]);
+    let before = world.journal.len();
+    finalise(&mut world, "N-G22", both());
+    finalise(&mut world, "N-H26", vec![finalised(1, "1 H26 HandedOver", "N-G22", 6)]);
+    assert_eq!(world.journal.len(), before);
+    world.check_fold();
+}
+
+#[test]
+fn one_node_that_never_stops_finalising_does_not_silence_another() {
+    let mut world = World::new();
+    world.accepted(offer(1, vec![open("H26", "N-H26")]));
+    let before = world.journal.len();
+    for n in 0..1_000 {
+        finalise(&mut world, "N-H26", vec![finalised(1, &format!("made up {n}"), "N-G22", 9)]);
+    }
+    assert_eq!(world.journal.len() - before, limits::EVIDENCE_PER_RECIPIENT_MAX);
+    finalise(&mut world, "N-G22", vec![finalised(1, "submission", "N-H26", 20)]);
+    assert_eq!(world.journal.len() - before, limits::EVIDENCE_PER_RECIPIENT_MAX + 1);
+    world.check_fold();
+}
+
+#[test]
+fn evidence_that_moves_nothing_ends_and_what_moves_is_still_taken() {
+    let mut world = World::new();
+    world.accepted(offer(1, vec![open("H26", "N-H26"), open("H37", "N-H37")]));
+    let another = |n: u64, fact| VerifiedEvidence { leaf: Digest::of(&n.to_be_bytes()), ..said(1, "H26", fact) };
+    for fact in [Fact::Taken, Fact::HandoverFailed] {
+        let before = world.journal.len();
+        let outcomes: Vec<_> = (0..1_000).map(|n| world.evidence("N-H26", another(n, fact))).collect();
+        assert!(world.journal.len() - before <= limits::EVIDENCE_PER_RECIPIENT_MAX + 1);
+        assert_eq!(outcomes[999], EvidenceOutcome::TooMuch);
+    }
+    assert_eq!(world.evidence("N-H26", said(1, "H26", Fact::HandedOver)), EvidenceOutcome::Taken);
+    assert_eq!(world.evidence("N-H37", said(1, "H37", Fact::Consigned)), EvidenceOutcome::Taken, "not its fault");
+    assert_eq!(world.evidence("N-H37", said(1, "H37", Fact::HandedOver)), EvidenceOutcome::Taken);
+    let before = world.journal.len();
+    for n in 2_000..3_000 {
+        world.evidence("N-H26", another(n, Fact::Taken));
+    }
+    assert!(world.journal.len() - before <= 2 * limits::EVIDENCE_PER_RECIPIENT_MAX, "complete, and bounded still");
+    world.check_fold();
+}
+
+#[test]
+fn contents_invented_under_one_id_are_refused_with_evidence_so_many_times_and_then_by_the_last_one() {
+    let mut world = World::new();
+    world.accepted(offer(1, vec![open("H26", "N-H26")]));
+    let forged = |n: u64| VerifiedOffer { payload: Digest::of(&n.to_be_bytes()), ..offer(1, vec![]) };
+    let before = world.journal.len();
+    for turn in 0..500 {
+        assert_eq!(world.rejected(forged(turn % 2)).payload, Some(Digest::of(&(turn % 2).to_be_bytes())));
+    }
+    assert_eq!(world.journal.len() - before, 2, "two contents in turn are refused once each");
+    world.check_fold();
+    for n in 0..1_000 {
+        assert_eq!(world.rejected(forged(n)).reason, Some(Reason::IdReused));
+    }
+    assert_eq!(world.journal.len() - before, limits::REFUSALS_PER_ID_MAX);
+    world.check_fold();
+}
+
+#[test]
+fn late_evidence_of_a_forgotten_envelope_is_written_once() {
+    let mut world = World::new();
+    let recalled = Some(Recall { position: Position(0) });
+    let late = |fact| VerifiedEvidence { recalled, ..said(1, "H26", fact) };
+    for _ in 0..1_000 {
+        assert_eq!(world.evidence("N-H26", late(Fact::HandedOver)), EvidenceOutcome::Taken);
+    }
+    assert_eq!(world.journal.len(), 1);
+    assert_eq!(world.evidence("N-H26", late(Fact::Consigned)), EvidenceOutcome::Taken);
+    assert_eq!(world.journal.len(), 2);
+    world.check_fold();
+}
+
+#[test]
+fn an_acknowledgement_names_each_delivery_once() {
+    let mut world = World::new();
+    world.accepted(offer(1, vec![open("H26", "N-H26")]));
+    world.evidence("N-H26", said(1, "H26", Fact::Taken));
+    let number = world.pull("N-G22").deliveries[0].0;
+    let before = world.journal.len();
+    for _ in 0..1_000 {
+        world.give(Input::Acknowledged { node: node("N-G22"), numbers: vec![number; 1_000] });
+    }
+    assert_eq!(world.journal.len(), before + 1);
+    let record = RelayRecord::decode(&*world.journal.last().unwrap().state).unwrap();
+    assert!(matches!(record.body, Some(Body::Acknowledged(said)) if said.numbers == [number]));
+    world.check_fold();
 }

@@ -1,6 +1,9 @@
 //! Evidence of nodes: verified, matched with the envelope it is about, taken once, passed on to the other side.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use prost::Message as _;
@@ -14,7 +17,9 @@ use truc_proto::{
 
 use super::{Service, blocking, refuse::Refusal};
 use crate::{
-    core::{EnvelopeKey, EvidenceOutcome, Fact, Found, Mark, Recall, VerifiedEvidence, VerifiedFinalisation},
+    core::{
+        EnvelopeKey, EvidenceOutcome, Fact, FinalisedLeaf, Found, Mark, Recall, VerifiedEvidence, VerifiedFinalisation,
+    },
     records::Body,
     store::{Store, StoreError},
 };
@@ -23,6 +28,9 @@ use crate::{
 const PART_BYTES_MAX: usize = SUBMISSION_RECORDS_BYTES_MAX / 2;
 /// Records that go into the journal at once.
 const PART_ITEMS_MAX: usize = 1_024;
+
+/// At most this much does the record of a finalisation say about one leaf: sender's code, envelope's id, eight bytes of hash, tags.
+const FINAL_LEAF_BYTES: usize = 96;
 
 /// One item that was refused.
 type Refused = (Digest, Refusal);
@@ -131,6 +139,9 @@ impl<S: Store> Service<S> {
                     "it contradicts what this node signed before about the envelope, or the envelope is not this node's",
                 ))),
                 EvidenceOutcome::UnknownEnvelope => rejected.push((leaf, unknown_envelope())),
+                EvidenceOutcome::TooMuch => rejected.push((leaf, Refusal::because(Reason::TooLarge,
+                    "this node has said so much about the recipient that says nothing new that no more of it is kept",
+                ))),
             }
         }
         Ok(())
@@ -168,7 +179,7 @@ impl<S: Store> Service<S> {
                     leaf_index: 0,
                     accepted: true,
                     content: Digest([0; 32]),
-                    reused: None,
+                    reused: Vec::new(),
                     live: None,
                 };
                 (found, Some(Recall { position }))
@@ -301,39 +312,39 @@ impl<S: Store> Service<S> {
             };
             asked.into_iter().map(route).collect::<Vec<_>>()
         });
-        let mut batches: BTreeMap<NodeId, Vec<wire_v1::EvidenceItem>> = BTreeMap::new();
+        let mut batches: BTreeMap<NodeId, Vec<FinalisedLeaf>> = BTreeMap::new();
         for (leaf, wire_item, nodes) in routed.await? {
             if nodes.is_empty() {
                 rejected.push((leaf, unknown_envelope()));
             }
-            for to in nodes {
-                batches.entry(to).or_default().push(wire_item.clone());
+            for (to, keys) in nodes {
+                batches.entry(to).or_default().push(FinalisedLeaf { keys, leaf, item: wire_item.clone() });
             }
         }
         let mark = Mark { size: proven.checkpoint.size, root: proven.checkpoint.root };
-        let items = batches.into_iter().map(|(to, items)| {
-            let batch = wire_v1::EvidenceBatch { checkpoint: note.clone(), items };
-            VerifiedFinalisation { to, mark, batch: batch.encode_to_vec().into() }
-        });
-        for part in parts(items.collect(), |item: &VerifiedFinalisation| item.batch.len()) {
+        let items = batches.into_iter().map(|(to, items)| VerifiedFinalisation { to, mark, note: note.clone(), items });
+        for part in parts(items.collect(), finalisation_bytes) {
             self.store.append_finalisations(node.clone(), part).await?;
         }
         Ok(())
     }
 
     /// The nodes that hold leaves of `node` about these envelopes: the recipients of what it sent, the sender of what it received.
-    fn other_sides(&self, node: &NodeId, known: Vec<(EnvelopeKey, Found)>) -> Vec<NodeId> {
-        let mut nodes = Vec::new();
-        for ends in known.into_iter().filter_map(|(_, found)| self.ends(&found).ok()) {
+    fn other_sides(&self, node: &NodeId, known: Vec<(EnvelopeKey, Found)>) -> BTreeMap<NodeId, Vec<EnvelopeKey>> {
+        let mut nodes: BTreeMap<NodeId, Vec<EnvelopeKey>> = BTreeMap::new();
+        for (key, found) in known {
+            let Ok(ends) = self.ends(&found) else { continue };
+            let mut others = BTreeSet::new();
             if ends.recipients.contains(node) {
-                nodes.push(ends.sender.clone());
+                others.insert(ends.sender.clone());
             }
             if ends.sender == *node {
-                nodes.extend(ends.recipients);
+                others.extend(ends.recipients);
+            }
+            for other in others {
+                nodes.entry(other).or_default().push(key.clone());
             }
         }
-        nodes.sort_unstable();
-        nodes.dedup();
         nodes
     }
 
@@ -374,6 +385,12 @@ fn parts<T>(items: Vec<T>, bytes: impl Fn(&T) -> usize) -> Vec<Vec<T>> {
         all.push(part);
     }
     all
+}
+
+/// What a finalisation takes in the journal: its batch, and for each leaf a line that says what it is about.
+fn finalisation_bytes(item: &VerifiedFinalisation) -> usize {
+    let leaf = |leaf: &FinalisedLeaf| leaf.item.encoded_len() + 16 + leaf.keys.len() * FINAL_LEAF_BYTES;
+    item.note.len() + item.items.iter().map(leaf).sum::<usize>()
 }
 
 fn event_key(item: &ProvenItem) -> Option<EnvelopeKey> {

@@ -17,10 +17,10 @@ use crate::{
     world::{Channel, World},
 };
 
-type Client = RelayClient<Channel>;
+pub(crate) type Client = RelayClient<Channel>;
 
 #[track_caller]
-fn accepted(reply: wire::OfferReply) -> wire_v1::ProvenLeaf {
+pub(crate) fn accepted(reply: wire::OfferReply) -> wire_v1::ProvenLeaf {
     match reply.outcome.unwrap() {
         offer_reply::Outcome::Accepted(leaf) => leaf,
         other => panic!("{other:?}"),
@@ -28,7 +28,7 @@ fn accepted(reply: wire::OfferReply) -> wire_v1::ProvenLeaf {
 }
 
 #[track_caller]
-fn refused(reply: wire::OfferReply) -> wire_v1::Refusal {
+pub(crate) fn refused(reply: wire::OfferReply) -> wire_v1::Refusal {
     match reply.outcome.unwrap() {
         offer_reply::Outcome::Refused(refusal) => refusal,
         other => panic!("{other:?}"),
@@ -39,7 +39,7 @@ fn reason(status: &tonic::Status) -> String {
     wire_v1::Refusal::decode(status.details()).unwrap().reason
 }
 
-async fn offer(client: &mut Client, offer: &wire::OfferRequest) -> wire::OfferReply {
+pub(crate) async fn offer(client: &mut Client, offer: &wire::OfferRequest) -> wire::OfferReply {
     client.offer(offer.clone()).await.unwrap().into_inner()
 }
 
@@ -66,7 +66,7 @@ async fn upload(client: &mut Client, draft: &Draft, from: usize, to: usize) -> u
     client.upload(tokio_stream::iter(chunks)).await.unwrap().into_inner().outcome.unwrap()
 }
 
-async fn seen(client: &mut Client, mut enough: impl FnMut(&Seen) -> bool) -> Vec<Seen> {
+pub(crate) async fn seen(client: &mut Client, mut enough: impl FnMut(&Seen) -> bool) -> Vec<Seen> {
     let mut stream = client.watch(wire::WatchRequest {}).await.unwrap().into_inner();
     let mut all = Vec::new();
     loop {
@@ -79,11 +79,11 @@ async fn seen(client: &mut Client, mut enough: impl FnMut(&Seen) -> bool) -> Vec
     }
 }
 
-fn lease_of(draft: &Draft) -> wire::LeaseRequest {
+pub(crate) fn lease_of(draft: &Draft) -> wire::LeaseRequest {
     wire::LeaseRequest { sender: draft.sender.clone(), envelope: draft.envelope.to_string() }
 }
 
-async fn take_keys(
+pub(crate) async fn take_keys(
     client: &mut Client,
     draft: &Draft,
     acceptances: wire_v1::EvidenceBatch,
@@ -96,7 +96,7 @@ async fn take_keys(
     client.take_keys(request).await.map(tonic::Response::into_inner)
 }
 
-async fn push(client: &mut Client, batch: wire_v1::EvidenceBatch) -> Vec<wire::RejectedItem> {
+pub(crate) async fn push(client: &mut Client, batch: wire_v1::EvidenceBatch) -> Vec<wire::RejectedItem> {
     let request = wire::PushEvidenceRequest { batches: vec![batch] };
     client.push_evidence(request).await.unwrap().into_inner().rejected
 }
@@ -109,7 +109,7 @@ async fn undelivered(client: &mut Client) -> (usize, UndeliveredStatement, Signe
 }
 
 /// The recipient's part up to the consignment.
-async fn consign(client: &mut Client, node: &Node, draft: &Draft, offered: &wire::OfferRequest, code: &str) {
+pub(crate) async fn consign(client: &mut Client, node: &Node, draft: &Draft, offered: &wire::OfferRequest, code: &str) {
     client.lease(lease_of(draft)).await.unwrap();
     let keys = take_keys(client, draft, node.says(offered, code, EventUri::RelayAcceptance)).await.unwrap();
     assert_eq!(keys.key_envelopes.len(), 1);

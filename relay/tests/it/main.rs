@@ -4,4 +4,5 @@
 
 mod client;
 mod flows;
+mod repeated;
 mod world;
