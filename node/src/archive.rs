@@ -1,11 +1,11 @@
 //! Documents that left memory: found through the look-up index, and folded again from their records. Every hit is read
 //! from the journal and checked, so that a wrong entry cannot be served (DESIGN 5, sled).
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use truc_ledger::{
     Ledger, Position, Record,
-    index::{Extract, Index, IndexChange, IndexSettings, SledIndex},
+    index::{Extract, Index, IndexChange, IndexError, IndexSettings, SledIndex},
 };
 use truc_proto::{AgencyId, Digest, EnvelopeId};
 
@@ -15,9 +15,13 @@ use crate::{
 };
 
 /// Grows when the keys change.
-const SCHEMA: u32 = 1;
+const SCHEMA: u32 = 2;
 /// Memory for the index's cache, in bytes.
 const CACHE_BYTES: u64 = 16 * 1024 * 1024;
+/// A list waits at most so long for the index to take in what was closed just now.
+const APPLIED_WITHIN: Duration = Duration::from_secs(5);
+/// Most senders of one envelope id that are looked at.
+const SENDERS_MAX: usize = 64;
 /// Most later records about one document that left memory.
 const LATER_MAX: usize = 1_000;
 
@@ -57,6 +61,26 @@ impl Archive {
         self.index.close();
     }
 
+    /// Documents that left memory and began before journal position `before`, newest first: where each began, and its name.
+    /// Waits shortly for what the index has not taken in yet. Blocks.
+    ///
+    /// # Errors
+    /// When the index does not answer now: never the same as none.
+    pub fn closed_before(&self, sent: bool, before: u64, limit: usize) -> Result<Vec<(u64, Key)>, IndexError> {
+        if !self.index.wait_applied_within(APPLIED_WITHIN) {
+            return Err(IndexError::Unavailable { state: self.index.state() });
+        }
+        let prefix = time_prefix(sent);
+        // Behind everything that began there.
+        let after = format!("{prefix}{:020}/~", u64::MAX - before);
+        let hits = self.index.scan(prefix.as_bytes(), Some(after.as_bytes()), limit)?;
+        let read = |name: &[u8]| {
+            let (begin, key) = std::str::from_utf8(name).ok()?.strip_prefix(prefix)?.split_once('/')?;
+            Some((u64::MAX - begin.parse::<u64>().ok()?, read_key(key)?))
+        };
+        Ok(hits.iter().filter_map(|(name, _)| read(name)).collect())
+    }
+
     /// A sent document that left memory. Blocks.
     #[must_use]
     pub fn sent(&self, key: &Key) -> Option<Sent> {
@@ -70,28 +94,33 @@ impl Archive {
     }
 
     /// All documents with this envelope id that left memory. Blocks.
-    #[must_use]
-    pub fn of_envelope(&self, envelope: EnvelopeId) -> (Vec<Sent>, Vec<Received>) {
-        let keys = |kind: &str| -> Vec<Key> {
+    ///
+    /// # Errors
+    /// When the index does not answer now.
+    pub fn of_envelope(&self, envelope: EnvelopeId) -> Result<(Vec<Sent>, Vec<Received>), IndexError> {
+        let keys = |kind: &str| -> Result<Vec<Key>, IndexError> {
             let prefix = format!("e{kind}/{envelope}/");
-            let hits = self.index.scan(prefix.as_bytes(), None, 16).unwrap_or_default();
+            let hits = self.index.scan(prefix.as_bytes(), None, SENDERS_MAX)?;
             let sender = |name: &[u8]| std::str::from_utf8(name).ok()?.strip_prefix(&prefix)?.parse::<AgencyId>().ok();
-            hits.iter().filter_map(|(name, _)| Some(Key { envelope, sender: sender(name)? })).collect()
+            Ok(hits.iter().filter_map(|(name, _)| Some(Key { envelope, sender: sender(name)? })).collect())
         };
-        let sent = keys("s").iter().filter_map(|key| self.sent(key)).collect();
-        (sent, keys("r").iter().filter_map(|key| self.received(key)).collect())
+        let sent = keys("s")?.iter().filter_map(|key| self.sent(key)).collect();
+        Ok((sent, keys("r")?.iter().filter_map(|key| self.received(key)).collect()))
     }
 
     /// The document that a leaf is about. Blocks.
-    #[must_use]
-    pub fn by_leaf(&self, leaf: &Digest) -> (Option<Sent>, Option<Received>) {
-        let key = |kind: &str| -> Option<Key> {
+    ///
+    /// # Errors
+    /// When the index does not answer now.
+    pub fn by_leaf(&self, leaf: &Digest) -> Result<(Option<Sent>, Option<Received>), IndexError> {
+        let key = |kind: &str| -> Result<Option<Key>, IndexError> {
             let prefix = format!("l{kind}/{leaf}/");
-            let hits = self.index.scan(prefix.as_bytes(), None, 1).ok()?;
-            let (name, _) = hits.first()?;
-            read_key(std::str::from_utf8(name).ok()?.strip_prefix(&prefix)?)
+            let hits = self.index.scan(prefix.as_bytes(), None, 1)?;
+            let name = hits.first().and_then(|(name, _)| std::str::from_utf8(name).ok());
+            Ok(name.and_then(|name| read_key(name.strip_prefix(&prefix)?)))
         };
-        (key("s").and_then(|key| self.sent(&key)), key("r").and_then(|key| self.received(&key)))
+        let (sent, received) = (key("s")?, key("r")?);
+        Ok((sent.and_then(|key| self.sent(&key)), received.and_then(|key| self.received(&key))))
     }
 
     /// The envelope that an idempotency key led to.
@@ -152,6 +181,10 @@ impl std::fmt::Debug for Archive {
     }
 }
 
+const fn time_prefix(sent: bool) -> &'static str {
+    if sent { "ts/" } else { "tr/" }
+}
+
 /// `<sender>/<envelope>`, as a [`Key`] is written.
 fn read_key(text: &str) -> Option<Key> {
     let (sender, envelope) = text.split_once('/')?;
@@ -168,6 +201,7 @@ fn read_key(text: &str) -> Option<Key> {
 /// | `ls/<leaf>/<sender>/<envelope>`, `lr/…` | the `Closed` record, by a leaf of its ladder |
 /// | `f/<leaf>` | a finalisation of a leaf that was not in memory |
 /// | `i/<sender>/<idempotency key>` | the `Closed` record, by the request's key |
+/// | `ts/<2^64 - 1 - position>/<sender>/<envelope>`, `tr/…` | the `Closed` record, newest document first by its first record |
 /// | `b/<payload>` | a record that needs this payload |
 fn changes(position: Position, record: &Record) -> Vec<IndexChange> {
     let Ok(body) = NodeRecord::read(&record.state) else { return Vec::new() };
@@ -178,6 +212,9 @@ fn changes(position: Position, record: &Record) -> Vec<IndexChange> {
             let name = format!("{}/{}", closed.sender, closed.envelope);
             let mut keys = vec![format!("c{kind}/{name}"), format!("e{kind}/{}/{}", closed.envelope, closed.sender)];
             keys.extend(closed.leaves.iter().map(|leaf| format!("l{kind}/{}/{name}", hex(leaf))));
+            if let Some(begin) = closed.places.iter().map(|place| place.position).min() {
+                keys.push(format!("{}{:020}/{name}", time_prefix(closed.sent), u64::MAX - begin));
+            }
             if !closed.idempotency_key.is_empty() {
                 keys.push(format!("i/{}/{}", closed.sender, closed.idempotency_key));
             }

@@ -95,6 +95,22 @@ impl SledIndex {
         }
     }
 
+    /// As [`SledIndex::wait_applied`], at most so long: an index that is being built again may take minutes. Says whether
+    /// everything is in it now.
+    #[must_use]
+    pub fn wait_applied_within(&self, limit: Duration) -> bool {
+        let target = self.shared.settings.ledger.head().position;
+        self.advance();
+        let behind = |control: &mut Control| match &control.state {
+            IndexState::Ready { applied } => *applied < target,
+            IndexState::Opening => true,
+            IndexState::Rebuilding { .. } | IndexState::Failed { .. } | IndexState::Closed => false,
+        };
+        let waited = self.shared.changed.wait_timeout_while(self.shared.control(), limit, behind);
+        let (control, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        matches!(control.state, IndexState::Ready { applied } if applied >= target)
+    }
+
     fn look_up<T>(&self, work: impl FnOnce(&sled::Db) -> Result<T, Bad>) -> Result<T, IndexError> {
         let shared = &self.shared;
         let unavailable = || IndexError::Unavailable { state: shared.control().state.clone() };

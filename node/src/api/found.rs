@@ -6,6 +6,7 @@ use std::{
 };
 
 use tonic::Status;
+use truc_ledger::index::IndexError;
 use truc_proto::{AgencyId, Digest, EnvelopeId};
 
 use super::{broke_off, stopped};
@@ -24,10 +25,18 @@ pub(super) async fn sent(
     let (mut sent, own) = found.await.map_err(stopped)?;
     if sent.is_empty() {
         let archive = shell.archive.clone();
-        sent =
-            shell.work("looking into the archive", move || archive.of_envelope(envelope).0).await.map_err(broke_off)?;
+        let found =
+            shell.work("looking into the archive", move || archive.of_envelope(envelope)).await.map_err(broke_off)?;
+        sent = found.map_err(|error| no_answer(&error))?.0;
     }
     Ok((sent, own))
+}
+
+/// Not known now is not the same as not there.
+pub(super) fn no_answer(error: &IndexError) -> Status {
+    Status::unavailable(format!(
+        "documents closed long ago cannot be looked up now: {error}; those still open can / Chưa thể tra cứu các văn bản đã đóng: chỉ mục đang được dựng lại; hãy thử lại sau"
+    ))
 }
 
 /// What we received under this envelope id, from whatever sender: what is open, and what left memory.
@@ -36,7 +45,13 @@ pub(super) async fn received(shell: &Arc<Shell>, envelope: EnvelopeId) -> Result
     let mut received = found.await.map_err(stopped)?;
     let archive = shell.archive.clone();
     let closed =
-        shell.work("looking into the archive", move || archive.of_envelope(envelope).1).await.map_err(broke_off)?;
+        shell.work("looking into the archive", move || archive.of_envelope(envelope)).await.map_err(broke_off)?;
+    let closed = match closed {
+        Ok((_, closed)) => closed,
+        // What is open can be dealt with meanwhile.
+        Err(_) if !received.is_empty() => Vec::new(),
+        Err(error) => return Err(no_answer(&error)),
+    };
     let open: HashSet<Key> = received.iter().map(|received| received.key.clone()).collect();
     received.extend(closed.into_iter().filter(|closed| !open.contains(&closed.key)));
     Ok(received)
@@ -102,8 +117,8 @@ pub(super) async fn by_leaf(
         return Ok((sent, received, own));
     }
     let archive = shell.archive.clone();
-    let (sent, received) =
-        shell.work("looking into the archive", move || archive.by_leaf(&leaf)).await.map_err(broke_off)?;
+    let found = shell.work("looking into the archive", move || archive.by_leaf(&leaf)).await.map_err(broke_off)?;
+    let (sent, received) = found.map_err(|error| no_answer(&error))?;
     Ok((sent, received, own))
 }
 

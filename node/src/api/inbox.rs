@@ -13,9 +13,9 @@ use tonic::Status;
 use tracing::info;
 use truc_proto::{AgencyId, EventUri, Preamble, Raw, Role, node_v1};
 
-use super::{Api, Replies, broke_off, envelope_id, not_found, page_size, page_token, read_page_token, stopped, view};
+use super::{Api, Replies, broke_off, envelope_id, not_found, pages, stopped, view};
 use crate::{
-    core::{Answer, CodeState, Core, Input, Received},
+    core::{Answer, CodeState, Core, Input, Key, Received},
     pipeline::{FetchSink, FetchWhat, PipelineError},
     shell::{Bodies, BodyError, Shell},
     tokens::Grant,
@@ -23,6 +23,9 @@ use crate::{
 
 /// Bytes of one message of a Fetch.
 const FETCH_BYTES: usize = 256 * 1024;
+
+/// Entries that a watch reads at once.
+const WATCH_PAGE: usize = 500;
 
 /// An entry and where its bodies stand.
 struct Found {
@@ -37,28 +40,36 @@ pub(super) async fn list(
     request: node_v1::ListInboxRequest,
 ) -> Result<node_v1::ListInboxReply, Status> {
     let only = if request.code.is_empty() { None } else { Some(Api::code(&grant, &request.code, "code")?) };
-    let (from, size) = (read_page_token(&request.page_token)?, page_size(request.page_size));
+    let (before, size) = (pages::read_token(&request.page_token)?, pages::size(request.page_size));
     let with_confirmed = request.with_confirmed;
-    let page = shell.engine.ask(move |core| page(core, &grant, only.as_ref(), from, size, with_confirmed));
-    let (found, next) = page.await.map_err(stopped)?;
+    let (granted, code) = (grant.clone(), only.clone());
+    let open = shell.engine.ask(move |core| {
+        pages::open(core.received(), before, size, |received| shown(received, &granted, code.as_ref(), with_confirmed))
+    });
+    let open = open.await.map_err(stopped)?;
+    // What left memory was confirmed, or is not to be.
+    let closed = if with_confirmed {
+        let archive = shell.archive.clone();
+        let entries = move |key: &Key| {
+            archive.received(key).map(|received| shown(&received, &grant, only.as_ref(), true)).unwrap_or_default()
+        };
+        Some(pages::closed(shell, false, before, size, entries).await?)
+    } else {
+        None
+    };
+    let (found, next) = pages::merge(open, closed, size);
     let items = fill(shell, found).await?;
-    Ok(node_v1::ListInboxReply { items, next_page_token: next.map(page_token).unwrap_or_default() })
+    Ok(node_v1::ListInboxReply { items, next_page_token: next.map(pages::token).unwrap_or_default() })
 }
 
-fn page(
-    core: &Core,
-    grant: &Grant,
-    only: Option<&AgencyId>,
-    from: u64,
-    size: usize,
-    with_confirmed: bool,
-) -> (Vec<Found>, Option<u64>) {
+/// For those who watch: what is open, oldest first.
+fn page(core: &Core, grant: &Grant, only: Option<&AgencyId>, from: u64) -> (Vec<Found>, Option<u64>) {
     let mut found = Vec::new();
     for (position, received) in core.received().range(from..) {
-        if found.len() >= size {
+        if found.len() >= WATCH_PAGE {
             return (found, Some(*position));
         }
-        found.extend(shown(received, grant, only, with_confirmed));
+        found.extend(shown(received, grant, only, false));
     }
     (found, None)
 }
@@ -125,7 +136,7 @@ async fn follow(
         let mut from = 0;
         loop {
             let (granted, code) = (grant.clone(), only.cloned());
-            let page = shell.engine.ask(move |core| page(core, &granted, code.as_ref(), from, super::PAGE.0, false));
+            let page = shell.engine.ask(move |core| page(core, &granted, code.as_ref(), from));
             let (found, next) = page.await.map_err(stopped)?;
             for item in fill(shell, found).await? {
                 if told.insert((item.sender.clone(), item.envelope.clone(), item.recipient.clone()))

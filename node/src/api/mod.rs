@@ -4,6 +4,7 @@
 mod found;
 mod inbox;
 mod outbox;
+mod pages;
 mod receipts;
 mod send;
 mod status;
@@ -24,9 +25,6 @@ use crate::{
     shell::Shell,
     tokens::{Grant, LiveTokens},
 };
-
-/// A page of a list has at most so many entries, and this many when the caller does not say.
-const PAGE: (usize, usize) = (500, 50);
 
 /// The service.
 #[derive(Clone)]
@@ -191,27 +189,4 @@ fn not_found() -> Status {
     Status::not_found(
         "this node knows no such envelope for the codes of this token / Không có gói tin này cho các mã của thẻ truy cập",
     )
-}
-
-/// An opaque page token: where the next page begins.
-fn page_token(position: u64) -> String {
-    data_encoding::BASE64URL_NOPAD.encode(&position.to_be_bytes())
-}
-
-fn read_page_token(token: &str) -> Result<u64, Status> {
-    if token.is_empty() {
-        return Ok(0);
-    }
-    let bytes = data_encoding::BASE64URL_NOPAD.decode(token.as_bytes()).ok();
-    let bytes = bytes.and_then(|bytes| <[u8; 8]>::try_from(bytes).ok());
-    bytes
-        .map(u64::from_be_bytes)
-        .ok_or_else(|| Status::invalid_argument("`page_token` is not one of ours; start the list again"))
-}
-
-fn page_size(asked: u32) -> usize {
-    match usize::try_from(asked).unwrap_or(PAGE.0) {
-        0 => PAGE.1,
-        asked => asked.min(PAGE.0),
-    }
 }

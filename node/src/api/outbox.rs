@@ -3,10 +3,15 @@
 use std::sync::Arc;
 
 use tonic::Status;
-use truc_proto::node_v1;
+use truc_proto::{AgencyId, node_v1};
 
-use super::{Api, broke_off, envelope_id, page_size, page_token, read_page_token, stopped, view};
-use crate::{core::Core, records::Body, shell::Shell, tokens::Grant};
+use super::{Api, broke_off, envelope_id, pages, stopped, view};
+use crate::{
+    core::{Core, Key, Sent},
+    records::Body,
+    shell::Shell,
+    tokens::Grant,
+};
 
 pub(super) async fn list(
     shell: &Arc<Shell>,
@@ -15,7 +20,7 @@ pub(super) async fn list(
 ) -> Result<node_v1::ListOutboxReply, Status> {
     let only = if request.code.is_empty() { None } else { Some(Api::code(&grant, &request.code, "code")?) };
     let envelope = if request.envelope.is_empty() { None } else { Some(envelope_id(&request.envelope)?) };
-    let (from, size) = (read_page_token(&request.page_token)?, page_size(request.page_size));
+    let (before, size) = (pages::read_token(&request.page_token)?, pages::size(request.page_size));
     let with_final = request.with_final;
     if let Some(envelope) = envelope {
         let (sent, own) = super::found::sent(shell, envelope).await?;
@@ -23,26 +28,36 @@ pub(super) async fn list(
         let found = sent.map(|sent| (view::outbox_item(own, sent), sent.body)).collect();
         return Ok(node_v1::ListOutboxReply { items: fill(shell, found).await?, next_page_token: String::new() });
     }
-    let page = shell.engine.ask(move |core: &Core| {
-        let visible =
-            |sender: &truc_proto::AgencyId| grant.allows(sender) && only.as_ref().is_none_or(|only| only == sender);
+    let (granted, code) = (grant.clone(), only.clone());
+    let open = shell.engine.ask(move |core: &Core| {
         let own = core.own_checkpoint();
-        let mut items = Vec::new();
-        for (position, sent) in core.sent().range(from..) {
-            if items.len() >= size {
-                return (items, Some(*position));
-            }
-            if visible(&sent.key.sender) && (with_final || !sent.is_settled()) {
-                items.push((view::outbox_item(own, sent), sent.body));
-            }
-        }
-        (items, None)
+        let entries = |sent: &Sent| {
+            let wanted = visible(&granted, code.as_ref(), &sent.key) && (with_final || !sent.is_settled());
+            if wanted { vec![(view::outbox_item(own, sent), sent.body)] } else { Vec::new() }
+        };
+        (pages::open(core.sent(), before, size, entries), own)
     });
-    let (found, next) = page.await.map_err(stopped)?;
+    let (open, own) = open.await.map_err(stopped)?;
+    // What left memory is final.
+    let closed = if with_final {
+        let archive = shell.archive.clone();
+        let entries = move |key: &Key| {
+            let sent = Some(key).filter(|key| visible(&grant, only.as_ref(), key)).and_then(|key| archive.sent(key));
+            sent.map(|sent| (view::outbox_item(own, &sent), sent.body)).into_iter().collect()
+        };
+        Some(pages::closed(shell, true, before, size, entries).await?)
+    } else {
+        None
+    };
+    let (found, next) = pages::merge(open, closed, size);
     Ok(node_v1::ListOutboxReply {
         items: fill(shell, found).await?,
-        next_page_token: next.map(page_token).unwrap_or_default(),
+        next_page_token: next.map(pages::token).unwrap_or_default(),
     })
+}
+
+fn visible(grant: &Grant, only: Option<&AgencyId>, key: &Key) -> bool {
+    grant.allows(&key.sender) && only.is_none_or(|only| *only == key.sender)
 }
 
 /// Adds what stands in the journal.

@@ -895,10 +895,10 @@ fn what_left_memory_is_found_again_with_what_came_later() {
         assert_eq!(found.steps.len(), whole.steps.len() + 1, "with the hand-over that came later, {rebuilt}");
         assert_eq!(found.pairs[&code("H26")].state, PairState::HandedOver);
         assert_eq!(found.pairs[&code("H26")].business.current, Some(StatusCode::Accepted));
-        assert_eq!(archive.of_envelope(key.envelope).0.len(), 1);
+        assert_eq!(archive.of_envelope(key.envelope).unwrap().0.len(), 1);
         let submission = whole.hashes.unwrap().submission;
         for leaf in [submission, leaf_hash(&handover)] {
-            assert_eq!(archive.by_leaf(&leaf).0.map(|sent| sent.key), Some(key.clone()));
+            assert_eq!(archive.by_leaf(&leaf).unwrap().0.map(|sent| sent.key), Some(key.clone()));
         }
         assert_eq!(archive.request(&key.sender, "a"), Some((key.clone(), Digest::of(b"a"))));
         assert_eq!(archive.request(&key.sender, "b"), None);

@@ -10,7 +10,7 @@ async fn send(world: &World, client: &mut Client, parts: Vec<node_v1::SendReques
     client.send(world.ask("N-A", tokio_stream::iter(parts))).await.unwrap().into_inner()
 }
 
-async fn accepted(world: &World, client: &mut Client, parts: Vec<node_v1::SendRequest>) -> String {
+pub(crate) async fn accepted(world: &World, client: &mut Client, parts: Vec<node_v1::SendRequest>) -> String {
     let reply = send(world, client, parts).await;
     assert_eq!(reply.state, i32::from(State::Accepted), "{reply:#?}");
     reply.envelope
@@ -22,7 +22,7 @@ async fn outbox(world: &World, client: &Client, envelope: &str) -> node_v1::Outb
     reply.items.into_iter().next().expect("the node knows what it accepted")
 }
 
-async fn inbox(world: &World, client: &Client, with_confirmed: bool) -> Vec<node_v1::InboxItem> {
+pub(crate) async fn inbox(world: &World, client: &Client, with_confirmed: bool) -> Vec<node_v1::InboxItem> {
     let request = node_v1::ListInboxRequest { with_confirmed, ..Default::default() };
     client.clone().list_inbox(world.ask("N-B", request)).await.unwrap().into_inner().items
 }
@@ -31,18 +31,18 @@ fn states(item: &node_v1::OutboxItem) -> BTreeMap<String, String> {
     item.recipients.iter().map(|r| (r.recipient.clone(), r.state.clone())).collect()
 }
 
-async fn reached(world: &World, client: &Client, envelope: &str, state: &str) -> node_v1::OutboxItem {
+pub(crate) async fn reached(world: &World, client: &Client, envelope: &str, state: &str) -> node_v1::OutboxItem {
     let all = |item: &node_v1::OutboxItem| item.recipients.iter().all(|r| r.state == state);
     until(&format!("{envelope} reaches {state}"), || outbox(world, client, envelope), all).await
 }
 
-async fn confirm(world: &World, client: &Client, envelope: &str, recipient: &str) -> node_v1::ConfirmReply {
+pub(crate) async fn confirm(world: &World, client: &Client, envelope: &str, recipient: &str) -> node_v1::ConfirmReply {
     let request =
         node_v1::ConfirmRequest { envelope: envelope.into(), recipient: recipient.into(), ..Default::default() };
     client.clone().confirm(world.ask("N-B", request)).await.unwrap().into_inner()
 }
 
-async fn attachment(world: &World, client: &Client, envelope: &str, recipient: &str, name: &str) -> Vec<u8> {
+pub(crate) async fn attachment(world: &World, client: &Client, envelope: &str, recipient: &str, name: &str) -> Vec<u8> {
     let request = node_v1::FetchRequest {
         envelope: envelope.into(),
         recipient: recipient.into(),
@@ -87,7 +87,7 @@ fn check_receipts(world: &World, receipts: &[(String, Vec<u8>)]) {
     }
 }
 
-fn big(seed: u32) -> Vec<u8> {
+pub(crate) fn big(seed: u32) -> Vec<u8> {
     (0..800_000_u32).flat_map(|n| n.wrapping_mul(seed).to_le_bytes()).collect()
 }
 
@@ -157,7 +157,7 @@ async fn unknown_and_closed_codes_and_foreign_senders_are_refused_before_anythin
     assert_eq!(no_token.code(), tonic::Code::Unauthenticated);
 }
 
-async fn status(world: &World, id: &str) -> node_v1::StatusReply {
+pub(crate) async fn status(world: &World, id: &str) -> node_v1::StatusReply {
     let mut client = world.client(id).await;
     client.status(world.ask(id, node_v1::StatusRequest {})).await.unwrap().into_inner()
 }

@@ -5,5 +5,6 @@
     reason = "helpers of tests stand outside test functions, where clippy.toml does not reach"
 )]
 
+mod closed;
 mod flows;
 mod world;

@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     net::SocketAddr,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -11,9 +12,11 @@ use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 use tonic::{Request, metadata::MetadataValue, transport::Channel};
 use truc_certs_dev::{AgencyPlan, KeyKind, Plan, Tree, write_tree};
 use truc_evidence::{Directory, DirectoryDraft, PinnedOperator, verify_binding};
+use truc_ledger::{LedgerKey, volume::DirVolume};
 use truc_link::{ConnectSettings, Identity, Link, LinkTrust, NotAdmitted};
 use truc_node::{
     InitRequest, Running, Settings,
+    core::{Core, Effect, Input, Policy},
     init::AgencyInit,
     run::default_pipeline,
     settings::{KeySource, TrustFiles},
@@ -186,6 +189,37 @@ impl World {
 
     pub(crate) async fn stop_node(&mut self, id: &str) {
         self.nodes.get_mut(id).unwrap().running.take().unwrap().stop().await;
+    }
+
+    /// What the node would do by itself a month later, with its journal alone: what is settled leaves memory.
+    pub(crate) async fn close_settled(&self, id: &str) {
+        let settings = self.nodes[id].settings.clone();
+        let close = move || {
+            let mut core = Core::new(Policy::new(settings.id.clone()));
+            let origin = settings.origin();
+            let key = LedgerKey::from_file(&origin, &settings.ledger_key).unwrap();
+            let volume = Arc::new(DirVolume::create(settings.store()).unwrap());
+            let of_ledger = truc_ledger::Settings::default();
+            let (ledger, _) =
+                truc_ledger::open(volume, settings.store_tag(), origin, key, of_ledger, &mut core).unwrap();
+            core.recovered();
+            let effects = core.handle(now() + Duration::from_secs(30 * 86_400), Input::Tick);
+            assert!(core.sent().is_empty() && core.received().is_empty(), "all of it was settled");
+            let append = |effect| if let Effect::Append(records) = effect { Some(records) } else { None };
+            let records = effects.into_iter().find_map(append).unwrap();
+            let (done, wait) = std::sync::mpsc::channel();
+            ledger.submit(records, Box::new(move |_| done.send(()).unwrap())).unwrap();
+            wait.recv().unwrap();
+            ledger.close();
+        };
+        tokio::task::spawn_blocking(close).await.unwrap();
+    }
+
+    /// Waits until nobody has anything left to hear from this node.
+    pub(crate) async fn until_all_is_told(&self, id: &str) {
+        let engine = &self.nodes[id].running.as_ref().unwrap().shell().engine;
+        let untold = || async { engine.ask(|core| core.unsent().len()).await.unwrap() };
+        until("others have all our leaves", untold, |untold| *untold == 0).await;
     }
 
     pub(crate) fn node_folder(&self, id: &str) -> PathBuf {
