@@ -345,6 +345,9 @@ pub struct Pushed {
     /// True when they went with a checkpoint that carries the certificate's line: nothing remains to be sent of them.
     #[prost(bool, tag = "2")]
     pub finally: bool,
+    /// True when the relay refused them for good: nothing is sent of them any more.
+    #[prost(bool, tag = "3")]
+    pub refused: bool,
 }
 
 /// A signed note of our own.
@@ -572,7 +575,7 @@ mod tests {
             Body::Consigned(CodeFact { detail: "d".into() }),
             Body::ConsignmentFailed(CodeFact { detail: "d".into() }),
             Body::HandedOver(CodeFact { detail: "d".into() }),
-            Body::Pushed(Pushed { leaves: vec![1, 2], finally: true }),
+            Body::Pushed(Pushed { leaves: vec![1, 2], finally: true, refused: true }),
             Body::OwnCheckpoint(Note { note: b"n".to_vec() }),
             Body::PeerCheckpoint(PeerNote { node: "R1".into(), note: b"n".to_vec() }),
             Body::PeerFork(PeerFork { node: "R1".into(), held: b"h".to_vec(), shown: b"s".to_vec(), at_ms: 1 }),

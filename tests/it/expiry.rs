@@ -66,3 +66,46 @@ async fn a_consignment_that_comes_after_the_failure_is_shown_late_and_both_stay(
     let events: Vec<_> = late.ladder.iter().map(|step| step.event.as_str()).collect();
     assert!(events.contains(&"RelayFailure") && events.contains(&"ContentConsignment"), "{events:?}");
 }
+
+/// Keys are not to be had while it is set.
+struct NoKeys(AtomicBool);
+
+impl Lie for NoKeys {
+    fn blocks_keys(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_expires_between_a_nodes_acceptance_and_its_keys_fails_on_both_sides_and_is_not_asked_for_again() {
+    let world = World::start_with(truc_proto::Lane::Ordinary, &NODES, |settings| {
+        settings.replace("lease_s = 600", "lease_s = 10")
+    })
+    .await;
+    let lie = Arc::new(NoKeys(AtomicBool::new(true)));
+    let _liar = Liar::between(&world, &["N-G22", "N-H26"], Arc::clone(&lie)).await;
+    let (sender, recipient) = (world.api("N-G22"), world.api("N-H26"));
+    sender.until_connected().await;
+    recipient.until_connected().await;
+    let envelope = sender.accepted(&Letter { ttl_s: 2, ..Letter::new("no-keys", "G22", &["H26"]) }).await;
+    // The node has answered for the sealed envelope, and cannot open it until lease and life are over.
+    sender.until_state(&envelope, "H26", "taken").await;
+    recipient.until_alarm(&["cannot be taken"]).await;
+    let failed = sender.until_state(&envelope, "H26", "failed").await;
+    assert_eq!(failed.reason, "expired");
+    lie.0.store(false, Ordering::SeqCst);
+    let ladder = until("the recipient says that it failed", || async {
+        let state = sender.recipient(&envelope, "H26").await?;
+        let said = |event: &str| state.ladder.iter().any(|step| step.event == event && step.role == "recipient");
+        said("ContentConsignmentFailure").then_some(state.ladder)
+    })
+    .await;
+    let failures: Vec<_> = ladder.iter().filter(|step| !step.reason.is_empty()).map(|step| &step.reason).collect();
+    assert_eq!(failures, ["expired", "expired"], "by the relay and by the recipient: {ladder:?}");
+    assert!(recipient.item(&envelope, "H26").await.is_none());
+    let alarms = recipient.status().await.unwrap().alarms;
+    assert!(alarms.is_empty(), "nothing is left to be tried: {alarms:?}");
+    // Submission, acceptances of relay and recipient, failures of relay and recipient.
+    let receipts = world.all_receipts_valid("N-G22", &envelope, 5).await;
+    assert_eq!(receipts.iter().filter(|(_, role, _)| role == "recipient").count(), 2, "{receipts:?}");
+}

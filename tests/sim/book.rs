@@ -46,6 +46,8 @@ pub(crate) struct Counts {
     pub(crate) forged: u64,
     pub(crate) checkpoints: u64,
     pub(crate) full: u64,
+    /// Codes that asked for keys when their time was over.
+    pub(crate) too_late: u64,
 }
 
 impl Book {

@@ -3,7 +3,7 @@
 use prost::bytes::Bytes;
 use truc_node::core::Key;
 use truc_proto::{
-    AgencyId, Digest,
+    AgencyId, Digest, Reason,
     relay_v1::{KeyEnvelope, LeaseReply, OfferRequest},
     wire_v1::{EvidenceBatch, ProvenLeaf},
 };
@@ -82,8 +82,8 @@ pub(crate) enum Reply {
     },
     Leased(LeaseReply, Bytes),
     Gone,
-    /// The key envelopes; and codes that another envelope took over meanwhile.
-    Keys(Vec<KeyEnvelope>, Vec<AgencyId>),
+    /// The key envelopes; and codes for which it is too late, with the reason.
+    Keys(Vec<KeyEnvelope>, Vec<(AgencyId, Reason)>),
     Done,
     Unknown(Vec<Key>),
     Undelivered(Vec<Key>),

@@ -198,7 +198,8 @@ impl Node {
             }
             (Pending::Take(key), Reply::Leased(lease, payload)) => self.leased(cx, key, lease, &payload),
             (Pending::Take(key), Reply::Gone) => self.take_failed(cx, key, "it is gone".into(), true),
-            (Pending::Open { key, body }, Reply::Keys(keys, replaced)) => self.opened(cx, key, body, &keys, &replaced),
+            (Pending::Open { key, body }, Reply::Keys(keys, refused)) => self.opened(cx, key, body, &keys, refused),
+            (Pending::Open { key, .. }, Reply::Gone) => self.take_failed(cx, key, "there are no keys".into(), true),
             (Pending::Push { leaves, finals }, Reply::Done) => {
                 for (leaves, finally) in [(leaves, false), (finals, true)] {
                     if !leaves.is_empty() {
@@ -430,7 +431,7 @@ impl Node {
         key: Key,
         body: u64,
         keys: &[relay_v1::KeyEnvelope],
-        replaced: &[AgencyId],
+        refused: Vec<(AgencyId, Reason)>,
     ) -> Result<(), Dead> {
         let Some(Body::Incoming(incoming)) = self.record(body) else { return Ok(()) };
         let preamble = Raw::<Preamble>::parse(incoming.preamble).expect("verified when it came");
@@ -452,12 +453,8 @@ impl Node {
             let outcome = if fails(&code) { Err(failure) } else { Ok(()) };
             outcomes.push((code, outcome));
         }
-        for code in replaced {
-            outcomes.push((
-                code.clone(),
-                Err(Failure { reason: Reason::Superseded, detail: "another envelope came instead".into() }),
-            ));
-        }
+        let failure = |reason| Failure { reason, detail: "the relay gives no keys any more".into() };
+        outcomes.extend(refused.into_iter().map(|(code, reason)| (code, Err(failure(reason)))));
         let any = outcomes.iter().any(|(_, outcome)| outcome.is_ok());
         let status = if preamble.kind == EnvelopeKind::Status { content.to_vec() } else { Vec::new() };
         let content = any.then(|| {

@@ -13,8 +13,8 @@ use truc_proto::{
 use truc_relay::{
     core::{
         Acceptance, DeliveryItem, Effect, EnvelopeKey, EvidenceOutcome, Fact, FinalisedLeaf, Found, Input, Mark,
-        OfferOutcome, OfferedRecipient, OwnProof, PairState, Reply as CoreReply, VerifiedEvidence,
-        VerifiedFinalisation, VerifiedOffer,
+        OfferOutcome, OfferedRecipient, OwnProof, Reply as CoreReply, VerifiedEvidence, VerifiedFinalisation,
+        VerifiedOffer,
     },
     records::{Accepted, AcceptedBody, Body, RelayRecord},
 };
@@ -300,6 +300,8 @@ impl Relay {
         let items = self.checked(cx, &from, &acceptances)?;
         let codes = items.iter().map(|item| item.recipient.clone()).collect();
         let node = cx.map.name(from.node).clone();
+        // While it is open, whoever asks for its keys holds it.
+        self.input(cx, Input::Lease { node: node.clone(), key: relay_key(&key) }, None)?;
         self.ask(cx, from, About::TakeKeys { key, codes }, Input::Evidence { from: node, items })
     }
 
@@ -427,7 +429,7 @@ impl Relay {
                 Err(_) => Ok(Reply::Gone),
             },
             (About::TakeKeys { key, codes }, CoreReply::Evidence(outcomes)) => {
-                self.keys(cx, &key, &codes, &outcomes.map_err(|e| e.to_string())?)
+                self.keys(cx, to, &key, &codes, &outcomes.map_err(|e| e.to_string())?)
             }
             (_, CoreReply::Done(outcome)) => outcome.map(|()| Reply::Done).map_err(|e| e.to_string().into()),
             (_, CoreReply::Page(page)) => {
@@ -498,10 +500,11 @@ impl Relay {
         Ok(Reply::Leased(reply, payload))
     }
 
-    /// Keys for whoever answered for the sealed envelope; not where another envelope stands in meanwhile.
+    /// Keys for whoever answered for the sealed envelope; not where its time is over or another envelope stands in meanwhile.
     fn keys(
         &mut self,
         cx: &mut Context,
+        to: Caller,
         key: &Key,
         codes: &[AgencyId],
         outcomes: &[EvidenceOutcome],
@@ -509,21 +512,22 @@ impl Relay {
         let found = self.find(cx, std::slice::from_ref(key)).pop().flatten().ok_or("unknown envelope")?;
         let record = self.accepted_at(found.position).ok_or("not on the device")?;
         let body = AcceptedBody::decode(record.body).map_err(|e| e.to_string())?;
-        let state = |code: &AgencyId| {
-            let pairs = &found.live.as_ref()?.pairs;
-            Some(pairs.iter().find(|pair| pair.recipient == *code)?.state)
-        };
-        let (mut keys, mut replaced) = (Vec::new(), Vec::new());
+        let node = cx.map.name(to.node).clone();
+        let (mut keys, mut refused) = (Vec::new(), Vec::new());
         for (code, outcome) in codes.iter().zip(outcomes) {
             if *outcome != EvidenceOutcome::Taken {
                 cx.book.violated(format!("I3: the relay does not believe that {code} took {key}: {outcome:?}"));
-            } else if state(code) == Some(PairState::Superseded) {
-                replaced.push(code.clone());
-            } else {
+                continue;
+            }
+            let Some(state) = found.state_for(&node, code) else { continue };
+            if state.is_open() {
                 keys.extend(body.key_envelopes.iter().filter(|envelope| envelope.recipient == code.as_str()).cloned());
+            } else if let Some(reason) = state.given_up() {
+                cx.book.counts.too_late += 1;
+                refused.push((code.clone(), reason));
             }
         }
-        Ok(Reply::Keys(keys, replaced))
+        Ok(if keys.is_empty() && refused.is_empty() { Reply::Gone } else { Reply::Keys(keys, refused) })
     }
 
     fn delivery(&self, cx: &Context, item: DeliveryItem) -> Result<(usize, EvidenceBatch), Failed> {

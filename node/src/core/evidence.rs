@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use truc_proto::{
-    Checkpoint, Digest, Event, EventUri, NodeId, Raw, Role, Submission, Timestamp, limits::FINALS_PARKED_MAX,
+    Checkpoint, Digest, Event, EventUri, NodeId, Raw, Role, Submission, Timestamp,
+    limits::{ENVELOPE_TTL_MAX_MS, FINALS_PARKED_MAX, FUTURE_SKEW_MAX_MS},
 };
 
 use super::{
-    Alarm, Core, Effect, EntitledRef, ItemRef, Key, OwnCheckpoint, OwnLeaf, ReceivedItem, ReceivedLeaves, Sent, Source,
-    Stage, Step, Unsent, digest, inbox::step_of_event, timers::Due,
+    Alarm, Core, Effect, EntitledRef, ItemRef, Key, OwnCheckpoint, OwnLeaf, ReceivedItem, ReceivedLeaves, RefusedLeaf,
+    Rejection, Sent, Source, Stage, Step, Unsent, digest, inbox::step_of_event, timers::Due,
 };
 use crate::records::{
     Body, DirectoryTaken, Entitled, Evidence, EvidenceItem, Note, PeerFork, PeerNote, Place, Pushed, RecordError,
@@ -137,8 +138,10 @@ impl Core {
         }
         let size = self.own_checkpoint.map_or(0, |own| own.size);
         let max = self.policy.push_leaves_max;
-        let leaves: Vec<OwnLeaf> = self.wants_leaf.range(size..).take(max).filter_map(|i| self.own_leaf(*i)).collect();
-        let both = self.wants_leaf.range(..size).chain(self.wants_final.range(..size));
+        let now = |index: &&u64| self.deferred.get(*index) != Some(&true);
+        let leaves = self.wants_leaf.range(size..).filter(now).take(max);
+        let leaves: Vec<OwnLeaf> = leaves.filter_map(|i| self.own_leaf(*i)).collect();
+        let both = self.wants_leaf.range(..size).chain(self.wants_final.range(..size)).filter(now);
         let finals: Vec<OwnLeaf> = both.take(max).filter_map(|i| self.own_leaf(*i)).collect();
         if leaves.is_empty() && finals.is_empty() {
             return;
@@ -156,10 +159,44 @@ impl Core {
 
     pub(super) fn pushed(&mut self, leaves: Vec<u64>, finally: bool) {
         // One push is answered in two parts, shown and final: it is over with the second.
-        leaves.iter().for_each(|index| _ = self.pushing.remove(index));
+        for index in &leaves {
+            self.pushing.remove(index);
+            if let (Some(_), Some(unsent)) = (self.deferred.remove(index), self.unsent.get(index)) {
+                self.alarms.remove(&Alarm::EvidenceWaits(unsent.key.envelope));
+            }
+        }
         let new: Vec<u64> = leaves.into_iter().filter(|index| self.unsent.contains_key(index)).collect();
         if !new.is_empty() {
-            self.commit(Body::Pushed(Pushed { leaves: new, finally }), None);
+            self.commit(Body::Pushed(Pushed { leaves: new, finally, refused: false }), None);
+        }
+    }
+
+    /// What the relay will never take is given up and said; what it may take later waits, without holding up the rest.
+    pub(super) fn push_refused(&mut self, now: Timestamp, leaves: Vec<RefusedLeaf>) {
+        let mut given_up = Vec::new();
+        for RefusedLeaf { index, kind, why } in leaves {
+            self.pushing.remove(&index);
+            let Some(key) = self.unsent.get(&index).map(|unsent| unsent.key.clone()) else { continue };
+            let ends = match kind {
+                Rejection::Final => true,
+                Rejection::UnknownEnvelope => is_too_old(&key, now),
+                Rejection::NotNow => false,
+            };
+            let (alarm, next) = if ends {
+                given_up.push(index);
+                self.alarms.remove(&Alarm::EvidenceWaits(key.envelope));
+                let next = "it is not sent again; its receipt stays here: show it to the axis operator / không gửi lại; biên nhận vẫn lưu tại nút, báo đơn vị vận hành trục";
+                (Alarm::EvidenceRefused(key.envelope), next)
+            } else {
+                self.deferred.insert(index, true);
+                self.timers.set(now + Duration::from_millis(self.policy.retry_max_ms), Due::Deferred);
+                (Alarm::EvidenceWaits(key.envelope), "it is sent again by itself / nút sẽ tự gửi lại")
+            };
+            let what = "the relay does not take our evidence about / trục không nhận bằng chứng của nút về";
+            self.set_alarm(alarm, Some(format!("{what} {key}: {why}; {next}")));
+        }
+        if !given_up.is_empty() {
+            self.commit(Body::Pushed(Pushed { leaves: given_up, finally: false, refused: true }), None);
         }
     }
 
@@ -244,6 +281,7 @@ impl Core {
         self.connected = true;
         self.pushing.clear();
         self.push_waits = false;
+        self.deferred.values_mut().for_each(|waits| *waits = false);
         let open = self.sent.values().filter(|sent| sent.relayed_at.is_some() && !sent.is_settled());
         let keys: Vec<Key> = open.map(|sent| sent.key.clone()).collect();
         if !keys.is_empty() {
@@ -426,7 +464,7 @@ impl Core {
 
     pub(super) fn fold_pushed(&mut self, record: &Pushed) {
         for index in &record.leaves {
-            if record.finally {
+            if record.finally || record.refused {
                 self.forget_unsent(*index);
             } else {
                 self.leaf_is_known(*index);
@@ -461,6 +499,7 @@ impl Core {
 
     fn forget_unsent(&mut self, index: u64) {
         self.unsent.remove(&index);
+        self.deferred.remove(&index);
         self.wants_leaf.remove(&index);
         self.wants_final.remove(&index);
     }
@@ -489,6 +528,11 @@ impl Core {
             self.alarms.insert(Alarm::Fork(node.clone()), text);
         }
     }
+}
+
+/// Older than any envelope that a relay still accepts: what it does not know now, it never will.
+pub(super) fn is_too_old(key: &Key, now: Timestamp) -> bool {
+    key.envelope.made_at().unix_ms() + ENVELOPE_TTL_MAX_MS + FUTURE_SKEW_MAX_MS < now.unix_ms()
 }
 
 /// Index, journal position and hash of our submission of it.

@@ -9,8 +9,8 @@ use truc_proto::{
 
 use super::{
     Alarm, Answer, Business, Code, CodeState, Core, Effect, Failure, Hashes, Key, Leased, OwnLeaf, Received, Source,
-    Stage, Step, Token, Unsent, Waiting, Work, code_move, event_of, outbox::back_off, outbox::status_about, parsed,
-    submission_of, timers::Due,
+    Stage, Step, Token, Unsent, Waiting, Work, code_move, event_of, evidence::is_too_old, outbox::back_off,
+    outbox::status_about, parsed, submission_of, timers::Due,
 };
 use crate::records::{Body, Closed, CodeFact, Content, Incoming, Place, RecordError};
 
@@ -100,6 +100,9 @@ impl Core {
     pub(super) fn take_failed(&mut self, now: Timestamp, key: &Key, error: String, jitter: u32, gone: bool) {
         self.taking.remove(key);
         if let Some(position) = self.received_keys.get(key).copied() {
+            if gone && is_too_old(key, now) {
+                return self.give_up(now, key, position);
+            }
             let Some(received) = self.received.get_mut(&position) else { return };
             received.attempts = received.attempts.saturating_add(1);
             let at = now + back_off(&self.policy, received.attempts, jitter);
@@ -107,13 +110,24 @@ impl Core {
             self.timers.set(at, Due::Open(position));
         } else if gone {
             self.waiting.remove(key);
+            return self.set_alarm(Alarm::Unusable(key.envelope), None);
         } else if let Some(waiting) = self.waiting.get_mut(key) {
             waiting.attempts = waiting.attempts.saturating_add(1);
             let at = now + back_off(&self.policy, waiting.attempts, jitter);
             self.timers.set(at, Due::Take(key.clone()));
         }
         let text = format!("envelope {key} cannot be taken: {error}");
-        self.set_alarm(Alarm::Unusable(key.envelope), (!gone).then_some(text));
+        self.set_alarm(Alarm::Unusable(key.envelope), Some(text));
+    }
+
+    /// The relay has lost or forgotten it, and cannot come to have it again: nobody will ever give us its keys.
+    fn give_up(&mut self, now: Timestamp, key: &Key, position: u64) {
+        let Some(received) = self.received.get(&position) else { return };
+        let taken = received.codes.iter().filter(|(_, code)| code.state == CodeState::Taken);
+        let detail = "the relay does not have it any more, and its time is over";
+        let failure = Failure { reason: Reason::Expired, detail: detail.into() };
+        let outcomes = taken.map(|(code, _)| (code.clone(), Err(failure.clone()))).collect();
+        self.opened(now, key, None, outcomes);
     }
 
     pub(super) fn retry_take(&mut self, key: &Key) {

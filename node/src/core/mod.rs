@@ -30,8 +30,8 @@ pub use state::{
 };
 pub use table::{CodeState, Move, PairState, StatusRefused, Withdrawal, check_status, code_move, pair_move};
 pub use types::{
-    Alarm, Answer, Effect, Failure, HeldRequest, Input, Leased, OwnLeaf, Policy, ReceivedItem, ReceivedLeaves, Sealed,
-    StatusRequest, Token, Waiting,
+    Alarm, Answer, Effect, Failure, HeldRequest, Input, Leased, OwnLeaf, Policy, ReceivedItem, ReceivedLeaves,
+    RefusedLeaf, Rejection, Sealed, StatusRequest, Token, Waiting,
 };
 
 use inbox::WaitingState;
@@ -70,6 +70,8 @@ pub struct Core {
     pushing: BTreeSet<u64>,
     /// The last push failed: the next one waits for its timer.
     push_waits: bool,
+    /// Own leaves that the relay did not take when it was last shown them; true: left out until their timer.
+    deferred: BTreeMap<u64, bool>,
     offering: BTreeSet<u64>,
     ready: BTreeSet<(std::cmp::Reverse<u8>, u64)>,
     waiting: BTreeMap<Key, WaitingState>,
@@ -143,6 +145,7 @@ impl Core {
             connected: false,
             pushing: BTreeSet::new(),
             push_waits: false,
+            deferred: BTreeMap::new(),
             offering: BTreeSet::new(),
             ready: BTreeSet::new(),
             waiting: BTreeMap::new(),
@@ -185,6 +188,7 @@ impl Core {
             Input::Opened { key, content, outcomes } => self.opened(now, &key, content.map(|c| *c), outcomes),
             Input::Evidence { number, leaves } => self.evidence(now, number, leaves),
             Input::Pushed { leaves, finally } => self.pushed(leaves, finally),
+            Input::PushRefused { leaves } => self.push_refused(now, leaves),
             Input::PushFailed => self.push_failed(now),
             Input::CheckpointSigned { note } => self.checkpoint_signed(note),
             Input::PeerCheckpoint { node, note } => self.peer_checkpoint(node, note),

@@ -293,6 +293,7 @@ impl Core {
                 Due::CloseSent(position) => self.close_sent(now, position),
                 Due::CloseReceived(position) => self.close_received(now, position),
                 Due::Push => self.push_waits = false,
+                Due::Deferred => self.deferred.values_mut().for_each(|waits| *waits = false),
                 Due::More => {}
             }
         }
@@ -533,6 +534,7 @@ impl Core {
     pub(super) fn fold_closed(&mut self, record: &Closed) -> Result<(), RecordError> {
         let key =
             Key { sender: parsed(&record.sender, "agency code")?, envelope: parsed(&record.envelope, "envelope id")? };
+        self.alarms.remove(&Alarm::EvidenceRefused(key.envelope));
         if record.sent {
             if let Some(sent) = self.sent_keys.remove(&key).and_then(|position| self.sent.remove(&position)) {
                 sent.steps.iter().for_each(|step| _ = self.sent_leaves.remove(&step.leaf));

@@ -608,6 +608,74 @@ fn own_leaves_are_pushed_until_acknowledged_and_again_under_the_certificates_sig
     receiver.check_fold();
 }
 
+#[test]
+fn evidence_that_the_relay_refuses_for_good_ends_and_what_it_may_take_later_waits_alone() {
+    let (_, mut receiver, key) = delivered();
+    let pushed = |effects: &[Effect]| {
+        let push =
+            effects.iter().find_map(|e| if let Effect::Push { leaves, .. } = e { Some(leaves.clone()) } else { None });
+        push.unwrap_or_default().iter().map(|leaf| leaf.index).collect::<Vec<_>>()
+    };
+    let refused = |index, kind| RefusedLeaf { index, kind, why: "so it says".into() };
+    let first = pushed(&receiver.handle(after(300), Input::Connected));
+    let [one, two] = first[..] else { panic!("two consignments: {first:?}") };
+    let leaves = vec![refused(one, Rejection::Final), refused(two, Rejection::UnknownEnvelope)];
+    assert!(pushed(&receiver.handle(after(310), Input::PushRefused { leaves })).is_empty(), "not at once again");
+    let (for_good, for_now) = (Alarm::EvidenceRefused(key.envelope), Alarm::EvidenceWaits(key.envelope));
+    assert!(!receiver.core.unsent().contains_key(&one) && receiver.core.unsent().contains_key(&two));
+    assert!(receiver.core.alarms()[&for_good].contains("so it says") && receiver.core.alarms().contains_key(&for_now));
+    // What comes meanwhile is not held up by it.
+    let confirm = Input::Confirm { key: key.clone(), code: code("H26"), refused: None, reply: Some(Token(9)) };
+    let next = pushed(&receiver.handle(after(320), confirm));
+    assert!(next.len() == 1 && !next.contains(&two));
+    receiver.handle(after(330), Input::Pushed { leaves: next, finally: false });
+    // Once the relay knows the envelope again, it is taken; what was refused for good stays to be seen.
+    let again = pushed(&receiver.handle(after(120_000), Input::Tick));
+    assert_eq!(again, [two]);
+    receiver.handle(after(120_100), Input::Pushed { leaves: again, finally: false });
+    assert!(receiver.core.alarms().contains_key(&for_good) && !receiver.core.alarms().contains_key(&for_now));
+    receiver.check_fold();
+}
+
+#[test]
+fn evidence_about_an_envelope_that_no_relay_can_have_again_is_given_up() {
+    let (_, mut receiver, key) = delivered();
+    receiver.handle(after(300), Input::Connected);
+    let indices: Vec<u64> = receiver.core.unsent().keys().copied().collect();
+    let refused = |now, receiver: &mut Live| {
+        let why = || "unknown-envelope".to_owned();
+        let leaf = |index: &u64| RefusedLeaf { index: *index, kind: Rejection::UnknownEnvelope, why: why() };
+        receiver.handle(now, Input::PushRefused { leaves: indices.iter().map(leaf).collect() });
+    };
+    refused(after(400), &mut receiver);
+    assert_eq!(receiver.core.unsent().len(), indices.len());
+    refused(after(31 * 86_400_000), &mut receiver);
+    assert!(receiver.core.unsent().is_empty());
+    assert!(receiver.core.alarms().contains_key(&Alarm::EvidenceRefused(key.envelope)));
+    receiver.check_fold();
+}
+
+#[test]
+fn an_envelope_that_the_relay_lost_for_ever_before_giving_its_keys_fails_visibly() {
+    let (mut sender, mut receiver, key) = (Live::new("N1"), Live::new("N2"), key("G22", 1));
+    prepare(&mut sender, sealed(&key, &["H26", "H37"], "a", b"a"));
+    let leased = Leased { incoming: incoming(&sender, &key, &["H26", "H37"]) };
+    receiver.handle(after(100), Input::Leased(Box::new(leased)));
+    let gone = |now, receiver: &mut Live| {
+        receiver.handle(now, Input::TakeFailed { key: key.clone(), error: "gone".into(), jitter: 0, gone: true });
+    };
+    gone(after(200), &mut receiver);
+    assert!(receiver.core.find_received(&key).unwrap().needs_opening(), "its sender may upload it again");
+    assert!(receiver.core.alarms().contains_key(&Alarm::Unusable(key.envelope)));
+    gone(after(31 * 86_400_000), &mut receiver);
+    let received = receiver.core.find_received(&key).unwrap();
+    assert!(
+        received.codes.values().all(|code| (code.state, code.reason) == (CodeState::Failed, Some(Reason::Expired)))
+    );
+    assert!(!receiver.core.alarms().contains_key(&Alarm::Unusable(key.envelope)));
+    receiver.check_fold();
+}
+
 fn signed_note(size: u64) -> Bytes {
     let key = truc_ledger::LedgerKey::from_seed("truc/dev/ordinary/N2/1", &[7; 32]).unwrap();
     let checkpoint = truc_proto::Checkpoint::new("truc/dev/ordinary/N2/1", size, Digest::of(b"root")).unwrap();

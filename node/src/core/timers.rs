@@ -27,6 +27,8 @@ pub(super) enum Due {
     CloseReceived(u64),
     /// A push that failed is tried again.
     Push,
+    /// Own leaves that the relay did not take are shown again.
+    Deferred,
     /// More was due than one tick takes.
     More,
 }

@@ -169,6 +169,28 @@ pub struct OwnLeaf {
     pub known: bool,
 }
 
+/// An own leaf that the relay did not take.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RefusedLeaf {
+    /// Its index.
+    pub index: u64,
+    /// Whether it may be taken later.
+    pub kind: Rejection,
+    /// For people.
+    pub why: String,
+}
+
+/// How the relay refuses an own leaf.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Rejection {
+    /// The same bytes would be refused again.
+    Final,
+    /// The relay does not know the envelope; it may come to know it (again) while its id is not too old.
+    UnknownEnvelope,
+    /// For a reason that passes.
+    NotNow,
+}
+
 /// What may happen to a node.
 #[derive(Clone, Debug)]
 pub enum Input {
@@ -303,6 +325,11 @@ pub enum Input {
         leaves: Vec<u64>,
         /// They went under a checkpoint with the certificate's line.
         finally: bool,
+    },
+    /// The relay did not take some leaves of a push.
+    PushRefused {
+        /// Which, and why.
+        leaves: Vec<RefusedLeaf>,
     },
     /// The push did not come to an end.
     PushFailed,
@@ -523,6 +550,10 @@ pub enum Alarm {
     RevocationUnknown,
     /// Evidence that contradicts what we sent.
     BadEvidence(NodeId),
+    /// The relay refused evidence of ours for good.
+    EvidenceRefused(EnvelopeId),
+    /// The relay does not take evidence of ours now.
+    EvidenceWaits(EnvelopeId),
     /// The look-up index is being rebuilt.
     Index,
     /// The disk is nearly full.

@@ -7,17 +7,20 @@ use tracing::{info, warn};
 use truc_evidence::{item_of, verify_leaf};
 use truc_ledger::blobs::{Announced, StoredBlob};
 use truc_proto::{
-    AgencyId, Digest, EventUri, Preamble, Raw, Submission, Timestamp,
+    AgencyId, Digest, EventUri, Preamble, Raw, Reason, Submission, Timestamp,
     limits::{BLOB_BYTES_MAX, FUTURE_SKEW_MAX_MS, KEY_ENVELOPE_BYTES_MAX},
     relay_v1, wire_v1,
 };
 
 use super::{Relay, Shell, clock, offer::describe, peer::lock};
 use crate::{
-    core::{Alarm, Input, Key, Leased, OwnLeaf},
+    core::{Alarm, Failure, Input, Key, Leased, OwnLeaf},
     pipeline::PipelineError,
     records::{Incoming, KeyEnvelope, Payload},
 };
+
+/// What became of an envelope for one of our codes.
+type Outcome = (AgencyId, Result<(), Failure>);
 
 struct Failed {
     error: String,
@@ -46,8 +49,12 @@ async fn lease(relay: &mut Relay, key: &Key) -> Result<relay_v1::LeaseReply, Fai
     let request = relay_v1::LeaseRequest { sender: key.sender.to_string(), envelope: key.envelope.to_string() };
     match relay.lease(request).await {
         Ok(reply) => Ok(reply.into_inner()),
-        Err(status) => Err(Failed { error: describe(&status), gone: status.code() == tonic::Code::NotFound }),
+        Err(status) => Err(refused(&status)),
     }
+}
+
+fn refused(status: &tonic::Status) -> Failed {
+    Failed { error: describe(status), gone: status.code() == tonic::Code::NotFound }
 }
 
 async fn download(shell: &Arc<Shell>, key: &Key) -> Result<Incoming, Failed> {
@@ -242,6 +249,15 @@ async fn try_open(
 ) -> Result<Input, Failed> {
     let mut relay = shell.relay().ok_or("the relay is away")?;
     let directory = shell.directory().ok_or("there is no directory yet")?;
+    // The directory moved a code to another node: the relay gives its key there.
+    let ours = directory.codes_of(&shell.node);
+    let (acceptances, moved): (Vec<_>, Vec<_>) = acceptances.into_iter().partition(|(code, _)| ours.contains(code));
+    let detail = "the directory gives this code to another node now, which gets the envelope";
+    let mut outcomes: Vec<Outcome> =
+        moved.into_iter().map(|(code, _)| (code, Err(failure(Reason::NotEntitled, detail)))).collect();
+    if acceptances.is_empty() {
+        return Ok(Input::Opened { key: key.clone(), content: None, outcomes });
+    }
     let leaves: Vec<OwnLeaf> = acceptances.iter().map(|(_, leaf)| leaf.clone()).collect();
     let inner = Arc::clone(shell);
     let (incoming, batch) = shell
@@ -255,37 +271,37 @@ async fn try_open(
         envelope: key.envelope.to_string(),
         acceptances: Some(batch),
     };
-    let reply = match relay.take_keys(request.clone()).await {
-        Ok(reply) => reply.into_inner(),
-        // The lease ran out, as after a restart: take it again.
-        Err(status) if status.code() == tonic::Code::FailedPrecondition => {
-            lease(&mut relay, key).await?;
-            relay.take_keys(request).await.map_err(|status| describe(&status))?.into_inner()
-        }
-        Err(status) => return Err(describe(&status).into()),
-    };
+    let reply = relay.take_keys(request).await.map_err(|status| refused(&status))?.into_inner();
+    let asked = |name: &str| acceptances.iter().map(|(code, _)| code).find(|code| code.as_str() == name);
     let mut key_envelopes = Vec::new();
     for envelope in reply.key_envelopes {
-        let asked = acceptances.iter().any(|(code, _)| code.as_str() == envelope.recipient);
-        if asked && envelope.cms.len() <= KEY_ENVELOPE_BYTES_MAX {
+        if asked(&envelope.recipient).is_some() && envelope.cms.len() <= KEY_ENVELOPE_BYTES_MAX {
             key_envelopes.push(KeyEnvelope { recipient: envelope.recipient, cms: envelope.cms.to_vec() });
         }
     }
+    let given = |code: &AgencyId| key_envelopes.iter().any(|envelope| envelope.recipient == code.as_str());
+    for too_late in reply.refused {
+        let reason = too_late.refusal.and_then(|refusal| refusal.reason.parse().ok()).filter(is_too_late);
+        if let (Some(code), Some(reason)) = (asked(&too_late.recipient).filter(|code| !given(code)), reason) {
+            let detail = "the relay gives no key envelope any more: it has told the sender that it gave up";
+            outcomes.push((code.clone(), Err(failure(reason, detail))));
+        }
+    }
     if key_envelopes.is_empty() {
-        return Err("the relay gave no key envelope".into());
+        if outcomes.is_empty() {
+            return Err("the relay gave no key envelope".into());
+        }
+        tell_failures(key, &outcomes);
+        return Ok(Input::Opened { key: key.clone(), content: None, outcomes });
     }
     let pipeline = Arc::clone(&shell.pipeline);
     let work = move || pipeline.open(&incoming, &key_envelopes, &directory, clock::now());
     match shell.work("opening an envelope", work).await? {
         Ok(opened) => {
-            for (code, outcome) in &opened.outcomes {
-                if let Err(failure) = outcome {
-                    let (reason, detail) = (failure.reason, failure.detail.as_str());
-                    warn!(envelope = %key.envelope, %code, %reason, detail, "not consigned");
-                }
-            }
+            outcomes.extend(opened.outcomes);
+            tell_failures(key, &outcomes);
             let content = opened.content.map(Box::new);
-            Ok(Input::Opened { key: key.clone(), content, outcomes: opened.outcomes })
+            Ok(Input::Opened { key: key.clone(), content, outcomes })
         }
         Err(error) => {
             if matches!(error, PipelineError::Failed { key_away: true, .. }) {
@@ -293,6 +309,24 @@ async fn try_open(
                 shell.engine.tell(Input::Alarm { alarm: Alarm::KeyAway, text }).await?;
             }
             Err(crate::chain(&error).into())
+        }
+    }
+}
+
+fn failure(reason: Reason, detail: &str) -> Failure {
+    Failure { reason, detail: detail.to_owned() }
+}
+
+/// The relay's word on why it is too late; it may not speak for us about anything else.
+const fn is_too_late(reason: &Reason) -> bool {
+    matches!(reason, Reason::Expired | Reason::Superseded)
+}
+
+fn tell_failures(key: &Key, outcomes: &[Outcome]) {
+    for (code, outcome) in outcomes {
+        if let Err(failure) = outcome {
+            let (reason, detail) = (failure.reason, failure.detail.as_str());
+            warn!(envelope = %key.envelope, %code, %reason, detail, "not consigned");
         }
     }
 }

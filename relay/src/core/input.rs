@@ -345,6 +345,16 @@ pub struct Found {
     pub live: Option<FoundLive>,
 }
 
+impl Found {
+    /// How far it has come for one code of a node; none when it is complete, or not (any more) for that node.
+    #[must_use]
+    pub fn state_for(&self, node: &NodeId, code: &AgencyId) -> Option<PairState> {
+        let pairs = &self.live.as_ref()?.pairs;
+        let pair = pairs.iter().find(|pair| pair.node.as_ref() == Some(node) && pair.recipient == *code)?;
+        Some(pair.state)
+    }
+}
+
 /// Facts of an envelope that is not complete.
 pub type FoundLive = Box<LiveFacts>;
 

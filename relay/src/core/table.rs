@@ -1,6 +1,6 @@
 //! The one closed table by which an envelope's state for one recipient moves.
 
-use truc_proto::EventUri;
+use truc_proto::{EventUri, Reason};
 
 /// How far an envelope has come for one recipient. The numbers stand in snapshots and never change.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -53,6 +53,16 @@ impl PairState {
     #[must_use]
     pub const fn is_open(self) -> bool {
         matches!(self, Self::Waiting | Self::Taken)
+    }
+
+    /// Why the relay gave this recipient up, when it did: no key envelope leaves it any more.
+    #[must_use]
+    pub const fn given_up(self) -> Option<Reason> {
+        match self {
+            Self::Expired => Some(Reason::Expired),
+            Self::Superseded => Some(Reason::Superseded),
+            _ => None,
+        }
     }
 
     /// True when the document reached the recipient.

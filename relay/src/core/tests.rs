@@ -317,6 +317,29 @@ fn a_consignment_after_the_failure_is_kept_as_late() {
 }
 
 #[test]
+fn a_node_that_comes_for_its_keys_too_late_learns_why_and_its_word_is_kept_as_late() {
+    let mut world = World::new();
+    world.accepted(offer(1, vec![open("H26", "N-H26")]));
+    world.later(61 * MINUTE_MS);
+    world.give(Input::Tick);
+    assert_eq!(
+        world.give(Input::Lease { node: node("N-H26"), key: key(1) }),
+        Some(Reply::Lease(Err(Refused::NotWaiting)))
+    );
+    for fact in [Fact::Taken, Fact::Refused] {
+        assert_eq!(world.evidence("N-H26", said(1, "H26", fact)), EvidenceOutcome::Taken);
+        let arrival = world.journal.last().unwrap().leaf.clone().unwrap();
+        assert!(Raw::<truc_proto::Arrival>::parse(arrival).unwrap().late);
+    }
+    let Some(Reply::Found(found)) = world.give(Input::Find(vec![key(1)])) else { panic!("not found") };
+    let state = |id: &str| found[0].as_ref().unwrap().state_for(&node(id), &"H26".parse().unwrap());
+    assert_eq!(state("N-H26").and_then(PairState::given_up), Some(Reason::Expired));
+    assert_eq!(state("N-H37"), None, "nobody else is told");
+    assert_eq!(world.pull("N-G22").deliveries.len(), 3, "failure, acceptance, failure: all go to the sender");
+    world.check_fold();
+}
+
+#[test]
 fn evidence_is_taken_once_and_only_from_the_node_of_the_recipient() {
     let mut world = World::new();
     world.accepted(offer(1, vec![open("H26", "N-H26")]));

@@ -138,7 +138,7 @@ impl<S: Store> Service<S> {
                 EvidenceOutcome::Contradiction => rejected.push((leaf, Refusal::invalid(
                     "it contradicts what this node signed before about the envelope, or the envelope is not this node's",
                 ))),
-                EvidenceOutcome::UnknownEnvelope => rejected.push((leaf, unknown_envelope())),
+                EvidenceOutcome::UnknownEnvelope => rejected.push((leaf, Refusal::unknown_envelope())),
                 EvidenceOutcome::TooMuch => rejected.push((leaf, Refusal::because(Reason::TooLarge,
                     "this node has said so much about the recipient that says nothing new that no more of it is kept",
                 ))),
@@ -173,7 +173,7 @@ impl<S: Store> Service<S> {
         let (found, recalled) = match found {
             Some(found) => (found, None),
             None => {
-                let position = self.store.look_up(key)?.ok_or_else(unknown_envelope)?;
+                let position = self.store.look_up(key)?.ok_or_else(Refusal::unknown_envelope)?;
                 let found = Found {
                     position,
                     leaf_index: 0,
@@ -308,14 +308,15 @@ impl<S: Store> Service<S> {
         let (service, of) = (Arc::clone(self), node.clone());
         let routed = blocking(move || {
             let route = |(item, wire_item, known): (ProvenItem, _, Vec<(EnvelopeKey, Found)>)| {
-                (item.leaf_hash, wire_item, service.other_sides(&of, known))
+                let refusal = if known.is_empty() { Refusal::unknown_envelope() } else { nobody_waits() };
+                (item.leaf_hash, wire_item, service.other_sides(&of, known), refusal)
             };
             asked.into_iter().map(route).collect::<Vec<_>>()
         });
         let mut batches: BTreeMap<NodeId, Vec<FinalisedLeaf>> = BTreeMap::new();
-        for (leaf, wire_item, nodes) in routed.await? {
+        for (leaf, wire_item, nodes, refusal) in routed.await? {
             if nodes.is_empty() {
-                rejected.push((leaf, unknown_envelope()));
+                rejected.push((leaf, refusal));
             }
             for (to, keys) in nodes {
                 batches.entry(to).or_default().push(FinalisedLeaf { keys, leaf, item: wire_item.clone() });
@@ -403,12 +404,12 @@ fn stated(item: &wire_v1::EvidenceItem) -> Digest {
     Digest::from_slice(&item.leaf_hash).unwrap_or(Digest([0; 32]))
 }
 
-fn other_content() -> Refusal {
-    Refusal::because(Reason::Invalid, "the event is about other content than the relay accepted under this id")
+fn nobody_waits() -> Refusal {
+    Refusal::invalid("the envelope was refused, or this node is at neither end of it; nobody holds the leaf")
 }
 
-fn unknown_envelope() -> Refusal {
-    Refusal::invalid("the relay does not know the envelope; its sender must upload it again, then push this once more")
+fn other_content() -> Refusal {
+    Refusal::because(Reason::Invalid, "the event is about other content than the relay accepted under this id")
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use truc_proto::{
 
 use super::{Service, Streamed, blocking, envelope_key, refuse::Refusal};
 use crate::{
-    core::{Acceptance, EnvelopeKey, EvidenceOutcome, Fact, Found, VerifiedEvidence},
+    core::{Acceptance, EnvelopeKey, EvidenceOutcome, Fact, Found, Refused, VerifiedEvidence},
     store::{Store, StoreError},
 };
 
@@ -133,7 +133,7 @@ impl<S: Store> Service<S> {
         request: wire::TakeKeysRequest,
     ) -> Result<wire::TakeKeysReply, Status> {
         let key = envelope_key(&request.sender, &request.envelope)?;
-        let found = self.store.lease(node.clone(), key.clone()).await?;
+        let found = self.leased_or_known(&node, &key).await?;
         let directory = self.current_directory()?;
         let service = Arc::clone(self);
         let (of, position, asked) = (node.clone(), found.position, key.clone());
@@ -171,15 +171,39 @@ impl<S: Store> Service<S> {
         };
         // Asked again behind the acceptances: a code that was superseded or given up meanwhile gets no key, even where the
         // envelope is still open for another code of the same node.
-        let open = open_codes(&self.store.lease(node.clone(), asked).await?, &node);
+        let found = self.leased_or_known(&node, &asked).await?;
+        let open = open_codes(&found, &node);
         let is_open = |code: &str| open.iter().any(|known| known.as_str() == code);
         let handed_out = |envelope: &wire::KeyEnvelope| taken(&envelope.recipient) && is_open(&envelope.recipient);
         let key_envelopes: Vec<_> = body.key_envelopes.into_iter().filter(handed_out).collect();
-        if key_envelopes.is_empty() {
+        let refused: Vec<_> = codes.iter().filter_map(|code| given_up(&found, &node, code)).collect();
+        if key_envelopes.is_empty() && refused.is_empty() {
             return Err(Refusal::not_waiting().into());
         }
-        Ok(wire::TakeKeysReply { key_envelopes })
+        Ok(wire::TakeKeysReply { key_envelopes, refused })
     }
+
+    /// With a lease where the envelope still waits for the node; else as it is known: whoever answered for it hears why there are no keys.
+    async fn leased_or_known(&self, node: &NodeId, key: &EnvelopeKey) -> Result<Found, Refusal> {
+        match self.store.lease(node.clone(), key.clone()).await {
+            Err(StoreError::Refused(Refused::NotWaiting)) => {
+                let found = self.store.find(vec![key.clone()]).await?.into_iter().next().flatten();
+                let is_theirs = |found: &Found| {
+                    let mut pairs = found.live.iter().flat_map(|live| &live.pairs);
+                    pairs.any(|pair| pair.node.as_ref() == Some(node))
+                };
+                found.filter(is_theirs).ok_or_else(Refusal::not_waiting)
+            }
+            leased => Ok(leased?),
+        }
+    }
+}
+
+/// Says that it is too late for a code, and why: so its node need not ask again.
+fn given_up(found: &Found, node: &NodeId, code: &AgencyId) -> Option<wire::RefusedCode> {
+    let reason = found.state_for(node, code)?.given_up()?;
+    let refusal = Refusal::because(reason, "").into_wire();
+    Some(wire::RefusedCode { recipient: code.to_string(), refusal: Some(refusal) })
 }
 
 /// The codes of a node for which an envelope is still open.

@@ -79,6 +79,16 @@ impl Refusal {
         )
     }
 
+    /// Not final: the relay may have lost it, and its sender uploads it again.
+    pub(super) fn unknown_envelope() -> Self {
+        Self::of_state(
+            Code::NotFound,
+            "unknown-envelope",
+            "The relay does not know this envelope; once its sender has uploaded it again, send this once more.",
+            "Trục không có gói tin này; khi bên gửi đã tải lên lại thì gửi lại bằng chứng này.",
+        )
+    }
+
     pub(super) fn offer_first() -> Self {
         Self::of_state(
             Code::FailedPrecondition,

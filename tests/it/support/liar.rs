@@ -47,6 +47,10 @@ pub(crate) trait Lie: Send + Sync + 'static {
     fn blocks_evidence(&self) -> bool {
         false
     }
+    /// True: key envelopes are not asked for now.
+    fn blocks_keys(&self) -> bool {
+        false
+    }
     /// True: this piece of an upload is passed on; false: the upload breaks here.
     fn upload(&self, _bytes: usize) -> bool {
         true
@@ -83,6 +87,9 @@ impl<L: Lie> Lie for Arc<L> {
     }
     fn blocks_evidence(&self) -> bool {
         L::blocks_evidence(self)
+    }
+    fn blocks_keys(&self) -> bool {
+        L::blocks_keys(self)
     }
     fn upload(&self, bytes: usize) -> bool {
         L::upload(self, bytes)
@@ -310,6 +317,9 @@ impl relay_server::Relay for Calls {
 
     async fn take_keys(&self, request: Request<wire::TakeKeysRequest>) -> Reply<wire::TakeKeysReply> {
         let (node, mut up) = self.up(&request).await?;
+        if self.0.lie.blocks_keys() {
+            return Err(Status::unavailable("not now"));
+        }
         let mut reply = up.take_keys(request.into_inner()).await?.into_inner();
         self.0.lie.keys(&node, &mut reply);
         Ok(Response::new(reply))
