@@ -208,6 +208,8 @@ pub const EVIDENCE_PER_RECIPIENT_MAX: usize = 32;
 pub const RECALLED_EVIDENCE_MAX: usize = 4 * RECIPIENTS_MAX;
 /// Most envelopes older than the relay's memory of ids whose late evidence it remembers by hash; the oldest are forgotten first.
 pub const RECALLED_ENVELOPES_MAX: usize = 1_000_000;
+/// Most checkpoints of one node's ledger that the relay keeps until the node proves that they are of one history: the oldest ones and the newest.
+pub const PEER_MARKS_MAX: usize = 16;
 /// Most refusals that the relay writes for other contents under one id; whoever goes on hears the last one again.
 pub const REFUSALS_PER_ID_MAX: usize = 8;
 /// Most deliveries of evidence that wait for one node; beyond it the answer to those who push is Busy.

@@ -11,7 +11,7 @@ use truc_proto::{relay_v1::KeyEnvelope, wire_v1::ProvenLeaf};
 #[derive(Clone, PartialEq, Message)]
 pub struct RelayRecord {
     /// What happened.
-    #[prost(oneof = "Body", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10")]
+    #[prost(oneof = "Body", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11")]
     pub body: Option<Body>,
 }
 
@@ -48,6 +48,9 @@ pub enum Body {
     /// A node showed two histories. Both notes are kept for ever.
     #[prost(message, tag = "10")]
     Forked(Forked),
+    /// A node proved that its ledger grew, up to a checkpoint seen before.
+    #[prost(message, tag = "11")]
+    PeerProven(PeerProven),
 }
 
 /// The (sender code, envelope id) that deduplication and every later event key on.
@@ -338,6 +341,17 @@ pub struct Forked {
     pub mark: Option<Mark>,
 }
 
+/// See [`Body::PeerProven`].
+#[derive(Clone, PartialEq, Message)]
+pub struct PeerProven {
+    /// Which node.
+    #[prost(string, tag = "1")]
+    pub node: String,
+    /// Leaves in the newest checkpoint that is proven to continue all before it.
+    #[prost(uint64, tag = "2")]
+    pub size: u64,
+}
+
 impl RelayRecord {
     /// The bytes that go into the journal.
     #[must_use]
@@ -420,6 +434,7 @@ mod tests {
             }),
             Body::PeerCheckpoint(PeerCheckpoint { node: "N1".into(), mark: mark(), note: Bytes::from_static(b"n") }),
             Body::Forked(Forked { node: "N1".into(), held_at: 8, shown: Bytes::from_static(b"n"), mark: mark() }),
+            Body::PeerProven(PeerProven { node: "N1".into(), size: 9 }),
         ];
         for body in bodies {
             let bytes = RelayRecord::encoded(body.clone());
@@ -441,5 +456,6 @@ mod tests {
         assert_eq!(tag(Body::Directory(DirectoryPublished::default())), 8);
         assert_eq!(tag(Body::PeerCheckpoint(PeerCheckpoint::default())), 9);
         assert_eq!(tag(Body::Forked(Forked::default())), 10);
+        assert_eq!(tag(Body::PeerProven(PeerProven::default())), 11);
     }
 }

@@ -432,3 +432,13 @@ async fn a_stale_forged_or_unproven_directory_is_not_used_and_raises_an_alarm() 
         assert!(status.alarms.iter().all(|text| !text.contains("not used")), "{status:?}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_proves_to_the_relay_that_its_own_ledger_only_grew() {
+    let world = World::start(&NODES).await;
+    delivered(&world, "before").await;
+    let liar = Liar::between(&world, &IDS, Truth).await;
+    connected(&world).await;
+    until("a node's proofs", || async { (liar.counts.proven.load(Ordering::SeqCst) >= 1).then_some(()) }).await;
+    delivered(&world, "after").await;
+}

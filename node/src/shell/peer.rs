@@ -9,7 +9,11 @@ use bytes::Bytes;
 use tracing::{error, info};
 use truc_evidence::Directory;
 use truc_ledger::merkle::verify_consistency;
-use truc_proto::{Checkpoint, Digest, NoteKey, limits::PROOF_HASHES_MAX, relay_v1};
+use truc_proto::{
+    Checkpoint, Digest, NoteKey,
+    limits::{PEER_MARKS_MAX, PROOF_HASHES_MAX},
+    relay_v1,
+};
 
 use super::{Relay, Shell};
 use crate::{
@@ -187,6 +191,37 @@ impl Shell {
             self.sign.notify_one();
         }
         Ok(())
+    }
+
+    /// Proves to the relay that this ledger's newest checkpoint continues those that the relay saw of it.
+    pub(crate) async fn prove_own_history(&self, relay: &mut Relay) -> Result<(), PeerError> {
+        if !self.may_sign() {
+            return Ok(());
+        }
+        let head = self.ledger.head();
+        let mut proofs = Vec::new();
+        // Once to ask, once to answer; what this node pushes meanwhile is proven the next time.
+        for _ in 0..2 {
+            let checkpoint = head.note.to_string().into();
+            let reply = match relay.prove_history(relay_v1::ProveHistoryRequest { checkpoint, proofs }).await {
+                // A relay of an earlier version does not ask.
+                Err(status) if status.code() == tonic::Code::Unimplemented => return Ok(()),
+                reply => reply?.into_inner(),
+            };
+            let wanted = reply.wanted.into_iter().take(PEER_MARKS_MAX).filter(|from| *from <= head.size);
+            proofs = wanted.filter_map(|from| self.consistency_from(from, head.size)).collect();
+            if proofs.is_empty() {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    fn consistency_from(&self, from: u64, to: u64) -> Option<relay_v1::ConsistencyProof> {
+        let proof = self.ledger.consistency(from, to);
+        let proof = proof.inspect_err(|error| error!(from, to, %error, "cannot prove that the own ledger grew"));
+        let hashes = proof.ok()?.iter().map(|hash| Bytes::copy_from_slice(&hash.0)).collect();
+        Some(relay_v1::ConsistencyProof { from, hashes })
     }
 
     /// Remembers a checkpoint of the relay that came with evidence, for the next proof.

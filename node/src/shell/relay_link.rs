@@ -95,6 +95,7 @@ async fn session(shell: &Arc<Shell>, greeted: &mut bool) -> Result<(), LinkError
             _ = prove.tick() => {
                 if let Some(directory) = shell.directory() {
                     shell.prove_seen(&mut relay, &directory).await?;
+                    shell.prove_own_history(&mut relay).await?;
                 }
                 shell.check_freshness().await?;
             }
@@ -129,6 +130,7 @@ async fn hello(shell: &Arc<Shell>, relay: &mut Relay) -> Result<(), LinkError> {
     let directory = shell.directory().ok_or(LinkError::NoDirectory)?;
     shell.take_greeting(relay, newest, &reply, &directory).await?;
     shell.check_own_history(&reply.held_of_you).await?;
+    shell.prove_own_history(relay).await?;
     shell.note_own_entitlements(&directory).await?;
     shell.check_freshness().await?;
     if !reply.undelivered.is_empty() {

@@ -10,7 +10,7 @@ use truc_proto::{
 use super::{
     Core, DirectoryMark, ID_MEMORY_MS,
     input::{Alarm, Effect},
-    state::{AgencyRef, Delivery, Envelope, Final, KeyRef, NodeRef, OwnLeaf, Pair, Peer, Remembered},
+    state::{AgencyRef, Delivery, Envelope, Final, KeyRef, NodeRef, OwnLeaf, Pair, Peer, Remembered, Seen},
     table::{Fact, PairState, step},
 };
 use crate::records::{self, Body, RelayRecord};
@@ -71,6 +71,10 @@ impl Core {
                 self.see_peer(node, record.mark.as_ref(), position)?;
             }
             Body::Forked(record) => self.apply_forked(position, record, after)?,
+            Body::PeerProven(record) => {
+                let node = self.node(&record.node)?;
+                self.peers.get_mut(&node).ok_or(ApplyError::Field("node"))?.prove(record.size);
+            }
         }
         self.next_position = position.plus(1);
         if let Some(leaf_index) = leaf_index {
@@ -424,10 +428,8 @@ impl Core {
     fn see_peer(&mut self, node: NodeRef, mark: Option<&records::Mark>, position: Position) -> Result<(), ApplyError> {
         let Some(mark) = mark else { return Ok(()) };
         let (size, root) = (mark.size, digest(&mark.root)?);
-        if self.peers.get(&node).is_none_or(|peer| peer.size < size) {
-            let fork = self.peers.get(&node).and_then(|peer| peer.fork);
-            self.peers.insert(node, Peer { size, root, position, fork });
-        }
+        let seen = Seen { size, root, position };
+        self.peers.entry(node).or_insert_with(|| Peer::new(seen)).see(seen);
         Ok(())
     }
 

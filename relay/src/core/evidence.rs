@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use prost::Message as _;
-use truc_ledger::Position;
+use truc_ledger::{Position, merkle::verify_consistency};
 use truc_proto::{
     Arrival, Digest, NodeId, Timestamp,
     limits::{EVIDENCE_PER_RECIPIENT_MAX, RECALLED_EVIDENCE_MAX},
@@ -206,7 +206,7 @@ impl Core {
     ) -> Result<(), Refused> {
         self.check_peer(node, mark, || note.clone(), turn)?;
         let held = self.book.known_node(node).and_then(|node| self.peers.get(&node));
-        if held.is_none_or(|held| held.size < mark.size) {
+        if held.is_none_or(|held| held.newest().size < mark.size) {
             let record = records::PeerCheckpoint { node: node.to_string(), mark: Some(record_mark(mark)), note };
             self.append(Body::PeerCheckpoint(record), None, turn);
         }
@@ -221,26 +221,64 @@ impl Core {
         shown: impl FnOnce() -> Bytes,
         turn: &mut Turn,
     ) -> Result<(), Refused> {
-        let held = self.book.known_node(node).and_then(|node| self.peers.get(&node)).copied();
-        let Some(held) = held else { return Ok(()) };
+        let Some(held) = self.book.known_node(node).and_then(|node| self.peers.get(&node)) else { return Ok(()) };
         if held.fork.is_none() {
-            if held.size != mark.size || held.root == mark.root {
-                return Ok(());
-            }
-            let record = records::Forked {
-                node: node.to_string(),
-                held_at: held.position.0,
-                shown: shown(),
-                mark: Some(record_mark(mark)),
-            };
-            self.append(Body::Forked(record), None, turn);
+            let contradicted = held.all().find(|held| held.size == mark.size && held.root != mark.root);
+            let Some(contradicted) = contradicted.map(|held| held.position) else { return Ok(()) };
+            return Err(self.forked(node, contradicted, mark, shown(), turn));
         }
         Err(Refused::Forked { node: node.clone() })
     }
 
+    /// Keeps both checkpoints.
+    fn forked(&mut self, node: &NodeId, held_at: Position, mark: &Mark, shown: Bytes, turn: &mut Turn) -> Refused {
+        let record =
+            records::Forked { node: node.to_string(), held_at: held_at.0, shown, mark: Some(record_mark(mark)) };
+        self.append(Body::Forked(record), None, turn);
+        Refused::Forked { node: node.clone() }
+    }
+
+    /// A node shows its newest checkpoint and proves that it continues those that were seen. Gives the sizes from which a proof is missing.
+    pub(super) fn history_shown(
+        &mut self,
+        node: &NodeId,
+        shown: &Mark,
+        note: &Bytes,
+        proofs: &[(u64, Vec<Digest>)],
+        turn: &mut Turn,
+    ) -> Result<Vec<u64>, Refused> {
+        self.check_peer(node, shown, || note.clone(), turn)?;
+        let Some(peer) = self.book.known_node(node).and_then(|node| self.peers.get(&node)) else {
+            return Ok(Vec::new());
+        };
+        // What is larger than what it shows now cannot be proven by it.
+        let Some(newest) = peer.unproven.iter().rfind(|seen| seen.size <= shown.size).copied() else {
+            return Ok(Vec::new());
+        };
+        let (mut wanted, mut contradicted) = (Vec::new(), None);
+        for seen in peer.all().filter(|seen| seen.size > 0 && seen.size < shown.size) {
+            let Some((_, proof)) = proofs.iter().find(|(from, _)| *from == seen.size) else {
+                wanted.push(seen.size);
+                continue;
+            };
+            if verify_consistency(seen.size, &seen.root, shown.size, &shown.root, proof).is_err() {
+                contradicted.get_or_insert(seen.position);
+            }
+        }
+        if let Some(held_at) = contradicted {
+            return Err(self.forked(node, held_at, shown, note.clone(), turn));
+        }
+        if wanted.is_empty() {
+            let record = records::PeerProven { node: node.to_string(), size: newest.size };
+            self.append(Body::PeerProven(record), None, turn);
+        }
+        Ok(wanted)
+    }
+
     pub(super) fn held_of(&self, node: &NodeId) -> Option<(Position, Mark)> {
         let peer = self.book.known_node(node).and_then(|node| self.peers.get(&node))?;
-        Some((peer.position, Mark { size: peer.size, root: peer.root }))
+        let newest = peer.newest();
+        Some((newest.position, Mark { size: newest.size, root: newest.root }))
     }
 }
 

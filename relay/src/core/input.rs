@@ -221,6 +221,17 @@ pub enum Input {
         /// The note.
         note: Bytes,
     },
+    /// A node showed its newest checkpoint, its key's line verified, with proofs that it continues what was seen of it.
+    HistoryShown {
+        /// Which node.
+        node: NodeId,
+        /// What the checkpoint states.
+        mark: Mark,
+        /// The note.
+        note: Bytes,
+        /// Consistency proofs by the size that they start from.
+        proofs: Vec<(u64, Vec<Digest>)>,
+    },
     /// The relay's certificate signed a checkpoint.
     Signed {
         /// Leaves in it.
@@ -293,6 +304,8 @@ pub enum Reply {
     Lease(Result<Found, Refused>),
     /// To [`Input::Evidence`], in the same order.
     Evidence(Result<Vec<EvidenceOutcome>, Refused>),
+    /// To [`Input::HistoryShown`]: the sizes from which a proof is still wanted.
+    History(Result<Vec<u64>, Refused>),
     /// To inputs that either work or do not.
     Done(Result<(), Refused>),
     /// To [`Input::Published`].

@@ -146,6 +146,9 @@ impl Core {
                 Some(Reply::Done(Ok(())))
             }
             Input::PeerSeen { node, mark, note } => Some(Reply::Done(self.peer_seen(&node, &mark, note, &mut turn))),
+            Input::HistoryShown { node, mark, note, proofs } => {
+                Some(Reply::History(self.history_shown(&node, &mark, &note, &proofs, &mut turn)))
+            }
             Input::Signed { size, note } => {
                 self.signed(size, note, &mut turn);
                 Some(Reply::Done(Ok(())))

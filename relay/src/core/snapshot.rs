@@ -7,7 +7,7 @@ use truc_proto::{AgencyId, Digest, EnvelopeId, NodeId, Timestamp};
 use super::{
     Core, DirectoryMark,
     apply::{ApplyError, digest, nodes_of},
-    state::{AgencyRef, Delivery, Envelope, Final, KeyRef, NodeRef, OwnLeaf, Pair, Peer, Remembered},
+    state::{AgencyRef, Delivery, Envelope, Final, KeyRef, NodeRef, OwnLeaf, Pair, Peer, Remembered, Seen},
     table::PairState,
 };
 
@@ -198,6 +198,19 @@ struct PeerRow {
     /// Position + 1 of the proof that it forked; 0: it did not.
     #[prost(uint64, tag = "5")]
     fork: u64,
+    /// Larger ones, still to be proven.
+    #[prost(message, repeated, tag = "6")]
+    unproven: Vec<SeenRow>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct SeenRow {
+    #[prost(uint64, tag = "1")]
+    size: u64,
+    #[prost(bytes = "vec", tag = "2")]
+    root: Vec<u8>,
+    #[prost(uint64, tag = "3")]
+    position: u64,
 }
 
 impl Core {
@@ -311,8 +324,14 @@ impl Core {
         }
         for row in &entry.peers {
             let node = self.node_ref(row.node)?;
-            let fork = row.fork.checked_sub(1).map(Position);
-            let peer = Peer { size: row.size, root: digest(&row.root)?, position: Position(row.position), fork };
+            let seen = |size, root: &[u8], position| {
+                Ok::<_, ApplyError>(Seen { size, root: digest(root)?, position: Position(position) })
+            };
+            let mut peer = Peer::new(seen(row.size, &row.root, row.position)?);
+            for row in &row.unproven {
+                peer.see(seen(row.size, &row.root, row.position)?);
+            }
+            peer.fork = row.fork.checked_sub(1).map(Position);
             self.peers.insert(node, peer);
         }
         Ok(())
@@ -541,11 +560,13 @@ fn own_leaf_of(row: &UnsignedRow) -> Result<(u64, OwnLeaf), ApplyError> {
 }
 
 fn peer_row(node: NodeRef, peer: &Peer) -> PeerRow {
+    let row = |seen: &Seen| SeenRow { size: seen.size, root: seen.root.0.to_vec(), position: seen.position.0 };
     PeerRow {
         node: node.0,
-        size: peer.size,
-        root: peer.root.0.to_vec(),
-        position: peer.position.0,
+        size: peer.proven.size,
+        root: peer.proven.root.0.to_vec(),
+        position: peer.proven.position.0,
         fork: peer.fork.map_or(0, |position| position.0 + 1),
+        unproven: peer.unproven.iter().map(row).collect(),
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use truc_ledger::Position;
-use truc_proto::{AgencyId, Digest, EnvelopeId, NodeId, Timestamp};
+use truc_proto::{AgencyId, Digest, EnvelopeId, NodeId, Timestamp, limits::PEER_MARKS_MAX};
 
 use super::table::PairState;
 
@@ -201,12 +201,56 @@ pub(super) struct Queue {
     pub(super) unsigned: BTreeMap<u64, OwnLeaf>,
 }
 
-/// The newest state of a node's ledger that was seen, and where its note stands.
+/// A state of a node's ledger that was seen, and the record with its note.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Peer {
+pub(super) struct Seen {
     pub(super) size: u64,
     pub(super) root: Digest,
     pub(super) position: Position,
+}
+
+/// What is known of a node's ledger.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Peer {
+    /// The state that everything before it is proven to lead to, or the first that was seen.
+    pub(super) proven: Seen,
+    /// Larger ones seen since, in rising order; the node has still to prove that they are of one history.
+    pub(super) unproven: Vec<Seen>,
     /// The record with the proof that it showed two histories.
     pub(super) fork: Option<Position>,
+}
+
+impl Peer {
+    pub(super) const fn new(seen: Seen) -> Self {
+        Self { proven: seen, unproven: Vec::new(), fork: None }
+    }
+
+    /// The newest state seen.
+    pub(super) fn newest(&self) -> Seen {
+        self.unproven.last().copied().unwrap_or(self.proven)
+    }
+
+    /// All states kept, in rising order.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Seen> {
+        std::iter::once(&self.proven).chain(&self.unproven)
+    }
+
+    /// Keeps a larger one. When there are too many it takes the place of the last: the oldest are those that a new history would contradict.
+    pub(super) fn see(&mut self, seen: Seen) {
+        if self.newest().size >= seen.size {
+            return;
+        }
+        if self.unproven.len() + 1 >= PEER_MARKS_MAX {
+            self.unproven.pop();
+        }
+        self.unproven.push(seen);
+    }
+
+    /// Everything up to `size` is of one history.
+    pub(super) fn prove(&mut self, size: u64) {
+        let later = self.unproven.split_off(self.unproven.partition_point(|seen| seen.size <= size));
+        if let Some(last) = std::mem::replace(&mut self.unproven, later).pop() {
+            self.proven = last;
+        }
+    }
 }

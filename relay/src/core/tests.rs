@@ -744,3 +744,86 @@ fn an_acknowledgement_names_each_delivery_once() {
     assert!(matches!(record.body, Some(Body::Acknowledged(said)) if said.numbers == [number]));
     world.check_fold();
 }
+
+/// A node's tree of `size` leaves, the same from leaf to leaf unless its `history` is another.
+fn tree(history: &str, size: u64) -> truc_ledger::merkle::MemTree {
+    let shared = |n: &u64| *n < 4;
+    let leaf = |n: u64| if shared(&n) { format!("leaf {n}") } else { format!("{history} {n}") };
+    truc_ledger::merkle::MemTree::of((0..size).map(|n| leaf(n).into_bytes()))
+}
+
+fn mark_of(history: &str, size: u64) -> Mark {
+    Mark { size, root: tree(history, size).root() }
+}
+
+fn seen(world: &mut World, history: &str, size: u64) {
+    let note = Bytes::from(format!("{history} {size}"));
+    let reply = world.give(Input::PeerSeen { node: node("N-A"), mark: mark_of(history, size), note });
+    assert!(matches!(reply, Some(Reply::Done(Ok(())))), "{reply:?}");
+}
+
+fn show(world: &mut World, history: &str, size: u64, from: &[u64]) -> Result<Vec<u64>, Refused> {
+    let whole = tree(history, size);
+    let proofs = from.iter().map(|from| (*from, whole.consistency(*from, size).unwrap())).collect();
+    let note = Bytes::from(format!("{history} {size}"));
+    match world.give(Input::HistoryShown { node: node("N-A"), mark: mark_of(history, size), note, proofs }) {
+        Some(Reply::History(wanted)) => wanted,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_history_is_proven_from_every_checkpoint_seen_and_written_once() {
+    let mut world = World::new();
+    assert_eq!(show(&mut world, "a", 9, &[]), Ok(vec![]), "nothing was seen: nothing to prove");
+    for size in [0, 3, 5, 8] {
+        seen(&mut world, "a", size);
+    }
+    assert_eq!(show(&mut world, "a", 9, &[]), Ok(vec![3, 5, 8]));
+    assert_eq!(show(&mut world, "a", 9, &[3, 8]), Ok(vec![5]));
+    assert_eq!(show(&mut world, "a", 4, &[3]), Ok(vec![]), "what it shows is older than the rest: that waits");
+    world.check_fold();
+    let before = world.journal.len();
+    assert_eq!(show(&mut world, "a", 9, &[3, 5, 8]), Ok(vec![]));
+    assert_eq!(world.journal.len(), before + 1);
+    for _ in 0..1_000 {
+        assert_eq!(show(&mut world, "a", 9, &[3, 5, 8]), Ok(vec![]));
+    }
+    assert_eq!(world.journal.len(), before + 1);
+    seen(&mut world, "a", 12);
+    assert_eq!(show(&mut world, "a", 12, &[]), Ok(vec![8]));
+    world.check_fold();
+}
+
+#[test]
+fn a_history_that_does_not_continue_one_seen_before_is_a_fork_and_both_are_kept() {
+    let mut world = World::new();
+    seen(&mut world, "a", 6);
+    seen(&mut world, "b", 10); // larger, so its root alone contradicts nothing
+    assert_eq!(show(&mut world, "b", 12, &[10]), Ok(vec![6]));
+    let forked = Err(Refused::Forked { node: node("N-A") });
+    assert_eq!(show(&mut world, "b", 12, &[6, 10]), forked);
+    assert_eq!(world.last, [Effect::Alarm(Alarm::PeerForked { node: node("N-A") })]);
+    let record = RelayRecord::decode(&*world.journal.last().unwrap().state).unwrap();
+    let Some(Body::Forked(fork)) = record.body else { panic!("{record:?}") };
+    assert_eq!((fork.held_at, fork.shown), (0, Bytes::from_static(b"b 12")));
+    let before = world.journal.len();
+    assert_eq!(show(&mut world, "a", 12, &[6]), forked, "also when it tells the first one again");
+    assert_eq!(world.journal.len(), before);
+    world.check_fold();
+}
+
+#[test]
+fn of_very_many_checkpoints_the_oldest_and_the_newest_are_kept() {
+    let mut world = World::new();
+    for size in 1..=100 {
+        seen(&mut world, "a", size);
+    }
+    let wanted = show(&mut world, "a", 101, &[]).unwrap();
+    assert_eq!(wanted.len(), limits::PEER_MARKS_MAX);
+    assert_eq!((wanted[0], wanted[1], *wanted.last().unwrap()), (1, 2, 100));
+    world.check_fold();
+    assert_eq!(show(&mut world, "a", 101, &wanted), Ok(vec![]));
+    assert_eq!(world.core.held_of(&node("N-A")).unwrap().1, mark_of("a", 100));
+    world.check_fold();
+}

@@ -9,7 +9,9 @@ use tonic::Status;
 use truc_ledger::fork::{ForkGuard, HeldCheckpoint, Standing};
 use truc_link::Peer;
 use truc_proto::{
-    Checkpoint, NodeEntry, NoteKey, Reason, SignedNote, limits::NOTE_BYTES_MAX, relay_v1 as wire, wire_v1,
+    Checkpoint, Digest, NodeEntry, NodeId, NoteKey, Reason, SignedNote,
+    limits::{NOTE_BYTES_MAX, PEER_MARKS_MAX, PROOF_HASHES_MAX},
+    relay_v1 as wire, wire_v1,
 };
 
 use super::{
@@ -128,6 +130,25 @@ impl<S: Store> Service<S> {
         })
     }
 
+    /// Nobody is believed to have one history because it says so: the node proves that its newest checkpoint continues those seen of it.
+    pub(super) async fn prove_history(
+        self: &Arc<Self>,
+        node: NodeId,
+        request: wire::ProveHistoryRequest,
+    ) -> Result<wire::ProveHistoryReply, Status> {
+        let proofs = request.proofs.iter().map(proof_of).collect::<Result<Vec<_>, _>>()?;
+        if proofs.len() > PEER_MARKS_MAX {
+            return Err(Refusal::because(Reason::TooLarge, format!("at most {PEER_MARKS_MAX} proofs at once")).into());
+        }
+        let directory = self.current_directory()?;
+        let (_, entry) =
+            directory.node(&node).ok_or_else(|| Refusal::because(Reason::NotEntitled, "you are in no directory"))?;
+        let shown = check_own(entry, &request.checkpoint)?;
+        let mark = Mark { size: shown.checkpoint().size, root: shown.checkpoint().root };
+        let wanted = self.store.history_shown(node, mark, request.checkpoint, proofs).await?;
+        Ok(wire::ProveHistoryReply { wanted })
+    }
+
     pub(super) async fn checkpoint(
         self: &Arc<Self>,
         request: wire::CheckpointRequest,
@@ -150,6 +171,16 @@ impl<S: Store> Service<S> {
 /// Leaves in the checkpoint that the peer holds, once it is known to be ours; none where there is nothing to prove.
 fn held_size(held_of_you: &[u8]) -> Option<u64> {
     Checkpoint::parse_note(held_of_you).ok().map(|(_, checkpoint)| checkpoint.size).filter(|size| *size > 0)
+}
+
+fn proof_of(proof: &wire::ConsistencyProof) -> Result<(u64, Vec<Digest>), Refusal> {
+    if proof.hashes.len() > PROOF_HASHES_MAX {
+        return Err(Refusal::because(Reason::TooLarge, format!("a proof has at most {PROOF_HASHES_MAX} hashes")));
+    }
+    let read = |hash: &Bytes| {
+        Digest::from_slice(hash).map_err(|error| Refusal::invalid(format!("a hash of a proof: {error}")))
+    };
+    Ok((proof.from, proof.hashes.iter().map(read).collect::<Result<_, _>>()?))
 }
 
 fn check_own(entry: &NodeEntry, mine: &Bytes) -> Result<HeldCheckpoint, Refusal> {

@@ -294,6 +294,11 @@ impl<S: Store> relay_server::Relay for Calls<S> {
         self.0.caller(&request)?;
         self.0.reconcile(request.into_inner()).await.map(Response::new)
     }
+
+    async fn prove_history(&self, request: Request<wire::ProveHistoryRequest>) -> Reply<wire::ProveHistoryReply> {
+        let node = self.0.caller(&request)?;
+        self.0.prove_history(node, request.into_inner()).await.map(Response::new)
+    }
 }
 
 /// Reads what names an envelope on the wire.

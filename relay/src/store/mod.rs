@@ -187,6 +187,22 @@ pub trait Store: Send + Sync + 'static {
         async move { done(self.ask(Input::PeerSeen { node, mark, note }).await?) }
     }
 
+    /// A node showed its newest checkpoint and proofs; the sizes from which one is still wanted.
+    fn history_shown(
+        &self,
+        node: NodeId,
+        mark: Mark,
+        note: Bytes,
+        proofs: Vec<(u64, Vec<Digest>)>,
+    ) -> impl Future<Output = Result<Vec<u64>, StoreError>> + Send {
+        async move {
+            match self.ask(Input::HistoryShown { node, mark, note, proofs }).await? {
+                Reply::History(wanted) => Ok(wanted?),
+                _ => Err(mismatch()),
+            }
+        }
+    }
+
     /// The certificate signed a checkpoint.
     fn signed(&self, size: u64, note: Bytes) -> impl Future<Output = Result<(), StoreError>> + Send {
         async move { done(self.ask(Input::Signed { size, note }).await?) }

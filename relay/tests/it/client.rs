@@ -4,7 +4,7 @@ use std::{path::Path, sync::mpsc, time::Duration};
 
 use truc_certs_dev::{Issued, Pki, Profile, Subject};
 use truc_evidence::{item_of, prove, sign_checkpoint};
-use truc_ledger::{Ledger, Record, merkle::leaf_hash};
+use truc_ledger::{Ledger, LedgerKey, Record, merkle::leaf_hash};
 use truc_proto::{
     Actor, AgencyId, Digest, DirectoryRef, EnvelopeId, EnvelopeKind, Event, EventUri, KeyUse, Lane, NodeEntry, NodeId,
     Preamble, Priority, Raw, Role, Statement, Submission, Suite, Supersedes, Timestamp, WireLevel, relay_v1 as wire,
@@ -22,6 +22,7 @@ pub(crate) struct Node {
     certificate: Issued,
     pub(crate) ledger: Ledger,
     entry: NodeEntry,
+    ledger_key: Vec<u8>,
     next_leaf: std::sync::atomic::AtomicU64,
 }
 
@@ -56,7 +57,8 @@ pub(crate) fn draft(n: u8, recipients: &[&str], payload: Vec<u8>) -> Draft {
 
 impl Node {
     pub(crate) fn new(pki: &Pki, folder: &Path, id: &str, codes: &[&str]) -> Self {
-        let (ledger, entry) = ledger(folder, id);
+        let ledger_key = LedgerKey::generate_pkcs8().unwrap();
+        let (ledger, entry) = ledger(folder, id, &ledger_key);
         Self {
             id: id.parse().unwrap(),
             codes: codes.iter().map(ToString::to_string).collect(),
@@ -64,8 +66,28 @@ impl Node {
             certificate: pki.issue(Profile::Node, Subject::new(&format!("Node {id}"))).unwrap(),
             ledger,
             entry,
+            ledger_key: ledger_key.to_vec(),
             next_leaf: 0.into(),
         }
+    }
+
+    /// The same node with the same key and another ledger, empty: from now on it tells another history.
+    pub(crate) fn forget(&mut self, folder: &Path) {
+        let (ledger, entry) = ledger(folder, self.id.as_str(), &self.ledger_key);
+        assert_eq!(entry.ledger_key, self.entry.ledger_key);
+        self.ledger = ledger;
+        self.next_leaf = 0.into();
+    }
+
+    /// The newest checkpoint, with proofs from these sizes on.
+    pub(crate) fn history(&self, from: &[u64]) -> wire::ProveHistoryRequest {
+        let head = self.ledger.head();
+        let proof = |from: &u64| wire::ConsistencyProof {
+            from: *from,
+            hashes: self.ledger.consistency(*from, head.size).unwrap().iter().map(|h| h.0.to_vec().into()).collect(),
+        };
+        let checkpoint = head.note.to_string().into_bytes().into();
+        wire::ProveHistoryRequest { checkpoint, proofs: from.iter().map(proof).collect() }
     }
 
     pub(crate) fn entry(&self) -> NodeEntry {

@@ -35,7 +35,7 @@ pub(crate) fn refused(reply: wire::OfferReply) -> wire_v1::Refusal {
     }
 }
 
-fn reason(status: &tonic::Status) -> String {
+pub(crate) fn reason(status: &tonic::Status) -> String {
     wire_v1::Refusal::decode(status.details()).unwrap().reason
 }
 

@@ -4,5 +4,6 @@
 
 mod client;
 mod flows;
+mod histories;
 mod repeated;
 mod world;

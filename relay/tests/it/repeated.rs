@@ -1,15 +1,8 @@
 //! Whatever a node says again and again with the same content, the relay writes once: no peer fills its disk.
 
-use std::sync::Arc;
-
 use tokio_stream::StreamExt as _;
-use truc_ledger::{LedgerKey, Position, StoreTag, volume::DirVolume};
+use truc_ledger::Position;
 use truc_proto::{EventUri, Reason, relay_v1 as wire, relay_v1::watch_event::Event as Seen, wire_v1};
-use truc_relay::{
-    clock,
-    core::CoreSettings,
-    store::{Embedded, EmbeddedSettings},
-};
 
 use crate::{
     client::{Draft, Node, draft},
@@ -22,20 +15,7 @@ const TIMES: usize = 100;
 
 /// The position behind the journal's last record. The relay must have stopped.
 fn journal_end(world: &World) -> Position {
-    let settings = world.settings();
-    let key = LedgerKey::from_file(&settings.origin(), &world.relay_dir().join("keys/ledger.key")).unwrap();
-    let tag = StoreTag {
-        axis: settings.axis.to_string(),
-        lane: settings.lane.to_string(),
-        kind: "relay".into(),
-        id: settings.id.to_string(),
-    };
-    let core =
-        CoreSettings { relay: settings.id.clone(), open_envelopes_max: settings.open_envelopes_max, lease_ms: 1_000 };
-    let (ledger, origin) = (truc_ledger::Settings::default(), settings.origin());
-    let embedded = EmbeddedSettings { core, tag, origin, snapshot_every: 1_000_000, clock, ledger, index: None };
-    let volume = Arc::new(DirVolume::create(settings.store_dir()).unwrap());
-    let store = Embedded::open(volume, key, embedded).unwrap();
+    let store = world.store();
     let end = store.recovered().next_position;
     store.close();
     end
@@ -122,6 +102,10 @@ impl Said {
         clients[0].reconcile(wire::ReconcileRequest { open: open.to_vec() }).await.unwrap();
         let numbers = (0..40).chain(0..40).collect();
         clients[0].acknowledge_evidence(wire::AcknowledgeEvidenceRequest { numbers }).await.unwrap();
+        for (node, client) in nodes.iter().zip(clients) {
+            let wanted = client.prove_history(node.history(&[])).await.unwrap().into_inner().wanted;
+            client.prove_history(node.history(&wanted)).await.unwrap();
+        }
     }
 }
 

@@ -11,7 +11,12 @@ use truc_proto::{
     AgencyEntry, AxisId, BindingRequest, CertificateBinding, Entry, KeyStatus, KeyUse, Lane, NodeEntry, NodeId, Raw,
     Route, SignedDirectory, Timestamp, relay_v1 as wire, relay_v1::relay_client::RelayClient,
 };
-use truc_relay::{InitOptions, Settings, clock, init, run};
+use truc_relay::{
+    InitOptions, Settings, clock,
+    core::CoreSettings,
+    init, run,
+    store::{Embedded, EmbeddedSettings},
+};
 use truc_signer::{Certificate, Crl, SoftKey, TrustStore};
 
 use crate::client::Node;
@@ -120,6 +125,26 @@ impl World {
 
     pub(crate) fn settings(&self) -> Settings {
         Settings::load(&self.folder.path().join("relay")).unwrap()
+    }
+
+    /// The relay's store, while no relay runs on it.
+    pub(crate) fn store(&self) -> Embedded {
+        let settings = self.settings();
+        let key = LedgerKey::from_file(&settings.origin(), &self.relay_dir().join("keys/ledger.key")).unwrap();
+        let tag = StoreTag {
+            axis: settings.axis.to_string(),
+            lane: settings.lane.to_string(),
+            kind: "relay".into(),
+            id: settings.id.to_string(),
+        };
+        let core = CoreSettings {
+            relay: settings.id.clone(),
+            open_envelopes_max: settings.open_envelopes_max,
+            lease_ms: 1_000,
+        };
+        let (ledger, origin) = (truc_ledger::Settings::default(), settings.origin());
+        let embedded = EmbeddedSettings { core, tag, origin, snapshot_every: 1_000_000, clock, ledger, index: None };
+        Embedded::open(Arc::new(DirVolume::create(settings.store_dir()).unwrap()), key, embedded).unwrap()
     }
 
     pub(crate) async fn start(&mut self) {
@@ -264,7 +289,7 @@ fn closed(code: &str, successor: &str, now: Timestamp) -> Entry {
 }
 
 /// A node's ledger in a folder of its own.
-pub(crate) fn ledger(folder: &std::path::Path, id: &str) -> (Ledger, NodeEntry) {
+pub(crate) fn ledger(folder: &std::path::Path, id: &str, key: &[u8]) -> (Ledger, NodeEntry) {
     struct Nothing;
     impl truc_ledger::Fold for Nothing {
         fn reset(&mut self) {}
@@ -277,7 +302,7 @@ pub(crate) fn ledger(folder: &std::path::Path, id: &str) -> (Ledger, NodeEntry) 
     }
     let node: NodeId = id.parse().unwrap();
     let origin = ledger_origin(&axis(), Lane::Ordinary, &node, 1);
-    let key = LedgerKey::from_pkcs8(&origin, &LedgerKey::generate_pkcs8().unwrap()).unwrap();
+    let key = LedgerKey::from_pkcs8(&origin, key).unwrap();
     let ledger_key = *key.public().public_key();
     let volume = DirVolume::create(folder.join(id)).unwrap();
     let tag = StoreTag { axis: axis().to_string(), lane: "ordinary".into(), kind: "node".into(), id: id.into() };

@@ -7,7 +7,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
 };
 
@@ -112,6 +112,8 @@ pub(crate) struct Counts {
     pub(crate) hellos: AtomicU64,
     /// Payload bytes that senders uploaded.
     pub(crate) uploaded: AtomicU64,
+    /// Checkpoints from which nodes proved their own ledgers, and the relay was content.
+    pub(crate) proven: AtomicUsize,
 }
 
 struct Shared {
@@ -373,5 +375,16 @@ impl relay_server::Relay for Calls {
     async fn reconcile(&self, request: Request<wire::ReconcileRequest>) -> Reply<wire::ReconcileReply> {
         let (_, mut up) = self.up(&request).await?;
         up.reconcile(request.into_inner()).await
+    }
+
+    async fn prove_history(&self, request: Request<wire::ProveHistoryRequest>) -> Reply<wire::ProveHistoryReply> {
+        let (_, mut up) = self.up(&request).await?;
+        let request = request.into_inner();
+        let proofs = request.proofs.len();
+        let reply = up.prove_history(request).await?;
+        if reply.get_ref().wanted.is_empty() {
+            self.0.counts.proven.fetch_add(proofs, Ordering::SeqCst);
+        }
+        Ok(reply)
     }
 }
