@@ -12,7 +12,7 @@ pub use file::{decode_directory, encode_directory};
 pub use lookup::{BindingChange, Freshness};
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, VecDeque},
     sync::Mutex,
     time::Duration,
 };
@@ -52,8 +52,8 @@ pub struct Directory {
     by_origin: HashMap<String, usize>,
     by_old_code: HashMap<ForeignCode, usize>,
     codes: BTreeMap<NodeId, Vec<AgencyId>>,
-    /// Per ledger, the checkpoint whose signature was checked last: evidence comes in runs under one checkpoint.
-    checked: Mutex<HashMap<NodeId, Digest>>,
+    /// Per ledger, the checkpoints whose signatures were checked last: evidence comes in runs under a few of them.
+    checked: Mutex<HashMap<NodeId, CheckedNotes>>,
 }
 
 impl Directory {
@@ -262,7 +262,7 @@ impl Directory {
         Ok(checkpoint)
     }
 
-    pub(crate) const fn checked_checkpoints(&self) -> &Mutex<HashMap<NodeId, Digest>> {
+    pub(crate) const fn checked_checkpoints(&self) -> &Mutex<HashMap<NodeId, CheckedNotes>> {
         &self.checked
     }
 
@@ -401,4 +401,24 @@ fn read_entries(bytes: &[Bytes], root: &RootStatement) -> Result<Vec<Entry>, Dir
         entries.push(entry.into_value());
     }
     Ok(entries)
+}
+
+/// So many notes are remembered for one ledger.
+const CHECKED_NOTES_MAX: usize = 16;
+
+/// The digests of notes whose ledger-key line holds, the newest last.
+#[derive(Debug, Default)]
+pub(crate) struct CheckedNotes(VecDeque<Digest>);
+
+impl CheckedNotes {
+    pub(crate) fn holds(&self, note: &Digest) -> bool {
+        self.0.iter().rev().any(|known| known == note)
+    }
+
+    pub(crate) fn add(&mut self, note: Digest) {
+        if self.0.len() >= CHECKED_NOTES_MAX {
+            self.0.pop_front();
+        }
+        self.0.push_back(note);
+    }
 }

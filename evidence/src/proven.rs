@@ -296,10 +296,10 @@ fn verify_note<'a>(
     }
     let digest = Digest::of(bytes);
     let cache = || directory.checked_checkpoints().lock().unwrap_or_else(PoisonError::into_inner);
-    if cache().get(&node.id) != Some(&digest) {
+    if !cache().get(&node.id).is_some_and(|notes| notes.holds(&digest)) {
         let key = NoteKey::new(origin, node.ledger_key).map_err(CheckpointNoteError::Note)?;
         key.verify(&note).map_err(|source| EvidenceError::Signature { origin: origin.to_owned(), source })?;
-        cache().insert(node.id.clone(), digest);
+        cache().entry(node.id.clone()).or_default().add(digest);
     }
     Ok(Verified { kind, node, checkpoint, note })
 }

@@ -265,6 +265,7 @@ fn build(
         stopping,
         seen: Mutex::default(),
         archived_sequences: Mutex::default(),
+        space: Mutex::default(),
         entitled: Mutex::default(),
     })
 }

@@ -4,7 +4,7 @@
 //! fraction, no integer beyond 2^53, bounded depth and size. The received bytes are kept and are what is hashed
 //! and verified (I8); the value is only a view of them.
 
-use std::{collections::HashSet, fmt, marker::PhantomData};
+use std::{borrow::Cow, collections::HashSet, fmt, marker::PhantomData};
 
 use bytes::Bytes;
 use serde::{
@@ -279,15 +279,61 @@ impl<'de> Visitor<'de> for Unambiguous<'_> {
     }
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
         let inner = self.inner()?;
-        let mut names = HashSet::new();
-        while let Some(name) = members.next_key::<String>()? {
-            if names.contains(&name) {
+        let mut names = Names::default();
+        while let Some(Name(name)) = members.next_key()? {
+            if names.holds(&name) {
                 return Err(serde::de::Error::custom(format_args!("the name `{name}` stands twice in one object")));
             }
-            names.insert(name);
+            names.add(name);
             members.next_value_seed(inner)?;
         }
         Ok(())
+    }
+}
+
+/// A member's name; borrowed where it is written without escapes.
+struct Name<'a>(Cow<'a, str>);
+
+impl<'de> Deserialize<'de> for Name<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Borrowing;
+        impl<'de> Visitor<'de> for Borrowing {
+            type Value = Name<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a member's name")
+            }
+            fn visit_borrowed_str<E>(self, name: &'de str) -> Result<Name<'de>, E> {
+                Ok(Name(Cow::Borrowed(name)))
+            }
+            fn visit_str<E>(self, name: &str) -> Result<Name<'de>, E> {
+                Ok(Name(Cow::Owned(name.to_owned())))
+            }
+        }
+        deserializer.deserialize_str(Borrowing)
+    }
+}
+
+/// The names of one object. Statements have a dozen; a set would cost more than it saves until there are many.
+#[derive(Default)]
+struct Names<'a> {
+    few: Vec<Cow<'a, str>>,
+    many: HashSet<Cow<'a, str>>,
+}
+
+/// Beyond so many names, a set.
+const FEW_NAMES: usize = 32;
+
+impl<'a> Names<'a> {
+    fn holds(&self, name: &str) -> bool {
+        self.few.iter().any(|few| few == name) || self.many.contains(name)
+    }
+
+    fn add(&mut self, name: Cow<'a, str>) {
+        if self.few.len() < FEW_NAMES {
+            self.few.push(name);
+        } else {
+            self.many.insert(name);
+        }
     }
 }
 

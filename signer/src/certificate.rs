@@ -2,7 +2,10 @@
 //!
 //! Leaves out trust: whether a certificate may be believed is [`crate::path`]'s question.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+};
 
 use data_encoding::HEXLOWER;
 use der::asn1::ObjectIdentifier;
@@ -14,6 +17,7 @@ use truc_proto::{
 use x509_cert::{
     der::Decode,
     ext::pkix::{BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectKeyIdentifier},
+    name::Name,
 };
 
 use crate::{
@@ -94,15 +98,16 @@ pub enum PemError {
 }
 
 /// An X.509 certificate: its DER as received and what was read from it. Cheap to clone.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct Certificate(Arc<Fields>);
 
-#[derive(PartialEq, Eq)]
+/// Everything here is read from `der`.
 struct Fields {
     der: Box<[u8]>,
     sha256: Digest,
-    subject: String,
-    issuer: String,
+    /// Names as text are for people, and cost as much as all the rest: made when they are first asked for.
+    subject: OnceLock<String>,
+    issuer: OnceLock<String>,
     subject_der: Box<[u8]>,
     issuer_der: Box<[u8]>,
     serial: Box<[u8]>,
@@ -114,6 +119,14 @@ struct Fields {
     subject_key_id: Option<Box<[u8]>>,
     is_ca: bool,
 }
+
+impl PartialEq for Certificate {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.der == other.0.der
+    }
+}
+
+impl Eq for Certificate {}
 
 impl Certificate {
     /// Reads the DER of one certificate.
@@ -130,20 +143,20 @@ impl Certificate {
         // The typed decoder is the second opinion on well-formedness, and reads names and extensions.
         let parsed = x509_cert::Certificate::from_der(der).map_err(|_| CertificateError::Malformed)?;
         let tbs = parsed.tbs_certificate();
-        let subject = tbs.subject().to_string();
+        let subject = || tbs.subject().to_string();
         if raw.subject != raw.issuer {
-            check_signature_algorithm(&raw.signature_algorithm, &subject)?;
+            check_signature_algorithm(&raw.signature_algorithm, subject)?;
         }
         let public_key = PublicKey::from_spki_der(raw.spki)
-            .map_err(|source| CertificateError::Key { subject: subject.clone(), source })?;
+            .map_err(|source| CertificateError::Key { subject: subject(), source })?;
         let malformed = |_| CertificateError::Malformed;
         let basic = tbs.get_extension::<BasicConstraints>().map_err(malformed)?;
         let extended = tbs.get_extension::<ExtendedKeyUsage>().map_err(malformed)?;
         Ok(Self(Arc::new(Fields {
             der: der.into(),
             sha256: Digest::of(der),
-            issuer: tbs.issuer().to_string(),
-            subject,
+            issuer: OnceLock::new(),
+            subject: OnceLock::new(),
             subject_der: raw.subject.into(),
             issuer_der: raw.issuer.into(),
             serial: raw.serial.into(),
@@ -207,13 +220,13 @@ impl Certificate {
     /// The subject as text, most specific part first (RFC 4514), e.g. `CN=UBND THÀNH PHỐ HÀ NỘI,L=Hà Nội,C=VN`.
     #[must_use]
     pub fn subject(&self) -> &str {
-        &self.0.subject
+        self.0.subject.get_or_init(|| name_text(&self.0.subject_der))
     }
 
     /// The issuer as text (RFC 4514).
     #[must_use]
     pub fn issuer(&self) -> &str {
-        &self.0.issuer
+        self.0.issuer.get_or_init(|| name_text(&self.0.issuer_der))
     }
 
     /// DER of the subject Name.
@@ -307,6 +320,11 @@ impl fmt::Debug for Certificate {
     }
 }
 
+/// RFC 4514 text of a Name that was read before.
+fn name_text(der: &[u8]) -> String {
+    Name::from_der(der).map(|name| name.to_string()).unwrap_or_default()
+}
+
 /// An INTEGER's bytes without the leading zero DER puts before a high bit.
 pub(crate) fn significant(integer: &[u8]) -> &[u8] {
     match integer {
@@ -367,9 +385,9 @@ impl<'a> RawFields<'a> {
     }
 }
 
-fn check_signature_algorithm(algorithm: &Algorithm<'_>, subject: &str) -> Result<(), CertificateError> {
+fn check_signature_algorithm(algorithm: &Algorithm<'_>, subject: impl Fn() -> String) -> Result<(), CertificateError> {
     let is_any = |oids: &[ObjectIdentifier]| oids.iter().any(|oid| algorithm.oid.is_oid(*oid));
-    let weak = |algorithm| Err(CertificateError::WeakSignature { subject: subject.into(), algorithm });
+    let weak = |algorithm| Err(CertificateError::WeakSignature { subject: subject(), algorithm });
     if is_any(&[oid::RSA_SHA1, oid::ECDSA_SHA1]) {
         weak("SHA-1")
     } else if is_any(&[oid::RSA_MD5, oid::RSA_MD2]) {
@@ -385,6 +403,6 @@ fn check_signature_algorithm(algorithm: &Algorithm<'_>, subject: &str) -> Result
     ]) {
         Ok(())
     } else {
-        Err(CertificateError::UnsupportedSignature { subject: subject.into(), algorithm: algorithm.name() })
+        Err(CertificateError::UnsupportedSignature { subject: subject(), algorithm: algorithm.name() })
     }
 }

@@ -25,7 +25,7 @@ use truc_proto::{
     Digest, Hasher,
     limits::{STREAM_CHUNK_BYTES, STREAM_CHUNK_BYTES_MIN, STREAM_CHUNKS_MAX},
 };
-use zeroize::Zeroizing;
+use zeroize::{Zeroize as _, Zeroizing};
 
 pub use open::{Opener, StreamOpener};
 pub use range::{RangeOpener, ReadAt};
@@ -272,6 +272,17 @@ impl Cipher {
     fn open<'a>(&self, counter: u32, last: bool, chunk: &'a mut [u8]) -> Option<&'a mut [u8]> {
         let aad = Aad::from(self.aad.as_bytes());
         self.key.open_in_place(self.nonce(counter, last), aad, chunk).ok()
+    }
+}
+
+/// Room for `more` bytes of plaintext; what a larger buffer leaves behind is wiped. Buffers begin empty and grow with what they hold: to touch
+/// and wipe a whole chunk for a page of text would cost more than sealing it.
+fn make_room(buffer: &mut Vec<u8>, more: usize) {
+    let needed = buffer.len() + more;
+    if needed > buffer.capacity() {
+        let mut larger = Vec::with_capacity(needed.max((2 * buffer.capacity()).min(STREAM_CHUNK_BYTES + TAG_BYTES)));
+        larger.extend_from_slice(buffer);
+        std::mem::replace(buffer, larger).zeroize();
     }
 }
 

@@ -226,7 +226,7 @@ impl Node {
         match effect {
             Effect::Append(_) => Ok(()),
             Effect::Reply { token, answer } => self.answered(cx, token, answer),
-            Effect::Offer { key, body } => self.offer(cx, key, body),
+            Effect::Offer { key, body, .. } => self.offer(cx, key, body),
             Effect::Take { key } => self.call(cx, Pending::Take(key.clone()), Request::Lease(key)),
             Effect::Open { key, body, acceptances } => self.open(cx, key, body, &acceptances),
             Effect::Push { leaves, finals } => self.push(cx, &leaves, finals),

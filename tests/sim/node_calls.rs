@@ -351,7 +351,7 @@ impl Node {
                     if let Some(live) = self.live.as_mut().filter(|_| from == RELAY) {
                         live.seen = Some((checkpoint.size, checkpoint.root));
                     }
-                    self.input(cx, Input::Evidence { number: Some(number), leaves })?;
+                    self.input(cx, Input::Evidence { numbers: vec![number], leaves })?;
                 }
                 Err(why) => cx.book.violated(format!("I5: evidence of machine {from} does not hold: {why}")),
             }

@@ -11,7 +11,7 @@ use truc_proto::{AgencyId, Digest, EnvelopeId};
 
 use super::{broke_off, stopped};
 use crate::{
-    core::{Key, OwnCheckpoint, Received, Sent},
+    core::{OwnCheckpoint, Received, Sent},
     shell::Shell,
 };
 
@@ -120,14 +120,4 @@ pub(super) async fn by_leaf(
     let found = shell.work("looking into the archive", move || archive.by_leaf(&leaf)).await.map_err(broke_off)?;
     let (sent, received) = found.map_err(|error| no_answer(&error))?;
     Ok((sent, received, own))
-}
-
-/// What an idempotency key led to, when that has left memory: the envelope and the request's hash.
-pub(super) async fn request(
-    shell: &Arc<Shell>,
-    sender: &AgencyId,
-    idempotency_key: &str,
-) -> Result<Option<(Key, Digest)>, Status> {
-    let (archive, sender, name) = (shell.archive.clone(), sender.clone(), idempotency_key.to_owned());
-    shell.work("looking into the archive", move || archive.request(&sender, &name)).await.map_err(broke_off)
 }

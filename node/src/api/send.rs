@@ -14,7 +14,7 @@ use truc_proto::{
 
 use super::{Api, broke_off, busy, refused, stopped, view};
 use crate::{
-    core::{Answer, Input, Key},
+    core::{Answer, Core, Input, Key, Sent},
     pipeline::{Composed, Part, Parts, PipelineError, Refusal},
     shell::{Shell, clock},
     tokens::Grant,
@@ -40,35 +40,44 @@ pub(super) async fn send(
     let idempotency_key = header.idempotency_key.clone();
     let (parts, receiver) = mpsc::channel(4);
     tokio::spawn(pump(stream, parts));
-    let pipeline = Arc::clone(&shell.pipeline);
-    let work = move || pipeline.compose(header, &mut ChannelParts(receiver), &directory, clock::moment());
-    let composed = shell.work("sealing a document", work).await.map_err(broke_off)?;
-    finish(shell, &sender, idempotency_key, composed).await
+    let (pipeline, archive) = (Arc::clone(&shell.pipeline), shell.archive.clone());
+    let (of, name) = (sender.clone(), idempotency_key.clone());
+    let work = move || {
+        let composed = pipeline.compose(header, &mut ChannelParts(receiver), &directory, clock::moment());
+        (composed, archive.request(&of, &name))
+    };
+    let (composed, before) = shell.work("sealing a document", work).await.map_err(broke_off)?;
+    finish(shell, &sender, idempotency_key, composed, before).await
 }
 
-/// Hands the outcome of a pipeline to the core and waits for the device.
+/// Hands the outcome of a pipeline to the core and waits for the device. `before`: what this idempotency key led to, when that has left memory.
 pub(super) async fn finish(
     shell: &Arc<Shell>,
     sender: &AgencyId,
     idempotency_key: String,
     composed: Result<Composed, PipelineError>,
+    before: Option<(Key, Digest)>,
 ) -> Result<node_v1::SendReply, Status> {
-    let (answer, hash, warnings) = match composed {
+    let (of, name) = (sender.clone(), idempotency_key.clone());
+    let shown = move |core: &Core| core.sent_by_request(&of, &name).map(|sent| Shown::of(core, sent));
+    let ((answer, shown), hash, warnings) = match composed {
         Ok(Composed::Sealed(sealed)) => {
             let hash = Digest::from_slice(&sealed.outgoing.request_hash).ok();
             let warnings = sealed.outgoing.about.warnings.clone();
-            if let Some((key, before)) = super::found::request(shell, sender, &idempotency_key).await? {
+            if let Some((key, before)) = before {
                 return match hash {
-                    Some(hash) if hash == before => reply(shell, key, State::Accepted, warnings).await,
+                    Some(hash) if hash == before => Ok(Shown::default().reply(key, State::Accepted, warnings)),
                     _ => reused(shell, sender, hash).await,
                 };
             }
-            (shell.engine.call(|reply| Input::Prepared { sealed, reply }).await.map_err(stopped)?, hash, warnings)
+            let input = |reply| Input::Prepared { sealed, reply };
+            (shell.engine.call_and_see(input, shown).await.map_err(stopped)?, hash, warnings)
         }
         Ok(Composed::Held(request)) => {
             let hash = Digest::from_slice(&request.held.request_hash).ok();
             let warnings = request.held.about.warnings.clone();
-            (shell.engine.call(|reply| Input::Held { request, reply }).await.map_err(stopped)?, hash, warnings)
+            let input = |reply| Input::Held { request, reply };
+            (shell.engine.call_and_see(input, shown).await.map_err(stopped)?, hash, warnings)
         }
         Err(PipelineError::Refused(refusal)) => return refuse(shell, sender, idempotency_key, *refusal).await,
         Err(error) => {
@@ -79,11 +88,11 @@ pub(super) async fn finish(
     match answer {
         Answer::Accepted { key, first } => {
             info!(envelope = %key.envelope, %sender, first, "accepted");
-            reply(shell, key, State::Accepted, warnings).await
+            Ok(shown.unwrap_or_default().reply(key, State::Accepted, warnings))
         }
         Answer::Held { key, first } => {
             info!(envelope = %key.envelope, %sender, first, "held");
-            reply(shell, key, State::Held, warnings).await
+            Ok(shown.unwrap_or_default().reply(key, State::Held, warnings))
         }
         Answer::Refused { reason } => Ok(refusal_reply(&Refusal::new(reason, reason.english()))),
         Answer::RequestReused => reused(shell, sender, hash).await,
@@ -123,31 +132,38 @@ fn refusal_reply(refusal: &Refusal) -> node_v1::SendReply {
     }
 }
 
-async fn reply(
-    shell: &Arc<Shell>,
-    key: Key,
-    state: State,
-    warnings: Vec<String>,
-) -> Result<node_v1::SendReply, Status> {
-    let envelope = key.envelope.to_string();
-    let shown = shell.engine.ask(move |core| {
-        core.find_sent(&key).map(|sent| (sent.is_held(), view::recipients(core.own_checkpoint(), sent)))
-    });
-    let (held, recipients) = shown.await.map_err(stopped)?.unwrap_or_default();
-    let state = if held { State::Held } else { state };
-    Ok(node_v1::SendReply { envelope, state: state.into(), refused: None, recipients, warnings })
+/// What a request stands for right behind its decision.
+#[derive(Default)]
+struct Shown {
+    held: bool,
+    recipients: Vec<node_v1::RecipientState>,
+}
+
+impl Shown {
+    fn of(core: &Core, sent: &Sent) -> Self {
+        Self { held: sent.is_held(), recipients: view::recipients(core.own_checkpoint(), sent) }
+    }
+
+    fn reply(self, key: Key, state: State, warnings: Vec<String>) -> node_v1::SendReply {
+        let state = if self.held { State::Held } else { state };
+        node_v1::SendReply {
+            envelope: key.envelope.to_string(),
+            state: state.into(),
+            refused: None,
+            recipients: self.recipients,
+            warnings,
+        }
+    }
 }
 
 /// Refused before a byte is read: no room on the disk, or too much open.
 pub(super) async fn check_room(shell: &Shell) -> Result<(), Status> {
-    let ledger = shell.ledger.clone();
-    let space = shell.work("looking at the disk", move || ledger.space()).await.map_err(broke_off)?;
-    if space == SpaceLeft::Low {
+    if shell.space().await.map_err(broke_off)? == SpaceLeft::Low {
         return Err(Status::resource_exhausted(
-            "less than a tenth of the node's disk is free: its administrator must make room, then send again / Ổ đĩa của nút gần đầy",
+            "less than a tenth of the node's disk is free: its administrator must make room, then send again / Ổ đĩa của nút gần đầy; quản trị viên phải giải phóng dung lượng rồi gửi lại",
         ));
     }
-    if shell.engine.ask(crate::core::Core::is_full).await.map_err(stopped)? {
+    if shell.engine.is_full() {
         return Err(busy());
     }
     Ok(())

@@ -84,10 +84,13 @@ pub(super) async fn set(
         time: clock::now(),
     };
     let (pipeline, idempotency_key) = (Arc::clone(&shell.pipeline), request.idempotency_key.clone());
-    let work =
-        move || pipeline.compose_status(status, level, &idempotency_key, request_hash, &directory, clock::moment());
-    let composed = shell.work("sealing a status", work).await.map_err(super::broke_off)?;
-    let reply = send::finish(shell, &from, request.idempotency_key, composed).await?;
+    let (archive, of) = (shell.archive.clone(), from.clone());
+    let work = move || {
+        let made = pipeline.compose_status(status, level, &idempotency_key, request_hash, &directory, clock::moment());
+        (made, archive.request(&of, &idempotency_key))
+    };
+    let (composed, before) = shell.work("sealing a status", work).await.map_err(super::broke_off)?;
+    let reply = send::finish(shell, &from, request.idempotency_key, composed, before).await?;
     if reply.state == i32::from(State::Refused) {
         let refusal = reply.refused.unwrap_or_default();
         let text = format!("{} / {}", refusal.english, refusal.vietnamese);

@@ -30,7 +30,7 @@ enum Finding {
 
 impl Core {
     /// Verified leaves of others. Deduplicated by leaf hash, in any order; acknowledged once on the device.
-    pub(super) fn evidence(&mut self, now: Timestamp, number: Option<u64>, leaves: ReceivedLeaves) {
+    pub(super) fn evidence(&mut self, now: Timestamp, numbers: Vec<u64>, leaves: ReceivedLeaves) {
         let mut items = Vec::new();
         for item in &leaves.items {
             match self.examine(item, leaves.cms) {
@@ -61,8 +61,8 @@ impl Core {
                 return;
             }
         }
-        if let Some(number) = number {
-            self.effects.push(Effect::Acknowledge(vec![number]));
+        if !numbers.is_empty() {
+            self.effects.push(Effect::Acknowledge(numbers));
         }
     }
 

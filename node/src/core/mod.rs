@@ -186,7 +186,7 @@ impl Core {
             Input::Leased(leased) => self.leased(now, *leased),
             Input::TakeFailed { key, error, jitter, gone } => self.take_failed(now, &key, error, jitter, gone),
             Input::Opened { key, content, outcomes } => self.opened(now, &key, content.map(|c| *c), outcomes),
-            Input::Evidence { number, leaves } => self.evidence(now, number, leaves),
+            Input::Evidence { numbers, leaves } => self.evidence(now, numbers, leaves),
             Input::Pushed { leaves, finally } => self.pushed(leaves, finally),
             Input::PushRefused { leaves } => self.push_refused(now, leaves),
             Input::PushFailed => self.push_failed(now),

@@ -139,6 +139,13 @@ impl Core {
         }
     }
 
+    /// What a request with this idempotency key led to, while it is in memory.
+    #[must_use]
+    pub fn sent_by_request(&self, sender: &AgencyId, idempotency_key: &str) -> Option<&Sent> {
+        let request = self.requests.get(&(sender.clone(), idempotency_key.to_owned()))?;
+        self.find_sent(request.key.as_ref()?)
+    }
+
     /// What a request with a known idempotency key is answered.
     pub(super) fn known_request(&self, sender: &AgencyId, idempotency_key: &str, hash: Digest) -> Option<Answer> {
         if idempotency_key.is_empty() {
@@ -166,7 +173,7 @@ impl Core {
                 sent.bytes_sent = sent.payload_length;
                 sent.last_error.clear();
             }
-            self.evidence(now, None, acceptance);
+            self.evidence(now, Vec::new(), acceptance);
             self.queue_offer(position);
         }
     }
@@ -241,9 +248,17 @@ impl Core {
                 self.expire(now, position);
                 continue;
             }
+            let own = |step: &Step| match step.source {
+                Source::Own { index, position } if position == sent.body => Some(index),
+                _ => None,
+            };
+            let Some(index) = sent.steps.iter().find_map(own) else {
+                self.effects.push(Effect::Broken("an envelope to be offered has no submission".into()));
+                continue;
+            };
             sent.delivery = Delivery::InFlight;
             self.offering.insert(position);
-            self.effects.push(Effect::Offer { key: sent.key.clone(), body: sent.body });
+            self.effects.push(Effect::Offer { key: sent.key.clone(), body: sent.body, index });
         }
     }
 

@@ -227,7 +227,7 @@ fn leaves(from: &str, cms: bool, envelope: EnvelopeId, leaf: Option<&[u8]>, hash
 
 fn show(live: &mut Live, key: &Key, leaf: &[u8]) -> Vec<Effect> {
     let leaves = leaves("R1", false, key.envelope, Some(leaf), leaf_hash(leaf));
-    live.handle(after(2_000), Input::Evidence { number: Some(5), leaves })
+    live.handle(after(2_000), Input::Evidence { numbers: vec![5], leaves })
 }
 
 fn relay_accepts(live: &mut Live, key: &Key) {
@@ -443,7 +443,7 @@ fn a_finalisation_may_come_before_its_leaf() {
     let consigned = event(&live, &key, EventUri::ContentConsignment, Some("H26"), |_| {});
     let hash = leaf_hash(&consigned);
     let finally = leaves("N9", true, key.envelope, None, hash);
-    live.handle(after(1), Input::Evidence { number: Some(1), leaves: finally });
+    live.handle(after(1), Input::Evidence { numbers: vec![1], leaves: finally });
     show(&mut live, &key, &consigned);
     let sent = live.core.find_sent(&key).unwrap();
     let step = sent.steps.iter().find(|step| step.leaf == hash).unwrap();

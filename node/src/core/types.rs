@@ -314,8 +314,8 @@ pub enum Input {
     },
     /// Verified evidence of others.
     Evidence {
-        /// The relay's number for it, to be acknowledged.
-        number: Option<u64>,
+        /// The relay's numbers for it, to be acknowledged; none for what came as an answer.
+        numbers: Vec<u64>,
         /// It.
         leaves: ReceivedLeaves,
     },
@@ -400,6 +400,8 @@ pub enum Effect {
         key: Key,
         /// Position of its [`records::Outgoing`].
         body: u64,
+        /// Index of its submission in our ledger.
+        index: u64,
     },
     /// Lease and download.
     Take {

@@ -12,16 +12,20 @@ use crate::{
     pipeline::{Composed, PipelineError},
 };
 
+/// Most deliveries acknowledged in one call.
+const ACKNOWLEDGED_TOGETHER_MAX: usize = 1_000;
 /// Most envelopes in one Reconcile call.
 const RECONCILE_KEYS_MAX: usize = 1_000;
 
 /// Runs until the core's thread ends.
 pub async fn run_effects(shell: Arc<Shell>, mut effects: mpsc::UnboundedReceiver<Effect>) {
+    let (acknowledgements, to_acknowledge) = mpsc::unbounded_channel();
+    tokio::spawn(acknowledge(Arc::clone(&shell), to_acknowledge));
     while let Some(effect) = effects.recv().await {
         let shell = Arc::clone(&shell);
         match effect {
             Effect::Append(_) | Effect::Reply { .. } | Effect::Broken(_) => {} // the engine's
-            Effect::Offer { key, body } => _ = tokio::spawn(offer::offer(shell, key, body)),
+            Effect::Offer { key, body, index } => _ = tokio::spawn(offer::offer(shell, key, body, index)),
             Effect::Take { key } => _ = tokio::spawn(take::take(shell, key)),
             Effect::Open { key, body, acceptances } => {
                 // Its record is on the device now: the blob is known to the sweep.
@@ -30,7 +34,7 @@ pub async fn run_effects(shell: Arc<Shell>, mut effects: mpsc::UnboundedReceiver
             }
             Effect::Push { leaves, finals } => _ = tokio::spawn(push::push(shell, leaves, finals)),
             Effect::Sign => shell.sign.notify_one(),
-            Effect::Acknowledge(numbers) => _ = tokio::spawn(acknowledge(shell, numbers)),
+            Effect::Acknowledge(numbers) => _ = acknowledgements.send(numbers), // closed only when the node stops
             Effect::Reconcile(keys) => _ = tokio::spawn(reconcile(shell, keys)),
             Effect::Arrived { key, code } => {
                 info!(envelope = %key.envelope, sender = %key.sender, recipient = %code, "consigned");
@@ -68,12 +72,18 @@ pub async fn run_timer(shell: Arc<Shell>) {
     }
 }
 
-async fn acknowledge(shell: Arc<Shell>, numbers: Vec<u64>) {
-    let Some(mut relay) = shell.relay() else { return };
-    let request = relay_v1::AcknowledgeEvidenceRequest { numbers };
-    if let Err(status) = relay.acknowledge_evidence(request).await {
-        // It comes again, and is known then.
-        warn!(%status, "evidence not acknowledged");
+/// One call at a time; what comes to the device meanwhile goes with the next.
+async fn acknowledge(shell: Arc<Shell>, mut waiting: mpsc::UnboundedReceiver<Vec<u64>>) {
+    let mut together = Vec::new();
+    while waiting.recv_many(&mut together, ACKNOWLEDGED_TOGETHER_MAX).await > 0 {
+        let numbers: Vec<u64> = together.drain(..).flatten().collect();
+        for numbers in numbers.chunks(ACKNOWLEDGED_TOGETHER_MAX) {
+            let Some(mut relay) = shell.relay() else { break }; // it comes again, and is known then
+            let request = relay_v1::AcknowledgeEvidenceRequest { numbers: numbers.to_vec() };
+            if let Err(status) = relay.acknowledge_evidence(request).await {
+                warn!(%status, "evidence not acknowledged");
+            }
+        }
     }
 }
 

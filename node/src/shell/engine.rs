@@ -5,7 +5,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread::JoinHandle,
 };
@@ -30,7 +30,8 @@ const SNAPSHOT_EVERY_RECORDS: u64 = 100_000;
 type Question = Box<dyn FnOnce(&Core) -> Box<dyn FnOnce() + Send> + Send>;
 
 enum Message {
-    Input(Box<Input>),
+    /// And a look at the core right behind it, where somebody wants it.
+    Input(Box<Input>, Option<Question>),
     Ask(Question),
     Stop,
 }
@@ -44,6 +45,7 @@ struct Shared {
     waiting: Mutex<HashMap<Token, oneshot::Sender<Answer>>>,
     tokens: AtomicU64,
     due: watch::Receiver<Option<Timestamp>>,
+    full: Arc<AtomicBool>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -62,11 +64,13 @@ impl Engine {
     ) -> std::io::Result<Self> {
         let (inputs, receiver) = mpsc::channel(INPUTS_MAX);
         let (due_sender, due) = watch::channel(core.next_due());
+        let full = Arc::new(AtomicBool::new(core.is_full()));
         let shared = Arc::new(Shared {
             inputs,
             waiting: Mutex::default(),
             tokens: AtomicU64::new(0),
             due,
+            full: Arc::clone(&full),
             thread: Mutex::default(),
         });
         let mut run = Run {
@@ -74,6 +78,7 @@ impl Engine {
             ledger,
             effects,
             due: due_sender,
+            full,
             engine: Arc::downgrade(&shared),
             flow: Arc::default(),
             on_dead: Box::new(on_dead),
@@ -89,7 +94,7 @@ impl Engine {
     /// # Errors
     /// When the node stops.
     pub async fn tell(&self, input: Input) -> Result<(), Stopped> {
-        self.0.inputs.send(Message::Input(Box::new(input))).await.map_err(|_| Stopped)
+        self.0.inputs.send(Message::Input(Box::new(input), None)).await.map_err(|_| Stopped)
     }
 
     /// As [`Engine::tell`], from a thread that may block.
@@ -97,7 +102,7 @@ impl Engine {
     /// # Errors
     /// When the node stops.
     pub fn tell_blocking(&self, input: Input) -> Result<(), Stopped> {
-        self.0.inputs.blocking_send(Message::Input(Box::new(input))).map_err(|_| Stopped)
+        self.0.inputs.blocking_send(Message::Input(Box::new(input), None)).map_err(|_| Stopped)
     }
 
     /// Hands the core a request, and waits for its answer, which comes once everything it rests on is on the device.
@@ -115,6 +120,33 @@ impl Engine {
         answer.await.map_err(|_| Stopped)
     }
 
+    /// As [`Engine::call`], with what `question` sees right behind the request; both come once all of it is on the device.
+    ///
+    /// # Errors
+    /// When the node stops.
+    pub async fn call_and_see<T: Send + 'static>(
+        &self,
+        input: impl FnOnce(Option<Token>) -> Input,
+        question: impl FnOnce(&Core) -> T + Send + 'static,
+    ) -> Result<(Answer, T), Stopped> {
+        let token = Token(self.0.tokens.fetch_add(1, Ordering::Relaxed));
+        let (sender, answer) = oneshot::channel();
+        lock(&self.0.waiting).insert(token, sender);
+        let (sender, seen) = oneshot::channel();
+        let message = Message::Input(Box::new(input(Some(token))), Some(ask(question, sender)));
+        if self.0.inputs.send(message).await.is_err() {
+            lock(&self.0.waiting).remove(&token);
+            return Err(Stopped);
+        }
+        Ok((answer.await.map_err(|_| Stopped)?, seen.await.map_err(|_| Stopped)?))
+    }
+
+    /// Whether as much is open as may be; what it was when the core last decided something.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.0.full.load(Ordering::Acquire)
+    }
+
     /// Reads from the core. The answer comes once everything that it shows is on the device (I1).
     ///
     /// # Errors
@@ -124,11 +156,7 @@ impl Engine {
         question: impl FnOnce(&Core) -> T + Send + 'static,
     ) -> Result<T, Stopped> {
         let (sender, answer) = oneshot::channel();
-        let question: Question = Box::new(move |core| {
-            let seen = question(core);
-            Box::new(move || _ = sender.send(seen)) // the asker may be gone
-        });
-        self.0.inputs.send(Message::Ask(question)).await.map_err(|_| Stopped)?;
+        self.0.inputs.send(Message::Ask(ask(question, sender))).await.map_err(|_| Stopped)?;
         answer.await.map_err(|_| Stopped)
     }
 
@@ -154,6 +182,13 @@ impl Engine {
         }
         lock(&self.0.waiting).clear();
     }
+}
+
+fn ask<T: Send + 'static>(question: impl FnOnce(&Core) -> T + Send + 'static, sender: oneshot::Sender<T>) -> Question {
+    Box::new(move |core| {
+        let seen = question(core);
+        Box::new(move || _ = sender.send(seen)) // the asker may be gone
+    })
 }
 
 impl std::fmt::Debug for Engine {
@@ -205,6 +240,7 @@ struct Run {
     ledger: Ledger,
     effects: mpsc::UnboundedSender<Effect>,
     due: watch::Sender<Option<Timestamp>>,
+    full: Arc<AtomicBool>,
     engine: std::sync::Weak<Shared>,
     flow: Arc<Flow>,
     on_dead: Box<dyn Fn() + Send>,
@@ -224,9 +260,14 @@ impl Run {
                         return;
                     }
                 }
-                Message::Input(input) => {
+                Message::Input(input, question) => {
                     let effects = self.core.handle(clock::now(), *input);
-                    if let Err(error) = self.carry_out(effects) {
+                    let hand_over = question.map(|question| question(&self.core));
+                    let carried = self.carry_out(effects).and_then(|()| match hand_over {
+                        Some(hand_over) => self.behind_everything(hand_over),
+                        None => Ok(()),
+                    });
+                    if let Err(error) = carried {
                         // The core is ahead of the journal: only a restart, which folds the journal, makes them one again.
                         error!(%error, "the journal refused records; the node stops");
                         (self.on_dead)();
@@ -294,6 +335,7 @@ impl Run {
 
     fn after(&mut self) {
         let due = self.core.next_due();
+        self.full.store(self.core.is_full(), Ordering::Release);
         self.due.send_if_modified(|before| std::mem::replace(before, due) != due);
         let position = self.core.next_position();
         let last = *self.snapshot_at.get_or_insert(position);

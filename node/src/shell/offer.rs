@@ -17,7 +17,7 @@ use truc_proto::{
 
 use super::{Relay, Shell, clock, relay_link};
 use crate::{
-    core::{Input, Key, Source},
+    core::{Input, Key},
     records::Outgoing,
 };
 
@@ -25,8 +25,8 @@ use crate::{
 const UPLOADS_MAX: usize = 4;
 
 /// Runs one offer to its end and tells the core.
-pub(super) async fn offer(shell: Arc<Shell>, key: Key, body: u64) {
-    let input = match decide(&shell, &key, body).await {
+pub(super) async fn offer(shell: Arc<Shell>, key: Key, body: u64, index: u64) {
+    let input = match decide(&shell, &key, body, index).await {
         Ok(input) => input,
         Err(error) => {
             warn!(envelope = %key.envelope, error, "not uploaded");
@@ -42,9 +42,9 @@ enum Outcome {
     Refused(wire_v1::Refusal),
 }
 
-async fn decide(shell: &Arc<Shell>, key: &Key, body: u64) -> Result<Input, String> {
+async fn decide(shell: &Arc<Shell>, key: &Key, body: u64, index: u64) -> Result<Input, String> {
     let mut relay = shell.relay().ok_or("the relay is away")?;
-    let (request, outgoing) = request(shell, key, body).await?;
+    let (request, outgoing) = request(shell, body, index).await?;
     let reply = relay.offer(request).await.map_err(|status| describe(&status))?.into_inner();
     let mut outcome = match reply.outcome {
         Some(offer_reply::Outcome::Accepted(leaf)) => Outcome::Accepted(leaf),
@@ -67,15 +67,7 @@ async fn decide(shell: &Arc<Shell>, key: &Key, body: u64) -> Result<Input, Strin
 }
 
 /// Submission with proof to our newest checkpoint, key envelopes, and a short payload.
-async fn request(shell: &Arc<Shell>, key: &Key, body: u64) -> Result<(relay_v1::OfferRequest, Outgoing), String> {
-    let wanted = key.clone();
-    let index = shell.engine.ask(move |core| {
-        core.find_sent(&wanted)?.steps.iter().find_map(|step| match step.source {
-            Source::Own { index, position } if position == body => Some(index),
-            _ => None,
-        })
-    });
-    let index = index.await.map_err(|e| e.to_string())?.ok_or("it is settled already")?;
+async fn request(shell: &Arc<Shell>, body: u64, index: u64) -> Result<(relay_v1::OfferRequest, Outgoing), String> {
     if !shell.may_sign() {
         return Err("checkpoints are not exchanged yet".into());
     }

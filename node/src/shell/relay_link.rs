@@ -176,7 +176,9 @@ async fn take_evidence(
     relay: &mut Relay,
     delivery: relay_v1::EvidenceDelivery,
 ) -> Result<(), LinkError> {
-    let (number, from) = (delivery.number, delivery.from);
+    let from = delivery.from;
+    let mut numbers = delivery.also;
+    numbers.push(delivery.number);
     let Some(batch) = delivery.batch else { return Ok(()) };
     match verified(shell, batch, &from).await? {
         Ok((leaves, actors)) => {
@@ -185,7 +187,7 @@ async fn take_evidence(
                     shell.note_entitlement(&actor, &directory).await?;
                 }
             }
-            shell.engine.tell(Input::Evidence { number: Some(number), leaves }).await?;
+            shell.engine.tell(Input::Evidence { numbers, leaves }).await?;
         }
         Err(EvidenceError::UnknownLedger { origin }) => {
             warn!(origin, from, "evidence of an unknown ledger; it waits for a newer directory");
@@ -198,7 +200,6 @@ async fn take_evidence(
             if let Ok(node) = from.parse() {
                 shell.engine.tell(Input::Alarm { alarm: Alarm::BadEvidence(node), text: Some(text) }).await?;
             }
-            let numbers = vec![number];
             relay.acknowledge_evidence(relay_v1::AcknowledgeEvidenceRequest { numbers }).await?;
         }
     }

@@ -7,7 +7,7 @@ use prost::Message as _;
 use tonic::Status;
 use truc_evidence::item_of;
 use truc_ledger::{Committed, Position, ProofFailure};
-use truc_proto::{Digest, Raw, relay_v1 as wire, wire_v1};
+use truc_proto::{Digest, Raw, limits::EVIDENCE_ITEMS_MAX, relay_v1 as wire, wire_v1};
 
 use super::{Service, blocking, refuse::Refusal};
 use crate::{
@@ -60,15 +60,28 @@ impl<S: Store> Service<S> {
         Ok((accepted, body, record.leaf))
     }
 
-    /// A delivery as it travels. Reads the disk.
-    pub(super) fn delivery(&self, number: u64, item: &DeliveryItem) -> Result<wire::EvidenceDelivery, StoreError> {
+    /// Deliveries as they travel: what one peer showed under one checkpoint goes together, so that its reader checks one signature and
+    /// answers once. Reads the disk.
+    pub(super) fn deliveries(&self, items: &[(u64, DeliveryItem)]) -> Result<Vec<wire::EvidenceDelivery>, StoreError> {
+        let mut made: Vec<wire::EvidenceDelivery> = Vec::with_capacity(items.len());
+        for (number, item) in items {
+            let next = self.delivery(*number, item)?;
+            match made.last_mut() {
+                Some(last) if go_together(last, &next) => join(last, next),
+                _ => made.push(next),
+            }
+        }
+        Ok(made)
+    }
+
+    fn delivery(&self, number: u64, item: &DeliveryItem) -> Result<wire::EvidenceDelivery, StoreError> {
         let own = self.settings.relay.to_string();
         let (from, batch) = match item {
             DeliveryItem::Forwarded { from, position } => (from.to_string(), self.forwarded(*position)?),
             DeliveryItem::Own(proof) => (own, self.own_batch(proof)?),
             DeliveryItem::Final { signed, size, leaves } => (own, self.final_batch(*signed, *size, leaves)?),
         };
-        Ok(wire::EvidenceDelivery { number, from, batch: Some(batch) })
+        Ok(wire::EvidenceDelivery { number, from, batch: Some(batch), also: Vec::new() })
     }
 
     fn forwarded(&self, position: Position) -> Result<wire_v1::EvidenceBatch, StoreError> {
@@ -105,6 +118,25 @@ impl<S: Store> Service<S> {
             items.push(item_of(None, hash, own.leaf_index, &proof, Some(own.envelope)));
         }
         Ok(wire_v1::EvidenceBatch { checkpoint: note.note, items })
+    }
+}
+
+/// Bytes of evidence in one delivery, unless a single piece is longer.
+const DELIVERY_BYTES_MAX: usize = 1024 * 1024;
+
+fn go_together(last: &wire::EvidenceDelivery, next: &wire::EvidenceDelivery) -> bool {
+    let (Some(one), Some(other)) = (&last.batch, &next.batch) else { return false };
+    last.from == next.from
+        && one.checkpoint == other.checkpoint
+        && one.items.len() + other.items.len() <= EVIDENCE_ITEMS_MAX
+        && one.encoded_len() + other.encoded_len() <= DELIVERY_BYTES_MAX
+}
+
+fn join(last: &mut wire::EvidenceDelivery, next: wire::EvidenceDelivery) {
+    last.also.push(next.number);
+    last.also.extend(next.also);
+    if let (Some(batch), Some(more)) = (&mut last.batch, next.batch) {
+        batch.items.extend(more.items);
     }
 }
 

@@ -98,11 +98,13 @@ impl<S: Store> Watcher<S> {
             };
             self.tell(Event::Waiting(waiting)).await?;
         }
-        for (number, item) in page.deliveries {
-            let service = Arc::clone(&self.service);
-            let delivery = blocking(move || service.delivery(number, &item)).await;
-            let delivery = delivery.and_then(|made| made.map_err(|error| Refusal::from(error).into()));
-            let delivery = self.or_end(delivery).await?;
+        if page.deliveries.is_empty() {
+            return Ok(());
+        }
+        let service = Arc::clone(&self.service);
+        let deliveries = blocking(move || service.deliveries(&page.deliveries)).await;
+        let deliveries = deliveries.and_then(|made| made.map_err(|error| Refusal::from(error).into()));
+        for delivery in self.or_end(deliveries).await? {
             self.tell(Event::Evidence(delivery)).await?;
         }
         Ok(())

@@ -8,7 +8,7 @@ use std::io::{self, Read};
 use truc_proto::Digest;
 use zeroize::{Zeroize, Zeroizing};
 
-use super::{Cipher, Damage, FileKey, StreamError, StreamParams, StreamSummary, TAG_BYTES, Tally};
+use super::{Cipher, Damage, FileKey, StreamError, StreamParams, StreamSummary, TAG_BYTES, Tally, make_room};
 
 /// Bytes asked of a source at once.
 const READ_BYTES: usize = 64 * 1024;
@@ -37,7 +37,7 @@ impl Opener {
         Self {
             cipher: Cipher::new(key, params, preamble),
             sealed_chunk_bytes,
-            chunk: Vec::with_capacity(sealed_chunk_bytes),
+            chunk: Vec::new(),
             counter: Some(counter),
             failed: false,
             tally: Tally::default(),
@@ -93,6 +93,7 @@ impl Opener {
             return Err(self.fail(counter, Damage::EmptyLastChunk));
         }
         let before = plain.len();
+        make_room(plain, self.chunk.len());
         plain.extend_from_slice(&self.chunk);
         let (_, chunk) = plain.split_at_mut(before);
         let Some(opened) = self.cipher.open(counter, last, chunk) else {
@@ -150,7 +151,7 @@ impl<R: Read> StreamOpener<R> {
             source,
             opener: Opener::new(key, params, preamble),
             buffer: vec![0; READ_BYTES],
-            plain: Zeroizing::new(Vec::with_capacity(params.chunk_bytes() + TAG_BYTES)),
+            plain: Zeroizing::default(),
             given: 0,
             ended: false,
         }

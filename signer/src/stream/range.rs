@@ -79,7 +79,8 @@ impl<'a, S: ReadAt + ?Sized> RangeOpener<'a, S> {
     pub fn open_range(&self, offset: u64, len: u64, out: &mut dyn Write) -> io::Result<u64> {
         let end = offset.saturating_add(len).min(self.plain_len);
         let mut at = offset;
-        let mut chunk = Zeroizing::new(Vec::with_capacity(self.params.chunk_bytes() + TAG_BYTES));
+        let longest = to_index(self.plain_len.min(to_u64(self.params.chunk_bytes())))? + TAG_BYTES;
+        let mut chunk = Zeroizing::new(Vec::with_capacity(longest));
         while at < end {
             let start = self.open_chunk_at(at, &mut chunk)?;
             let (from, to) = (at - start, (end - start).min(to_u64(chunk.len())));

@@ -3,9 +3,9 @@
 use std::io::{self, Write};
 
 use truc_proto::Digest;
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
-use super::{Cipher, FileKey, StreamError, StreamParams, StreamSummary, TAG_BYTES, Tally};
+use super::{Cipher, FileKey, StreamError, StreamParams, StreamSummary, TAG_BYTES, Tally, make_room};
 
 /// Seals what is written into it and writes the sealed form to `W`. Holds one chunk.
 ///
@@ -33,7 +33,7 @@ impl<W: Write> StreamSealer<W> {
             sink,
             cipher: Cipher::new(key, params, preamble),
             chunk_bytes: params.chunk_bytes(),
-            chunk: Zeroizing::new(Vec::with_capacity(params.chunk_bytes() + TAG_BYTES)),
+            chunk: Zeroizing::default(),
             counter: Some(counter),
             failed: false,
             tally: Tally::default(),
@@ -67,11 +67,12 @@ impl<W: Write> StreamSealer<W> {
             return Err(io::Error::other(StreamError::TooLong));
         };
         self.tally.plain(&self.chunk);
+        make_room(&mut self.chunk, TAG_BYTES);
         self.cipher.seal(counter, last, &mut self.chunk);
         self.tally.sealed(&self.chunk);
         let written = self.sink.write_all(&self.chunk);
         self.failed = written.is_err();
-        self.chunk.zeroize();
+        self.chunk.clear(); // sealed: no secret any more
         self.counter = counter.checked_add(1);
         written
     }
@@ -87,6 +88,7 @@ impl<W: Write> Write for StreamSealer<W> {
             self.seal_chunk(false)?;
         }
         let (taken, _) = bytes.split_at(bytes.len().min(self.chunk_bytes - self.chunk.len()));
+        make_room(&mut self.chunk, taken.len());
         self.chunk.extend_from_slice(taken);
         Ok(taken.len())
     }
