@@ -11,7 +11,7 @@ use truc_proto::{AgencyId, Digest, EnvelopeId};
 
 use super::{broke_off, stopped};
 use crate::{
-    core::{OwnCheckpoint, Received, Sent},
+    core::{Key, OwnCheckpoint, Received, Sent},
     shell::Shell,
 };
 

@@ -157,3 +157,30 @@ pub(super) fn note_bytes(head: &Committed) -> Bytes {
 pub(super) fn proof_failure(failure: ProofFailure) -> StoreError {
     StoreError::Corrupt(format!("no proof: {failure}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn delivery(number: u64, from: &str, checkpoint: &'static str, items: usize) -> wire::EvidenceDelivery {
+        let batch = wire_v1::EvidenceBatch {
+            checkpoint: Bytes::from_static(checkpoint.as_bytes()),
+            items: vec![wire_v1::EvidenceItem::default(); items],
+        };
+        wire::EvidenceDelivery { number, from: from.into(), batch: Some(batch), also: Vec::new() }
+    }
+
+    #[test]
+    fn what_stands_under_one_checkpoint_goes_together_with_every_number() {
+        let mut first = delivery(3, "N-H26", "one", 1);
+        let next = delivery(5, "N-H26", "one", 2);
+        assert!(go_together(&first, &next));
+        join(&mut first, next);
+        join(&mut first, delivery(9, "N-H26", "one", 1));
+        assert_eq!((first.number, first.also.as_slice()), (3, [5, 9].as_slice()));
+        assert_eq!(first.batch.as_ref().map(|batch| batch.items.len()), Some(4));
+        assert!(!go_together(&first, &delivery(10, "N-H26", "two", 1)), "another checkpoint");
+        assert!(!go_together(&first, &delivery(10, "N-H37", "one", 1)), "another ledger");
+        assert!(!go_together(&first, &delivery(10, "N-H26", "one", EVIDENCE_ITEMS_MAX)), "too many");
+    }
+}
