@@ -7,11 +7,11 @@ use truc_ledger::{
     Ledger, Position, Record,
     index::{Extract, Index, IndexChange, IndexError, IndexSettings, SledIndex},
 };
-use truc_proto::{AgencyId, Digest, EnvelopeId};
+use truc_proto::{AgencyId, Digest, EnvelopeId, Preamble, Raw, Timestamp};
 
 use crate::{
-    core::{Core, Key, Policy, Received, Sent},
-    records::{Body, NodeRecord, Place},
+    core::{Core, Kept, Key, Policy, Received, Sent},
+    records::{Body, Incoming, NodeRecord, Place},
 };
 
 /// Grows when the keys change.
@@ -54,6 +54,16 @@ impl Archive {
     /// Waits until everything durable is in the index, or it cannot be built. Blocks.
     pub fn wait(&self) {
         self.index.wait_applied();
+    }
+
+    /// Says that the journal grew: what left memory is to be found at once. Never blocks.
+    pub fn advance(&self) {
+        self.index.advance();
+    }
+
+    /// Waits shortly until what was closed just now is in the index. Blocks.
+    pub fn catch_up(&self) {
+        let _ = self.index.wait_applied_within(APPLIED_WITHIN); // or it says itself that it cannot answer
     }
 
     /// Stops following.
@@ -142,7 +152,50 @@ impl Archive {
     /// Whether any record needs this payload. Unknown counts as needed.
     #[must_use]
     pub fn needs_payload(&self, payload: &Digest) -> bool {
-        !matches!(self.index.find(format!("b/{payload}").as_bytes()), Ok(None))
+        !matches!(self.index.scan(format!("b/{payload}/").as_bytes(), None, 1).as_deref(), Ok([]))
+    }
+
+    /// How long payloads are kept.
+    #[must_use]
+    pub const fn retention(&self) -> Option<Duration> {
+        self.policy.retention
+    }
+
+    /// Payloads of received documents that left memory, of those that came by `until` and behind journal position `after`,
+    /// oldest first, and where to go on: of at most `limit` documents, open ones counted. Blocks.
+    ///
+    /// # Errors
+    /// When the index does not answer now.
+    pub fn kept(&self, until: Timestamp, after: Option<u64>, limit: usize) -> Result<KeptPage, IndexError> {
+        if !self.index.wait_applied_within(APPLIED_WITHIN) {
+            return Err(IndexError::Unavailable { state: self.index.state() });
+        }
+        let after = after.map(payload_key);
+        let hits = self.index.scan(b"p/", after.as_ref().map(String::as_bytes), limit)?;
+        let mut page = KeptPage { kept: Vec::new(), next: None };
+        for (_, position) in &hits {
+            let Some(Body::Incoming(incoming)) = self.body(position.0) else { continue };
+            if incoming.at_ms > until.unix_ms() {
+                return Ok(page); // what came later is no older
+            }
+            page.kept.extend(self.kept_of(position.0, &incoming)?);
+        }
+        page.next = hits.last().filter(|_| hits.len() >= limit).map(|(_, position)| position.0);
+        Ok(page)
+    }
+
+    fn kept_of(&self, body: u64, incoming: &Incoming) -> Result<Option<Kept>, IndexError> {
+        let (Ok(preamble), Ok(payload)) =
+            (Raw::<Preamble>::parse(incoming.preamble.clone()), Digest::from_slice(&incoming.payload.sha256))
+        else {
+            return Ok(None);
+        };
+        let key = Key { sender: preamble.sender.clone(), envelope: preamble.envelope };
+        let Some(received) = self.received(&key).filter(|received| received.body == body) else { return Ok(None) };
+        // Somebody may have sent the same sealed bytes under another name: they go with the last one.
+        let needed = self.index.scan(format!("b/{payload}/").as_bytes(), None, 2)?;
+        let alone = needed.iter().all(|(_, position)| position.0 == body);
+        Ok(Some(Kept { key, body, payload, changed_at: received.changed_at, alone }))
     }
 
     /// Folds the records of one document into a core of its own.
@@ -181,6 +234,23 @@ impl std::fmt::Debug for Archive {
     }
 }
 
+/// Payloads that are kept.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct KeptPage {
+    /// They.
+    pub kept: Vec<Kept>,
+    /// Where to go on; none: that is all.
+    pub next: Option<u64>,
+}
+
+fn payload_key(position: u64) -> String {
+    format!("p/{position:020}")
+}
+
+fn need_key(payload: &[u8], position: u64) -> String {
+    format!("b/{}/{position:020}", data_encoding::HEXLOWER.encode(payload))
+}
+
 const fn time_prefix(sent: bool) -> &'static str {
     if sent { "ts/" } else { "tr/" }
 }
@@ -202,14 +272,17 @@ fn read_key(text: &str) -> Option<Key> {
 /// | `f/<leaf>` | a finalisation of a leaf that was not in memory |
 /// | `i/<sender>/<idempotency key>` | the `Closed` record, by the request's key |
 /// | `ts/<2^64 - 1 - position>/<sender>/<envelope>`, `tr/…` | the `Closed` record, newest document first by its first record |
-/// | `b/<payload>` | a record that needs this payload |
+/// | `b/<payload>/<position>` | a record that needs this blob; removed by the record that says it does not any more |
+/// | `p/<position>` | the `Incoming` record of a blob that is kept; removed likewise |
 fn changes(position: Position, record: &Record) -> Vec<IndexChange> {
     let Ok(body) = NodeRecord::read(&record.state) else { return Vec::new() };
     let hex = |bytes: &[u8]| data_encoding::HEXLOWER.encode(bytes);
+    let mut gone = Vec::new();
     let keys = match body {
         Body::Closed(closed) => {
             let kind = if closed.sent { "s" } else { "r" };
             let name = format!("{}/{}", closed.sender, closed.envelope);
+            gone.extend(closed.needless.map(|needless| need_key(&needless.payload, needless.position)));
             let mut keys = vec![format!("c{kind}/{name}"), format!("e{kind}/{}/{}", closed.envelope, closed.sender)];
             keys.extend(closed.leaves.iter().map(|leaf| format!("l{kind}/{}/{name}", hex(leaf))));
             if let Some(begin) = closed.places.iter().map(|place| place.position).min() {
@@ -221,15 +294,26 @@ fn changes(position: Position, record: &Record) -> Vec<IndexChange> {
             keys
         }
         Body::Outgoing(outgoing) => {
+            gone.extend(outgoing.held.map(|held| need_key(&held.payload, held.position)));
             let mut keys = outgoing.index_keys;
-            keys.push(format!("b/{}", hex(&outgoing.payload.sha256)));
+            if outgoing.payload.inline.is_none() {
+                keys.push(need_key(&outgoing.payload.sha256, position.0));
+            }
             keys
         }
-        Body::Held(held) if !held.blob.is_empty() => vec![format!("b/{}", hex(&held.blob))],
-        Body::Incoming(incoming) => vec![format!("b/{}", hex(&incoming.payload.sha256))],
+        Body::Held(held) if !held.blob.is_empty() => vec![need_key(&held.blob, position.0)],
+        Body::Incoming(incoming) if incoming.payload.inline.is_none() => {
+            vec![need_key(&incoming.payload.sha256, position.0), payload_key(position.0)]
+        }
+        Body::PayloadRemoved(removed) => {
+            gone.push(need_key(&removed.needless.payload, removed.needless.position));
+            gone.push(payload_key(removed.needless.position));
+            vec![format!("r/{}/{}/{:020}", removed.sender, removed.envelope, position.0)]
+        }
         Body::Content(content) => content.index_keys,
         Body::Evidence(evidence) => evidence.index_keys,
         _ => Vec::new(),
     };
-    keys.into_iter().map(|key| IndexChange::Put { key: key.into_bytes(), position }).collect()
+    let put = keys.into_iter().map(|key| IndexChange::Put { key: key.into_bytes(), position });
+    put.chain(gone.into_iter().map(|key| IndexChange::Remove { key: key.into_bytes() })).collect()
 }

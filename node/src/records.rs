@@ -10,7 +10,7 @@ use truc_proto::wire_v1::ProvenLeaf;
 #[derive(Clone, PartialEq, Message)]
 pub struct NodeRecord {
     /// Which.
-    #[prost(oneof = "Body", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18")]
+    #[prost(oneof = "Body", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19")]
     pub body: Option<Body>,
 }
 
@@ -71,6 +71,9 @@ pub enum Body {
     /// What entitles an actor, from the directory in force: receipts need it later.
     #[prost(message, tag = "18")]
     Entitled(Entitled),
+    /// The payload of a received document may go: it was kept as long as settings say. Receipts stay.
+    #[prost(message, tag = "19")]
+    PayloadRemoved(PayloadRemoved),
 }
 
 /// See [`Body::Outgoing`].
@@ -106,6 +109,20 @@ pub struct Outgoing {
     /// Keys of the look-up index that lead here besides the payload's: a status about a document that left memory.
     #[prost(string, repeated, tag = "10")]
     pub index_keys: Vec<String>,
+    /// The encrypted content that was held and is of no use from here on.
+    #[prost(message, optional, tag = "11")]
+    pub held: Option<Needless>,
+}
+
+/// A blob that a record does not need any more.
+#[derive(Clone, PartialEq, Message)]
+pub struct Needless {
+    /// Its SHA-256.
+    #[prost(bytes = "vec", tag = "1")]
+    pub payload: Vec<u8>,
+    /// Position of the record that needed it.
+    #[prost(uint64, tag = "2")]
+    pub position: u64,
 }
 
 /// The parts of an opening other than the salt.
@@ -435,6 +452,29 @@ pub struct Closed {
     /// Hashes of the leaves of its ladder, for the index.
     #[prost(bytes = "vec", repeated, tag = "6")]
     pub leaves: Vec<Vec<u8>>,
+    /// What it kept on the device and needs no more.
+    #[prost(message, optional, tag = "7")]
+    pub needless: Option<Needless>,
+}
+
+/// See [`Body::PayloadRemoved`].
+#[derive(Clone, PartialEq, Message)]
+pub struct PayloadRemoved {
+    /// Sending agency.
+    #[prost(string, tag = "1")]
+    pub sender: String,
+    /// Envelope.
+    #[prost(string, tag = "2")]
+    pub envelope: String,
+    /// The blob, and the position of its [`Incoming`].
+    #[prost(message, required, tag = "3")]
+    pub needless: Needless,
+    /// When.
+    #[prost(int64, tag = "4")]
+    pub at_ms: i64,
+    /// How long it was to be kept, in milliseconds.
+    #[prost(uint64, tag = "5")]
+    pub kept_ms: u64,
 }
 
 /// See [`Body::Entitled`].
@@ -535,6 +575,7 @@ mod tests {
                 status: b"s".to_vec(),
                 opening: Some(parts.clone()),
                 index_keys: vec!["k".into()],
+                held: Some(Needless { payload: vec![4; 32], position: 8 }),
             }),
             Body::Held(Held { envelope: "e".into(), about: about.clone(), body: vec![1], ..Held::default() }),
             Body::Refused(Refused { sender: "H26".into(), idempotency_key: "i".into() }),
@@ -593,6 +634,7 @@ mod tests {
                 places: vec![Place { position: 1, leaf: None }, Place { position: 5, leaf: Some(0) }],
                 idempotency_key: "i".into(),
                 leaves: vec![vec![7; 32]],
+                needless: Some(Needless { payload: vec![4; 32], position: 8 }),
             }),
             Body::Entitled(Entitled {
                 node: "N1".into(),
@@ -601,6 +643,13 @@ mod tests {
                 valid_until_ms: 2,
                 entries: vec![1; 32],
                 entitlement: b"e".to_vec(),
+            }),
+            Body::PayloadRemoved(PayloadRemoved {
+                sender: "H26".into(),
+                envelope: "e".into(),
+                needless: Needless { payload: vec![4; 32], position: 8 },
+                at_ms: 3,
+                kept_ms: 86_400_000,
             }),
         ]
     }

@@ -41,8 +41,6 @@ const LOCAL_MESSAGE_BYTES_MAX: usize = 2 * 1024 * 1024;
 const LOCAL_CALLS_MAX: u32 = 256;
 /// How often files of trust are looked at.
 const TRUST_EVERY: Duration = Duration::from_secs(30);
-/// How often blobs without a record are looked for.
-const SWEEP_EVERY: Duration = Duration::from_secs(3_600);
 /// How long calls in progress may take at a stop.
 const DRAIN: Duration = Duration::from_secs(10);
 
@@ -128,7 +126,7 @@ pub async fn start(settings: Settings, local: TcpListener, pipeline: MakePipelin
         tokio::spawn(shell::run_signer(Arc::clone(&shell))),
         tokio::spawn(shell::run_link(Arc::clone(&shell))),
         tokio::spawn(watch_trust(Arc::clone(&shell), trust_settings)),
-        tokio::spawn(sweep(Arc::clone(&shell))),
+        tokio::spawn(crate::retention::run(Arc::clone(&shell))),
     ];
     let server = tokio::spawn(serve(Arc::clone(&shell), tokens, local));
     info!(node = %shell.node, lane = %shell.lane, %address, "node started");
@@ -191,7 +189,8 @@ fn build(
     let ledger_public = *ledger_key.public().public_key();
     let volume = Arc::new(DirVolume::create(settings.store()).context("open the store's folder")?);
 
-    let policy = Policy::new(settings.id.clone());
+    let mut policy = Policy::new(settings.id.clone());
+    policy.retention = settings.retention;
     let mut core = Core::new(policy.clone());
     let opened = truc_ledger::open(
         Arc::clone(&volume) as _,
@@ -452,29 +451,4 @@ fn modified(settings: &Settings) -> Vec<Option<SystemTime>> {
     let mut times = vec![time(&trust.anchors), trust.intermediates.as_deref().and_then(time)];
     times.extend(trust.crls.iter().map(|path| time(path)));
     times
-}
-
-/// Removes blobs that no record needs, such as those of requests that broke off.
-async fn sweep(shell: Arc<Shell>) {
-    let mut stopping = shell.stopping.clone();
-    loop {
-        tokio::select! {
-            () = tokio::time::sleep(SWEEP_EVERY) => {}
-            _ = stopping.changed() => return,
-        }
-        let live = shell.engine.ask(|core| {
-            let sent = core.sent().values().filter_map(|sent| sent.hashes.map(|hashes| hashes.payload));
-            let received = core.received().values().map(|received| received.hashes.payload);
-            sent.chain(received).collect::<BTreeSet<Digest>>()
-        });
-        let Ok(live) = live.await else { return };
-        let (blobs, archive) = (Arc::clone(&shell.blobs), shell.archive.clone());
-        let needed = move |digest: &Digest| live.contains(digest) || archive.needs_payload(digest);
-        match shell.work("sweeping blobs", move || blobs.sweep(needed)).await {
-            Ok(Ok(0)) => {}
-            Ok(Ok(removed)) => info!(removed, "blobs without a record removed"),
-            Ok(Err(error)) => warn!(%error, "blobs not swept"),
-            Err(error) => warn!(%error, "blobs not swept"),
-        }
-    }
 }

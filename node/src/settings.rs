@@ -69,7 +69,7 @@ pub struct Settings {
     pub trust: TrustFiles,
     /// How long an envelope lives when its request does not say.
     pub ttl: Duration,
-    /// How long payloads of closed documents are kept; none: for ever.
+    /// How long payloads of received documents are kept after they were handed over; none: for ever.
     pub retention: Option<Duration>,
 }
 

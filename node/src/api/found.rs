@@ -11,6 +11,7 @@ use truc_proto::{AgencyId, Digest, EnvelopeId};
 
 use super::{broke_off, stopped};
 use crate::{
+    archive::Archive,
     core::{Key, OwnCheckpoint, Received, Sent},
     shell::Shell,
 };
@@ -26,10 +27,18 @@ pub(super) async fn sent(
     if sent.is_empty() {
         let archive = shell.archive.clone();
         let found =
-            shell.work("looking into the archive", move || archive.of_envelope(envelope)).await.map_err(broke_off)?;
+            shell.work("looking into the archive", move || look(&archive, true, envelope)).await.map_err(broke_off)?;
         sent = found.map_err(|error| no_answer(&error))?.0;
     }
     Ok((sent, own))
+}
+
+/// What is not in memory may have left it this moment: then the index is waited for.
+fn look(archive: &Archive, gone: bool, envelope: EnvelopeId) -> Result<(Vec<Sent>, Vec<Received>), IndexError> {
+    if gone {
+        archive.catch_up();
+    }
+    archive.of_envelope(envelope)
 }
 
 /// Not known now is not the same as not there.
@@ -44,8 +53,9 @@ pub(super) async fn received(shell: &Arc<Shell>, envelope: EnvelopeId) -> Result
     let found = shell.engine.ask(move |core| core.received_of(envelope).cloned().collect::<Vec<_>>());
     let mut received = found.await.map_err(stopped)?;
     let archive = shell.archive.clone();
+    let gone = received.is_empty();
     let closed =
-        shell.work("looking into the archive", move || archive.of_envelope(envelope)).await.map_err(broke_off)?;
+        shell.work("looking into the archive", move || look(&archive, gone, envelope)).await.map_err(broke_off)?;
     let closed = match closed {
         Ok((_, closed)) => closed,
         // What is open can be dealt with meanwhile.
@@ -117,7 +127,11 @@ pub(super) async fn by_leaf(
         return Ok((sent, received, own));
     }
     let archive = shell.archive.clone();
-    let found = shell.work("looking into the archive", move || archive.by_leaf(&leaf)).await.map_err(broke_off)?;
+    let look = move || {
+        archive.catch_up();
+        archive.by_leaf(&leaf)
+    };
+    let found = shell.work("looking into the archive", look).await.map_err(broke_off)?;
     let (sent, received) = found.map_err(|error| no_answer(&error))?;
     Ok((sent, received, own))
 }

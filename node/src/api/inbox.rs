@@ -15,7 +15,7 @@ use truc_proto::{AgencyId, EventUri, Preamble, Raw, Role, node_v1};
 
 use super::{Api, Replies, broke_off, envelope_id, not_found, pages, stopped, view};
 use crate::{
-    core::{Answer, CodeState, Core, Input, Key, Received},
+    core::{Answer, CodeState, Core, Input, Key, Received, Removal},
     pipeline::{FetchSink, FetchWhat, PipelineError},
     shell::{Bodies, BodyError, Shell},
     tokens::Grant,
@@ -222,6 +222,9 @@ pub(super) async fn fetch(
     let sender = super::found::sender_of(&request.sender)?;
     let received = super::found::received_for(shell, envelope, &code, sender.as_ref()).await?.ok_or_else(not_found)?;
     let readable = received.codes.get(&code).is_some_and(|code| code.consigned_at.is_some());
+    if let Some(removal) = received.removed {
+        return Err(removed(&removal));
+    }
     let (body, content) = (received.body, received.content.filter(|_| readable).ok_or_else(not_found)?);
     let by_relay = |step: &&crate::core::Step| (step.event, step.role) == (EventUri::RelayAcceptance, Role::Relay);
     let relayed = received.steps.iter().find(by_relay).map(|step| step.time);
@@ -260,6 +263,14 @@ pub(super) async fn fetch(
         }
     });
     Ok(Box::pin(ReceiverStream::new(chunks)))
+}
+
+fn removed(removal: &Removal) -> Status {
+    let days = removal.kept_ms / 86_400_000;
+    Status::failed_precondition(format!(
+        "the document's payload was removed on {at}, {days} days after it was handed over, as this node's `retention_days` says; its receipts stay. Ask the document system that took it, or the sender / Nội dung văn bản đã được xóa khỏi nút lúc {at}, {days} ngày sau khi bàn giao, theo `retention_days`; các biên nhận vẫn còn. Hãy lấy từ hệ thống quản lý văn bản đã nhận, hoặc hỏi bên gửi",
+        at = removal.at
+    ))
 }
 
 fn to_status(error: &PipelineError) -> Status {

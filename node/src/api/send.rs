@@ -16,6 +16,7 @@ use super::{Api, broke_off, busy, refused, stopped, view};
 use crate::{
     core::{Answer, Core, Input, Key, Sent},
     pipeline::{Composed, Part, Parts, PipelineError, Refusal},
+    records::Payload,
     shell::{Shell, clock},
     tokens::Grant,
 };
@@ -60,11 +61,14 @@ pub(super) async fn finish(
 ) -> Result<node_v1::SendReply, Status> {
     let (of, name) = (sender.clone(), idempotency_key.clone());
     let shown = move |core: &Core| core.sent_by_request(&of, &name).map(|sent| Shown::of(core, sent));
+    let made;
     let ((answer, shown), hash, warnings) = match composed {
         Ok(Composed::Sealed(sealed)) => {
             let hash = Digest::from_slice(&sealed.outgoing.request_hash).ok();
+            made = blob_of(&sealed.outgoing.payload);
             let warnings = sealed.outgoing.about.warnings.clone();
             if let Some((key, before)) = before {
+                forget(shell, made).await;
                 return match hash {
                     Some(hash) if hash == before => Ok(Shown::default().reply(key, State::Accepted, warnings)),
                     _ => reused(shell, sender, hash).await,
@@ -75,6 +79,7 @@ pub(super) async fn finish(
         }
         Ok(Composed::Held(request)) => {
             let hash = Digest::from_slice(&request.held.request_hash).ok();
+            made = Digest::from_slice(&request.held.blob).ok();
             let warnings = request.held.about.warnings.clone();
             let input = |reply| Input::Held { request, reply };
             (shell.engine.call_and_see(input, shown).await.map_err(stopped)?, hash, warnings)
@@ -85,6 +90,9 @@ pub(super) async fn finish(
             return Err(Status::unavailable(format!("{}; nothing was accepted, send again", crate::chain(&error))));
         }
     };
+    if !matches!(answer, Answer::Accepted { first: true, .. } | Answer::Held { first: true, .. }) {
+        forget(shell, made).await;
+    }
     match answer {
         Answer::Accepted { key, first } => {
             info!(envelope = %key.envelope, %sender, first, "accepted");
@@ -98,6 +106,19 @@ pub(super) async fn finish(
         Answer::RequestReused => reused(shell, sender, hash).await,
         Answer::Busy => Err(busy()),
         other => Err(Status::internal(format!("an unexpected answer of the core: {other:?}"))),
+    }
+}
+
+fn blob_of(payload: &Payload) -> Option<Digest> {
+    payload.inline.is_none().then(|| Digest::from_slice(&payload.sha256).ok()).flatten()
+}
+
+/// What was sealed for a request that was answered before: its key was drawn for it alone, so no record names it.
+async fn forget(shell: &Shell, made: Option<Digest>) {
+    let Some(payload) = made else { return };
+    let blobs = Arc::clone(&shell.blobs);
+    if !matches!(shell.work("removing a payload", move || blobs.remove(&payload)).await, Ok(Ok(()))) {
+        warn!(%payload, "a payload that nobody needs could not be removed; the next sweep takes it");
     }
 }
 

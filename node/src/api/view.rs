@@ -79,6 +79,7 @@ pub(super) fn inbox_item(received: &Received, code: &truc_proto::AgencyId, entry
         consigned_at: entry.consigned_at.map(|at| at.to_string()).unwrap_or_default(),
         confirmed,
         confirmed_at: entry.confirmed_at.filter(|_| confirmed).map(|at| at.to_string()).unwrap_or_default(),
+        payload_removed_at: received.removed.map(|removal| removal.at.to_string()).unwrap_or_default(),
         statuses: statuses(&entry.business, &received.key.sender, code, &received.key.envelope),
         ..node_v1::InboxItem::default()
     }

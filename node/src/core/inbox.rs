@@ -343,6 +343,7 @@ impl Core {
             places: received.places.clone(),
             idempotency_key: String::new(),
             leaves: received.steps.iter().map(|step| step.leaf.as_bytes().to_vec()).collect(),
+            needless: None, // until its retention has passed
         };
         if self.commit(Body::Closed(body), None).is_some() {
             self.effects.push(Effect::Closed { key, payload: None });
@@ -395,6 +396,7 @@ impl Core {
                 finals,
                 places: vec![place],
                 about: None,
+                removed: None,
                 changed_at: at,
                 work: Work::Idle,
                 attempts: 0,

@@ -6,6 +6,7 @@
 mod evidence;
 mod inbox;
 mod outbox;
+mod retention;
 mod snapshot;
 mod state;
 mod status;
@@ -25,12 +26,12 @@ use truc_proto::{AgencyId, Digest, Event, NodeId, Raw, Submission, Timestamp};
 use crate::records::{Body, NodeRecord, Place, RecordError};
 
 pub use state::{
-    Business, Code, Delivery, Hashes, ItemRef, Key, Pair, Received, Sent, Source, Stage, StatusAbout, StatusNote, Step,
-    Unsent, Work,
+    Business, Code, Delivery, Hashes, ItemRef, Key, Pair, Received, Removal, Sent, Source, Stage, StatusAbout,
+    StatusNote, Step, Unsent, Work,
 };
 pub use table::{CodeState, Move, PairState, StatusRefused, Withdrawal, check_status, code_move, pair_move};
 pub use types::{
-    Alarm, Answer, Effect, Failure, HeldRequest, Input, Leased, OwnLeaf, Policy, ReceivedItem, ReceivedLeaves,
+    Alarm, Answer, Effect, Failure, HeldRequest, Input, Kept, Leased, OwnLeaf, Policy, ReceivedItem, ReceivedLeaves,
     RefusedLeaf, Rejection, Sealed, StatusRequest, Token, Waiting,
 };
 
@@ -197,6 +198,7 @@ impl Core {
             Input::Entitled(entitled) => self.entitled(*entitled),
             Input::Undelivered { listed, complete } => self.undelivered(listed, complete),
             Input::Alarm { alarm, text } => self.set_alarm(alarm, text),
+            Input::Kept(kept) => self.kept(now, kept),
             Input::Tick => self.tick(now),
         }
         self.pump(now);
@@ -385,6 +387,7 @@ impl Core {
             Body::SentFailed(record) => self.fold_sent_failed(place, &record)?,
             Body::Closed(record) => self.fold_closed(&record)?,
             Body::Entitled(record) => self.fold_entitled(place, &record)?,
+            Body::PayloadRemoved(record) => self.fold_payload_removed(place, &record)?,
         }
         self.next_position = place.position + 1;
         if let Some(index) = place.leaf {

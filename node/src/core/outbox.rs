@@ -40,9 +40,16 @@ impl Core {
             Ok(submission) => {
                 let leaf = submission.bytes().clone();
                 let mut outgoing = sealed.outgoing;
+                // The held content was sealed anew; its own encryption is of no use any more.
+                let held = self.find_sent(&key).filter(|sent| sent.is_held()).and_then(super::retention::needless_of);
+                outgoing.held = held.filter(|held| held.payload != outgoing.payload.sha256);
+                let needless = outgoing.held.as_ref().and_then(|held| Digest::from_slice(&held.payload).ok());
                 outgoing.index_keys = self.status_strays(&outgoing.status, true);
                 if self.commit(Body::Outgoing(outgoing), Some(leaf)).is_some() {
                     self.effects.push(Effect::Sign);
+                    if needless.is_some() {
+                        self.effects.push(Effect::Closed { key: key.clone(), payload: needless });
+                    }
                     self.reply(reply, Answer::Accepted { key, first: true });
                 }
             }
@@ -371,7 +378,9 @@ impl Core {
             return;
         }
         let key = sent.key.clone();
-        let payload = sent.hashes.filter(|_| !sent.shared).map(|hashes| hashes.payload);
+        let needless = super::retention::needless_of(sent);
+        let payload = needless.as_ref().filter(|_| !sent.shared);
+        let payload = payload.and_then(|needless| Digest::from_slice(&needless.payload).ok());
         let body = Closed {
             sent: true,
             sender: key.sender.to_string(),
@@ -379,6 +388,7 @@ impl Core {
             places: sent.places.clone(),
             idempotency_key: sent.idempotency_key.clone(),
             leaves: sent.steps.iter().map(|step| step.leaf.as_bytes().to_vec()).collect(),
+            needless,
         };
         if self.commit(Body::Closed(body), None).is_some() {
             self.effects.push(Effect::Closed { key, payload });
@@ -424,6 +434,7 @@ impl Core {
         sent.body = place.position;
         sent.idempotency_key.clone_from(&record.idempotency_key);
         sent.hashes = Some(hashes);
+        sent.held_blob = None;
         sent.payload_length = record.payload.length;
         sent.supersedes.clone_from(&preamble.supersedes);
         sent.expires = preamble.expires;
@@ -488,6 +499,7 @@ impl Core {
             Timestamp::from_unix_ms(record.expires_ms),
         );
         sent.idempotency_key.clone_from(&record.idempotency_key);
+        sent.held_blob = Digest::from_slice(&record.blob).ok();
         for code in &record.recipients {
             let mut pair = new_pair(None);
             pair.state = PairState::Held;
@@ -671,6 +683,7 @@ fn new_sent(
         places: vec![place],
         about: None,
         shared: false,
+        held_blob: None,
         changed_at: accepted_at,
         delivery: Delivery::Idle,
         lost: false,

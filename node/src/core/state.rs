@@ -215,6 +215,9 @@ pub struct Sent {
     pub about: Option<StatusAbout>,
     /// This node has received it, too, and reads the same payload.
     pub shared: bool,
+    /// The encrypted content, while it is held.
+    #[serde(default)]
+    pub held_blob: Option<Digest>,
     /// Last change.
     pub changed_at: Timestamp,
     /// Upload under way.
@@ -285,6 +288,15 @@ pub struct Code {
     pub business: Business,
 }
 
+/// A payload was removed because it was kept as long as it had to be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Removal {
+    /// When.
+    pub at: Timestamp,
+    /// How long it was to be kept, in milliseconds.
+    pub kept_ms: u64,
+}
+
 /// Work on a received envelope that is under way.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Work {
@@ -324,6 +336,9 @@ pub struct Received {
     pub places: Vec<Place>,
     /// For kind `status`.
     pub about: Option<StatusAbout>,
+    /// Its payload is not kept any more.
+    #[serde(default)]
+    pub removed: Option<Removal>,
     /// Last change.
     pub changed_at: Timestamp,
     /// Work under way.

@@ -148,6 +148,7 @@ fn sealed_as(key: &Key, preamble: &Raw<Preamble>, idempotency_key: &str, request
             status,
             opening: None,
             index_keys: Vec::new(),
+            held: None,
         },
         commitment: Digest::of(b"commitment"),
         directory: DirectoryRef { version: 1, root: Digest::of(b"r"), entry: Digest::of(b"e") },
@@ -782,6 +783,7 @@ fn what_is_held_is_finished_under_its_own_id_and_answered_the_same() {
         idempotency_key: "a".into(),
         request_hash: Digest::of(b"a").0.to_vec(),
         about: About::default(),
+        blob: Digest::of(b"held").as_bytes().to_vec(),
         ..crate::records::Held::default()
     };
     let request = || Input::Held { request: Box::new(HeldRequest { held: held.clone() }), reply: Some(Token(1)) };
@@ -793,6 +795,8 @@ fn what_is_held_is_finished_under_its_own_id_and_answered_the_same() {
     assert!(effects.iter().any(|e| matches!(e, Effect::FinishHeld { .. })));
     let effects = prepare(&mut live, sealed(&key, &["H26"], "a", b"a"));
     assert_eq!(answer(&effects), &Answer::Accepted { key: key.clone(), first: true });
+    let gone = Effect::Closed { key: key.clone(), payload: Some(Digest::of(b"held")) };
+    assert!(effects.contains(&gone), "what was held is sealed anew and goes: {effects:?}");
     assert_eq!(live.core.sent().len(), 1);
     assert_eq!(live.pair(&key, "H26").state, PairState::Sealed);
     live.check_fold();
@@ -923,6 +927,124 @@ fn random_operations_leave_a_state_that_its_journal_folds_to() {
     receiver.check_fold();
 }
 
+/// What `live` wrote, in a journal on the disk.
+fn ledger_of(live: &Live, folder: &std::path::Path) -> truc_ledger::Ledger {
+    let volume = std::sync::Arc::new(truc_ledger::volume::DirVolume::create(folder.join("store")).unwrap());
+    let origin = "truc/dev/ordinary/N1/1";
+    let tag =
+        truc_ledger::StoreTag { axis: "dev".into(), lane: "ordinary".into(), kind: "node".into(), id: "N1".into() };
+    let ledger_key = truc_ledger::LedgerKey::from_seed(origin, &[7; 32]).unwrap();
+    let mut nothing = Core::new(Policy::new(node("N1")));
+    let settings = truc_ledger::Settings::default();
+    let (ledger, _) = truc_ledger::open(volume, tag, origin.into(), ledger_key, settings, &mut nothing).unwrap();
+    submit(&ledger, live.journal.iter().map(|(_, record)| record.clone()).collect());
+    ledger
+}
+
+fn submit(ledger: &truc_ledger::Ledger, records: Vec<Record>) {
+    let (done, wait) = std::sync::mpsc::channel();
+    ledger.submit(records, Box::new(move |_| done.send(()).unwrap())).unwrap();
+    wait.recv().unwrap();
+}
+
+/// A receiver whose document was handed over by both codes 800 ms after the start, and left memory.
+fn handed_over() -> (Live, Key) {
+    let (_, mut receiver, key) = delivered();
+    for recipient in ["H26", "H37"] {
+        let confirm = Input::Confirm { key: key.clone(), code: code(recipient), refused: None, reply: Some(Token(1)) };
+        receiver.handle(after(800), confirm);
+    }
+    let leaves: Vec<u64> = receiver.core.unsent().keys().copied().collect();
+    receiver.handle(after(900), Input::Pushed { leaves, finally: true });
+    (receiver, key)
+}
+
+#[test]
+fn a_received_payload_goes_when_its_retention_has_passed_and_never_before() {
+    const DAY: u64 = 86_400_000;
+    let (mut receiver, key) = handed_over();
+    let payload = receiver.core.find_received(&key).unwrap().hashes.payload;
+    let body = receiver.core.find_received(&key).unwrap().body;
+    let kept = |alone: bool| Input::Kept(Kept { key: key.clone(), body, payload, changed_at: after(800), alone });
+    let at = |days: u64, ms: u64| after(days * DAY + ms);
+    receiver.core.policy.retention = Some(std::time::Duration::from_millis(30 * DAY));
+    assert!(receiver.handle(at(40, 0), kept(true)).is_empty(), "it is open");
+    receiver.handle(at(8, 0), Input::Tick);
+    assert!(receiver.core.received().is_empty());
+    assert!(receiver.handle(at(30, 799), kept(true)).is_empty(), "a millisecond too early");
+    receiver.core.policy.retention = None;
+    assert!(receiver.handle(at(9_999, 0), kept(true)).is_empty(), "kept for ever");
+    receiver.core.policy.retention = Some(std::time::Duration::from_millis(30 * DAY));
+
+    // The walk finds it, once; the record comes before the blob goes.
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = ledger_of(&receiver, folder.path());
+    let index = folder.path().join("index");
+    let policy = receiver.core.policy.clone();
+    let open = || crate::archive::Archive::open(ledger.clone(), index.clone(), policy.clone()).unwrap();
+    let archive = open();
+    assert_eq!(archive.kept(start(), None, 8).unwrap().kept, [], "it came later");
+    let page = archive.kept(at(1, 0), None, 1).unwrap();
+    let expected = Kept { key: key.clone(), body, payload, changed_at: after(800), alone: true };
+    assert_eq!(page, crate::archive::KeptPage { kept: vec![expected], next: Some(body) });
+    assert_eq!(archive.kept(at(1, 0), page.next, 1).unwrap().kept, []);
+    assert!(archive.needs_payload(&payload));
+    archive.close();
+    let journaled = receiver.journal.len();
+    let effects = receiver.handle(at(30, 800), kept(true));
+    assert_eq!(effects, [Effect::Closed { key: key.clone(), payload: Some(payload) }]);
+    submit(&ledger, receiver.journal[journaled..].iter().map(|(_, record)| record.clone()).collect());
+    for rebuilt in [false, true] {
+        let archive = open();
+        archive.wait();
+        assert_eq!(archive.kept(at(90, 0), None, 8).unwrap().kept, [], "{rebuilt}");
+        assert!(!archive.needs_payload(&payload), "the sweep may take it, should the removal have failed");
+        let removal = archive.received(&key).unwrap().removed.unwrap();
+        assert_eq!((removal.at, removal.kept_ms), (at(30, 800), 30 * DAY));
+        assert_eq!(archive.received(&key).unwrap().steps.len(), 8, "the facts stay");
+        archive.close();
+        std::fs::remove_dir_all(&index).unwrap();
+    }
+    receiver.check_fold();
+    ledger.close();
+}
+
+#[test]
+fn sealed_bytes_that_another_envelope_repeats_stay_until_the_last_one_goes() {
+    let (mut receiver, key) = handed_over();
+    // G23 took G22's sealed payload into an envelope of its own.
+    let (mut thief, stolen) = (Live::new("N3"), self::key("G23", 9));
+    let mut copy = sealed(&stolen, &["H26"], "c", b"c");
+    copy.outgoing.payload.sha256 = Digest::of(key.to_string().as_bytes()).0.to_vec();
+    prepare(&mut thief, copy);
+    let leased = Leased { incoming: incoming(&thief, &stolen, &["H26"]) };
+    receiver.handle(after(950), Input::Leased(Box::new(leased)));
+    let failure = Failure { reason: Reason::CannotOpen, detail: String::new() };
+    let outcomes = vec![(code("H26"), Err(failure))];
+    receiver.handle(after(960), Input::Opened { key: stolen.clone(), content: None, outcomes });
+    let leaves: Vec<u64> = receiver.core.unsent().keys().copied().collect();
+    receiver.handle(after(970), Input::Pushed { leaves, finally: true });
+    receiver.handle(after(8 * 86_400_000), Input::Tick);
+    assert!(receiver.core.received().is_empty());
+    receiver.core.policy.retention = Some(std::time::Duration::from_millis(1));
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = ledger_of(&receiver, folder.path());
+    let policy = receiver.core.policy.clone();
+    let archive = crate::archive::Archive::open(ledger.clone(), folder.path().join("index"), policy).unwrap();
+    for (left, gone) in [(2, false), (1, true)] {
+        let page = archive.kept(after(1_000), None, 8).unwrap();
+        assert_eq!(page.kept.len(), left);
+        let kept = page.kept[0].clone();
+        let journaled = receiver.journal.len();
+        let effects = receiver.handle(after(9 * 86_400_000), Input::Kept(kept.clone()));
+        let payload = gone.then_some(kept.payload);
+        assert_eq!(effects, [Effect::Closed { key: kept.key, payload }], "the genuine one's bytes outlive the copy");
+        submit(&ledger, receiver.journal[journaled..].iter().map(|(_, record)| record.clone()).collect());
+    }
+    archive.close();
+    ledger.close();
+}
+
 #[test]
 fn what_left_memory_is_found_again_with_what_came_later() {
     let (mut sender, _, key) = delivered();
@@ -942,18 +1064,7 @@ fn what_left_memory_is_found_again_with_what_came_later() {
     hear(&mut sender, 70, "H26", status("H26", "G22", key.envelope, StatusCode::Accepted, 1));
 
     let folder = tempfile::tempdir().unwrap();
-    let volume = std::sync::Arc::new(truc_ledger::volume::DirVolume::create(folder.path().join("store")).unwrap());
-    let origin = "truc/dev/ordinary/N1/1";
-    let tag =
-        truc_ledger::StoreTag { axis: "dev".into(), lane: "ordinary".into(), kind: "node".into(), id: "N1".into() };
-    let ledger_key = truc_ledger::LedgerKey::from_seed(origin, &[7; 32]).unwrap();
-    let mut nothing = Core::new(Policy::new(node("N1")));
-    let settings = truc_ledger::Settings::default();
-    let (ledger, _) = truc_ledger::open(volume, tag, origin.into(), ledger_key, settings, &mut nothing).unwrap();
-    let (done, wait) = std::sync::mpsc::channel();
-    let records = sender.journal.iter().map(|(_, record)| record.clone()).collect();
-    ledger.submit(records, Box::new(move |_| done.send(()).unwrap())).unwrap();
-    wait.recv().unwrap();
+    let ledger = ledger_of(&sender, folder.path());
     let index = folder.path().join("index");
     for rebuilt in [false, true] {
         let archive = crate::archive::Archive::open(ledger.clone(), index.clone(), Policy::new(node("N1"))).unwrap();
@@ -970,7 +1081,8 @@ fn what_left_memory_is_found_again_with_what_came_later() {
         }
         assert_eq!(archive.request(&key.sender, "a"), Some((key.clone(), Digest::of(b"a"))));
         assert_eq!(archive.request(&key.sender, "b"), None);
-        assert!(archive.needs_payload(&whole.hashes.unwrap().payload) && !archive.needs_payload(&Digest::of(b"x")));
+        // A settled envelope of ours needs its payload no more, whether or not its removal came to an end.
+        assert!(!archive.needs_payload(&whole.hashes.unwrap().payload));
         archive.close();
         // sled may be deleted at any time (I12).
         std::fs::remove_dir_all(&index).unwrap();

@@ -1,5 +1,7 @@
 //! What comes into the core and what goes out of it.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use truc_ledger::Record;
 use truc_proto::{
@@ -34,6 +36,8 @@ pub struct Policy {
     pub close_after_ms: u64,
     /// Most documents that leave memory in one step.
     pub close_batch_max: usize,
+    /// How long payloads of received documents are kept that left memory; none: for ever.
+    pub retention: Option<Duration>,
 }
 
 impl Policy {
@@ -52,6 +56,7 @@ impl Policy {
             consignment_deadline_ms: 4 * 3_600_000,
             close_after_ms: 7 * 86_400_000,
             close_batch_max: 256,
+            retention: None,
         }
     }
 }
@@ -189,6 +194,21 @@ pub enum Rejection {
     UnknownEnvelope,
     /// For a reason that passes.
     NotNow,
+}
+
+/// A payload of a received document that left memory.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Kept {
+    /// The envelope.
+    pub key: Key,
+    /// Position of its [`records::Incoming`].
+    pub body: u64,
+    /// The blob.
+    pub payload: Digest,
+    /// When the last thing happened to it: retention counts from there.
+    pub changed_at: Timestamp,
+    /// No other record needs the blob.
+    pub alone: bool,
 }
 
 /// What may happen to a node.
@@ -377,6 +397,8 @@ pub enum Input {
         /// For people.
         text: Option<String>,
     },
+    /// A received document left memory, and its payload is still here.
+    Kept(Kept),
     /// Time passed.
     Tick,
 }
@@ -455,7 +477,7 @@ pub enum Effect {
         /// Position of its [`records::Held`].
         body: u64,
     },
-    /// A document left memory: its payload may go after the retention that settings say.
+    /// What kept a payload has ended: a document left memory, was held and is sealed, or was kept long enough.
     Closed {
         /// The envelope.
         key: Key,

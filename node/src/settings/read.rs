@@ -46,7 +46,7 @@ impl Reader<'_> {
         let mut documents = self.optional_section(&mut table, "documents");
         let days_max = u64::try_from(ENVELOPE_TTL_MAX_MS / 86_400_000).unwrap_or_default();
         let ttl = self.number(&mut documents, "ttl_days", "documents.", 1..=days_max).unwrap_or(Some(TTL_DAYS_DEFAULT));
-        let retention = self.number(&mut documents, "retention_days", "documents.", 1..=36_500);
+        let retention = self.number(&mut documents, "retention_days", "documents.", 0..=36_500);
         self.nothing_else(&documents, "documents.");
 
         let mut keys = self.section(&mut table, "keys");
@@ -81,7 +81,8 @@ impl Reader<'_> {
             trust: trust?,
             ttl: days(ttl?),
             retention: match retention {
-                Some(kept) => Some(days(kept?)),
+                // 0: for ever.
+                Some(kept) => Some(kept?).filter(|kept| *kept > 0).map(days),
                 None => None,
             },
         })

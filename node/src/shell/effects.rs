@@ -22,6 +22,7 @@ pub async fn run_effects(shell: Arc<Shell>, mut effects: mpsc::UnboundedReceiver
     let (acknowledgements, to_acknowledge) = mpsc::unbounded_channel();
     tokio::spawn(acknowledge(Arc::clone(&shell), to_acknowledge));
     while let Some(effect) = effects.recv().await {
+        shell.archive.advance(); // every effect stands behind records
         let shell = Arc::clone(&shell);
         match effect {
             Effect::Append(_) | Effect::Reply { .. } | Effect::Broken(_) => {} // the engine's

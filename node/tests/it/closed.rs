@@ -1,9 +1,11 @@
 //! Documents that left memory: still listed, found and fetched.
 
+use std::time::Duration;
+
 use truc_proto::node_v1::{self, InboxItem, ListInboxRequest, ListOutboxRequest, OutboxItem};
 
 use crate::{
-    flows::{accepted, attachment, confirm, reached, status},
+    flows::{accepted, attachment, big, check_receipts, confirm, final_receipts_of_own, reached, send, status},
     world::{Client, World, document, until},
 };
 
@@ -110,6 +112,67 @@ async fn closed_documents_stay_in_the_lists_newest_first_with_or_without_their_i
             assert!(items.iter().skip(1).all(|i| i.state == "final" && i.recipients.len() == 2));
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_payload_past_its_retention_is_removed_and_its_receipts_stay() {
+    let mut world = World::start().await;
+    let (mut a, b) = (world.client("N-A").await, world.client("N-B").await);
+    until("the directory is there", || status(&world, "N-A"), |s| s.directory_version == 1).await;
+    let file = big(7);
+    let envelope = accepted(&world, &mut a, document("old", "G22", &["H26", "H37"], "Cũ", &[("a.pdf", &file)])).await;
+    reached(&world, &a, &envelope, "consigned").await;
+    for code in ["H26", "H37"] {
+        confirm(&world, &b, &envelope, code).await;
+    }
+    reached(&world, &a, &envelope, "handed-over").await;
+    world.until_all_is_told("N-B").await;
+    world.stop_node("N-B").await;
+    world.close_settled("N-B").await;
+    world.set_retention("N-B", Duration::from_secs(86_400));
+    world.start_node("N-B").await;
+    assert_eq!(truc_node::retention::pass(world.shell("N-B")).await, 0, "not a day old");
+    let b = world.client("N-B").await;
+    assert_eq!(attachment(&world, &b, &envelope, "H26", "a.pdf").await, file);
+    world.stop_node("N-B").await;
+    world.set_retention("N-B", Duration::from_millis(1));
+    world.start_node("N-B").await;
+    assert_eq!(world.blobs("N-B"), 1);
+    assert_eq!(truc_node::retention::pass(world.shell("N-B")).await, 1);
+    until("the blob is gone", || async { world.blobs("N-B") }, |blobs| *blobs == 0).await;
+    let b = world.client("N-B").await;
+    let request = node_v1::FetchRequest {
+        envelope: envelope.clone(),
+        recipient: "H26".into(),
+        what: Some(node_v1::fetch_request::What::Container(true)),
+        ..Default::default()
+    };
+    let fetch = || async { b.clone().fetch(world.ask("N-B", request.clone())).await.map(|_| ()).err() };
+    let refused = until("the index knows", fetch, Option::is_some).await.unwrap();
+    assert_eq!(refused.code(), tonic::Code::FailedPrecondition);
+    for words in ["0 days after it was handed over", "receipts stay", "biên nhận vẫn còn"] {
+        assert!(refused.message().contains(words), "{words}: {refused:?}");
+    }
+    let items = inbox(&world, &b, true, 0).await;
+    assert!(items.len() == 2 && items.iter().all(|item| !item.payload_removed_at.is_empty()), "{items:#?}");
+    check_receipts(&world, &final_receipts_of_own(&world, &b, &envelope).await);
+    assert_eq!(truc_node::retention::pass(world.shell("N-B")).await, 0, "once");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_repeated_request_leaves_no_second_payload_behind() {
+    let mut world = World::start().await;
+    let mut a = world.client("N-A").await;
+    until("the directory is there", || status(&world, "N-A"), |s| s.directory_version == 1).await;
+    world.stop_relay().await;
+    let file = big(11);
+    let parts = |subject: &str| document("again", "G22", &["H26"], subject, &[("a.pdf", &file)]);
+    let envelope = accepted(&world, &mut a, parts("Một")).await;
+    assert_eq!(world.blobs("N-A"), 1);
+    assert_eq!(accepted(&world, &mut a, parts("Một")).await, envelope);
+    assert_eq!(world.blobs("N-A"), 1, "the same request");
+    assert_eq!(send(&world, &mut a, parts("Hai")).await.refused.unwrap().reason, "id-reused");
+    assert_eq!(world.blobs("N-A"), 1, "another request under its key");
 }
 
 fn all_sent() -> node_v1::ListOutboxRequest {

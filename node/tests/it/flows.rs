@@ -6,7 +6,7 @@ use truc_proto::node_v1::{self, fetch_request::What, send_reply::State};
 
 use crate::world::{Client, World, code, document, until};
 
-async fn send(world: &World, client: &mut Client, parts: Vec<node_v1::SendRequest>) -> node_v1::SendReply {
+pub(crate) async fn send(world: &World, client: &mut Client, parts: Vec<node_v1::SendRequest>) -> node_v1::SendReply {
     client.send(world.ask("N-A", tokio_stream::iter(parts))).await.unwrap().into_inner()
 }
 
@@ -79,7 +79,7 @@ async fn final_receipts(
     receipts
 }
 
-fn check_receipts(world: &World, receipts: &[(String, Vec<u8>)]) {
+pub(crate) fn check_receipts(world: &World, receipts: &[(String, Vec<u8>)]) {
     let trust = ReceiptTrust::new(world.trust(), world.pinned());
     for (name, bytes) in receipts {
         let report = verify_receipt(bytes, &trust, None, truc_node::shell::clock::now());
@@ -123,7 +123,7 @@ async fn a_document_goes_to_many_codes_is_fetched_confirmed_and_its_receipts_ver
 }
 
 /// At the recipient the relay's acceptance stays provisional: its finalisation goes to the sender.
-async fn final_receipts_of_own(world: &World, client: &Client, envelope: &str) -> Vec<(String, Vec<u8>)> {
+pub(crate) async fn final_receipts_of_own(world: &World, client: &Client, envelope: &str) -> Vec<(String, Vec<u8>)> {
     let list = || async {
         let request = node_v1::ListReceiptsRequest { envelope: envelope.into(), ..Default::default() };
         let items = client.clone().list_receipts(world.ask("N-B", request)).await.unwrap().into_inner().items;

@@ -20,7 +20,7 @@ use truc_node::{
     init::AgencyInit,
     run::default_pipeline,
     settings::{KeySource, TrustFiles},
-    shell::clock::now,
+    shell::{Shell, clock::now},
 };
 use truc_proto::{
     AgencyEntry, AgencyId, AxisId, Digest, Entry, Lane, NodeId, Raw, Route, SignedBinding,
@@ -191,6 +191,22 @@ impl World {
         self.nodes.get_mut(id).unwrap().running.take().unwrap().stop().await;
     }
 
+    /// How long the node keeps payloads; from its next start.
+    pub(crate) fn set_retention(&mut self, id: &str, kept: Duration) {
+        self.nodes.get_mut(id).unwrap().settings.retention = Some(kept);
+    }
+
+    pub(crate) fn shell(&self, id: &str) -> &Arc<Shell> {
+        self.nodes[id].running.as_ref().unwrap().shell()
+    }
+
+    /// Sealed payloads on a node's disk.
+    pub(crate) fn blobs(&self, id: &str) -> usize {
+        let list = |folder: PathBuf| std::fs::read_dir(folder).map(|found| found.map(|entry| entry.unwrap().path()));
+        let folders = list(self.path(id).join("store/b")).into_iter().flatten();
+        folders.filter_map(|folder| Some(list(folder).ok()?.count())).sum()
+    }
+
     /// What the node would do by itself a month later, with its journal alone: what is settled leaves memory.
     pub(crate) async fn close_settled(&self, id: &str) {
         let settings = self.nodes[id].settings.clone();
@@ -217,7 +233,7 @@ impl World {
 
     /// Waits until nobody has anything left to hear from this node.
     pub(crate) async fn until_all_is_told(&self, id: &str) {
-        let engine = &self.nodes[id].running.as_ref().unwrap().shell().engine;
+        let engine = &self.shell(id).engine;
         let untold = || async { engine.ask(|core| core.unsent().len()).await.unwrap() };
         until("others have all our leaves", untold, |untold| *untold == 0).await;
     }
