@@ -117,6 +117,10 @@ impl BlobStore {
     pub fn open(volume: Arc<dyn Volume>) -> io::Result<Self> {
         volume.create_dir(BLOB_DIR)?;
         volume.create_dir(UPLOAD_DIR)?;
+        // Names that a killed process had not yet synced: whoever finds a blob under its name may count on it.
+        for dir in volume.list(BLOB_DIR)? {
+            volume.sync_dir(&format!("{BLOB_DIR}/{dir}"))?;
+        }
         Ok(Self { volume, state: Mutex::default() })
     }
 
@@ -407,7 +411,12 @@ impl Upload {
         let held = store.hold(found, announced.length);
         let path = blob_path(&found);
         let dir = path.rsplit_once('/').map_or(BLOB_DIR, |(dir, _)| dir);
-        progress.file.sync_data()?;
+        if let Err(error) = progress.file.sync_data() {
+            // Nobody knows what is on the device now, and a later sync would not tell: the next upload writes every byte again.
+            store.volume.remove(&upload_path(&self.name))?;
+            store.volume.remove(&marks_path(&self.name))?;
+            return Err(error.into());
+        }
         store.volume.create_dir(dir)?;
         store.volume.rename(&upload_path(&self.name), &path)?;
         store.volume.sync_dir(dir)?;

@@ -160,3 +160,41 @@ fn a_sweep_takes_only_what_had_no_record_twice_and_is_held_by_nobody() {
     assert_eq!(sweep(), 1);
     assert_eq!(blobs.length(&held_name).unwrap(), None);
 }
+
+#[test]
+fn after_a_failed_sync_every_byte_is_written_again() {
+    for seed in 0..20 {
+        let disk = SimDisk::default();
+        let blobs = store(&disk);
+        let (bytes, announced) = body(70_000, seed);
+        let mut upload = blobs.begin("u", announced).unwrap();
+        upload.write(0, &bytes).unwrap();
+        disk.fail_sync(1);
+        assert!(matches!(upload.finish(), Err(BlobError::Io(_))));
+        assert_eq!(blobs.length(&announced.digest).unwrap(), None);
+        assert_eq!(blobs.stands_at("u").unwrap(), 0, "what is only in the cache does not count");
+        let mut upload = blobs.begin("u", announced).unwrap();
+        upload.write(0, &bytes).unwrap();
+        upload.finish().unwrap();
+        disk.crash(seed);
+        holds(&store(&disk), &bytes);
+    }
+}
+
+#[test]
+fn a_blob_that_a_new_process_finds_under_its_name_keeps_it() {
+    for seed in 0..20 {
+        let disk = SimDisk::default();
+        let blobs = store(&disk);
+        let (bytes, announced) = body(5_000, seed);
+        let mut upload = blobs.begin("u", announced).unwrap();
+        upload.write(0, &bytes).unwrap();
+        disk.fail_sync(2); // the bytes are on the device; the folder's sync never comes: as killed before it
+        assert!(matches!(upload.finish(), Err(BlobError::Io(_))));
+        disk.kill();
+        let blobs = store(&disk);
+        assert_eq!(blobs.length(&announced.digest).unwrap(), Some(5_000));
+        disk.crash(seed);
+        holds(&store(&disk), &bytes);
+    }
+}

@@ -365,6 +365,7 @@ fn fold_journal(
         return Err(OpenError::JournalBehindSnapshot { end: Position(scan.end.position), snapshot: Position(covered) });
     }
     let cut_bytes = scan.zero_tail(volume)?;
+    scan.write_last_again(volume)?;
     let (segment, end) = (scan.segment, scan.end);
     Ok(Folded { segment, end, anchors, frontier, from_snapshot, cut_bytes })
 }

@@ -10,8 +10,8 @@ use crate::{
     FoldError, Position, Record, Replayed,
     frame::{BATCH_HEADER, BATCH_MAGIC, BatchHeader, FRAME_HEADER, FrameHeader, SEGMENT_HEADER},
     journal::{Anchor, Anchors, End, Identity, SCAN_AHEAD},
-    segment::{SegmentFiles, Window, segment_name},
-    volume::{Open, Volume},
+    segment::{JOURNAL_DIR, SegmentFiles, Window, segment_name},
+    volume::{Open, Volume, read_exact_at},
 };
 
 /// Why a scan stopped.
@@ -66,6 +66,8 @@ pub(crate) struct Scan<'a> {
     /// What was read last, and of which segment.
     window: Option<(u32, Window)>,
     pub(crate) end: End,
+    /// Segment and place of the last batch's header, and what the batch continues.
+    last_batch: Option<(u32, u64, End)>,
 }
 
 impl<'a> Scan<'a> {
@@ -78,7 +80,7 @@ impl<'a> Scan<'a> {
         segment: u32,
         end: End,
     ) -> Self {
-        Self { files, identity, anchors, last, segment, window: None, end }
+        Self { files, identity, anchors, last, segment, window: None, end, last_batch: None }
     }
 
     /// Reads everything that holds, hands records on whole submissions at a time, and leaves the scan at the place where the next batch goes.
@@ -135,6 +137,7 @@ impl<'a> Scan<'a> {
     /// Reads one batch, or as much of it as holds.
     fn batch(&mut self, header: &BatchHeader, sink: &mut Sink<'_>) -> Result<(), ScanError> {
         let start = self.end.offset;
+        self.last_batch = Some((self.segment, start, self.end));
         let limit = start + BATCH_HEADER as u64 + u64::from(header.bytes);
         self.end =
             End { offset: start + BATCH_HEADER as u64, sequence: header.sequence + 1, chain: header.crc, ..self.end };
@@ -214,6 +217,28 @@ impl<'a> Scan<'a> {
         Ok(found)
     }
 
+    /// Writes the last batch again, as it was read, and syncs it: only then is it believed.
+    ///
+    /// No header vouches for it, so its sync may have failed; that ended the process that wrote it, but Linux counts pages whose write-back failed
+    /// as clean. A later process of the same kernel reads them from the cache, and a sync finds nothing to do. Written again they are dirty again.
+    pub(crate) fn write_last_again(&self, volume: &dyn Volume) -> Result<(), ScanError> {
+        let Some((segment, start, before)) = self.last_batch else { return Ok(()) };
+        let io = |source| ScanError::Io { segment, source };
+        let file = volume.open(&segment_name(segment), Open::Write).map_err(io)?;
+        let length = usize::try_from(self.end.offset - start).unwrap_or_default();
+        let mut bytes = vec![0; length];
+        read_exact_at(file.as_ref(), &mut bytes, start).map_err(io)?;
+        // The cache may have let a page go since the scan read it: then other bytes stand here now.
+        if chain_over(&bytes, before.chain) != Some(self.end.chain) {
+            return Err(io(io::Error::other(
+                "the last batch reads differently than a moment ago: the device lost what the system had not yet \
+                 written; start again, and check the disk",
+            )));
+        }
+        file.write_at(&bytes, start).map_err(io)?;
+        file.sync_data().map_err(io)
+    }
+
     /// Zeroes what lies behind the end and syncs that. Tells how many bytes were not zero before.
     pub(crate) fn zero_tail(&mut self, volume: &dyn Volume) -> Result<u64, ScanError> {
         let mut dirty: Vec<(u32, u64, usize)> = Vec::new();
@@ -254,6 +279,21 @@ impl<'a> Scan<'a> {
     }
 }
 
+/// The chain's value behind a batch that continues `before`; none when something in it does not hold.
+fn chain_over(batch: &[u8], before: u32) -> Option<u32> {
+    let header = BatchHeader::decode(batch).filter(|header| header.chain_before == before)?;
+    let (mut chain, mut rest) = (header.crc, batch.get(BATCH_HEADER..)?);
+    while !rest.is_empty() {
+        let frame = FrameHeader::decode(rest)?;
+        let (bytes, after) = rest.split_at_checked(FRAME_HEADER + frame.data())?;
+        if !frame.holds(chain, bytes) {
+            return None;
+        }
+        (chain, rest) = (frame.crc, after);
+    }
+    Some(chain)
+}
+
 /// Most of a tail is zeroes: pages of them are passed over whole.
 const PAGE: usize = 4096;
 static ZEROES: [u8; PAGE] = [0; PAGE];
@@ -276,8 +316,11 @@ fn batch_magics(bytes: &[u8]) -> impl Iterator<Item = usize> + '_ {
     places.filter(move |at| bytes.get(*at..).is_some_and(|rest| rest.starts_with(&magic)))
 }
 
-/// Syncs the segments that may hold bytes which are only in the page cache (after kill -9), before anything read from them is believed.
+/// Syncs the segments that may hold bytes which are only in the page cache (after kill -9), and their names, before anything read from them is
+/// believed. What a failed sync left there is not helped by that: see [`Scan::write_last_again`].
 pub(crate) fn sync_segments(volume: &dyn Volume, numbers: &[u32]) -> Result<(), ScanError> {
+    let newest = numbers.last().copied().unwrap_or_default();
+    volume.sync_dir(JOURNAL_DIR).map_err(|source| ScanError::Io { segment: newest, source })?;
     for &segment in numbers.iter().rev().take(2) {
         let io = |source| ScanError::Io { segment, source };
         let file: Arc<_> = volume.open(&segment_name(segment), Open::Write).map_err(io)?;

@@ -46,9 +46,10 @@ struct FileState {
     bytes: Vec<u8>,
     /// Old contents of sectors written since the last sync.
     undo: BTreeMap<u64, Vec<u8>>,
+    /// What the device holds of sectors whose sync failed: they count as clean, later syncs pass over them, and readers see what was
+    /// written until the power goes (as Linux does it). Writing one again makes it dirty again.
+    lost: BTreeMap<u64, Vec<u8>>,
     durable_length: u64,
-    /// A sync failed: what was unsynced then counts as clean and is never written (as Linux does it).
-    poisoned: bool,
 }
 
 /// Small deterministic random numbers (SplitMix64), so that a seed is a whole story.
@@ -132,11 +133,13 @@ impl SimDisk {
                     file.put(sector * SECTOR, &old);
                 }
             }
+            for (sector, old) in std::mem::take(&mut file.lost) {
+                file.put(sector * SECTOR, &old);
+            }
             if file.bytes.len() as u64 != file.durable_length && !keeps() {
                 file.bytes.resize(usize::try_from(file.durable_length).unwrap_or(usize::MAX), 0);
             }
             file.durable_length = file.bytes.len() as u64;
-            file.poisoned = false;
         }
     }
 
@@ -147,7 +150,8 @@ impl SimDisk {
         state.locked = false;
     }
 
-    /// The `count`-th sync from now (1 is the next) fails, and what it should have covered stays unsynced for ever.
+    /// The `count`-th sync from now (1 is the next) fails. What it should have covered is read as if it were there, is not on the device, and no
+    /// later sync writes it, in this process or the next; only writing it again does.
     pub fn fail_sync(&self, count: u64) {
         let mut state = self.state();
         state.fail_sync_at = Some(state.syncs + count);
@@ -173,6 +177,7 @@ impl SimDisk {
             to.files = from.files.clone();
             for file in to.files.values_mut() {
                 file.undo.clear();
+                file.lost.clear();
                 file.durable_length = file.bytes.len() as u64;
             }
             (to.next_file, to.names, to.dirs) = (from.next_file, from.names.clone(), from.dirs.clone());
@@ -200,7 +205,7 @@ impl SimDisk {
             (Some(_), None) => _ = state.names.remove(name),
             (Some(file), Some(bytes)) => {
                 let durable_length = bytes.len() as u64;
-                state.files.insert(file, FileState { bytes, undo: BTreeMap::new(), durable_length, poisoned: false });
+                state.files.insert(file, FileState { bytes, durable_length, ..FileState::default() });
             }
             (None, _) => {}
         }
@@ -262,6 +267,8 @@ impl FileState {
             let start = usize::try_from(sector * SECTOR).unwrap_or(usize::MAX);
             let old = self.bytes.get(start..).unwrap_or_default();
             let old = old.get(..SECTOR_LENGTH).unwrap_or(old).to_vec();
+            // What a failed sync left behind is older still.
+            let old = self.lost.remove(&sector).unwrap_or(old);
             // A sector that was never written reads as zeroes.
             self.undo.entry(sector).or_insert_with(|| {
                 let mut old = old;
@@ -431,9 +438,10 @@ impl VolumeFile for SimFile {
         self.with(|state, file| {
             let outcome = state.sync();
             let slot = state.files.get_mut(&file).ok_or_else(gone)?;
-            slot.poisoned |= outcome.is_err();
-            if !slot.poisoned {
-                slot.undo.clear();
+            let unsynced = std::mem::take(&mut slot.undo);
+            if outcome.is_err() {
+                slot.lost.extend(unsynced);
+            } else {
                 slot.durable_length = slot.bytes.len() as u64;
             }
             outcome
