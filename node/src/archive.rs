@@ -1,5 +1,5 @@
 //! Documents that left memory: found through the look-up index, and folded again from their records. Every hit is read
-//! from the journal and checked, so that a wrong entry cannot be served (DESIGN 5, sled).
+//! from the journal and checked, so that a wrong entry cannot be served.
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 

@@ -277,7 +277,7 @@ fn own_certificates(settings: &Settings) -> anyhow::Result<BTreeSet<Digest>> {
     Ok(own)
 }
 
-/// A process whose lane, store, keys and directory disagree does not start, and says which (DESIGN 8).
+/// A process whose lane, store, keys and directory disagree does not start, and says which (docs/ARCHITECTURE.md, lanes).
 fn check_directory(
     directory: &Directory,
     settings: &Settings,

@@ -29,7 +29,7 @@ use world::{World, code};
 const MEBIBYTE: u64 = 1024 * 1024;
 /// Length of the attachment.
 const ATTACHMENT_BYTES: u64 = 64 * MEBIBYTE;
-/// DESIGN 11, P3, less what a real relay and node need around it.
+/// The bound of 64 MiB for one 4 GiB document, less what a real relay and node need around it.
 const GROWTH_BYTES_MAX: u64 = 24 * MEBIBYTE;
 
 /// An attachment nobody holds: mostly zeros, with a number in every block.

@@ -206,7 +206,7 @@ macro_rules! closed {
 pub(crate) use {closed, serde_by_text};
 
 closed! {
-    /// The lane a store, process or envelope belongs to, for life (DESIGN: classified lane). No default: nobody may forget to choose.
+    /// The lane a store, process or envelope belongs to, for life (docs/ARCHITECTURE.md, lanes). No default: nobody may forget to choose.
     #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
     Lane, "a lane: `ordinary` or `classified`" {
         /// Documents that are not state secrets.

@@ -1,4 +1,4 @@
-//! The key file: what survives a change of storage-key epoch (DESIGN 5, *Erasure*).
+//! The key file: what survives a change of storage-key epoch (see the module `storage`).
 //!
 //! File keys of documents lie wrapped in journal records. When the epoch changes, the surviving ones are wrapped again
 //! into one file, sorted by id; an entry left out is destroyed with the old epoch's key. Entries are of one size and

@@ -7,7 +7,7 @@ use crate::{certificate::Certificate, public_key::SignatureScheme};
 /// Why nothing was signed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SignError {
-    /// The key cannot be reached now; what was to be signed is held and signed later (DESIGN 3.1).
+    /// The key cannot be reached now; what was to be signed is held and signed later.
     #[error("the signing key of {subject} is away: {detail}; connect the token or module, nothing was lost")]
     Away {
         /// Whose key.

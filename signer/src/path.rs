@@ -38,7 +38,7 @@ pub enum Verdict {
     Unknown(WhyUnknown),
 }
 
-/// Why revocation could not be told (DESIGN 7: connect and consign, show it, raise an alarm).
+/// Why revocation could not be told (it stops nothing: connect and consign, show it, raise an alarm).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum WhyUnknown {
     /// There is no usable revocation list of this issuer.

@@ -1,4 +1,4 @@
-//! The node's storage key: wraps the file keys of opened documents, so that plaintext keys never reach the disk (DESIGN 5).
+//! The node's storage key: wraps the file keys of opened documents, so that plaintext keys never reach the disk.
 //!
 //! A storage key has an epoch. Erasing means: a new epoch whose [`crate::keyfile`] leaves the erased entry out, then the
 //! old epoch's key destroyed. At start the key comes from a file only its owner can read (a service credential), or is

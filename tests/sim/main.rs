@@ -1,5 +1,5 @@
 //! Worlds in a box: the shipped cores of relay and node on the shipped journal, over a simulated disk, network and clock, with everything going
-//! wrong that a seed can think of. After every step the invariants of DESIGN 9 are looked at.
+//! wrong that a seed can think of. After every step the invariants of docs/ARCHITECTURE.md are looked at.
 //!
 //! `SIM_SEED=42 cargo test -p truc-tests --test sim` runs one seed; a failure prints its seed and the end of its log.
 //!

@@ -87,7 +87,7 @@ pub(super) async fn fetch(
     let leaf =
         Digest::from_slice(&request.leaf_hash).map_err(|_| Status::invalid_argument("`leaf_hash` has 32 bytes"))?;
     if !shell.may_sign() {
-        // Our ledger's signatures leave only after the relay has shown what it holds of us (DESIGN 5, No fork).
+        // Our ledger's signatures leave only after the relay has shown what it holds of us (docs/ARCHITECTURE.md, No fork).
         return Err(Status::unavailable(
             "receipts leave this node once it has exchanged checkpoints with the relay; try again when it is connected",
         ));

@@ -309,7 +309,7 @@ impl Core {
         self.suspects.clear();
     }
 
-    /// The relay's signed list of what waits for us, against what we know of it (DESIGN 3, Withholding).
+    /// The relay's signed list of what waits for us, against what we know of it: what it withholds raises an alarm.
     pub(super) fn undelivered(&mut self, listed: Vec<Key>, complete: bool) {
         if !complete {
             let text = "the relay's list of undelivered envelopes does not hash to the statement it signed".to_owned();
@@ -362,7 +362,7 @@ impl Core {
         Ok(())
     }
 
-    /// What was signed to us is held against its signer at the next connect, proven or not (DESIGN 5, No fork).
+    /// What was signed to us is held against its signer at the next connect, proven or not (docs/ARCHITECTURE.md, No fork).
     fn saw(&mut self, record: &Evidence) {
         let (Ok(node), Ok((_, checkpoint))) =
             (record.from.parse::<NodeId>(), Checkpoint::parse_note(&record.checkpoint))

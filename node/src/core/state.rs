@@ -14,7 +14,7 @@ use crate::records::Place;
 
 use super::table::{CodeState, PairState, Withdrawal};
 
-/// Names an envelope: the key of deduplication everywhere, so that nobody can poison another's id (DESIGN 4).
+/// Names an envelope: the key of deduplication everywhere, so that nobody can poison another's id.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct Key {
     /// The envelope's id; first, so that keys sort by it.

@@ -67,7 +67,7 @@ pub fn pair_move(from: PairState, event: EventUri, role: Role) -> Move {
         (E::SubmissionAcceptance, Role::Sender) => rise(S::Sealed),
         (E::RelayAcceptance, Role::Relay) => rise(S::Relayed),
         (E::RelayAcceptance, Role::Recipient) => rise(S::Taken),
-        // After a failure it counts, as delivered late: both events stay (DESIGN 3, Expiry).
+        // After a failure it counts, as delivered late: both events stay.
         (E::ContentConsignment, Role::Recipient) if from == S::Failed => Move::To(S::Consigned),
         (E::ContentConsignment | E::RelayToNonErds, Role::Recipient) => rise(S::Consigned),
         (E::ContentHandover, Role::Recipient) if from != S::HandedOver => Move::To(S::HandedOver),

@@ -262,7 +262,7 @@ impl<'p> Run<'p, '_> {
         Packet { header, trace, ..Packet::default() }
     }
 
-    /// DESIGN 8: the ordinary node refuses what is marked secret by field.
+    /// The ordinary node refuses what is marked secret by field (docs/ARCHITECTURE.md, I10).
     fn check_marks(&self, message: &Message) -> Result<(), ComposeError> {
         let (truc_proto::Lane::Ordinary, Some(mark)) = (self.pipes.lane, marks::secret_mark(message)) else {
             return Ok(());

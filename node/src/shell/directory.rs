@@ -1,4 +1,4 @@
-//! Fetches directory versions from the relay, believes them only when proven, and keeps a verified copy (DESIGN 4).
+//! Fetches directory versions from the relay, believes them only when proven, and keeps a verified copy.
 
 use std::sync::Arc;
 

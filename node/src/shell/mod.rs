@@ -91,7 +91,7 @@ pub struct Shell {
     pub relay: watch::Sender<Option<Relay>>,
     /// For people: what the link is doing.
     pub relay_state: ArcSwap<String>,
-    /// No signature leaves before the first Hello after a start (DESIGN 5, No fork).
+    /// No signature leaves before the first Hello after a start (docs/ARCHITECTURE.md, No fork).
     pub may_sign: AtomicBool,
     /// Wakes the signer.
     pub sign: Notify,

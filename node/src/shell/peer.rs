@@ -1,4 +1,4 @@
-//! The relay's ledger only grows: every checkpoint it shows is compared with the one held (DESIGN 5, No fork).
+//! The relay's ledger only grows: every checkpoint it shows is compared with the one held (docs/ARCHITECTURE.md, No fork).
 
 use std::{
     collections::BTreeMap,

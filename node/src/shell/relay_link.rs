@@ -103,7 +103,7 @@ async fn session(shell: &Arc<Shell>, greeted: &mut bool) -> Result<(), LinkError
     }
 }
 
-/// Checkpoints are exchanged before anything signed leaves (DESIGN 5, No fork).
+/// Checkpoints are exchanged before anything signed leaves (docs/ARCHITECTURE.md, No fork).
 async fn hello(shell: &Arc<Shell>, relay: &mut Relay) -> Result<(), LinkError> {
     let newest = shell.newest_of_relay().await?;
     let mine = if shell.may_sign() { shell.ledger.head().note.to_string().into() } else { Bytes::new() };

@@ -1,5 +1,5 @@
 //! Signs the newest durable checkpoint with the node's certificate: off the path, at most once a second, held while the
-//! key is away (DESIGN 4, Ledger and checkpoint).
+//! key is away (docs/FORMATS.md, ledger and checkpoint).
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,4 +1,4 @@
-//! The relay signs what it says waits for us; a list that does not agree leaves proof of the lie (DESIGN 3, Withholding).
+//! The relay signs what it says waits for us; a list that does not agree leaves proof of the lie.
 
 use std::sync::Arc;
 

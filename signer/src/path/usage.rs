@@ -8,7 +8,7 @@ use x509_cert::ext::pkix::KeyUsage;
 use super::PathError;
 use crate::{certificate::Certificate, oid, public_key::KeyKind};
 
-/// What a certificate is wanted for. Certificates have separate uses (DESIGN 7).
+/// What a certificate is wanted for. Certificates have separate uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum CertificateUse {
     /// TLS between nodes and relay, either side.
