@@ -116,6 +116,8 @@ pub const BLOB_BYTES_MAX: u64 = 8 * 1024 * 1024 * 1024;
 pub const UPLOAD_NAME_BYTES_MAX: usize = 96;
 /// Longest key of the look-up index.
 pub const INDEX_KEY_BYTES_MAX: usize = 512;
+/// Most look-ups that may be inside the index's engine at once; beyond it the answer is that the index does not answer now.
+pub const INDEX_LOOK_UPS_MAX: usize = 64;
 /// Most hits that one look-up by prefix returns.
 pub const INDEX_HITS_MAX: usize = 1_000;
 /// Plaintext bytes of one chunk of a sealed payload, suite S1; also the most any sealed stream may use.

@@ -2,6 +2,7 @@
 //! stall), the generation is left alone and a new one is built from the journal in the background.
 
 use std::{
+    collections::BTreeSet,
     fs,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
@@ -12,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use truc_proto::limits::INDEX_HITS_MAX;
+use truc_proto::limits::{INDEX_HITS_MAX, INDEX_LOOK_UPS_MAX};
 
 use super::{
     Index, IndexError, IndexSettings, IndexState,
@@ -41,6 +42,12 @@ struct Shared {
     db: RwLock<Option<sled::Db>>,
     /// Grows with every bit of work done: the watcher's pulse.
     pulse: AtomicU64,
+    /// Look-ups that are inside the current generation's sled, by number. One that sled never gives back costs its caller's thread: so they are
+    /// counted, and what is too many is answered without sled.
+    looking: Mutex<BTreeSet<u64>>,
+    look_ups: AtomicU64,
+    /// Without progress for this long, a working sled counts as stuck.
+    stall: Duration,
 }
 
 struct Control {
@@ -60,6 +67,10 @@ impl SledIndex {
     /// # Errors
     /// When its folder cannot be made, or no thread started.
     pub fn follow(settings: IndexSettings) -> std::io::Result<Self> {
+        Self::follow_with(settings, STALL)
+    }
+
+    pub(super) fn follow_with(settings: IndexSettings, stall: Duration) -> std::io::Result<Self> {
         let newest = generations(&settings.folder)?.last().copied().unwrap_or(1);
         let control = Control {
             state: IndexState::Opening,
@@ -75,6 +86,9 @@ impl SledIndex {
             changed: Condvar::new(),
             db: RwLock::new(None),
             pulse: AtomicU64::new(0),
+            looking: Mutex::default(),
+            look_ups: AtomicU64::new(0),
+            stall,
         });
         let watched = Arc::clone(&shared);
         let watcher = thread::Builder::new().name("truc-index-watch".into()).spawn(move || watch(&watched))?;
@@ -111,12 +125,18 @@ impl SledIndex {
         matches!(control.state, IndexState::Ready { applied } if applied >= target)
     }
 
-    fn look_up<T>(&self, work: impl FnOnce(&sled::Db) -> Result<T, Bad>) -> Result<T, IndexError> {
+    pub(super) fn look_up<T>(&self, work: impl FnOnce(&sled::Db) -> Result<T, Bad>) -> Result<T, IndexError> {
         let shared = &self.shared;
         let unavailable = || IndexError::Unavailable { state: shared.control().state.clone() };
         let generation = shared.control().current;
         let db = shared.db.read().unwrap_or_else(PoisonError::into_inner).clone().ok_or_else(unavailable)?;
-        match catch_unwind(AssertUnwindSafe(|| work(&db))) {
+        let Some(number) = shared.begin_looking() else {
+            std::mem::forget(db); // should it be stuck: the last one to let go would flush it
+            return Err(unavailable());
+        };
+        let looked = catch_unwind(AssertUnwindSafe(|| work(&db)));
+        shared.looking().remove(&number);
+        match looked {
             Ok(Ok(found)) => Ok(found),
             failed => {
                 std::mem::forget(db);
@@ -170,6 +190,16 @@ impl std::fmt::Debug for SledIndex {
 impl Shared {
     fn control(&self) -> MutexGuard<'_, Control> {
         self.control.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn looking(&self) -> MutexGuard<'_, BTreeSet<u64>> {
+        self.looking.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn begin_looking(&self) -> Option<u64> {
+        let mut looking = self.looking();
+        let number = self.look_ups.fetch_add(1, Ordering::Relaxed);
+        (looking.len() < INDEX_LOOK_UPS_MAX && looking.insert(number)).then_some(number)
     }
 
     fn set_state(&self, generation: u64, state: IndexState) {
@@ -241,6 +271,7 @@ fn watch(shared: &Arc<Shared>) {
         (control.current, control.busy, control.ended, control.grown) = (generation + 1, None, None, true);
         let total = shared.settings.ledger.head().position;
         control.state = IndexState::Rebuilding { applied: Position(0), total };
+        shared.looking().clear();
         shared.changed.notify_all();
         drop(control);
         let _ = fs::remove_dir_all(generation_folder(&shared.settings.folder, generation));
@@ -255,11 +286,17 @@ fn watch_one(shared: &Shared) -> Result<(), Bad> {
             // Whoever ended it, its worker stops at its next step: it sees that `ended` was set, or that another generation is current.
             return ended;
         }
-        let pulse = shared.pulse.load(Ordering::Relaxed);
-        let limit = control.busy.unwrap_or(STALL);
-        let (guard, timeout) = shared.changed.wait_timeout(control, limit).unwrap_or_else(PoisonError::into_inner);
-        control = guard;
-        if timeout.timed_out() && control.busy.is_some() && shared.pulse.load(Ordering::Relaxed) == pulse {
+        let (pulse, eldest) = (shared.pulse.load(Ordering::Relaxed), shared.looking().first().copied());
+        let limit = control.busy.unwrap_or(shared.stall);
+        // Over the whole time, however often the journal grows meanwhile and wakes everybody.
+        let waited = shared.changed.wait_timeout_while(control, limit, |control| control.ended.is_none());
+        (control, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        if control.ended.is_some() {
+            continue;
+        }
+        let working = control.busy.is_some() && shared.pulse.load(Ordering::Relaxed) == pulse;
+        let looking = eldest.is_some_and(|eldest| shared.looking().contains(&eldest));
+        if working || looking {
             return Err(Bad::Stalled);
         }
     }
@@ -286,7 +323,7 @@ fn follow(shared: &Shared, generation: u64) -> Result<(), Bad> {
         shared.show(Some(open.db.clone()));
     }
     loop {
-        shared.busy(Some(STALL));
+        shared.busy(Some(shared.stall));
         let advanced = open.advance(settings);
         let more = match advanced {
             Ok(more) => more,
@@ -317,7 +354,7 @@ fn follow(shared: &Shared, generation: u64) -> Result<(), Bad> {
             if control.closing {
                 drop(control);
                 shared.show(None);
-                shared.busy(Some(STALL));
+                shared.busy(Some(shared.stall));
                 return open.close();
             }
             if more || std::mem::take(&mut control.grown) {

@@ -1,6 +1,16 @@
 //! The index followed, closed, killed, damaged and deleted: it always ends up saying what the journal says.
 
-use std::{fs, path::Path, sync::Arc};
+use std::{
+    fs,
+    path::Path,
+    sync::{
+        Arc, Condvar, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use truc_proto::limits::INDEX_LOOK_UPS_MAX;
 
 use super::*;
 use crate::{
@@ -141,4 +151,117 @@ fn a_long_journal_is_built_in_sorted_runs() {
     append(&ledger, &mut driver, 6_000);
     let index = SledIndex::follow(settings(&ledger, folder.path())).unwrap();
     says_what_the_journal_says(&index, 6_000);
+}
+
+/// Holds whoever comes to it until it is opened.
+#[derive(Default)]
+struct Gate(Mutex<(usize, bool)>, Condvar);
+
+impl Gate {
+    fn pass(&self) {
+        let mut state = self.0.lock().unwrap();
+        state.0 += 1;
+        self.1.notify_all();
+        drop(self.1.wait_while(state, |(_, open)| !*open).unwrap());
+    }
+
+    fn until_held(&self, count: usize) {
+        let state = self.0.lock().unwrap();
+        drop(self.1.wait_while(state, |(held, _)| *held < count).unwrap());
+    }
+
+    fn open(&self) {
+        self.0.lock().unwrap().1 = true;
+        self.1.notify_all();
+    }
+}
+
+/// Short, so that the test need not wait long; long enough for a build of this journal on a slow machine to show progress.
+const SHORT_STALL: Duration = Duration::from_millis(400);
+
+#[track_caller]
+fn until(what: &str, mut is: impl FnMut() -> bool) {
+    let (_keep, never) = std::sync::mpsc::channel::<()>();
+    for _ in 0..6_000 {
+        if is() {
+            return;
+        }
+        let _ = never.recv_timeout(Duration::from_millis(10));
+    }
+    panic!("after a minute still waiting: {what}");
+}
+
+#[test]
+fn a_driver_that_blocks_while_it_follows_is_given_up_though_the_journal_grows_all_the_time() {
+    let disk = SimDisk::default();
+    let (ledger, mut driver, ..) = opened(&disk);
+    append(&ledger, &mut driver, 100);
+    let folder = tempfile::tempdir().unwrap();
+    let (gate, blocked) = (Arc::new(Gate::default()), Arc::new(AtomicBool::new(false)));
+    let (at_gate, once, plain) = (Arc::clone(&gate), Arc::clone(&blocked), extract());
+    let blocking: Extract = Arc::new(move |position, record| {
+        if position.0 == 120 && !once.swap(true, Ordering::SeqCst) {
+            at_gate.pass();
+        }
+        plain(position, record)
+    });
+    let settings = IndexSettings { extract: blocking, ..settings(&ledger, folder.path()) };
+    let index = SledIndex::follow_with(settings, SHORT_STALL).unwrap();
+    until("the index", || index.state() == IndexState::Ready { applied: Position(100) });
+    append(&ledger, &mut driver, 50);
+    index.advance();
+    gate.until_held(1);
+    // Stuck for ever; look-ups are answered by what is there, and every commit wakes the watcher.
+    assert_eq!(index.find(&key(7)).unwrap(), Some(Position(7)));
+    let mut seen = Vec::new();
+    until("another generation to be whole", || {
+        index.advance();
+        let state = index.state();
+        let ready = matches!(state, IndexState::Ready { applied } if applied == Position(150));
+        if seen.last() != Some(&state) {
+            seen.push(state);
+        }
+        ready
+    });
+    assert!(seen.iter().any(|state| matches!(state, IndexState::Rebuilding { .. })), "it was shown: {seen:?}");
+    says_what_the_journal_says(&index, 150);
+    gate.open();
+    index.close();
+}
+
+#[test]
+fn look_ups_that_never_return_hold_up_neither_others_nor_the_process() {
+    let disk = SimDisk::default();
+    let (ledger, mut driver, ..) = opened(&disk);
+    append(&ledger, &mut driver, 60);
+    let folder = tempfile::tempdir().unwrap();
+    let index = Arc::new(SledIndex::follow_with(settings(&ledger, folder.path()), SHORT_STALL).unwrap());
+    index.wait_applied();
+    let gate = Arc::new(Gate::default());
+    let stuck: Vec<_> = (0..INDEX_LOOK_UPS_MAX)
+        .map(|_| {
+            let (index, gate) = (Arc::clone(&index), Arc::clone(&gate));
+            std::thread::spawn(move || {
+                let looked = index.look_up(|_| {
+                    gate.pass();
+                    Ok(())
+                });
+                looked.is_ok()
+            })
+        })
+        .collect();
+    gate.until_held(INDEX_LOOK_UPS_MAX);
+    // As many threads are lost as may be; one more is answered at once, and says how the index is.
+    let error = index.find(&key(7)).unwrap_err();
+    assert!(error.to_string().contains("try again later"), "{error}");
+    until("another generation to answer", || index.find(&key(7)).ok().flatten() == Some(Position(7)));
+    assert!(!stuck.iter().any(std::thread::JoinHandle::is_finished), "they are stuck still");
+    append(&ledger, &mut driver, 20);
+    says_what_the_journal_says(&index, 80);
+    gate.open();
+    for thread in stuck {
+        thread.join().unwrap();
+    }
+    says_what_the_journal_says(&index, 80);
+    index.close();
 }
