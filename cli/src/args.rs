@@ -223,25 +223,19 @@ pub(crate) struct OutboxArgs {
 
 #[derive(Subcommand, Debug)]
 pub(crate) enum ReceiptCommand {
-    /// List the receipts a node holds of an envelope.
+    /// List the receipts a node holds of an envelope, or of a request (also one that the node refused).
     List {
         #[command(flatten)]
         node: NodeArgs,
-        /// The envelope.
-        envelope: EnvelopeId,
-        /// The sending agency's code; needed where several senders used this envelope id.
-        #[arg(long, value_name = "CODE")]
-        sender: Option<AgencyId>,
+        #[command(flatten)]
+        about: ReceiptsOf,
     },
-    /// Get one receipt, or all of an envelope, as files.
+    /// Get one receipt, or all of an envelope or a request, as files.
     Get {
         #[command(flatten)]
         node: NodeArgs,
-        /// The envelope.
-        envelope: EnvelopeId,
-        /// The sending agency's code; needed where several senders used this envelope id.
-        #[arg(long, value_name = "CODE")]
-        sender: Option<AgencyId>,
+        #[command(flatten)]
+        about: ReceiptsOf,
         /// Only this one, by its leaf hash as `receipt list` shows it (its first digits are enough).
         #[arg(long, value_name = "HASH")]
         leaf: Option<String>,
@@ -254,6 +248,20 @@ pub(crate) enum ReceiptCommand {
     },
     /// Verify receipt files. Needs no node, no network and no configuration.
     Verify(VerifyArgs),
+}
+
+/// What receipts are about.
+#[derive(Args, Debug)]
+pub(crate) struct ReceiptsOf {
+    /// The envelope.
+    #[arg(required_unless_present = "idempotency_key")]
+    pub(crate) envelope: Option<EnvelopeId>,
+    /// The sending agency's code; needed with --idempotency-key, and where several senders used this envelope id.
+    #[arg(long, value_name = "CODE")]
+    pub(crate) sender: Option<AgencyId>,
+    /// Instead of the envelope: the key of the request to send it, as `truc send` shows it when a request is refused.
+    #[arg(long, value_name = "KEY", conflicts_with = "envelope", requires = "sender")]
+    pub(crate) idempotency_key: Option<String>,
 }
 
 #[derive(Args, Debug)]

@@ -6,11 +6,12 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 use truc_ledger::{
     Ledger, Position, Record,
     index::{Extract, Index, IndexChange, IndexError, IndexSettings, SledIndex},
+    merkle::leaf_hash,
 };
-use truc_proto::{AgencyId, Digest, EnvelopeId, Preamble, Raw, Timestamp};
+use truc_proto::{AgencyId, Digest, EnvelopeId, Event, Preamble, Raw, Timestamp};
 
 use crate::{
-    core::{Core, Kept, Key, Policy, Received, Sent},
+    core::{Core, Kept, Key, Policy, Received, Sent, Source, Step},
     records::{Body, Incoming, NodeRecord, Place},
 };
 
@@ -22,6 +23,8 @@ const CACHE_BYTES: u64 = 16 * 1024 * 1024;
 const APPLIED_WITHIN: Duration = Duration::from_secs(5);
 /// Most senders of one envelope id that are looked at.
 const SENDERS_MAX: usize = 64;
+/// Most rejections under one idempotency key that are listed.
+const REJECTIONS_MAX: usize = 100;
 /// Most later records about one document that left memory.
 const LATER_MAX: usize = 1_000;
 
@@ -149,6 +152,44 @@ impl Archive {
         }
     }
 
+    /// Rejections of requests of `sender` that came under this key. Blocks.
+    ///
+    /// # Errors
+    /// When the index does not answer now.
+    pub fn rejections(&self, sender: &AgencyId, came_under: &str) -> Result<Vec<Rejected>, IndexError> {
+        let hits = self.index.scan(format!("x/{sender}/{came_under}/").as_bytes(), None, REJECTIONS_MAX)?;
+        let found = hits.iter().filter_map(|(_, position)| self.rejected(*position));
+        Ok(found.filter(|(found, under)| found.sender == *sender && under == came_under).map(|(r, _)| r).collect())
+    }
+
+    /// The rejection that a leaf is. Blocks.
+    ///
+    /// # Errors
+    /// When the index does not answer now.
+    pub fn rejection(&self, leaf: &Digest) -> Result<Option<Rejected>, IndexError> {
+        let hit = self.index.find(format!("lx/{leaf}").as_bytes())?;
+        Ok(hit.and_then(|position| self.rejected(position)).map(|(r, _)| r).filter(|r| r.step.leaf == *leaf))
+    }
+
+    fn rejected(&self, position: Position) -> Option<(Rejected, String)> {
+        let record = self.ledger.read(position).ok()?;
+        let Body::Refused(refused) = NodeRecord::read(&record.state).ok()? else { return None };
+        let event = Raw::<Event>::parse(record.leaf?).ok()?;
+        let source = Source::Own { position: position.0, index: refused.leaf_index? };
+        let step = Step {
+            event: event.event,
+            role: event.actor.role,
+            actor: event.actor.code.clone(),
+            time: event.time,
+            recipient: None,
+            reason: event.reason,
+            leaf: leaf_hash(event.bytes()),
+            source,
+        };
+        let rejected = Rejected { sender: event.sender.clone(), request: event.request?, step };
+        Some((rejected, refused.came_under))
+    }
+
     /// Whether any record needs this payload. Unknown counts as needed.
     #[must_use]
     pub fn needs_payload(&self, payload: &Digest) -> bool {
@@ -234,6 +275,17 @@ impl std::fmt::Debug for Archive {
     }
 }
 
+/// A request that this node refused with evidence.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Rejected {
+    /// For whom it was to be sent.
+    pub sender: AgencyId,
+    /// Hash of the request.
+    pub request: Digest,
+    /// The SubmissionRejection.
+    pub step: Step,
+}
+
 /// Payloads that are kept.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct KeptPage {
@@ -272,6 +324,7 @@ fn read_key(text: &str) -> Option<Key> {
 /// | `f/<leaf>` | a finalisation of a leaf that was not in memory |
 /// | `i/<sender>/<idempotency key>` | the `Closed` record, by the request's key |
 /// | `ts/<2^64 - 1 - position>/<sender>/<envelope>`, `tr/…` | the `Closed` record, newest document first by its first record |
+/// | `x/<sender>/<idempotency key>/<position>`, `lx/<leaf>` | a `Refused` record, by the key that its request came under, by its leaf |
 /// | `b/<payload>/<position>` | a record that needs this blob; removed by the record that says it does not any more |
 /// | `p/<position>` | the `Incoming` record of a blob that is kept; removed likewise |
 fn changes(position: Position, record: &Record) -> Vec<IndexChange> {
@@ -309,6 +362,14 @@ fn changes(position: Position, record: &Record) -> Vec<IndexChange> {
             gone.push(need_key(&removed.needless.payload, removed.needless.position));
             gone.push(payload_key(removed.needless.position));
             vec![format!("r/{}/{}/{:020}", removed.sender, removed.envelope, position.0)]
+        }
+        Body::Refused(refused) => {
+            let leaf = record.leaf.iter().map(|leaf| format!("lx/{}", leaf_hash(leaf)));
+            let mut keys: Vec<String> = leaf.collect();
+            if !refused.came_under.is_empty() {
+                keys.push(format!("x/{}/{}/{:020}", refused.sender, refused.came_under, position.0));
+            }
+            keys
         }
         Body::Content(content) => content.index_keys,
         Body::Evidence(evidence) => evidence.index_keys,

@@ -242,9 +242,15 @@ pub struct Refused {
     /// Sending agency.
     #[prost(string, tag = "1")]
     pub sender: String,
-    /// The document system's key.
+    /// The document system's key, when the refusal is what it leads to; empty when it led to another request before.
     #[prost(string, tag = "2")]
     pub idempotency_key: String,
+    /// The key that the request came under, for the index.
+    #[prost(string, tag = "3")]
+    pub came_under: String,
+    /// The leaf's index, since the look-up index leads to positions alone.
+    #[prost(uint64, optional, tag = "4")]
+    pub leaf_index: Option<u64>,
 }
 
 /// See [`Body::Evidence`].
@@ -578,7 +584,12 @@ mod tests {
                 held: Some(Needless { payload: vec![4; 32], position: 8 }),
             }),
             Body::Held(Held { envelope: "e".into(), about: about.clone(), body: vec![1], ..Held::default() }),
-            Body::Refused(Refused { sender: "H26".into(), idempotency_key: "i".into() }),
+            Body::Refused(Refused {
+                sender: "H26".into(),
+                idempotency_key: "i".into(),
+                came_under: "i".into(),
+                leaf_index: Some(0),
+            }),
             Body::Evidence(Evidence {
                 from: "R1".into(),
                 checkpoint: b"c".to_vec(),

@@ -164,7 +164,11 @@ async fn each_is_reached_by_its_senders_name(api: &Api, envelope: &str) {
         sender: sender.into(),
         ..SetStatusRequest::default()
     };
-    let receipts = |sender: &str| ListReceiptsRequest { envelope: envelope.into(), sender: sender.into() };
+    let receipts = |sender: &str| ListReceiptsRequest {
+        envelope: envelope.into(),
+        sender: sender.into(),
+        ..ListReceiptsRequest::default()
+    };
     for unclear in [
         api.raw.clone().fetch(fetch("")).await.map(|_| ()).unwrap_err(),
         api.raw.clone().confirm(confirm("")).await.map(|_| ()).unwrap_err(),

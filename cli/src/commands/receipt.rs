@@ -7,15 +7,12 @@ use std::{fs::OpenOptions, io::Write as _, path::Path};
 use anyhow::anyhow;
 use data_encoding::HEXLOWER;
 use serde_json::json;
-use truc_proto::{
-    AgencyId, EnvelopeId,
-    node_v1::{GetReceiptRequest, ListReceiptsRequest, ReceiptItem},
-};
+use truc_proto::node_v1::{GetReceiptRequest, ListReceiptsRequest, ReceiptItem};
 
 pub(crate) use verify::run as verify;
 
 use crate::{
-    args::ReceiptCommand,
+    args::{ReceiptCommand, ReceiptsOf},
     client::{Node, block_on, connect, failed},
     commands::outbox::vietnam_time,
     exit::{Exit, ExitContext as _, Failure, Outcome},
@@ -29,12 +26,10 @@ const SHORT_HASH: usize = 12;
 pub(crate) fn from_node(command: &ReceiptCommand, output: &Output) -> Outcome {
     block_on(async {
         match command {
-            ReceiptCommand::List { node, envelope, sender } => {
-                list(&mut connect(node).await?, *envelope, sender.as_ref(), output).await
-            }
-            ReceiptCommand::Get { node, envelope, sender, leaf, opening, out } => {
+            ReceiptCommand::List { node, about } => list(&mut connect(node).await?, about, output).await,
+            ReceiptCommand::Get { node, about, leaf, opening, out } => {
                 let mut node = connect(node).await?;
-                let items = items(&mut node, *envelope, sender.as_ref()).await?;
+                let items = items(&mut node, about).await?;
                 get(&mut node, &chosen(items, leaf.as_deref())?, *opening, out, output).await
             }
             ReceiptCommand::Verify(args) => verify(args, output),
@@ -42,14 +37,17 @@ pub(crate) fn from_node(command: &ReceiptCommand, output: &Output) -> Outcome {
     })
 }
 
-async fn items(node: &mut Node, envelope: EnvelopeId, sender: Option<&AgencyId>) -> Result<Vec<ReceiptItem>, Failure> {
-    let sender = sender.map(ToString::to_string).unwrap_or_default();
-    let request = ListReceiptsRequest { envelope: envelope.to_string(), sender };
+async fn items(node: &mut Node, about: &ReceiptsOf) -> Result<Vec<ReceiptItem>, Failure> {
+    let request = ListReceiptsRequest {
+        envelope: about.envelope.map(|envelope| envelope.to_string()).unwrap_or_default(),
+        sender: about.sender.as_ref().map(ToString::to_string).unwrap_or_default(),
+        idempotency_key: about.idempotency_key.clone().unwrap_or_default(),
+    };
     Ok(node.list_receipts(request).await.map_err(|s| failed("list the receipts", &s))?.into_inner().items)
 }
 
-async fn list(node: &mut Node, envelope: EnvelopeId, sender: Option<&AgencyId>, output: &Output) -> Outcome {
-    let items = items(node, envelope, sender).await?;
+async fn list(node: &mut Node, about: &ReceiptsOf, output: &Output) -> Outcome {
+    let items = items(node, about).await?;
     let value: Vec<_> = items
         .iter()
         .map(|i| {
@@ -74,7 +72,7 @@ async fn list(node: &mut Node, envelope: EnvelopeId, sender: Option<&AgencyId>, 
                 ]
             })
             .collect();
-        o.table(["LEAF", "TIME", "EVENT", "ROLE", "ACTOR", "PROOF"], &rows, "no receipts of this envelope");
+        o.table(["LEAF", "TIME", "EVENT", "ROLE", "ACTOR", "PROOF"], &rows, "there are no receipts of it");
     });
     Ok(if items.is_empty() { Exit::Invalid } else { Exit::Good })
 }
@@ -84,7 +82,7 @@ fn chosen(items: Vec<ReceiptItem>, leaf: Option<&str>) -> Result<Vec<ReceiptItem
     let chosen: Vec<_> = items.into_iter().filter(|i| HEXLOWER.encode(&i.leaf_hash).starts_with(leaf)).collect();
     match chosen.len() {
         1 => Ok(chosen),
-        0 => Err(Failure::new(Exit::Invalid, anyhow!("no receipt of this envelope begins with {leaf}"))),
+        0 => Err(Failure::new(Exit::Invalid, anyhow!("none of these receipts begins with {leaf}"))),
         n => Err(Failure::new(Exit::Usage, anyhow!("{n} receipts begin with {leaf}; give more digits"))),
     }
 }

@@ -45,6 +45,7 @@ async fn send(args: &SendArgs, output: &Output) -> Outcome {
         lengths.push(about.len());
     }
     let header = header(args, &files, &lengths)?;
+    let key = header.idempotency_key.clone();
     let mut node = connect(&args.node).await?;
     let progress = progress(lengths.iter().sum(), output);
     let (messages, stream) = mpsc::channel(4);
@@ -62,7 +63,14 @@ async fn send(args: &SendArgs, output: &Output) -> Outcome {
         (Ok(reply), Ok(())) => reply.into_inner(),
     };
     if let Some(refusal) = &reply.refused {
-        return Err(refused("the document is refused", refusal, Exit::Invalid));
+        let mut failure = refused("the document is refused", refusal, Exit::Invalid);
+        if !reply.rejection.is_empty() {
+            let get = format!("truc receipt get --sender {} --idempotency-key {key}", args.from);
+            failure.source =
+                anyhow!("{} The signed refusal: {get}", failure.source.root_cause()).context("the document is refused");
+            failure.vietnamese = failure.vietnamese.map(|text| format!("{text} Biên nhận từ chối: {get}"));
+        }
+        return Err(failure);
     }
     let held = reply.state() == State::Held;
     let item = if args.wait && !held { Some(wait(&mut node, &reply.envelope).await?) } else { None };

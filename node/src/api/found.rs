@@ -11,7 +11,7 @@ use truc_proto::{AgencyId, Digest, EnvelopeId};
 
 use super::{broke_off, stopped};
 use crate::{
-    archive::Archive,
+    archive::{Archive, Rejected},
     core::{Key, OwnCheckpoint, Received, Sent},
     shell::Shell,
 };
@@ -134,4 +134,35 @@ pub(super) async fn by_leaf(
     let found = shell.work("looking into the archive", look).await.map_err(broke_off)?;
     let (sent, received) = found.map_err(|error| no_answer(&error))?;
     Ok((sent, received, own))
+}
+
+/// What requests of `sender` under this key led to: an envelope, and rejections.
+pub(super) async fn by_request(
+    shell: &Arc<Shell>,
+    sender: &AgencyId,
+    idempotency_key: &str,
+) -> Result<(Option<Sent>, Vec<Rejected>, Option<OwnCheckpoint>), Status> {
+    let (of, name) = (sender.clone(), idempotency_key.to_owned());
+    let open = shell.engine.ask(move |core| (core.sent_by_request(&of, &name).cloned(), core.own_checkpoint()));
+    let (sent, own) = open.await.map_err(stopped)?;
+    let (archive, of, name) = (shell.archive.clone(), sender.clone(), idempotency_key.to_owned());
+    let look = move || {
+        archive.catch_up();
+        let rejections = archive.rejections(&of, &name)?;
+        Ok((sent.or_else(|| archive.sent(&archive.request(&of, &name)?.0)), rejections))
+    };
+    let found: Result<_, IndexError> = shell.work("looking into the archive", look).await.map_err(broke_off)?;
+    let (sent, rejections) = found.map_err(|error| no_answer(&error))?;
+    Ok((sent, rejections, own))
+}
+
+/// The rejection that a leaf is.
+pub(super) async fn rejection(shell: &Arc<Shell>, leaf: Digest) -> Result<Option<Rejected>, Status> {
+    let archive = shell.archive.clone();
+    let look = move || {
+        archive.catch_up();
+        archive.rejection(&leaf)
+    };
+    let found = shell.work("looking into the archive", look).await.map_err(broke_off)?;
+    found.map_err(|error| no_answer(&error))
 }

@@ -1,12 +1,12 @@
 //! Receipts: which there are for an envelope, and each as a file that verifies off line.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use tonic::Status;
 use truc_evidence::{Entitlement, Leaf, ReceiptParts, receipt};
-use truc_proto::{Actor, AgencyId, Checkpoint, Digest, EnvelopeId, Opening, SignedNote, Timestamp, node_v1, wire_v1};
+use truc_proto::{Actor, AgencyId, Checkpoint, Digest, Opening, SignedNote, Timestamp, node_v1, wire_v1};
 
-use super::{broke_off, envelope_id, not_found, stopped};
+use super::{Api, broke_off, envelope_id, not_found, stopped};
 use crate::{
     core::{ItemRef, Key, Source, Step, is_final},
     records::{Body, OpeningParts},
@@ -19,6 +19,9 @@ pub(super) async fn list(
     grant: Grant,
     request: &node_v1::ListReceiptsRequest,
 ) -> Result<node_v1::ListReceiptsReply, Status> {
+    if !request.idempotency_key.is_empty() {
+        return of_request(shell, &grant, request).await;
+    }
     let (envelope, sender) = (envelope_id(&request.envelope)?, super::found::sender_of(&request.sender)?);
     let meant = |key: &Key| sender.as_ref().is_none_or(|sender| *sender == key.sender);
     let (mut sent, own) = super::found::sent(shell, envelope).await?;
@@ -39,6 +42,28 @@ pub(super) async fn list(
     if items.is_empty() { Err(not_found()) } else { Ok(node_v1::ListReceiptsReply { items }) }
 }
 
+/// By the request: what was refused never had an envelope.
+async fn of_request(
+    shell: &Arc<Shell>,
+    grant: &Grant,
+    request: &node_v1::ListReceiptsRequest,
+) -> Result<node_v1::ListReceiptsReply, Status> {
+    if !request.envelope.is_empty() {
+        return Err(Status::invalid_argument(
+            "give `envelope`, or `sender` and `idempotency_key`, not both / hãy nêu `envelope`, hoặc `sender` và `idempotency_key`, không nêu cả hai",
+        ));
+    }
+    let sender = Api::code(grant, &request.sender, "sender")?;
+    super::send::check_idempotency_key(&request.idempotency_key)?;
+    let (sent, rejections, own) = super::found::by_request(shell, &sender, &request.idempotency_key).await?;
+    let steps = sent.iter().flat_map(|sent| sent.steps.iter().map(|step| (step, is_final(own, step, &sent.finals))));
+    let mut items: Vec<_> = steps.map(|(step, is_final)| item(step, is_final)).collect();
+    let none = BTreeMap::new();
+    items.extend(rejections.iter().map(|rejected| item(&rejected.step, is_final(own, &rejected.step, &none))));
+    items.sort_by(|a, b| (&a.time, &a.leaf_hash).cmp(&(&b.time, &b.leaf_hash)));
+    if items.is_empty() { Err(not_found()) } else { Ok(node_v1::ListReceiptsReply { items }) }
+}
+
 fn item(step: &Step, is_final: bool) -> node_v1::ReceiptItem {
     node_v1::ReceiptItem {
         leaf_hash: step.leaf.as_bytes().to_vec().into(),
@@ -53,13 +78,22 @@ fn item(step: &Step, is_final: bool) -> node_v1::ReceiptItem {
 
 /// Where the parts of a receipt stand.
 struct Places {
-    key: Key,
+    document: Document,
     step: Step,
     finalised: Option<ItemRef>,
     own_checkpoint: Option<crate::core::OwnCheckpoint>,
-    /// The record with preamble, secrets and opening: `Outgoing`, or `Incoming` and `Content`.
-    body: u64,
-    content: Option<u64>,
+}
+
+/// What a receipt is about.
+enum Document {
+    Envelope {
+        key: Key,
+        /// The record with preamble, secrets and opening: `Outgoing`, or `Incoming` and `Content`.
+        body: u64,
+        content: Option<u64>,
+    },
+    /// A request that never became an envelope, by its hash.
+    Rejected(Digest),
 }
 
 async fn find(shell: &Arc<Shell>, leaf: Digest, grant: &Grant) -> Result<Option<Places>, Status> {
@@ -67,15 +101,22 @@ async fn find(shell: &Arc<Shell>, leaf: Digest, grant: &Grant) -> Result<Option<
     if let Some(sent) = sent.filter(|sent| grant.allows(&sent.key.sender)) {
         let finalised = sent.finals.get(&leaf).copied();
         let step = sent.steps.into_iter().find(|step| step.leaf == leaf);
-        let (key, body) = (sent.key, sent.body);
-        return Ok(step.map(|step| Places { key, step, finalised, own_checkpoint, body, content: None }));
+        let document = Document::Envelope { key: sent.key, body: sent.body, content: None };
+        return Ok(step.map(|step| Places { document, step, finalised, own_checkpoint }));
+    }
+    if received.is_none() {
+        let rejected = super::found::rejection(shell, leaf).await?.filter(|rejected| grant.allows(&rejected.sender));
+        return Ok(rejected.map(|rejected| {
+            let document = Document::Rejected(rejected.request);
+            Places { document, step: rejected.step, finalised: None, own_checkpoint }
+        }));
     }
     let received = received.filter(|received| received.codes.keys().any(|code| grant.allows(code)));
     Ok(received.and_then(|received| {
         let finalised = received.finals.get(&leaf).copied();
         let step = received.steps.into_iter().find(|step| step.leaf == leaf)?;
-        let (key, body, content) = (received.key, received.body, received.content);
-        Some(Places { key, step, finalised, own_checkpoint, body, content })
+        let document = Document::Envelope { key: received.key, body: received.body, content: received.content };
+        Some(Places { document, step, finalised, own_checkpoint })
     }))
 }
 
@@ -113,12 +154,12 @@ pub(super) async fn fetch(
         proof: &proof,
         checkpoint: &note,
         entitlement: &entitlement,
-        preamble: Some(&preamble),
+        preamble: preamble.as_deref(),
         opening,
         timestamps: Vec::new(),
     })
     .map_err(|e| Status::internal(crate::chain(&e)))?;
-    let file_name = file_name(&places.key.envelope, &places.step, &actor);
+    let file_name = file_name(&places, &actor);
     Ok(node_v1::GetReceiptReply { receipt: text.into_bytes().into(), file_name })
 }
 
@@ -184,23 +225,26 @@ fn evidence_item(bodies: &Bodies, at: ItemRef) -> Result<wire_v1::ProvenLeaf, St
     })
 }
 
-fn private_parts(shell: &Shell, places: &Places, with_opening: bool) -> Result<(Vec<u8>, Option<Opening>), String> {
+type Private = (Option<Vec<u8>>, Option<Opening>);
+
+fn private_parts(shell: &Shell, places: &Places, with_opening: bool) -> Result<Private, String> {
+    let Document::Envelope { key, body, content } = &places.document else { return Ok((None, None)) };
     let bodies = shell.bodies();
     let (preamble, wrapped, parts): (Vec<u8>, Vec<u8>, Option<OpeningParts>) =
-        match bodies.body(places.body).map_err(|e| crate::chain(&e))?.0 {
+        match bodies.body(*body).map_err(|e| crate::chain(&e))?.0 {
             Body::Outgoing(outgoing) => (outgoing.preamble, outgoing.wrapped, outgoing.opening),
-            Body::Incoming(incoming) => match places.content {
+            Body::Incoming(incoming) => match content {
                 Some(content) => {
-                    let content = bodies.content(content).map_err(|e| crate::chain(&e))?;
+                    let content = bodies.content(*content).map_err(|e| crate::chain(&e))?;
                     (incoming.preamble, content.wrapped, Some(content.opening))
                 }
                 None => (incoming.preamble, Vec::new(), None),
             },
             _ => return Err("the document's record is not where it should be".into()),
         };
-    let Some(parts) = parts.filter(|_| with_opening) else { return Ok((preamble, None)) };
-    let salt = shell.pipeline.salt(&wrapped, &places.key.sender, places.key.envelope).map_err(|e| crate::chain(&e))?;
-    Ok((preamble, Some(Opening { salt, manifest: parts.manifest, envelope: parts.envelope })))
+    let Some(parts) = parts.filter(|_| with_opening) else { return Ok((Some(preamble), None)) };
+    let salt = shell.pipeline.salt(&wrapped, &key.sender, key.envelope).map_err(|e| crate::chain(&e))?;
+    Ok((Some(preamble), Some(Opening { salt, manifest: parts.manifest, envelope: parts.envelope })))
 }
 
 async fn entitlement(shell: &Arc<Shell>, actor: &Actor, at: Timestamp) -> Result<Entitlement, Status> {
@@ -222,7 +266,14 @@ async fn entitlement(shell: &Arc<Shell>, actor: &Actor, at: Timestamp) -> Result
     kept.ok_or_else(|| Status::failed_precondition(format!("no directory that this node has seen entitles {actor}")))
 }
 
-fn file_name(envelope: &EnvelopeId, step: &Step, actor: &Actor) -> String {
+fn file_name(places: &Places, actor: &Actor) -> String {
+    let (step, what) = (
+        &places.step,
+        match &places.document {
+            Document::Envelope { key, .. } => key.envelope.to_string(),
+            Document::Rejected(request) => format!("request-{}", request.to_string().get(..16).unwrap_or_default()),
+        },
+    );
     let who = actor.code.as_ref().map_or_else(|| actor.node.to_string(), ToString::to_string);
-    format!("{envelope}-{}-{}-{who}.receipt", step.event.name(), step.role)
+    format!("{what}-{}-{}-{who}.receipt", step.event.name(), step.role)
 }

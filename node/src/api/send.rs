@@ -35,7 +35,7 @@ pub(super) async fn send(
     if !directory.codes_of(&shell.node).contains(&sender) {
         let detail =
             format!("the directory does not bind {sender} to node {}; the axis operator must publish it", shell.node);
-        return Ok(refusal_reply(&Refusal::new(Reason::NotEntitled, detail)));
+        return Ok(refusal_reply(&Refusal::new(Reason::NotEntitled, detail), None));
     }
     check_room(shell).await?;
     let idempotency_key = header.idempotency_key.clone();
@@ -60,7 +60,8 @@ pub(super) async fn finish(
     before: Option<(Key, Digest)>,
 ) -> Result<node_v1::SendReply, Status> {
     let (of, name) = (sender.clone(), idempotency_key.clone());
-    let shown = move |core: &Core| core.sent_by_request(&of, &name).map(|sent| Shown::of(core, sent));
+    let of_key = name.clone();
+    let shown = move |core: &Core| core.sent_by_request(&of, &of_key).map(|sent| Shown::of(core, sent));
     let made;
     let ((answer, shown), hash, warnings) = match composed {
         Ok(Composed::Sealed(sealed)) => {
@@ -71,7 +72,7 @@ pub(super) async fn finish(
                 forget(shell, made).await;
                 return match hash {
                     Some(hash) if hash == before => Ok(Shown::default().reply(key, State::Accepted, warnings)),
-                    _ => reused(shell, sender, hash).await,
+                    _ => reused(shell, sender, idempotency_key, hash).await,
                 };
             }
             let input = |reply| Input::Prepared { sealed, reply };
@@ -84,7 +85,7 @@ pub(super) async fn finish(
             let input = |reply| Input::Held { request, reply };
             (shell.engine.call_and_see(input, shown).await.map_err(stopped)?, hash, warnings)
         }
-        Err(PipelineError::Refused(refusal)) => return refuse(shell, sender, idempotency_key, *refusal).await,
+        Err(PipelineError::Refused(refusal)) => return refuse(shell, sender, (idempotency_key, false), *refusal).await,
         Err(error) => {
             warn!(%sender, error = crate::chain(&error), "a request failed");
             return Err(Status::unavailable(format!("{}; nothing was accepted, send again", crate::chain(&error))));
@@ -102,8 +103,8 @@ pub(super) async fn finish(
             info!(envelope = %key.envelope, %sender, first, "held");
             Ok(shown.unwrap_or_default().reply(key, State::Held, warnings))
         }
-        Answer::Refused { reason } => Ok(refusal_reply(&Refusal::new(reason, reason.english()))),
-        Answer::RequestReused => reused(shell, sender, hash).await,
+        Answer::Refused { reason, leaf } => Ok(refusal_reply(&Refusal::new(reason, reason.english()), leaf)),
+        Answer::RequestReused => reused(shell, sender, name, hash).await,
         Answer::Busy => Err(busy()),
         other => Err(Status::internal(format!("an unexpected answer of the core: {other:?}"))),
     }
@@ -123,32 +124,41 @@ async fn forget(shell: &Shell, made: Option<Digest>) {
 }
 
 /// Refused with evidence, under no key of its own: the first request keeps its answer (I4).
-async fn reused(shell: &Shell, sender: &AgencyId, hash: Option<Digest>) -> Result<node_v1::SendReply, Status> {
+async fn reused(
+    shell: &Shell,
+    sender: &AgencyId,
+    idempotency_key: String,
+    hash: Option<Digest>,
+) -> Result<node_v1::SendReply, Status> {
     let detail = "this idempotency key was used for another request; send under a new key";
     let mut refusal = Refusal::new(Reason::IdReused, detail);
     refusal.evidence = hash;
-    refuse(shell, sender, String::new(), refusal).await
+    refuse(shell, sender, (idempotency_key, true), refusal).await
 }
 
 async fn refuse(
     shell: &Shell,
     sender: &AgencyId,
-    idempotency_key: String,
+    (idempotency_key, reused): (String, bool),
     refusal: Refusal,
 ) -> Result<node_v1::SendReply, Status> {
     warn!(%sender, refusal = refusal.reason.as_str(), "refused");
+    let mut rejection = None;
     if let Some(request_hash) = refusal.evidence {
         let (sender, reason) = (sender.clone(), refusal.reason);
-        let input = |reply| Input::Refused { sender, idempotency_key, request_hash, reason, reply };
-        shell.engine.call(input).await.map_err(stopped)?;
+        let input = |reply| Input::Refused { sender, idempotency_key, reused, request_hash, reason, reply };
+        if let Answer::Refused { leaf, .. } = shell.engine.call(input).await.map_err(stopped)? {
+            rejection = leaf;
+        }
     }
-    Ok(refusal_reply(&refusal))
+    Ok(refusal_reply(&refusal, rejection))
 }
 
-fn refusal_reply(refusal: &Refusal) -> node_v1::SendReply {
+fn refusal_reply(refusal: &Refusal, rejection: Option<Digest>) -> node_v1::SendReply {
     node_v1::SendReply {
         state: State::Refused.into(),
         refused: Some(refusal.to_wire()),
+        rejection: rejection.map(|leaf| leaf.as_bytes().to_vec()).unwrap_or_default().into(),
         ..node_v1::SendReply::default()
     }
 }
@@ -173,6 +183,7 @@ impl Shown {
             refused: None,
             recipients: self.recipients,
             warnings,
+            rejection: bytes::Bytes::new(),
         }
     }
 }

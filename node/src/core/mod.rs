@@ -95,6 +95,9 @@ pub(crate) struct Request {
     /// Its envelope, or, when it was refused with evidence, none.
     pub(crate) key: Option<Key>,
     pub(crate) reason: Option<truc_proto::Reason>,
+    /// The rejection's leaf, when it was refused.
+    #[serde(default)]
+    pub(crate) leaf: Option<Digest>,
     pub(crate) place: Place,
 }
 
@@ -169,8 +172,8 @@ impl Core {
         match input {
             Input::Prepared { sealed, reply } => self.prepared(now, *sealed, reply),
             Input::Held { request, reply } => self.held(now, *request, reply),
-            Input::Refused { sender, idempotency_key, request_hash, reason, reply } => {
-                self.refused(now, &sender, idempotency_key, request_hash, reason, reply);
+            Input::Refused { sender, idempotency_key, reused, request_hash, reason, reply } => {
+                self.refused(now, &sender, (idempotency_key, reused), request_hash, reason, reply);
             }
             Input::ReserveStatus { request, reply } => self.reserve_status(&request, reply),
             Input::Confirm { key, code, refused, reply } => self.confirm(now, &key, &code, refused, reply),

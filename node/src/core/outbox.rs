@@ -109,11 +109,12 @@ impl Core {
         &mut self,
         now: Timestamp,
         sender: &AgencyId,
-        idempotency_key: String,
+        (came_under, reused): (String, bool),
         request: Digest,
         reason: Reason,
         reply: Option<Token>,
     ) {
+        let idempotency_key = if reused { String::new() } else { came_under.clone() };
         if let Some(answer) = self.known_request(sender, &idempotency_key, request) {
             return self.reply(reply, answer);
         }
@@ -136,10 +137,12 @@ impl Core {
         });
         match event {
             Ok(event) => {
-                let body = Body::Refused(Refused { sender: sender.to_string(), idempotency_key });
+                let (sender, leaf_index) = (sender.to_string(), Some(self.next_leaf));
+                let body = Body::Refused(Refused { sender, idempotency_key, came_under, leaf_index });
+                let leaf = Some(truc_ledger::merkle::leaf_hash(event.bytes()));
                 if self.commit(body, Some(event.bytes().clone())).is_some() {
                     self.effects.push(Effect::Sign);
-                    self.reply(reply, Answer::Refused { reason });
+                    self.reply(reply, Answer::Refused { reason, leaf });
                 }
             }
             Err(error) => self.effects.push(Effect::Broken(error.to_string())),
@@ -167,7 +170,7 @@ impl Core {
                 Answer::Held { key: key.clone(), first: false }
             }
             (Some(key), _) => Answer::Accepted { key: key.clone(), first: false },
-            (None, reason) => Answer::Refused { reason: reason.unwrap_or(Reason::Invalid) },
+            (None, reason) => Answer::Refused { reason: reason.unwrap_or(Reason::Invalid), leaf: request.leaf },
         })
     }
 
@@ -457,7 +460,7 @@ impl Core {
             leaf: leaf_hash,
             source: Source::Own { position: place.position, index },
         });
-        self.note_request(&key.sender, &record.idempotency_key, &record.request_hash, Some(key.clone()), None, place)?;
+        self.note_request(&key.sender, &record.idempotency_key, &record.request_hash, key.clone(), place)?;
         let unsent = Unsent { key: key.clone(), leaf: leaf_hash, position: place.position, stage: Stage::WithOffer };
         self.set_unsent(index, unsent);
         self.sent_leaves.insert(leaf_hash, position);
@@ -505,7 +508,7 @@ impl Core {
             pair.state = PairState::Held;
             sent.pairs.insert(parsed(code, "agency code")?, pair);
         }
-        self.note_request(&key.sender, &record.idempotency_key, &record.request_hash, Some(key.clone()), None, place)?;
+        self.note_request(&key.sender, &record.idempotency_key, &record.request_hash, key.clone(), place)?;
         self.sent_keys.insert(key, place.position);
         self.sent.insert(place.position, sent);
         self.schedule_sent(place.position);
@@ -518,10 +521,15 @@ impl Core {
         record: Refused,
         leaf: Option<Bytes>,
     ) -> Result<(), RecordError> {
+        let leaf_hash = leaf.as_ref().map(|leaf| truc_ledger::merkle::leaf_hash(leaf));
         let event = super::event_of(leaf)?;
         let hash = event.request.ok_or_else(|| RecordError::Inconsistent("a rejection without request".into()))?;
         let sender: AgencyId = parsed(&record.sender, "agency code")?;
-        self.note_request(&sender, &record.idempotency_key, hash.as_bytes(), None, event.reason, place)
+        if !record.idempotency_key.is_empty() {
+            let request = Request { hash, key: None, reason: event.reason, leaf: leaf_hash, place };
+            self.requests.insert((sender, record.idempotency_key), request);
+        }
+        Ok(())
     }
 
     fn note_request(
@@ -529,12 +537,11 @@ impl Core {
         sender: &AgencyId,
         idempotency_key: &str,
         hash: &[u8],
-        key: Option<Key>,
-        reason: Option<Reason>,
+        key: Key,
         place: Place,
     ) -> Result<(), RecordError> {
         if !idempotency_key.is_empty() {
-            let request = Request { hash: digest(hash, "request")?, key, reason, place };
+            let request = Request { hash: digest(hash, "request")?, key: Some(key), reason: None, leaf: None, place };
             self.requests.insert((sender.clone(), idempotency_key.to_owned()), request);
         }
         Ok(())

@@ -305,13 +305,15 @@ fn a_refusal_with_evidence_is_a_leaf_and_is_repeated_to_the_same_request() {
     let request = Input::Refused {
         sender: code("G22"),
         idempotency_key: "a".into(),
+        reused: false,
         request_hash: Digest::of(b"top secret"),
         reason: Reason::LevelRefused,
         reply: Some(Token(1)),
     };
     for _ in 0..2 {
         let effects = live.handle(start(), request.clone());
-        assert_eq!(answer(&effects), &Answer::Refused { reason: Reason::LevelRefused });
+        let leaf = Some(leaf_hash(&live.leaf(0)));
+        assert_eq!(answer(&effects), &Answer::Refused { reason: Reason::LevelRefused, leaf });
     }
     assert_eq!(live.journal.len(), 1);
     let rejection = Raw::<Event>::parse(live.leaf(0)).unwrap();

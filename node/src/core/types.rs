@@ -234,6 +234,8 @@ pub enum Input {
         sender: AgencyId,
         /// The document system's key.
         idempotency_key: String,
+        /// True when that key led to another request before, which keeps it.
+        reused: bool,
         /// Hash of the request.
         request_hash: Digest,
         /// Why.
@@ -509,6 +511,8 @@ pub enum Answer {
     Refused {
         /// Why.
         reason: Reason,
+        /// The leaf that says so.
+        leaf: Option<Digest>,
     },
     /// The idempotency key was used for another request.
     RequestReused,

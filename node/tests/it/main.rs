@@ -7,4 +7,5 @@
 
 mod closed;
 mod flows;
+mod rejected;
 mod world;
