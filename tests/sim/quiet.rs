@@ -1,13 +1,14 @@
 //! What must hold at every moment, and what must hold once everything has come to rest.
 
 use truc_ledger::Position;
-use truc_node::core::{CodeState, Key, PairState};
-use truc_proto::{AgencyId, Reason};
+use truc_node::core::{CodeState, Key, PairState, Step};
+use truc_proto::{AgencyId, EventUri, Reason, Role};
 use truc_relay::core::{Cursor, Effect, Input, Reply};
 
 use crate::{
     context::{Context, RELAY},
     node::Node,
+    relay::relay_key,
     world::World,
 };
 
@@ -89,6 +90,9 @@ fn unrest_of(node: &Node, unrest: &mut Vec<String>) {
         let states: Vec<_> = sent.pairs.iter().map(|(code, pair)| format!("{code} {:?}", pair.state)).collect();
         unrest.push(format!("{} of node {id} is not settled: {}", sent.key, states.join(", ")));
     }
+    for sent in core.sent().values().filter(|sent| sent.is_settled() && sent.needs_offer()) {
+        unrest.push(format!("the relay's own answer about {} is missing at node {id}", sent.key));
+    }
     for received in core.received().values().filter(|received| received.needs_opening()) {
         unrest.push(format!("{} is not opened at node {id}", received.key));
     }
@@ -119,6 +123,7 @@ pub(crate) fn check(world: &mut World) {
             wrong.push(format!("I1: {sender} was told that {key} is accepted, and nobody knows it"));
         }
     }
+    check_relays_word(world, &mut wrong);
     for node in &world.nodes {
         for sent in node.live.iter().flat_map(|live| live.store.core.sent().values()) {
             for (code, pair) in &sent.pairs {
@@ -165,6 +170,23 @@ pub(crate) fn check(world: &mut World) {
         }
     }
     wrong.into_iter().for_each(|why| world.cx.book.violated(why));
+}
+
+/// Whoever sent what the relay accepted holds the relay's own word for it, however it was overtaken.
+fn check_relays_word(world: &mut World, wrong: &mut Vec<String>) {
+    let World { cx, relay, nodes, .. } = world;
+    let Some(relay) = &mut relay.live else { return };
+    for sent in nodes.iter().filter_map(|node| node.live.as_ref()).flat_map(|live| live.store.core.sent().values()) {
+        let asked = Input::Find(vec![relay_key(&sent.key)]);
+        let accepted = relay.store.core.handle(cx.now, asked).into_iter().any(|effect| match effect {
+            Effect::Reply(Reply::Found(found)) => found.into_iter().flatten().any(|found| found.accepted),
+            _ => false,
+        });
+        let told = |step: &Step| (step.event, step.role) == (EventUri::RelayAcceptance, Role::Relay);
+        if accepted != sent.steps.iter().any(told) {
+            wrong.push(format!("I7: accepted by the relay: {accepted}; its sender holds otherwise about {}", sent.key));
+        }
+    }
 }
 
 fn state_at(world: &World, key: &Key, code: &AgencyId) -> Option<CodeState> {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use truc_proto::{
-    Checkpoint, Digest, Event, EventUri, NodeId, Raw, Role, Submission, Timestamp,
+    Checkpoint, Digest, Event, EventUri, NodeId, Raw, Submission, Timestamp,
     limits::{ENVELOPE_TTL_MAX_MS, FINALS_PARKED_MAX, FUTURE_SKEW_MAX_MS},
 };
 
@@ -417,7 +417,7 @@ impl Core {
     fn submission_is_known(&mut self, position: u64, event: EventUri) {
         let Some(sent) = self.sent.get(&position) else { return };
         let Some((index, own, leaf)) = own_submission(sent) else { return };
-        let signs = sent.steps.iter().filter(|step| relay_has_it(step)).count();
+        let signs = sent.steps.iter().filter(|step| step.shows_acceptance()).count();
         if event == EventUri::RelayRejection {
             if signs == 0 && sent.is_settled() {
                 self.forget_unsent(index);
@@ -431,7 +431,9 @@ impl Core {
 
     /// The relay never took it: nobody waits for its submission.
     pub(super) fn submission_failed(&mut self, position: u64) {
-        let Some(sent) = self.sent.get(&position).filter(|sent| !sent.steps.iter().any(relay_has_it)) else { return };
+        let Some(sent) = self.sent.get(&position).filter(|sent| !sent.steps.iter().any(Step::shows_acceptance)) else {
+            return;
+        };
         if let Some((index, ..)) = own_submission(sent) {
             self.forget_unsent(index);
         }
@@ -541,13 +543,4 @@ fn own_submission(sent: &Sent) -> Option<(u64, u64, Digest)> {
         (EventUri::SubmissionAcceptance, Source::Own { index, position }) => Some((index, position, step.leaf)),
         _ => None,
     })
-}
-
-/// Whether an event can only be if the relay accepted the envelope.
-const fn relay_has_it(step: &Step) -> bool {
-    match step.role {
-        Role::Recipient => true,
-        Role::Relay => matches!(step.event, EventUri::RelayAcceptance | EventUri::RelayFailure),
-        Role::Sender => false,
-    }
 }

@@ -10,7 +10,8 @@ use truc_proto::{
 
 use super::{
     Alarm, Answer, Business, Core, Delivery, Effect, Hashes, HeldRequest, Key, Move, Pair, PairState, Request, Sealed,
-    Sent, Source, Stage, StatusAbout, Step, Token, Unsent, digest, pair_move, parsed, submission_of, timers::Due,
+    Sent, Source, Stage, StatusAbout, Step, Token, Unsent, digest, evidence::is_too_old, pair_move, parsed,
+    submission_of, timers::Due,
 };
 use crate::records::{Body, Closed, Held, Outgoing, Place, RecordError, Refused, SentFailed};
 
@@ -176,16 +177,20 @@ impl Core {
 
     /// The relay has decided; its leaf comes as evidence like any other.
     pub(super) fn offered(&mut self, now: Timestamp, key: &Key, acceptance: super::ReceivedLeaves) {
-        if let Some(position) = self.sent_keys.get(key).copied() {
-            self.offering.remove(&position);
-            if let Some(sent) = self.sent.get_mut(&position) {
-                (sent.delivery, sent.attempts, sent.lost) = (Delivery::Idle, 0, false);
-                sent.bytes_sent = sent.payload_length;
-                sent.last_error.clear();
-            }
-            self.evidence(now, Vec::new(), acceptance);
-            self.queue_offer(position);
+        let Some(position) = self.sent_keys.get(key).copied() else { return };
+        self.offering.remove(&position);
+        let mut attempts = 0;
+        if let Some(sent) = self.sent.get_mut(&position) {
+            attempts = sent.attempts;
+            (sent.delivery, sent.attempts, sent.lost) = (Delivery::Idle, 0, false);
+            sent.bytes_sent = sent.payload_length;
+            sent.last_error.clear();
         }
+        self.evidence(now, Vec::new(), acceptance);
+        let Some(sent) = self.sent.get_mut(&position).filter(|sent| sent.needs_offer()) else { return };
+        // An answer about another envelope, or only one of the refusals that will come: asked again, but not at once.
+        sent.attempts = attempts;
+        self.offer_failed(now, key, "the relay's answer does not say what becomes of it; it is asked again".into(), 0);
     }
 
     pub(super) fn offer_failed(&mut self, now: Timestamp, key: &Key, error: String, jitter: u32) {
@@ -254,7 +259,12 @@ impl Core {
             if !sent.needs_offer() || sent.delivery != Delivery::Idle {
                 continue;
             }
-            if sent.expires <= now && sent.relayed_at.is_none() {
+            if sent.is_settled() {
+                // Only the relay's answer is missing, and so late it answers nobody.
+                if is_too_old(&sent.key, now) {
+                    continue;
+                }
+            } else if sent.expires <= now && sent.relayed_at.is_none() {
                 self.expire(now, position);
                 continue;
             }

@@ -91,6 +91,18 @@ pub struct Step {
     pub source: Source,
 }
 
+impl Step {
+    /// Whether it can only be if the relay accepted the envelope.
+    #[must_use]
+    pub const fn shows_acceptance(&self) -> bool {
+        match self.role {
+            Role::Recipient => true,
+            Role::Relay => matches!(self.event, EventUri::RelayAcceptance | EventUri::RelayFailure),
+            Role::Sender => false,
+        }
+    }
+}
+
 /// The business statuses between the two agencies of a document.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Business {
@@ -250,10 +262,19 @@ impl Sent {
         self.pairs.values().all(|pair| pair.state.is_settled())
     }
 
-    /// True when it must still go to the relay.
+    /// True when it must go to the relay: it is not there yet, or was lost there; or others' word shows that it is there while
+    /// the relay's own answer, which it gives again, is missing here.
     #[must_use]
     pub fn needs_offer(&self) -> bool {
-        !self.is_held() && !self.is_settled() && (self.relayed_at.is_none() || self.lost)
+        let is_there = || self.steps.iter().any(Step::shows_acceptance);
+        !self.is_held()
+            && if self.is_settled() { !self.is_answered() && is_there() } else { self.lost || !self.is_answered() }
+    }
+
+    /// True when the relay has said whether it takes the envelope.
+    fn is_answered(&self) -> bool {
+        let refuses = |step: &Step| step.event == EventUri::RelayRejection && step.recipient.is_none();
+        self.relayed_at.is_some() || self.steps.iter().any(refuses)
     }
 
     /// `held`, `sending`, `relayed` or `final`.

@@ -805,6 +805,44 @@ fn what_is_held_is_finished_under_its_own_id_and_answered_the_same() {
 }
 
 #[test]
+fn the_relays_own_answer_is_asked_for_also_when_others_evidence_overtook_it() {
+    let (mut live, key) = (Live::new("N1"), key("G22", 1));
+    let offered = |effects: &[Effect]| effects.iter().any(|e| matches!(e, Effect::Offer { .. }));
+    prepare(&mut live, sealed(&key, &["H26"], "a", b"a"));
+    assert!(offered(&live.handle(after(10), Input::Connected)));
+    let leaf = event(&live, &key, EventUri::ContentConsignment, Some("H26"), |_| {});
+    assert!(!offered(&show(&mut live, &key, &leaf)), "its answer may still come");
+    assert!(live.core.find_sent(&key).unwrap().is_settled());
+    let lost = Input::OfferFailed { key: key.clone(), error: "the line broke".into(), jitter: 0 };
+    live.handle(after(2_100), lost.clone());
+    assert!(offered(&live.handle(after(10_000), Input::Tick)));
+    // A restart knows it from the journal.
+    live.restart();
+    assert!(offered(&live.handle(after(10_100), Input::Connected)));
+    // An answer about another envelope is none, and does not lead to one offer after the other.
+    let other = self::key("G22", 2);
+    prepare(&mut live, sealed(&other, &["H26"], "b", b"b"));
+    let about_other = event(&live, &other, EventUri::RelayAcceptance, None, |_| {});
+    let acceptance = leaves("R1", false, other.envelope, Some(&about_other), leaf_hash(&about_other));
+    let effects = live.handle(after(10_200), Input::Offered { key: key.clone(), acceptance });
+    assert!(!offered(&effects) && offered(&live.handle(after(20_000), Input::Tick)));
+    relay_accepts(&mut live, &key);
+    assert!(!live.core.find_sent(&key).unwrap().needs_offer());
+    assert_eq!(live.core.find_sent(&key).unwrap().steps.len(), 3);
+    live.check_fold();
+}
+
+#[test]
+fn an_answer_that_no_relay_gives_any_more_is_not_asked_for() {
+    let (mut live, key) = (Live::new("N1"), key("G22", 1));
+    prepare(&mut live, sealed(&key, &["H26"], "a", b"a"));
+    let leaf = event(&live, &key, EventUri::ContentConsignment, Some("H26"), |_| {});
+    show(&mut live, &key, &leaf);
+    let effects = live.handle(after(31 * 86_400_000), Input::Connected);
+    assert!(!effects.iter().any(|e| matches!(e, Effect::Offer { .. })), "the id is too old");
+}
+
+#[test]
 fn an_envelope_that_the_relay_lost_is_offered_again_and_what_it_has_is_compared_at_each_connect() {
     let mut live = Live::new("N1");
     let key = key("G22", 1);

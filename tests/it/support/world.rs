@@ -441,28 +441,18 @@ impl World {
         envelope: &str,
         count: usize,
     ) -> Vec<(String, String, String)> {
-        self.receipts_valid(id, envelope, count..=count).await
-    }
-
-    /// As [`World::all_receipts_valid`], for as many as `counts` says: where a lie may keep a receipt away for good.
-    pub(crate) async fn receipts_valid(
-        &self,
-        id: &str,
-        envelope: &str,
-        counts: std::ops::RangeInclusive<usize>,
-    ) -> Vec<(String, String, String)> {
         let api = self.api(id);
         let seen = std::sync::Mutex::new(String::new());
         let fact = || async {
             let items = api.receipts(envelope).await;
             *seen.lock().unwrap() = format!("{items:#?}");
-            (counts.contains(&items.len()) && items.iter().all(|item| item.r#final)).then_some(items)
+            (items.len() == count && items.iter().all(|item| item.r#final)).then_some(items)
         };
         let waited =
             tokio::time::timeout(super::PATIENCE - DAY.min(Duration::from_secs(2)), until("receipts are final", fact))
                 .await;
         let items = waited.unwrap_or_else(|_| {
-            panic!("{counts:?} final receipts of {envelope} at {id} wanted, there are {}", seen.lock().unwrap())
+            panic!("{count} final receipts of {envelope} at {id} wanted, there are {}", seen.lock().unwrap())
         });
         let mut named = Vec::new();
         for item in items {
