@@ -215,6 +215,9 @@ pub struct Evidence {
     /// True when the envelope had already failed for this recipient.
     #[prost(bool, tag = "10")]
     pub late: bool,
+    /// True when `from` holds the relay's RelayAcceptance since the lease and is to get it under the certificate's signature, too.
+    #[prost(bool, tag = "11")]
+    pub wants_final: bool,
 }
 
 /// See [`Body::Finalisation`].
@@ -413,6 +416,7 @@ mod tests {
                 mark: mark(),
                 batch: Bytes::from_static(b"batch"),
                 late: true,
+                wants_final: true,
             }),
             Body::Finalisation(Finalisation {
                 time_ms: 1,

@@ -162,6 +162,13 @@ pub(crate) fn check(world: &mut World) {
                 }
             }
         }
+        for received in node.live.iter().flat_map(|live| live.store.core.received().values()) {
+            let core = &node.live.as_ref().expect("at rest").store.core;
+            for step in received.steps.iter().filter(|step| !core.is_final(step, &received.finals)) {
+                let (event, role, key) = (step.event, step.role, &received.key);
+                wrong.push(format!("I7: {event:?} in the role {role:?} about {key} is not final at node {}", node.id));
+            }
+        }
         for (key, code) in world.cx.book.confirmed_at(node.id) {
             let times = world.cx.book.hand_overs(node.id, key, code);
             if times != 1 {

@@ -193,6 +193,11 @@ impl Core {
         let seen = prefix(&digest(&record.leaf)?);
         self.see_peer(from, record.mark.as_ref(), position)?;
         self.deliver(to, Delivery::Forwarded { from, position }, after);
+        if record.wants_final
+            && let Some((position, leaf_index)) = self.acceptance_of(&key)
+        {
+            self.own_leaf(from, leaf_index, OwnLeaf { position, envelope: key.envelope });
+        }
         if let Some(envelope) = self.envelopes.get_mut(&key) {
             envelope.evidence.push(seen);
             let Some(pair) = envelope.pairs.iter_mut().find(|pair| pair.recipient == recipient) else { return Ok(()) };
@@ -420,9 +425,18 @@ impl Core {
         after.push(Effect::Wake(self.book.node_name(node).clone()));
     }
 
+    /// Record and leaf of our RelayAcceptance, while the envelope is in memory.
+    fn acceptance_of(&self, key: &KeyRef) -> Option<(Position, u64)> {
+        let live = self.envelopes.get(key).map(|envelope| (envelope.position, envelope.leaf_index));
+        let remembered = || self.remembered.get(key).filter(|remembered| remembered.accepted);
+        live.or_else(|| remembered().map(|remembered| (remembered.position, remembered.leaf_index)))
+    }
+
+    /// A node holds this leaf of ours and gets it under the certificate's signature with the next tree that is signed.
     fn own_leaf(&mut self, node: NodeRef, leaf_index: u64, leaf: OwnLeaf) {
-        self.unsigned += 1;
-        self.queue(node).unsigned.insert(leaf_index, leaf);
+        if self.queue(node).unsigned.insert(leaf_index, leaf).is_none() {
+            self.unsigned += 1;
+        }
     }
 
     fn see_peer(&mut self, node: NodeRef, mark: Option<&records::Mark>, position: Position) -> Result<(), ApplyError> {

@@ -18,7 +18,7 @@ use super::{
     input::{EnvelopeKey, EvidenceOutcome, Mark, Refused, VerifiedEvidence, VerifiedFinalisation},
     state::KeyRef,
     statement,
-    table::{Step, step},
+    table::{Fact, Step, step},
 };
 use crate::records::{self, Body};
 
@@ -63,6 +63,8 @@ impl Core {
             mark: Some(record_mark(&item.mark)),
             batch: item.batch,
             late,
+            // It answers for what it leased, so it has our acceptance from the lease.
+            wants_final: item.fact == Fact::Taken,
         };
         self.append(Body::Evidence(record), Some(statement(arrival)), turn);
         EvidenceOutcome::Taken

@@ -422,6 +422,33 @@ fn leaves_of_the_relay_are_delivered_under_the_certificate_once_it_has_signed() 
 }
 
 #[test]
+fn a_recipients_node_gets_the_relays_acceptance_under_the_certificate_once_it_has_answered_for_the_envelope() {
+    let mut world = World::new();
+    world.accepted(offer(1, vec![open("H26", "N-H26"), open("H26.18", "N-H26"), open("H37", "N-H37")]));
+    world.give(Input::Signed { size: 1, note: Bytes::from_static(b"cms") });
+    assert_eq!(world.pull("N-H26").deliveries.len(), 0, "it may never take it");
+    // Both codes of the node at once; and one node when all is over but for the hand-over.
+    for code in ["H26", "H26.18"] {
+        world.evidence("N-H26", said(1, code, Fact::Taken));
+    }
+    assert_eq!(world.core.unsigned_leaves(), 1, "one leaf for one node");
+    world.check_fold();
+    world.give(Input::Signed { size: world.core.next_leaf(), note: Bytes::from_static(b"cms") });
+    let page = world.pull("N-H26");
+    let [(_, DeliveryItem::Final { leaves, .. })] = &page.deliveries[..] else { panic!("{:?}", page.deliveries) };
+    assert_eq!(leaves.iter().map(|leaf| leaf.leaf_index).collect::<Vec<_>>(), [0]);
+    assert_eq!(world.pull("N-H37").deliveries.len(), 0);
+    assert_eq!(world.core.unsigned_leaves(), 0);
+    // Too late for its keys, it still holds the leaf.
+    world.later(61 * MINUTE_MS);
+    world.give(Input::Tick);
+    world.evidence("N-H37", said(1, "H37", Fact::Taken));
+    world.give(Input::Signed { size: world.core.next_leaf(), note: Bytes::from_static(b"cms") });
+    assert!(matches!(world.pull("N-H37").deliveries[..], [(_, DeliveryItem::Final { .. })]));
+    world.check_fold();
+}
+
+#[test]
 fn the_first_directory_is_leaf_0_and_every_later_one_follows() {
     let mut world = World::new();
     let version = |version, previous| {
