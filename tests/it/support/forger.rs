@@ -356,21 +356,16 @@ impl Forger {
     }
 
     async fn next_event(&mut self, wanted: impl Fn(&Event) -> bool) -> Event {
-        if let Some(found) = self.seen.iter().find(|event| wanted(event)) {
-            return found.clone();
-        }
         let events = self.events.as_mut().unwrap();
         loop {
+            if let Some(found) = self.seen.iter().find(|event| wanted(event)) {
+                return found.clone();
+            }
             let event = events.message().await.unwrap().expect("the stream of the relay does not end");
             let Some(watch_event::Event::Evidence(delivery)) = event.event else { continue };
-            for item in delivery.batch.unwrap().items {
-                if let Ok(event) = Raw::<Event>::parse(item.leaf) {
-                    self.seen.push(event.value().clone());
-                    if wanted(event.value()) {
-                        return event.into_value();
-                    }
-                }
-            }
+            // One delivery may carry several events: all are kept for whoever asks next.
+            let items = delivery.batch.unwrap().items.into_iter();
+            self.seen.extend(items.filter_map(|item| Some(Raw::<Event>::parse(item.leaf).ok()?.into_value())));
         }
     }
 
