@@ -34,9 +34,16 @@ impl Interceptor for Bearer {
 
 /// Connects to the node named by the arguments.
 pub(crate) async fn connect(args: &NodeArgs) -> Result<Node, Failure> {
-    let token = args.token_file.as_deref().map(read_token).transpose().or_exit(Exit::Usage, "read the bearer token")?;
+    let token = args.token_file.as_deref().map(read_token).transpose().or_exit(
+        Exit::Usage,
+        "the bearer token cannot be read; name its file with --token-file, or have `truc-node token add` make one",
+    )?;
+    let not_one = || format!("`{}` is not an address such as http://127.0.0.1:7440", args.node);
+    if !args.node.starts_with("http://") && !args.node.starts_with("https://") {
+        return Err(Failure::new(Exit::Usage, anyhow!(not_one())));
+    }
     let endpoint = Endpoint::from_shared(args.node.clone())
-        .or_exit(Exit::Usage, format!("`{}` is not an address such as http://127.0.0.1:7440", args.node))?
+        .or_exit(Exit::Usage, not_one())?
         .connect_timeout(Duration::from_secs(5));
     let channel = endpoint.connect().await.or_exit(
         Exit::Unavailable,
@@ -65,7 +72,14 @@ pub(crate) fn failed(what: &str, status: &Status) -> Failure {
     };
     match refusal {
         Some(refusal) => refused(what, &refusal, exit),
-        None => Failure::new(exit, anyhow!("{}", status.message()).context(what.to_owned())),
+        None => {
+            // The node says it in both languages, the Vietnamese last.
+            let (english, vietnamese) = match status.message().rsplit_once(" / ") {
+                Some((english, vietnamese)) if !vietnamese.is_ascii() => (english, Some(vietnamese.to_owned())),
+                _ => (status.message(), None),
+            };
+            Failure { vietnamese, ..Failure::new(exit, anyhow!("{english}").context(what.to_owned())) }
+        }
     }
 }
 

@@ -45,6 +45,20 @@ impl Failure {
     }
 }
 
+impl Exit {
+    /// What a failure of this kind means and who acts, where nobody said it better.
+    pub(crate) const fn vietnamese(self) -> Option<&'static str> {
+        match self {
+            Self::Good => None,
+            Self::Invalid => Some("Không hợp lệ hoặc bị từ chối; lý do ở dòng trên."),
+            Self::CannotTell => Some("Chưa thể khẳng định với những gì đang có; lý do ở dòng trên."),
+            Self::Usage => Some("Lệnh chưa đúng; xem `truc --help` hoặc thêm `--help` sau lệnh."),
+            Self::BadData => Some("Tệp không đọc được hoặc không đúng loại; kiểm tra lại đường dẫn và nội dung tệp."),
+            Self::Unavailable => Some("Chưa kết nối được; kiểm tra dịch vụ có đang chạy và địa chỉ, rồi thử lại."),
+        }
+    }
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:#}", self.source)

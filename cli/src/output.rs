@@ -96,19 +96,20 @@ impl Output {
         }
     }
 
-    /// Says on standard error why a command failed, in English and, where known, in Vietnamese.
+    /// Says on standard error why a command failed, in English and in Vietnamese.
     #[expect(clippy::print_stderr, reason = "the tool's own failure message")]
     pub(crate) fn failure(&self, failure: &Failure) {
+        let vietnamese = failure.vietnamese.as_deref().or_else(|| failure.exit.vietnamese());
         if self.json {
             let reason = failure.reason.as_deref();
             println!(
                 "{:#}",
-                json!({ "error": failure.to_string(), "vietnamese": failure.vietnamese, "reason": reason, "exit": failure.exit as u8 })
+                json!({ "error": failure.to_string(), "vietnamese": vietnamese, "reason": reason, "exit": failure.exit as u8 })
             );
             return;
         }
         eprintln!("{} {failure}", self.paint(Tone::Bad, "truc:"));
-        if let Some(text) = &failure.vietnamese {
+        if let Some(text) = vietnamese {
             eprintln!("      {text}");
         }
     }

@@ -163,3 +163,48 @@ fn completion_is_written_for_every_shell() {
         check(&["completion", shell], 0, &["receipt"]);
     }
 }
+
+#[test]
+fn wrong_input_is_told_in_both_languages_with_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (text, empty, missing) = (path("hello.txt"), path("empty"), path("missing"));
+    std::fs::write(&text, "hello").unwrap();
+    std::fs::create_dir(&empty).unwrap();
+    let (anchors, operator) =
+        (formats("anchors.pem").display().to_string(), formats("operator.pem").display().to_string());
+    let trust = ["--trust", &anchors, "--operator", &operator];
+    let cases: [(Vec<&str>, i32, &[&str]); 9] = [
+        (
+            [&["directory", "show", "--dir", &empty], trust.as_slice()].concat(),
+            65,
+            &["holds none: give a `*.directory` file", "Không có danh bạ ở đó"],
+        ),
+        (
+            [&["directory", "show", "--dir", &missing], trust.as_slice()].concat(),
+            65,
+            &["holds none", "thư mục của nút hay trục"],
+        ),
+        (
+            [&["directory", "show", "--dir", &text], trust.as_slice()].concat(),
+            65,
+            &["not readable", "Tệp không đọc được"],
+        ),
+        (
+            vec!["container", "verify", &text, "--trust", &anchors],
+            1,
+            &["no whole container; give an .asice file", "không phải gói văn bản"],
+        ),
+        (vec!["container", "verify", &missing, "--trust", &anchors], 65, &["cannot read", "kiểm tra lại đường dẫn"]),
+        (vec!["edxml", "check", &missing], 65, &["cannot read", "kiểm tra lại đường dẫn"]),
+        (vec!["status", "--node", "foo"], 64, &["is not an address such as http://", "--help"]),
+        (vec!["status", "--token-file", &missing], 64, &["--token-file", "token add", "Lệnh chưa đúng"]),
+        (vec!["status", "--node", "http://127.0.0.1:1"], 69, &["start `truc-node serve`", "Chưa kết nối được"]),
+    ];
+    for (arguments, exit, says) in cases {
+        check(&arguments, exit, says);
+        let json: Vec<&str> = ["--json"].into_iter().chain(arguments).collect();
+        let told: Value = serde_json::from_slice(&truc(&json).stdout).unwrap();
+        assert!(told["vietnamese"].as_str().is_some_and(|text| !text.is_ascii()), "{told}");
+    }
+}

@@ -30,6 +30,11 @@ enum Command {
     /// Make a node: folder, keys, settings, a first token, and the request to be bound in the directory.
     Init(Box<InitArgs>),
     /// Run a node until SIGTERM or SIGINT.
+    ///
+    /// SIGHUP has it read the TLS key, the agencies' keys, trust anchors and revocation lists again at once, under the
+    /// names that the settings give; where one cannot be read, all old ones stay in force and `truc status` shows the
+    /// alarm. Changed trust files are noticed within half a minute without it. The settings themselves, the node's key
+    /// and the ledger key are read at a start only.
     Serve {
         /// Folder of the node.
         #[arg(long, value_name = "FOLDER")]

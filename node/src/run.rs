@@ -13,6 +13,7 @@ use anyhow::{Context as _, bail};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::{
     net::TcpListener,
+    signal::unix::{SignalKind, signal},
     sync::{Notify, Semaphore, broadcast, mpsc, watch},
     task::JoinHandle,
 };
@@ -54,6 +55,8 @@ pub struct MadePipeline {
     pub pipeline: Arc<dyn Pipeline>,
     /// Takes newer anchors and revocation lists into use.
     pub set_trust: Box<dyn Fn(Arc<TrustStore>) + Send + Sync>,
+    /// Reads the agencies' keys again; the old ones stay when one cannot be read.
+    pub reload_keys: Box<dyn Fn() -> anyhow::Result<()> + Send + Sync>,
 }
 
 impl std::fmt::Debug for MadePipeline {
@@ -67,8 +70,12 @@ impl std::fmt::Debug for MadePipeline {
 pub fn default_pipeline() -> MakePipeline {
     Box::new(|settings, blobs, trust| {
         let pipes = Arc::new(Pipes::load(settings, trust, blobs).context("load the agencies' keys")?);
-        let trusting = Arc::clone(&pipes);
-        Ok(MadePipeline { pipeline: pipes, set_trust: Box::new(move |trust| trusting.set_trust(trust)) })
+        let (trusting, opening, settings) = (Arc::clone(&pipes), Arc::clone(&pipes), settings.clone());
+        Ok(MadePipeline {
+            pipeline: pipes,
+            set_trust: Box::new(move |trust| trusting.set_trust(trust)),
+            reload_keys: Box::new(move || Ok(opening.reload_keys(&settings)?)),
+        })
     })
 }
 
@@ -78,6 +85,7 @@ pub struct Running {
     pub address: SocketAddr,
     shell: Arc<Shell>,
     stop: watch::Sender<bool>,
+    reload: Arc<Notify>,
     dead: watch::Receiver<bool>,
     server: JoinHandle<()>,
     tasks: Vec<JoinHandle<()>>,
@@ -88,11 +96,16 @@ pub struct Running {
 /// # Errors
 /// When it cannot start, with everything that stands against it; or when it had to stop by itself.
 pub async fn run(settings: Settings, local: TcpListener, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
+    let mut hang_up = signal(SignalKind::hangup()).context("listen for SIGHUP")?;
     let running = start(settings, local, default_pipeline()).await?;
     let mut dead = running.dead.clone();
-    let died = tokio::select! {
-        () = shutdown => false,
-        _ = dead.wait_for(|dead| *dead) => true,
+    let mut shutdown = std::pin::pin!(shutdown);
+    let died = loop {
+        tokio::select! {
+            () = &mut shutdown => break false,
+            _ = dead.wait_for(|dead| *dead) => break true,
+            Some(()) = hang_up.recv() => running.reload(),
+        }
     };
     running.stop().await;
     if died {
@@ -110,6 +123,7 @@ pub async fn start(settings: Settings, local: TcpListener, pipeline: MakePipelin
     if !address.ip().is_loopback() {
         bail!("the local API listens on {address}; it is for this machine alone: set `local` to a loopback address");
     }
+    let reload = Arc::new(Notify::new());
     let (stop, stopping) = watch::channel(false);
     let (dead_sender, dead) = watch::channel(false);
     let (effects, effect_receiver) = mpsc::unbounded_channel();
@@ -125,12 +139,12 @@ pub async fn start(settings: Settings, local: TcpListener, pipeline: MakePipelin
         tokio::spawn(shell::run_timer(Arc::clone(&shell))),
         tokio::spawn(shell::run_signer(Arc::clone(&shell))),
         tokio::spawn(shell::run_link(Arc::clone(&shell))),
-        tokio::spawn(watch_trust(Arc::clone(&shell), trust_settings)),
+        tokio::spawn(watch_trust(Arc::clone(&shell), trust_settings, Arc::clone(&reload))),
         tokio::spawn(crate::retention::run(Arc::clone(&shell))),
     ];
     let server = tokio::spawn(serve(Arc::clone(&shell), tokens, local));
     info!(node = %shell.node, lane = %shell.lane, %address, "node started");
-    Ok(Running { address, shell, stop, dead, server, tasks })
+    Ok(Running { address, shell, stop, reload, dead, server, tasks })
 }
 
 impl Running {
@@ -138,6 +152,11 @@ impl Running {
     #[must_use]
     pub const fn shell(&self) -> &Arc<Shell> {
         &self.shell
+    }
+
+    /// Reads TLS key, agencies' keys and trust files again at once, whether or not they changed.
+    pub fn reload(&self) {
+        self.reload.notify_one();
     }
 
     /// Stops: no new calls, those in progress end, the journal is closed with a snapshot.
@@ -248,11 +267,12 @@ fn build(
         blobs,
         pipeline: made.pipeline,
         set_trust: made.set_trust,
+        reload_keys: made.reload_keys,
         link,
         trust,
         operator,
         directory,
-        own_certificates,
+        own_certificates: ArcSwap::from_pointee(own_certificates),
         node_key,
         relay: watch::channel(None).0,
         relay_state: ArcSwap::from_pointee("connecting".to_owned()),
@@ -408,22 +428,34 @@ async fn serve(shell: Arc<Shell>, tokens: Arc<LiveTokens>, local: TcpListener) {
 }
 
 /// Loads anchors and revocation lists again when their files change; connections that they refuse are closed.
-async fn watch_trust(shell: Arc<Shell>, settings: Settings) {
+///
+/// Asked to (SIGHUP), it does so at once, and reads the TLS key and the agencies' keys too.
+async fn watch_trust(shell: Arc<Shell>, settings: Settings, asked: Arc<Notify>) {
     let mut stopping = shell.stopping.clone();
     let mut seen = modified(&settings);
     loop {
-        tokio::select! {
-            () = tokio::time::sleep(TRUST_EVERY) => {}
+        let everything = tokio::select! {
+            () = tokio::time::sleep(TRUST_EVERY) => false,
+            () = asked.notified() => true,
             _ = stopping.changed() => return,
-        }
+        };
         let now = modified(&settings);
-        if now == seen {
+        if now == seen && !everything {
             continue;
         }
         let (inner, from) = (Arc::clone(&shell), settings.clone());
         let reload = move || -> anyhow::Result<usize> {
             let trust = from.trust.load()?;
-            let closed = inner.link.replace_trust(link_trust(&trust, &from)?);
+            let of_link = link_trust(&trust, &from)?;
+            if everything {
+                // All is read before anything is used.
+                let tls = identity(&from.tls.load().context("load the TLS key")?)?;
+                let own = own_certificates(&from)?;
+                (inner.reload_keys)().context("load the agencies' keys")?;
+                inner.own_certificates.store(Arc::new(own));
+                inner.link.replace_identity(tls);
+            }
+            let closed = inner.link.replace_trust(of_link);
             let trust = Arc::new(trust);
             (inner.set_trust)(Arc::clone(&trust));
             inner.trust.store(trust);
@@ -432,12 +464,15 @@ async fn watch_trust(shell: Arc<Shell>, settings: Settings) {
         match shell.work("loading trust files", reload).await {
             Ok(Ok(closed)) => {
                 seen = now;
-                info!(closed, "trust files loaded again");
+                info!(closed, keys = everything, "trust files loaded again");
+                if everything {
+                    let _ = shell.engine.tell(Input::KeyBack).await; // what was held for want of a key
+                }
                 let _ = shell.engine.tell(Input::Alarm { alarm: Alarm::RevocationUnknown, text: None }).await;
             }
             Ok(Err(error)) => {
-                warn!(error = format!("{error:#}"), "trust files not loaded; the old ones stay in force");
-                let text = Some(format!("the trust files cannot be loaded, the old ones stay in force: {error:#}"));
+                warn!(error = format!("{error:#}"), "keys or trust files not loaded; the old ones stay in force");
+                let text = Some(format!("keys or trust files cannot be loaded, the old ones stay in force: {error:#}"));
                 let _ = shell.engine.tell(Input::Alarm { alarm: Alarm::RevocationUnknown, text }).await;
             }
             Err(error) => warn!(%error, "trust files not loaded"),

@@ -88,7 +88,13 @@ fn open(path: &Path) -> Result<(OpenedContainer, Option<Raw<EnvelopeJson>>), Fai
     let opened = ContainerReader::new(BufReader::new(file)).and_then(|reader| reader.read(&mut keeper));
     let opened = opened.map_err(|e| {
         let exit = if matches!(e, ContainerError::Source(_)) { Exit::Unavailable } else { Exit::Invalid };
-        Failure::new(exit, anyhow!(e).context(path.display().to_string()))
+        let what = format!(
+            "{} is no whole container; give an .asice file as `truc inbox fetch --what container` writes it",
+            path.display()
+        );
+        let vietnamese =
+            "Tệp không phải gói văn bản (.asice) hoàn chỉnh; hãy lấy lại bằng `truc inbox fetch --what container`.";
+        Failure { vietnamese: Some(vietnamese.to_owned()), ..Failure::new(exit, anyhow!(e).context(what)) }
     })?;
     let envelope =
         keeper.bytes.map(Raw::parse).transpose().or_exit(Exit::Invalid, "its envelope.json is not readable")?;

@@ -52,7 +52,13 @@ fn find(path: &Path) -> Result<PathBuf, Failure> {
     places
         .into_iter()
         .find(|p| p.is_file())
-        .ok_or_else(|| Failure::new(Exit::BadData, anyhow!("{} is no directory file and holds none", path.display())))
+        .ok_or_else(|| Failure {
+            vietnamese: Some("Không có danh bạ ở đó: hãy đưa tệp *.directory, thư mục của đơn vị vận hành sau khi `truc directory sign`, hoặc thư mục của nút hay trục đã từng kết nối.".to_owned()),
+            ..Failure::new(Exit::BadData, anyhow!(
+            "{} is no directory file and holds none: give a `*.directory` file, the operator's folder after `truc directory sign`, or the folder of a node or relay that has been connected",
+            path.display()
+        ))
+        })
 }
 
 fn show(path: &Path, args: &OperatorTrust, query: Option<&str>, output: &Output) -> Outcome {

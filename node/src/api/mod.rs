@@ -1,6 +1,7 @@
 //! The local gRPC API `truc.node.v1`, for document systems and the `truc` tool. It decides nothing: it reads the core,
 //! hands requests to it, and streams.
 
+mod alarms;
 mod found;
 mod inbox;
 mod outbox;

@@ -185,11 +185,22 @@ fn hash_of(request: &node_v1::SetStatusRequest) -> Digest {
     Digest::of_parts(&parts.iter().map(Vec::as_slice).collect::<Vec<_>>())
 }
 
+/// What the link is doing: the English cause, and in Vietnamese what that means and who acts.
+fn relay_state(shell: &Shell) -> String {
+    let vietnamese = match (shell.relay().is_some(), shell.may_sign()) {
+        (true, _) => format!("đã kết nối với {}", shell.relay_id),
+        (false, false) => "chưa kết nối được với trục; nút tự thử lại. Nếu kéo dài, quản trị viên kiểm tra mạng, chứng thư và danh bạ".to_owned(),
+        (false, true) => "mất kết nối với trục; nút tự kết nối lại, văn bản đã nhận gửi vẫn chờ trên nút. Nếu kéo dài, quản trị viên kiểm tra mạng, chứng thư và danh bạ".to_owned(),
+    };
+    format!("{} / {vietnamese}", shell.relay_state.load())
+}
+
 pub(super) async fn of_node(shell: &Arc<Shell>, grant: &Grant) -> Result<node_v1::StatusReply, Status> {
     let directory = shell.directory();
     let codes = directory.as_ref().map(|d| d.codes_of(&shell.node).to_vec()).unwrap_or_default();
     let counted = shell.engine.ask(|core| {
-        let alarms: Vec<String> = core.alarms().values().cloned().collect();
+        let alarms: Vec<String> =
+            core.alarms().iter().map(|(alarm, text)| super::alarms::bilingual(alarm, text)).collect();
         let outbox = core.sent().values().filter(|sent| !sent.is_settled()).count();
         let inbox = core.received().values().filter(|received| !received.is_settled()).count();
         (alarms, outbox as u64, inbox as u64)
@@ -201,7 +212,7 @@ pub(super) async fn of_node(shell: &Arc<Shell>, grant: &Grant) -> Result<node_v1
         lane: shell.lane.to_string(),
         codes: codes.iter().filter(|code| grant.allows(code)).map(ToString::to_string).collect(),
         connected: shell.relay().is_some(),
-        relay_state: shell.relay_state.load().to_string(),
+        relay_state: relay_state(shell),
         directory_version: directory.as_ref().map_or(0, |d| d.version()),
         directory_valid_until: directory.map(|d| d.statement().valid_until.to_string()).unwrap_or_default(),
         alarms,

@@ -97,7 +97,7 @@ impl Pipes {
         let code = || sender.clone();
         let reference = directory.reference(sender).ok_or_else(|| ComposeError::OwnCertificate { code: code() })?;
         let key =
-            self.keys.service(sender, directory, now).ok_or_else(|| ComposeError::OwnCertificate { code: code() })?;
+            self.keys().service(sender, directory, now).ok_or_else(|| ComposeError::OwnCertificate { code: code() })?;
         match validate(&self.trust(), key.certificate(), CertificateUse::Service, now) {
             Ok(Verdict::Good | Verdict::Unknown(_)) => {}
             Ok(Verdict::Revoked { at, .. }) => {

@@ -48,7 +48,7 @@ pub struct Pipes {
     ttl: Duration,
     /// Folder for what does not fit into memory; nothing in it has a name for longer than a moment.
     spool: PathBuf,
-    keys: Keys,
+    keys: RwLock<Arc<Keys>>,
     storage: StorageKey,
     trust: RwLock<Arc<TrustStore>>,
     blobs: Arc<BlobStore>,
@@ -95,7 +95,7 @@ impl Pipes {
             lane: settings.lane,
             ttl: settings.ttl,
             spool: settings.store().join("spool"),
-            keys,
+            keys: RwLock::new(Arc::new(keys)),
             storage,
             trust: RwLock::new(trust),
             blobs,
@@ -105,6 +105,20 @@ impl Pipes {
     /// Takes newer anchors and revocation lists into use.
     pub fn set_trust(&self, trust: Arc<TrustStore>) {
         *self.trust.write().unwrap_or_else(PoisonError::into_inner) = trust;
+    }
+
+    /// Reads the agencies' keys again; the old ones stay when one cannot be read.
+    ///
+    /// # Errors
+    /// When a file is missing, exposed or unusable.
+    pub fn reload_keys(&self, settings: &Settings) -> Result<(), MaterialError> {
+        let keys = Arc::new(Keys::load(settings)?);
+        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
+        Ok(())
+    }
+
+    fn keys(&self) -> Arc<Keys> {
+        Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn trust(&self) -> Arc<TrustStore> {

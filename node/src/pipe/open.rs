@@ -189,7 +189,8 @@ impl<'i> Announced<'i> {
             return Err(Locked::Failed(invalid("the key envelope is not the one of the submission")));
         }
         let mut away = false;
-        for key in pipes.keys.sealing(code) {
+        let keys = pipes.keys();
+        for key in keys.sealing(code) {
             match open_key(cms, &**key) {
                 Ok(bytes) => {
                     let manifest = self.check_manifest(code, &bytes).map_err(Locked::Failed)?;

@@ -40,7 +40,7 @@ impl Request {
             ));
         }
         let sender = parse_code(&header.sender)?;
-        if !pipes.keys.serves(&sender) {
+        if !pipes.keys().serves(&sender) {
             return Err(ComposeError::request(
                 Reason::NotEntitled,
                 format!("this node does not serve {sender}; send from its own node"),

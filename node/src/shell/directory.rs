@@ -112,7 +112,7 @@ impl Shell {
                     else {
                         continue;
                     };
-                    if self.own_certificates.contains(certificate) {
+                    if self.own_certificates.load().contains(certificate) {
                         continue;
                     }
                     let text = format!(

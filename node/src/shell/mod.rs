@@ -75,6 +75,8 @@ pub struct Shell {
     pub pipeline: Arc<dyn Pipeline>,
     /// Tells the pipelines of newer trust files.
     pub set_trust: Box<dyn Fn(Arc<TrustStore>) + Send + Sync>,
+    /// Has the pipelines read the agencies' keys again.
+    pub reload_keys: Box<dyn Fn() -> anyhow::Result<()> + Send + Sync>,
     /// TLS.
     pub link: Link,
     /// Anchors and revocation lists.
@@ -84,7 +86,7 @@ pub struct Shell {
     /// The directory in force; none before the first one came. Shared with the link's admission.
     pub directory: Arc<ArcSwapOption<Directory>>,
     /// SHA-256 of the certificates whose keys this node holds: a binding of any other to its codes raises an alarm.
-    pub own_certificates: BTreeSet<Digest>,
+    pub own_certificates: ArcSwap<BTreeSet<Digest>>,
     /// Signs checkpoints.
     pub node_key: Arc<dyn SigningKey>,
     /// The relay, while it is there.

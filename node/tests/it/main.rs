@@ -8,4 +8,5 @@
 mod closed;
 mod flows;
 mod rejected;
+mod reload;
 mod world;

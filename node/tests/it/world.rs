@@ -196,6 +196,14 @@ impl World {
         self.nodes.get_mut(id).unwrap().settings.retention = Some(kept);
     }
 
+    pub(crate) fn settings(&self, id: &str) -> &Settings {
+        &self.nodes[id].settings
+    }
+
+    pub(crate) fn reload(&self, id: &str) {
+        self.nodes[id].running.as_ref().unwrap().reload();
+    }
+
     pub(crate) fn shell(&self, id: &str) -> &Arc<Shell> {
         self.nodes[id].running.as_ref().unwrap().shell()
     }

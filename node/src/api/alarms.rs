@@ -1,0 +1,74 @@
+//! What needs a person's attention, in the words of both languages. The core and the shell say in English what happened;
+//! here stands, per kind of alarm, the Vietnamese with what to do next.
+
+use crate::core::Alarm;
+
+/// The text that people read: English, then Vietnamese.
+pub(super) fn bilingual(alarm: &Alarm, english: &str) -> String {
+    match vietnamese(alarm) {
+        Some(vietnamese) => format!("{english} / {vietnamese}"),
+        None => english.to_owned(),
+    }
+}
+
+fn vietnamese(alarm: &Alarm) -> Option<String> {
+    Some(match alarm {
+        Alarm::Fork(node) => format!(
+            "{node} đưa ra hai lịch sử khác nhau của sổ cái; cả hai điểm kiểm tra được giữ lại và nút không nhận gì thêm từ đó. Báo ngay đơn vị vận hành trục"
+        ),
+        Alarm::BehindOwnHistory => "Trục giữ lịch sử mới hơn nút này: nút đã khôi phục từ bản sao cũ và không ký gì nữa. Khôi phục bản mới hơn, hoặc báo đơn vị vận hành trục".to_owned(),
+        Alarm::Withholding => "Danh sách gói tin chưa giao mà trục ký không khớp với bằng chứng của nút. Báo đơn vị vận hành trục".to_owned(),
+        Alarm::DirectoryStale => "Danh bạ đã hết hạn hoặc chưa có: văn bản gửi mới có thể bị giữ lại. Kiểm tra kết nối tới trục; nếu vẫn vậy, yêu cầu đơn vị vận hành trục phát hành danh bạ mới".to_owned(),
+        Alarm::DirectoryRefused => "Một phiên bản danh bạ không được chấp nhận; bản đang dùng vẫn có hiệu lực. Báo đơn vị vận hành trục".to_owned(),
+        Alarm::ForeignBinding(code) => format!(
+            "Danh bạ gắn mã {code} với nút hoặc chứng thư không phải của nút này. Nếu cơ quan không yêu cầu việc đó, báo ngay đơn vị vận hành trục"
+        ),
+        Alarm::Overdue(envelope) => format!(
+            "Gói tin {envelope} quá hạn mà chưa đến đủ các bên nhận. Hỏi bên nhận, sau đó báo đơn vị vận hành trục"
+        ),
+        Alarm::Unusable(envelope) => format!(
+            "Gói tin đến {envelope} chưa xử lý được; nút tự thử lại. Nếu kéo dài, quản trị viên xem lý do trong nhật ký"
+        ),
+        Alarm::Reseal(envelope, code) => format!(
+            "Chưa lập được gói tin thay thế {envelope} cho {code}; nút tự thử lại. Kiểm tra khóa ký và danh bạ"
+        ),
+        Alarm::KeyAway => "Khóa ký hoặc khóa giải mã của nút không dùng được; văn bản chờ đến khi có khóa. Quản trị viên kiểm tra tệp khóa hoặc thiết bị lưu khóa".to_owned(),
+        Alarm::RevocationUnknown => "Không nạp được khóa, chứng thư tin cậy hoặc danh sách thu hồi; bản cũ vẫn có hiệu lực. Quản trị viên sửa tệp rồi nạp lại (SIGHUP)".to_owned(),
+        Alarm::BadEvidence(node) => format!("Bằng chứng của {node} không hợp lệ và không được nhận. Báo đơn vị vận hành trục"),
+        // Their texts have both languages already.
+        Alarm::EvidenceRefused(_) | Alarm::EvidenceWaits(_) => return None,
+        Alarm::Index => "Chỉ mục tra cứu đang được dựng lại; văn bản đã đóng tạm thời chưa tra cứu được".to_owned(),
+        Alarm::DiskFull => "Ổ đĩa của nút gần đầy: không nhận thêm văn bản. Quản trị viên phải giải phóng dung lượng".to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_alarm_is_told_in_both_languages() {
+        let envelope = "01890000-0000-7000-8000-000000000000".parse().unwrap();
+        let (node, code): (truc_proto::NodeId, truc_proto::AgencyId) = ("R1".parse().unwrap(), "H26".parse().unwrap());
+        for alarm in [
+            Alarm::Fork(node.clone()),
+            Alarm::BehindOwnHistory,
+            Alarm::Withholding,
+            Alarm::DirectoryStale,
+            Alarm::DirectoryRefused,
+            Alarm::ForeignBinding(code.clone()),
+            Alarm::Overdue(envelope),
+            Alarm::Unusable(envelope),
+            Alarm::Reseal(envelope, code),
+            Alarm::KeyAway,
+            Alarm::RevocationUnknown,
+            Alarm::BadEvidence(node),
+            Alarm::Index,
+            Alarm::DiskFull,
+        ] {
+            let text = bilingual(&alarm, "what happened");
+            let vietnamese = text.strip_prefix("what happened / ").unwrap();
+            assert!(!vietnamese.is_ascii(), "{alarm:?}: {vietnamese}");
+        }
+    }
+}
