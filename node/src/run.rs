@@ -291,8 +291,13 @@ fn build(
 
 fn own_certificates(settings: &Settings) -> anyhow::Result<BTreeSet<Digest>> {
     let mut own = BTreeSet::new();
-    for source in settings.agencies.iter().flat_map(|agency| agency.service.iter().chain(&agency.sealing)) {
-        own.insert(source.load().context("load an agency's key")?.certificate().sha256());
+    for agency in &settings.agencies {
+        for source in &agency.service {
+            own.insert(source.load_signing().context("load an agency's key")?.certificate().sha256());
+        }
+        for source in &agency.sealing {
+            own.insert(source.load().context("load an agency's key")?.certificate().sha256());
+        }
     }
     Ok(own)
 }

@@ -11,6 +11,7 @@
 
 mod material;
 mod read;
+mod service_key;
 
 use std::{
     fmt, fs, io,

@@ -245,3 +245,44 @@ async fn while_the_relay_is_away_documents_are_accepted_and_go_when_it_is_back()
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_its_signing_key_a_node_holds_and_accepts_by_itself_under_the_same_id_when_the_key_is_back() {
+    let mut world = World::start(&[("N-G22", &["G22"]), ("N-H26", &["H26"])]).await;
+    let keys = world.node_folder("N-G22").join("keys");
+    let (key, away) = (keys.join("G22.service.key"), keys.join("away.key"));
+    world.stop_node("N-G22").await;
+    std::fs::rename(&key, &away).unwrap();
+    world.serve_node("N-G22").await;
+    let api = world.api("N-G22");
+    api.until_connected().await;
+
+    let letter = Letter::new("held", "G22", &["H26"]).with_file("a.pdf", noise("held", 90_000));
+    let held = api.send(&letter).await.unwrap();
+    assert_eq!(held.state(), State::Held, "{held:?}");
+    assert_eq!(api.send(&letter).await.unwrap().envelope, held.envelope, "asked again: the same id");
+    let item = api.sent(&held.envelope).await.unwrap();
+    assert_eq!(item.state, "held", "{item:?}");
+    assert!(api.receipts(&held.envelope).await.is_empty(), "no SubmissionAcceptance before it is signed");
+    // It is on the device: also the next process knows it, and still has no key.
+    world.stop_node("N-G22").await;
+    world.serve_node("N-G22").await;
+    let api = world.api("N-G22");
+    let again = api.send(&letter).await.unwrap();
+    assert_eq!((again.state(), &again.envelope), (State::Held, &held.envelope));
+
+    // A key of another certificate is none.
+    std::fs::copy(world.file("N-G22.node.key"), &key).unwrap();
+    until("the node to say what is wrong", || async {
+        api.sent(&held.envelope).await.filter(|item| !item.last_error.is_empty())
+    })
+    .await;
+    assert_eq!(api.sent(&held.envelope).await.unwrap().state, "held");
+    std::fs::rename(&away, &key).unwrap();
+    world.api("N-H26").until_consigned(&held.envelope, "H26").await;
+    let after = api.send(&letter).await.unwrap();
+    assert_eq!((after.state(), &after.envelope), (State::Accepted, &held.envelope));
+    assert_eq!(world.api("N-H26").attachment(&held.envelope, "H26", "a.pdf").await, noise("held", 90_000));
+    assert_eq!(world.api("N-H26").inbox("H26", true).await.len(), 1, "one document");
+    world.all_receipts_valid("N-G22", &held.envelope, 4).await;
+}

@@ -337,7 +337,8 @@ impl Core {
 
     fn retry(&mut self, now: Timestamp, position: u64) {
         let Some(sent) = self.sent.get_mut(&position) else { return };
-        if !matches!(sent.delivery, Delivery::BackOff(at) if at <= now) {
+        let first_try = sent.is_held() && sent.delivery == Delivery::Idle;
+        if !first_try && !matches!(sent.delivery, Delivery::BackOff(at) if at <= now) {
             return;
         }
         sent.delivery = Delivery::Idle;
@@ -634,7 +635,12 @@ impl Core {
             let deadline = Duration::from_millis(self.policy.consignment_deadline_ms);
             self.timers.set(at + deadline, Due::Deadline(position));
         } else {
+            let held = sent.is_held().then(|| sent.changed_at + Duration::from_millis(self.policy.retry_min_ms));
             self.timers.set(sent.expires, Due::Expiry(position));
+            // Nobody says that a key is back: it is tried.
+            if let Some(at) = held {
+                self.timers.set(at, Due::Retry(position));
+            }
         }
     }
 }

@@ -792,9 +792,17 @@ fn what_is_held_is_finished_under_its_own_id_and_answered_the_same() {
     assert_eq!(answer(&live.handle(start(), request())), &Answer::Held { key: key.clone(), first: true });
     assert_eq!(answer(&live.handle(start(), request())), &Answer::Held { key: key.clone(), first: false });
     assert_eq!(live.core.next_leaf(), 0, "no SubmissionAcceptance before it is signed");
+    // Nobody has to say that the key is back: it is tried, also by a process that was started again, and again when it fails.
+    let tries = |effects: &[Effect]| effects.iter().any(|e| matches!(e, Effect::FinishHeld { .. }));
+    assert!(tries(&live.handle(after(1_000), Input::Tick)));
+    assert!(!tries(&live.handle(after(2_000), Input::Tick)), "one at a time");
     live.restart();
-    let effects = live.handle(start(), Input::KeyBack);
-    assert!(effects.iter().any(|e| matches!(e, Effect::FinishHeld { .. })));
+    assert!(tries(&live.handle(after(3_000), Input::Tick)));
+    live.handle(after(3_100), Input::HeldFailed { key: key.clone(), error: "the key is away".into(), jitter: 0 });
+    assert!(tries(&live.handle(after(120_000), Input::Tick)));
+    live.handle(after(120_100), Input::HeldFailed { key: key.clone(), error: "the key is away".into(), jitter: 0 });
+    let effects = live.handle(after(120_200), Input::KeyBack);
+    assert!(tries(&effects), "and at once when something changes");
     let effects = prepare(&mut live, sealed(&key, &["H26"], "a", b"a"));
     assert_eq!(answer(&effects), &Answer::Accepted { key: key.clone(), first: true });
     let gone = Effect::Closed { key: key.clone(), payload: Some(Digest::of(b"held")) };

@@ -33,13 +33,13 @@ impl Keys {
     /// Loads what settings name.
     ///
     /// # Errors
-    /// When a file is missing, exposed or unusable.
+    /// When a file is missing, exposed or unusable. A service key's own file may be away: it is read when it is back.
     pub fn load(settings: &Settings) -> Result<Self, MaterialError> {
         let mut agencies = BTreeMap::new();
         for agency in &settings.agencies {
             let mut keys = AgencyKeys::default();
             for source in &agency.service {
-                keys.service.push(Arc::new(source.load()?));
+                keys.service.push(Arc::from(source.load_signing()?));
             }
             for source in &agency.sealing {
                 keys.sealing.push(Arc::new(source.load()?));

@@ -23,6 +23,13 @@ pub(super) struct Reader<'f> {
     pub(super) mistakes: Vec<String>,
 }
 
+/// Whether a key's own file may be somewhere else at the moment, on a stick or a share.
+#[derive(Clone, Copy)]
+enum Away {
+    May,
+    MayNot,
+}
+
 impl Reader<'_> {
     pub(super) fn settings(&mut self, mut table: Table) -> Option<Settings> {
         let axis = self.parsed(&mut table, "axis", "");
@@ -125,15 +132,15 @@ impl Reader<'_> {
             if let Some(code) = code.as_ref().filter(|code| !seen.insert((*code).clone())) {
                 self.mistakes.push(format!("{name}: {code} stands twice"));
             }
-            let service = self.keys(table.remove("service"), &format!("{prefix}service"));
-            let sealing = self.keys(table.remove("sealing"), &format!("{prefix}sealing"));
+            let service = self.keys(table.remove("service"), &format!("{prefix}service"), Away::May);
+            let sealing = self.keys(table.remove("sealing"), &format!("{prefix}sealing"), Away::MayNot);
             self.nothing_else(&table, &prefix);
             agencies.extend(code.map(|code| AgencySettings { code, service, sealing }));
         }
         Some(agencies)
     }
 
-    fn keys(&mut self, value: Option<Value>, name: &str) -> Vec<KeySource> {
+    fn keys(&mut self, value: Option<Value>, name: &str, away: Away) -> Vec<KeySource> {
         let given = self.array(value, name);
         if given.is_empty() || given.len() > AGENCY_KEYS_MAX {
             self.mistakes.push(format!(
@@ -143,10 +150,14 @@ impl Reader<'_> {
             return Vec::new();
         }
         let named = given.into_iter().enumerate().map(|(n, value)| (format!("{name}[{}]", n + 1), value));
-        named.filter_map(|(name, value)| self.key(Some(value), &name)).collect()
+        named.filter_map(|(name, value)| self.key_away(Some(value), &name, away)).collect()
     }
 
     fn key(&mut self, value: Option<Value>, name: &str) -> Option<KeySource> {
+        self.key_away(value, name, Away::MayNot)
+    }
+
+    fn key_away(&mut self, value: Option<Value>, name: &str, away: Away) -> Option<KeySource> {
         let prefix = format!("{name}.");
         let Some(Value::Table(mut table)) = value else {
             self.mistakes.push(format!(
@@ -162,7 +173,10 @@ impl Reader<'_> {
             })
         } else {
             let certificate = self.path(&mut table, "certificate", &prefix);
-            let key = self.path(&mut table, "key", &prefix);
+            let key = match away {
+                Away::MayNot => self.path(&mut table, "key", &prefix),
+                Away::May => self.text(&mut table, "key", &prefix).map(|text| self.folder.join(text)),
+            };
             Some((certificate, key))
                 .and_then(|(certificate, key)| Some(KeySource::Pem { certificate: certificate?, key: key? }))
         };
