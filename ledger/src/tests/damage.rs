@@ -1,6 +1,7 @@
 //! A disk that gives back other bytes than it took: what was vouched for stops the start, nothing panics, nothing is silently lost.
 
 use super::*;
+use crate::simdisk::SimRandom;
 
 const SEGMENT: &str = "journal/0000000000.seg";
 
@@ -129,4 +130,53 @@ fn the_last_segment_cut_short_is_noticed_when_vouched() {
             Err(other) => panic!("{length}: {other}"),
         }
     }
+}
+
+/// Some random damage behind the first page, in one place and shorter than a batch header: bytes changed, zeroed, replaced by others or by noise.
+fn bend(bytes: &mut [u8], used: usize, random: &mut SimRandom) {
+    let mut below = |bound: usize| usize::try_from(random.below(bound as u64)).unwrap();
+    let (at, from) = (4096 + below(used - 4096), 4096 + below(used - 4096));
+    let length = (1 + below(40)).min(used - at.max(from));
+    match below(4) {
+        0 => bytes[at] ^= 1 << below(8),
+        1 => bytes[at..at + length].fill(0),
+        2 => bytes.copy_within(from..from + length, at),
+        _ => bytes[at..at + length].iter_mut().for_each(|byte| *byte = u8::try_from(below(256)).unwrap()),
+    }
+}
+
+#[test]
+fn any_bytes_in_a_segment_stop_the_start_or_leave_a_true_beginning() {
+    let (vouched, records) = small();
+    // The same with a last batch that nothing vouches for: there damage is cut, not refused.
+    let open_end = vouched.copy();
+    let (ledger, mut driver, ..) = opened(&open_end);
+    let last = [Record::state(vec![99; 300]), Record::state(vec![98; 300])];
+    last.iter().for_each(|record| submit(&ledger, vec![record.clone()], 0, &Acks::default()));
+    assert!(driver.append());
+    open_end.kill();
+    let all: Vec<Record> = records.iter().chain(&last).cloned().collect();
+    let (mut stopped, mut cut) = (0, 0);
+    // Damage that takes the vouching header together with the end of the batch before it leaves what looks like a torn end.
+    for (disk, surely) in [(vouched, records.len() - 3), (open_end, records.len())] {
+        let whole = disk.contents(SEGMENT).unwrap();
+        let used = whole.iter().rposition(|byte| *byte != 0).unwrap() + 1;
+        for seed in 0..1_500 {
+            let disk = disk.copy();
+            let mut bytes = whole.clone();
+            bend(&mut bytes, used, &mut SimRandom::new(seed));
+            disk.tamper(SEGMENT, Some(bytes));
+            match try_open(&disk) {
+                Err(OpenError::Scan(ScanError::Damaged { .. })) => stopped += 1,
+                Err(other) => panic!("seed {seed}: {other}"),
+                Ok((_, _, recovered, found)) => {
+                    let count = found.records.len();
+                    assert!(count >= surely, "seed {seed}: {count} records, {surely} were vouched for");
+                    assert_eq!(found.records, all[..count], "seed {seed}");
+                    cut += u64::from(recovered.cut_bytes > 0);
+                }
+            }
+        }
+    }
+    assert!(stopped > 500 && cut > 100, "{stopped} stopped, {cut} were cut: the test does not reach both");
 }
