@@ -1,7 +1,12 @@
 //! Any bytes: every parser of this crate ends, refuses or reads; and what it reads it writes as something that reads the same. Seeded from the vectors
 //! of docs/FORMATS.md; edXML has its own, in `src/edxml/tests.rs`.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "what a test helper cannot do fails the test")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "what a test helper cannot do fails the test"
+)]
 
 use std::{fs, path::PathBuf};
 
