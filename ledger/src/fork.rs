@@ -329,5 +329,8 @@ mod tests {
         assert_eq!(older(7, 255, &grown.consistency(7, 12).unwrap()), Observation::Grown);
         assert!(matches!(older(11, 9, &grown.consistency(11, 12).unwrap()), Observation::Unproven { .. }));
         assert!(matches!(older(12, 9, &[]), Observation::Fork { .. }));
+        // What it did not sign accuses it of nothing.
+        let stranger = LedgerKey::from_seed("truc.dev/peer", &[2; 32]).unwrap();
+        assert!(matches!(log.check_older(note(&stranger, &tree(7, 5)), &[]), Err(HeldError::Signature(_))));
     }
 }

@@ -8,9 +8,9 @@ use std::{
 use bytes::Bytes;
 use tracing::{error, info};
 use truc_evidence::Directory;
-use truc_ledger::merkle::verify_consistency;
+use truc_ledger::fork::{ExchangeError, ForkGuard, HeldCheckpoint, HeldError, Observation, PeerLog, Standing};
 use truc_proto::{
-    Checkpoint, Digest, NoteKey,
+    Checkpoint, Digest, NoteKey, SignedNote,
     limits::{PEER_MARKS_MAX, PROOF_HASHES_MAX},
     relay_v1,
 };
@@ -24,9 +24,9 @@ use crate::{
 /// Most checkpoints seen under evidence that wait for their proof; the largest are kept.
 const SEEN_MAX: usize = 256;
 
-/// Checkpoints seen and not yet proven: size → root and note.
+/// Checkpoints seen and not yet proven: size → note.
 #[derive(Debug, Default)]
-pub(crate) struct Seen(BTreeMap<u64, (Digest, Bytes)>);
+pub(crate) struct Seen(BTreeMap<u64, Bytes>);
 
 /// What is wrong with a peer's checkpoint.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +41,8 @@ pub(crate) enum PeerError {
         "the relay holds a newer history of this node than this node has: its store is a restored copy. It signs nothing; start a recovery with the axis operator"
     )]
     WeAreBehind,
+    #[error("this node's own ledger cannot be compared with what the relay holds of it")]
+    Own(#[source] ExchangeError),
     #[error("the relay does not answer")]
     Call(#[from] tonic::Status),
     #[error(transparent)]
@@ -49,24 +51,32 @@ pub(crate) enum PeerError {
     Work(#[from] super::WorkFailed),
 }
 
-/// Reads a checkpoint of the relay and checks the ledger key's line.
-pub(crate) fn read_checkpoint(note: &[u8], directory: &Directory) -> Result<Checkpoint, PeerError> {
-    let bad = |why: String| PeerError::Bad(why);
-    let (note, checkpoint) = Checkpoint::parse_note(note).map_err(|e| bad(e.to_string()))?;
+fn bad(error: impl ToString) -> PeerError {
+    PeerError::Bad(error.to_string())
+}
+
+/// The key of the relay's ledger, as the directory in force says.
+fn relay_key(directory: &Directory) -> Result<NoteKey, PeerError> {
     let relay = directory.relay();
-    if checkpoint.origin() != relay.origin {
-        return Err(bad(format!("it is of {}, not of {}", checkpoint.origin(), relay.origin)));
+    NoteKey::new(relay.origin.as_str(), relay.ledger_key).map_err(bad)
+}
+
+/// What is known of the relay's ledger, given a checkpoint of it. One of an origin that is given up counts for nothing: a recovery starts
+/// another, in a new directory version.
+fn log_of(directory: &Directory, held: Option<&Bytes>) -> Result<PeerLog, PeerError> {
+    let key = relay_key(directory)?;
+    let held = held.map(|note| SignedNote::parse(note)).transpose().map_err(bad)?;
+    match PeerLog::new(key.clone(), held) {
+        Err(HeldError::OtherOrigin { .. }) => PeerLog::new(key, None).map_err(bad),
+        log => log.map_err(bad),
     }
-    let key = NoteKey::new(relay.origin.as_str(), relay.ledger_key).map_err(|e| bad(e.to_string()))?;
-    key.verify(&note).map_err(|e| bad(e.to_string()))?;
-    Ok(checkpoint)
 }
 
 pub(crate) fn proof_of(hashes: &[Bytes]) -> Result<Vec<Digest>, PeerError> {
     if hashes.len() > PROOF_HASHES_MAX {
         return Err(PeerError::Bad("its proof is too long".into()));
     }
-    let read = |hash: &Bytes| Digest::from_slice(hash).map_err(|e| PeerError::Bad(e.to_string()));
+    let read = |hash: &Bytes| Digest::from_slice(hash).map_err(bad);
     hashes.iter().map(read).collect()
 }
 
@@ -84,9 +94,9 @@ impl Shell {
             self.engine.ask(move |core| (core.peer(&relay).cloned(), core.seen_of(&relay).cloned())).await?;
         let (Some(seen), Some(directory)) = (seen, self.directory()) else { return Ok(held) };
         // Of an origin that is given up: what is held counts.
-        let Ok(newest) = read_checkpoint(&seen, &directory) else { return Ok(held) };
-        let size = held.as_deref().and_then(|note| Checkpoint::parse_note(note).ok()).map_or(0, |(_, held)| held.size);
-        Ok(if newest.size > size { Some(seen) } else { held })
+        let Ok(log) = log_of(&directory, Some(&seen)) else { return Ok(held) };
+        let newer = log.held().is_some_and(|seen| seen.checkpoint().size > size_of(held.as_ref()));
+        Ok(if newer { Some(seen) } else { held })
     }
 
     /// Takes what the relay showed at Hello against `newest`, which it was shown.
@@ -101,23 +111,13 @@ impl Shell {
         let (Some(newest), Some(held)) = (newest.filter(|newest| Some(newest) != held.as_ref()), held) else {
             return self.take_checkpoint(reply.checkpoint.clone(), &reply.consistency, directory).await;
         };
-        let before = read_checkpoint(&newest, directory)?;
-        let shown = read_checkpoint(&reply.checkpoint, directory)?;
-        let continues = (before.size == shown.size && before.root == shown.root)
-            || (before.size < shown.size
-                && verify_consistency(
-                    before.size,
-                    &before.root,
-                    shown.size,
-                    &shown.root,
-                    &proof_of(&reply.consistency)?,
-                )
-                .is_ok());
-        if !continues {
+        let shown = SignedNote::parse(&reply.checkpoint).map_err(bad)?;
+        let observed = log_of(directory, Some(&newest))?.observe(shown, &proof_of(&reply.consistency)?);
+        if observed.map_err(bad)? != Observation::Grown {
             return self.report_fork(newest, reply.checkpoint.clone()).await;
         }
         self.saw_checkpoint(&reply.checkpoint);
-        let from = Checkpoint::parse_note(&held).map_err(|e| PeerError::Bad(e.to_string()))?.1.size;
+        let from = size_of(Some(&held));
         let proven = relay.checkpoint(relay_v1::CheckpointRequest { from }).await?.into_inner();
         self.take_checkpoint(proven.checkpoint, &proven.consistency, directory).await
     }
@@ -129,22 +129,18 @@ impl Shell {
         proof: &[Bytes],
         directory: &Directory,
     ) -> Result<(), PeerError> {
-        let shown = read_checkpoint(&note, directory)?;
-        self.refuse_forked(&shown).await?;
-        if let Some(held) = self.held_of_relay().await? {
-            let (_, before) = Checkpoint::parse_note(&held).map_err(|e| PeerError::Bad(e.to_string()))?;
-            let same_origin = before.origin() == shown.origin(); // a recovery starts a new one, in a new directory version
-            let continues = !same_origin
-                || (before.size == shown.size && before.root == shown.root)
-                || (before.size < shown.size
-                    && verify_consistency(before.size, &before.root, shown.size, &shown.root, &proof_of(proof)?)
-                        .is_ok());
-            if !continues {
-                return self.report_fork(held, note).await;
-            }
-            if before == shown {
-                return Ok(());
-            }
+        let shown = SignedNote::parse(&note).map_err(bad)?;
+        self.refuse_forked(HeldCheckpoint::check(shown.clone(), &relay_key(directory)?).map_err(bad)?.checkpoint())
+            .await?;
+        let held = self.held_of_relay().await?;
+        let mut log = log_of(directory, held.as_ref())?;
+        let before = log.held().map(|held| held.checkpoint().clone());
+        let observed = log.observe(shown, &proof_of(proof)?).map_err(bad)?;
+        if let (Some(held), false) = (held, observed == Observation::Grown) {
+            return self.report_fork(held, note).await;
+        }
+        if before.is_some() && before.as_ref() == log.held().map(HeldCheckpoint::checkpoint) {
+            return Ok(());
         }
         let node = self.relay_id.clone();
         Ok(self.engine.tell(Input::PeerCheckpoint { node, note }).await?)
@@ -157,9 +153,7 @@ impl Shell {
         let bodies = self.bodies();
         let body = self.work("reading a record", move || bodies.body(position)).await?;
         let forked = match body.map_err(|e| PeerError::Bad(crate::chain(&e)))?.0 {
-            Body::PeerFork(record) => {
-                Checkpoint::parse_note(&record.shown).map_err(|e| PeerError::Bad(e.to_string()))?.1
-            }
+            Body::PeerFork(record) => Checkpoint::parse_note(&record.shown).map_err(bad)?.1,
             _ => return Err(PeerError::Bad("the record of its two histories is not where it should be".into())),
         };
         if forked.origin() == shown.origin() { Err(PeerError::Fork) } else { Ok(()) }
@@ -174,16 +168,20 @@ impl Shell {
     /// What the relay says it last held of us must be in our own tree.
     pub(crate) async fn check_own_history(&self, held_of_us: &[u8]) -> Result<(), PeerError> {
         if !held_of_us.is_empty() {
-            let (note, shown) = Checkpoint::parse_note(held_of_us).map_err(|e| PeerError::Bad(e.to_string()))?;
-            let own = self.ledger.public_key();
-            // Not signed by us: the relay cannot make us believe that we said it.
-            let ours = shown.origin() == own.name() && own.verify(&note).is_ok();
-            let in_our_tree = self.ledger.root_at(shown.size).is_ok_and(|root| root == shown.root);
-            if ours && !in_our_tree {
-                let text = PeerError::WeAreBehind.to_string();
-                self.engine.tell(Input::Alarm { alarm: Alarm::BehindOwnHistory, text: Some(text) }).await?;
-                self.may_sign.store(false, Ordering::SeqCst);
-                return Err(PeerError::WeAreBehind);
+            let held = SignedNote::parse(held_of_us).map_err(bad)?;
+            let guard = ForkGuard::new(self.ledger.public_key().clone());
+            match guard.exchange(&self.ledger.head().note, Some(held), |size| self.ledger.root_at(size).ok()) {
+                // Not signed by us: the relay cannot make us believe that we said it.
+                Ok(Standing::NothingHeld | Standing::Consistent) | Err(ExchangeError::Theirs(_)) => {}
+                Ok(Standing::WeAreBehind { .. } | Standing::Fork { .. }) => {
+                    let text = PeerError::WeAreBehind.to_string();
+                    self.engine.tell(Input::Alarm { alarm: Alarm::BehindOwnHistory, text: Some(text) }).await?;
+                    self.may_sign.store(false, Ordering::SeqCst);
+                    return Err(PeerError::WeAreBehind);
+                }
+                Err(error @ (ExchangeError::Ours(_) | ExchangeError::NoRoot { .. })) => {
+                    return Err(PeerError::Own(error));
+                }
             }
         }
         if !self.may_sign.swap(true, Ordering::SeqCst) {
@@ -228,7 +226,7 @@ impl Shell {
     pub(crate) fn saw_checkpoint(&self, note: &Bytes) {
         let Ok((_, checkpoint)) = Checkpoint::parse_note(note) else { return };
         let mut seen = lock(&self.seen);
-        seen.0.entry(checkpoint.size).or_insert_with(|| (checkpoint.root, note.clone()));
+        seen.0.entry(checkpoint.size).or_insert_with(|| note.clone());
         if seen.0.len() > SEEN_MAX {
             seen.0.pop_first();
         }
@@ -237,27 +235,28 @@ impl Shell {
     /// Proves every checkpoint seen to be of the one history of the relay's newest.
     pub(crate) async fn prove_seen(&self, relay: &mut Relay, directory: &Directory) -> Result<(), PeerError> {
         let seen = std::mem::take(&mut lock(&self.seen).0);
-        let held = self.held_of_relay().await?;
-        let from = match &held {
-            Some(held) => Checkpoint::parse_note(held).map_err(|e| PeerError::Bad(e.to_string()))?.1.size,
-            None => 0,
-        };
+        let from = size_of(self.held_of_relay().await?.as_ref());
         let reply = relay.checkpoint(relay_v1::CheckpointRequest { from }).await?.into_inner();
         self.take_checkpoint(reply.checkpoint, &reply.consistency, directory).await?;
-        for (size, (root, note)) in seen {
-            let reply = relay.checkpoint(relay_v1::CheckpointRequest { from: size }).await?.into_inner();
-            let newest = read_checkpoint(&reply.checkpoint, directory)?;
-            let same = if newest.size == size {
-                newest.root == root
-            } else {
-                verify_consistency(size, &root, newest.size, &newest.root, &proof_of(&reply.consistency)?).is_ok()
-            };
-            if !same {
-                return self.report_fork(note, reply.checkpoint).await;
+        for (from, note) in seen {
+            let reply = relay.checkpoint(relay_v1::CheckpointRequest { from }).await?.into_inner();
+            let newest = SignedNote::parse(&reply.checkpoint).map_err(bad)?;
+            let newest = PeerLog::new(relay_key(directory)?, Some(newest)).map_err(bad)?;
+            let older = SignedNote::parse(&note).map_err(bad)?;
+            match newest.check_older(older, &proof_of(&reply.consistency)?) {
+                Ok(None | Some(Observation::Grown)) | Err(HeldError::OtherOrigin { .. }) => {}
+                // Not signed by it, so it proves nothing against it.
+                Err(error) => return Err(bad(error)),
+                Ok(_) => return self.report_fork(note, reply.checkpoint).await,
             }
         }
         Ok(())
     }
+}
+
+/// Leaves in a checkpoint that is held; 0 for none.
+fn size_of(note: Option<&Bytes>) -> u64 {
+    note.and_then(|note| Checkpoint::parse_note(note).ok()).map_or(0, |(_, held)| held.size)
 }
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
