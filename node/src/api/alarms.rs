@@ -5,14 +5,11 @@ use crate::core::Alarm;
 
 /// The text that people read: English, then Vietnamese.
 pub(super) fn bilingual(alarm: &Alarm, english: &str) -> String {
-    match vietnamese(alarm) {
-        Some(vietnamese) => format!("{english} / {vietnamese}"),
-        None => english.to_owned(),
-    }
+    format!("{english} / {}", vietnamese(alarm))
 }
 
-fn vietnamese(alarm: &Alarm) -> Option<String> {
-    Some(match alarm {
+fn vietnamese(alarm: &Alarm) -> String {
+    match alarm {
         Alarm::Fork(node) => format!(
             "{node} đưa ra hai lịch sử khác nhau của sổ cái; cả hai điểm kiểm tra được giữ lại và nút không nhận gì thêm từ đó. Báo ngay đơn vị vận hành trục"
         ),
@@ -35,11 +32,15 @@ fn vietnamese(alarm: &Alarm) -> Option<String> {
         Alarm::KeyAway => "Khóa ký hoặc khóa giải mã của nút không dùng được; văn bản chờ đến khi có khóa. Quản trị viên kiểm tra tệp khóa hoặc thiết bị lưu khóa".to_owned(),
         Alarm::RevocationUnknown => "Không nạp được khóa, chứng thư tin cậy hoặc danh sách thu hồi; bản cũ vẫn có hiệu lực. Quản trị viên sửa tệp rồi nạp lại (SIGHUP)".to_owned(),
         Alarm::BadEvidence(node) => format!("Bằng chứng của {node} không hợp lệ và không được nhận. Báo đơn vị vận hành trục"),
-        // Their texts have both languages already.
-        Alarm::EvidenceRefused(_) | Alarm::EvidenceWaits(_) => return None,
+        Alarm::EvidenceRefused(envelope) => format!(
+            "Trục từ chối hẳn bằng chứng của nút về gói tin {envelope}; nút không gửi lại, biên nhận vẫn lưu tại nút. Báo đơn vị vận hành trục"
+        ),
+        Alarm::EvidenceWaits(envelope) => format!(
+            "Trục chưa nhận bằng chứng của nút về gói tin {envelope}; nút tự gửi lại. Nếu kéo dài, báo đơn vị vận hành trục"
+        ),
         Alarm::Index => "Chỉ mục tra cứu đang được dựng lại; văn bản đã đóng tạm thời chưa tra cứu được".to_owned(),
         Alarm::DiskFull => "Ổ đĩa của nút gần đầy: không nhận thêm văn bản. Quản trị viên phải giải phóng dung lượng".to_owned(),
-    })
+    }
 }
 
 #[cfg(test)]
@@ -63,6 +64,8 @@ mod tests {
             Alarm::KeyAway,
             Alarm::RevocationUnknown,
             Alarm::BadEvidence(node),
+            Alarm::EvidenceRefused(envelope),
+            Alarm::EvidenceWaits(envelope),
             Alarm::Index,
             Alarm::DiskFull,
         ] {

@@ -185,14 +185,14 @@ impl Core {
             let (alarm, next) = if ends {
                 given_up.push(index);
                 self.alarms.remove(&Alarm::EvidenceWaits(key.envelope));
-                let next = "it is not sent again; its receipt stays here: show it to the axis operator / không gửi lại; biên nhận vẫn lưu tại nút, báo đơn vị vận hành trục";
+                let next = "it is not sent again; its receipt stays here: show it to the axis operator";
                 (Alarm::EvidenceRefused(key.envelope), next)
             } else {
                 self.deferred.insert(index, true);
                 self.timers.set(now + Duration::from_millis(self.policy.retry_max_ms), Due::Deferred);
-                (Alarm::EvidenceWaits(key.envelope), "it is sent again by itself / nút sẽ tự gửi lại")
+                (Alarm::EvidenceWaits(key.envelope), "it is sent again by itself")
             };
-            let what = "the relay does not take our evidence about / trục không nhận bằng chứng của nút về";
+            let what = "the relay does not take our evidence about";
             self.set_alarm(alarm, Some(format!("{what} {key}: {why}; {next}")));
         }
         if !given_up.is_empty() {
