@@ -16,7 +16,7 @@ use truc_proto::{
     Hasher,
     edxml::Date,
     node_v1::{
-        DocumentForm, FileHeader, ListOutboxRequest, OutboxItem, PacketForm, SendHeader, SendRequest,
+        DocumentForm, FileHeader, ListOutboxRequest, OutboxItem, PacketForm, SendHeader, SendReply, SendRequest,
         send_header::Form, send_reply::State, send_request::Part,
     },
 };
@@ -48,20 +48,9 @@ async fn send(args: &SendArgs, output: &Output) -> Outcome {
     let key = header.idempotency_key.clone();
     let mut node = connect(&args.node).await?;
     let progress = progress(lengths.iter().sum(), output);
-    let (messages, stream) = mpsc::channel(4);
-    let feed = tokio::task::spawn_blocking({
-        let (progress, packet) = (progress.clone(), args.packet.is_some());
-        move || feed(&messages, header, &files, &lengths, packet, &progress)
-    });
-    let reply = node.send(ReceiverStream::new(stream)).await;
-    let fed = feed.await.or_exit(Exit::Unavailable, "read the files")?;
+    let reply = stream(&mut node, header, files, &progress).await;
     progress.finish_and_clear();
-    let reply = match (reply, fed) {
-        // The node's refusal says more than the pipe that it closed.
-        (Err(status), _) => return Err(failed("the node does not take the document", &status)),
-        (Ok(_), Err(failure)) => return Err(failure),
-        (Ok(reply), Ok(())) => reply.into_inner(),
-    };
+    let reply = reply?;
     if let Some(refusal) = &reply.refused {
         let mut failure = refused("the document is refused", refusal, Exit::Invalid);
         if !reply.rejection.is_empty() {
@@ -152,30 +141,48 @@ fn progress(bytes: u64, output: &Output) -> ProgressBar {
     ProgressBar::new(bytes).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
+/// Streams a request with its packet or files to a node, a bounded part of them in memory.
+pub(crate) async fn stream(
+    node: &mut Node,
+    header: SendHeader,
+    files: Vec<PathBuf>,
+    progress: &ProgressBar,
+) -> Result<SendReply, Failure> {
+    let (messages, stream) = mpsc::channel(4);
+    let progress = progress.clone();
+    let feed = tokio::task::spawn_blocking(move || feed(&messages, header, &files, &progress));
+    let reply = node.send(ReceiverStream::new(stream)).await;
+    let fed = feed.await.or_exit(Exit::Unavailable, "read the files")?;
+    match (reply, fed) {
+        // The node's refusal says more than the pipe that it closed.
+        (Err(status), _) => Err(failed("the node does not take the document", &status)),
+        (Ok(_), Err(failure)) => Err(failure),
+        (Ok(reply), Ok(())) => Ok(reply.into_inner()),
+    }
+}
+
 /// Reads the files and passes them on; stops quietly when the node has stopped listening.
 fn feed(
     messages: &mpsc::Sender<SendRequest>,
     header: SendHeader,
     files: &[PathBuf],
-    lengths: &[u64],
-    packet: bool,
     progress: &ProgressBar,
 ) -> Result<(), Failure> {
+    let packet = matches!(header.form, Some(Form::Packet(_)));
     let pass = |part| messages.blocking_send(SendRequest { part: Some(part) }).is_ok();
     if !pass(Part::Header(header)) {
         return Ok(());
     }
     let mut buffer = vec![0; CHUNK_BYTES];
-    for (path, length) in files.iter().zip(lengths) {
+    for path in files {
         let gone = |e: std::io::Error| {
             Failure::new(Exit::BadData, anyhow!(e).context(format!("cannot read {}", path.display())))
         };
-        if !packet
-            && !pass(Part::File(FileHeader { name: file_name(path), content_type: String::new(), length: *length }))
-        {
+        let mut file = File::open(path).map_err(gone)?;
+        let length = file.metadata().map_err(gone)?.len();
+        if !packet && !pass(Part::File(FileHeader { name: file_name(path), content_type: String::new(), length })) {
             return Ok(());
         }
-        let mut file = File::open(path).map_err(gone)?;
         loop {
             let read = file.read(&mut buffer).map_err(gone)?;
             if read == 0 {

@@ -9,8 +9,8 @@ use std::{
 };
 
 use anyhow::{Context as _, anyhow, bail, ensure};
+use indicatif::ProgressBar;
 use serde_json::json;
-use tokio_stream::wrappers::ReceiverStream;
 use truc_proto::{
     Digest, Hasher,
     edxml::Date,
@@ -30,7 +30,7 @@ use super::{
 use crate::{
     client::Node,
     clock::now,
-    commands::outbox::vietnam_time,
+    commands::{outbox::vietnam_time, send},
     output::{Output, Tone, size},
 };
 
@@ -296,23 +296,9 @@ impl Story {
             form: Some(Form::Packet(PacketForm { length: std::fs::metadata(packet)?.len() })),
             ..SendHeader::default()
         };
-        let (messages, stream) = tokio::sync::mpsc::channel(4);
-        let packet = packet.to_owned();
-        let feed = tokio::task::spawn_blocking(move || -> anyhow::Result<()> {
-            use std::io::Read as _;
-            let pass = |part| messages.blocking_send(SendRequest { part: Some(part) }).is_ok();
-            let mut file = File::open(packet)?;
-            let mut open = pass(Part::Header(header));
-            let mut buffer = vec![0; 1 << 18];
-            while open {
-                let read = file.read(&mut buffer)?;
-                open = read > 0 && pass(Part::Data(buffer.get(..read).unwrap_or_default().to_vec().into()));
-            }
-            Ok(())
-        });
-        let reply = self.node("G22").await?.send(ReceiverStream::new(stream)).await;
-        feed.await??;
-        Ok(reply.context("G22's node does not take the packet")?.into_inner())
+        let mut node = self.node("G22").await?;
+        let sent = send::stream(&mut node, header, vec![packet.to_owned()], &ProgressBar::hidden()).await;
+        sent.map_err(|failure| failure.source.context("G22's node does not take the packet"))
     }
 
     async fn send_file(&self, to: &str, key: &str, subject: &str) -> Result<SendReply, Refused> {
