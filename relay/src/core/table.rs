@@ -169,7 +169,9 @@ pub const fn step(state: PairState, fact: Fact) -> Step {
         (S::Waiting | S::Taken | S::Consigned, F::HandedOver) => Step::To(S::HandedOver),
         (S::Waiting | S::Taken | S::Consigned, F::HandoverFailed) => Step::To(S::HandoverFailed),
 
-        (S::Expired | S::Superseded, F::Consigned | F::HandoverFailed) => Step::Late(S::ConsignedLate),
+        (S::Expired | S::Superseded, F::Consigned) => Step::Late(S::ConsignedLate),
+        // Not as consigned: the consignment itself may come behind it, and is no second one.
+        (S::Expired | S::Superseded, F::HandoverFailed) => Step::Late(S::HandoverFailed),
         (S::Expired | S::Superseded, F::HandedOver) => Step::Late(S::HandedOver),
         (S::Expired | S::Superseded, F::Taken | F::Refused | F::PassedOn) => Step::KeepLate,
         (S::ConsignedLate, F::HandedOver) => Step::Late(S::HandedOver),
@@ -222,6 +224,38 @@ mod tests {
         assert_eq!(step(PairState::Refused, Fact::Consigned), Step::Contradiction);
         assert_eq!(step(PairState::Consigned, Fact::Refused), Step::Contradiction);
         assert_eq!(step(PairState::Expired, Fact::Consigned), Step::Late(PairState::ConsignedLate));
+    }
+
+    #[test]
+    fn what_is_said_once_each_is_believed_in_any_order_also_late() {
+        let said = [
+            &[Fact::Taken, Fact::Consigned, Fact::HandedOver][..],
+            &[Fact::Taken, Fact::Consigned, Fact::HandoverFailed, Fact::HandedOver],
+            &[Fact::Taken, Fact::Refused],
+        ];
+        for facts in said {
+            for start in [PairState::Waiting, PairState::Expired, PairState::Superseded] {
+                for order in orders(facts.to_vec()) {
+                    let mut state = start;
+                    for fact in &order {
+                        let step = step(state, *fact);
+                        assert_ne!(step, Step::Contradiction, "{start:?}: {fact:?} of {order:?} in {state:?}");
+                        state = step.next().unwrap_or(state);
+                    }
+                }
+            }
+        }
+    }
+
+    fn orders(facts: Vec<Fact>) -> Vec<Vec<Fact>> {
+        let Some((first, rest)) = facts.split_first() else { return vec![Vec::new()] };
+        let shorter = orders(rest.to_vec());
+        let with = |order: &Vec<Fact>, at: usize| {
+            let mut longer = order.clone();
+            longer.insert(at, *first);
+            longer
+        };
+        shorter.iter().flat_map(|order| (0..=order.len()).map(move |at| with(order, at))).collect()
     }
 
     #[test]
