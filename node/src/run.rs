@@ -284,7 +284,6 @@ fn build(
         stopping,
         seen: Mutex::default(),
         archived_sequences: Mutex::default(),
-        space: Mutex::default(),
         entitled: Mutex::default(),
     })
 }

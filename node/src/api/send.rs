@@ -5,7 +5,7 @@ use std::{io, sync::Arc};
 use tokio::sync::mpsc;
 use tonic::{Code, Status, Streaming};
 use tracing::{info, warn};
-use truc_ledger::SpaceLeft;
+use truc_ledger::{Ledger, SpaceLeft};
 use truc_proto::{
     AgencyId, Digest, Reason,
     limits::{IDEMPOTENCY_KEY_CHARS_MAX, STREAM_CHUNK_BYTES},
@@ -37,17 +37,21 @@ pub(super) async fn send(
             format!("the directory does not bind {sender} to node {}; the axis operator must publish it", shell.node);
         return Ok(refusal_reply(&Refusal::new(Reason::NotEntitled, detail), None));
     }
-    check_room(shell).await?;
+    if shell.engine.is_full() {
+        return Err(busy());
+    }
     let idempotency_key = header.idempotency_key.clone();
     let (parts, receiver) = mpsc::channel(4);
     tokio::spawn(pump(stream, parts));
     let (pipeline, archive) = (Arc::clone(&shell.pipeline), shell.archive.clone());
     let (of, name) = (sender.clone(), idempotency_key.clone());
+    let ledger = shell.ledger.clone();
     let work = move || {
+        check_disk(&ledger)?; // before a byte of the content is read
         let composed = pipeline.compose(header, &mut ChannelParts(receiver), &directory, clock::moment());
-        (composed, archive.request(&of, &name))
+        Ok::<_, Status>((composed, archive.request(&of, &name)))
     };
-    let (composed, before) = shell.work("sealing a document", work).await.map_err(broke_off)?;
+    let (composed, before) = shell.work("sealing a document", work).await.map_err(broke_off)??;
     finish(shell, &sender, idempotency_key, composed, before).await
 }
 
@@ -190,15 +194,21 @@ impl Shown {
 
 /// Refused before a byte is read: no room on the disk, or too much open.
 pub(super) async fn check_room(shell: &Shell) -> Result<(), Status> {
-    if shell.space().await.map_err(broke_off)? == SpaceLeft::Low {
-        return Err(Status::resource_exhausted(
-            "less than a tenth of the node's disk is free: its administrator must make room, then send again / Ổ đĩa của nút gần đầy; quản trị viên phải giải phóng dung lượng rồi gửi lại",
-        ));
-    }
     if shell.engine.is_full() {
         return Err(busy());
     }
-    Ok(())
+    let ledger = shell.ledger.clone();
+    shell.work("looking at the disk", move || check_disk(&ledger)).await.map_err(broke_off)?
+}
+
+/// Blocks.
+fn check_disk(ledger: &Ledger) -> Result<(), Status> {
+    if ledger.space() == SpaceLeft::Ample {
+        return Ok(());
+    }
+    Err(Status::resource_exhausted(
+        "less than a tenth of the node's disk is free: its administrator must make room, then send again / Ổ đĩa của nút gần đầy; quản trị viên phải giải phóng dung lượng rồi gửi lại",
+    ))
 }
 
 pub(super) fn check_idempotency_key(key: &str) -> Result<(), Status> {

@@ -27,7 +27,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::{Notify, Semaphore, broadcast, watch};
 use truc_evidence::{Directory, PinnedOperator};
 use truc_ledger::{
-    Ledger, SpaceLeft,
+    Ledger,
     blobs::{BlobStore, StoredBlob},
 };
 use truc_link::Link;
@@ -45,9 +45,6 @@ pub use signing::run_signer;
 
 /// The client to a relay that has said Hello.
 pub type Relay = RelayClient<tonic::transport::Channel>;
-
-/// Between two looks at the disk's free space.
-const SPACE_EVERY: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// Everything that the tasks of a node share.
 pub struct Shell {
@@ -109,8 +106,6 @@ pub struct Shell {
     pub(crate) seen: Mutex<peer::Seen>,
     /// Numbers given out for statuses about documents that left memory.
     pub(crate) archived_sequences: Mutex<HashMap<(Key, AgencyId, AgencyId), u64>>,
-    /// What the disk had, when it was last asked.
-    pub(crate) space: Mutex<Option<(tokio::time::Instant, SpaceLeft)>>,
     /// Actors whose entitlement was handed to the core, under which directory version.
     pub(crate) entitled: Mutex<HashMap<(NodeId, Option<AgencyId>), u64>>,
 }
@@ -132,18 +127,6 @@ impl Shell {
     #[must_use]
     pub fn may_sign(&self) -> bool {
         self.may_sign.load(Ordering::SeqCst)
-    }
-
-    /// Whether the disk has room for new work; asked at most once a second.
-    pub(crate) async fn space(&self) -> Result<SpaceLeft, WorkFailed> {
-        let known = *peer::lock(&self.space);
-        if let Some((_, space)) = known.filter(|(at, _)| at.elapsed() < SPACE_EVERY) {
-            return Ok(space);
-        }
-        let ledger = self.ledger.clone();
-        let space = self.work("looking at the disk", move || ledger.space()).await?;
-        *peer::lock(&self.space) = Some((tokio::time::Instant::now(), space));
-        Ok(space)
     }
 
     /// A number for a status about a document that left memory: above what its records and this process gave out.
