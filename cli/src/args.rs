@@ -335,8 +335,8 @@ pub(crate) enum DirectoryCommand {
         bindings: Vec<PathBuf>,
         #[command(flatten)]
         trust: OperatorTrust,
-        /// Codes without a node: a CSV file `code,name,valid_from,valid_to,successor`, or `level1` for the built-in list
-        /// of level-1 codes. Codes that the draft holds already stay as they are.
+        /// Codes without a node: a CSV file as `truc directory import` takes it, or `level1` for the built-in list of
+        /// level-1 codes. Codes that the draft holds already stay as they are.
         #[arg(long, value_name = "FILE.csv|level1")]
         codes: Option<String>,
         /// You have checked with the agencies that sealing certificates no signature proves are theirs.
@@ -365,6 +365,61 @@ pub(crate) enum DirectoryCommand {
     },
     /// Publish the newest signed version to the relay.
     Publish(PublishArgs),
+    /// Find agencies by code, old code or words of their names.
+    ///
+    /// Words may stand in any order, without diacritics, and need only their beginnings: `so y te ha noi`. Asks a node, or
+    /// looks into a file with --dir.
+    Search(SearchArgs),
+    /// Take a CSV list of codes into the draft of the next version (operator).
+    ///
+    /// Shows additions, closings, renamings and other changes, and what is wrong with the list, by line. The draft changes
+    /// only when nothing is wrong. Columns: docs/DIRECTORY.md.
+    Import(ImportArgs),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct SearchArgs {
+    /// Words: beginnings of a code, of an old code, or of words of the name. None: all agencies, with --under a part.
+    #[arg(value_name = "WORD")]
+    pub(crate) words: Vec<String>,
+    #[command(flatten)]
+    pub(crate) node: NodeArgs,
+    /// Only this code and the codes below it.
+    #[arg(long, value_name = "CODE")]
+    pub(crate) under: Option<AgencyId>,
+    /// Most agencies to show.
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=200))]
+    pub(crate) limit: u32,
+    /// Look into this `*.directory` file, or the folder of a node or the operator that holds one, instead of asking a node.
+    #[arg(long, value_name = "FILE|DIR", requires_all = ["trust", "operator"])]
+    pub(crate) dir: Option<PathBuf>,
+    /// With --dir: trust anchors, PEM.
+    #[arg(long, value_name = "ANCHORS.pem", requires = "dir")]
+    pub(crate) trust: Option<PathBuf>,
+    /// With --dir: the axis operator's certificate, PEM.
+    #[arg(long, value_name = "CERT.pem", requires = "dir")]
+    pub(crate) operator: Option<PathBuf>,
+    /// With --dir: certificate revocation lists, PEM or DER.
+    #[arg(long, value_name = "FILE", num_args = 1.., requires = "dir")]
+    pub(crate) crl: Vec<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ImportArgs {
+    /// The list: CSV (RFC 4180), UTF-8; its first line names the columns.
+    #[arg(value_name = "FILE.csv", required_unless_present = "level1", conflicts_with = "level1")]
+    pub(crate) file: Option<PathBuf>,
+    /// The built-in list of level-1 codes, with their closings and successors.
+    #[arg(long)]
+    pub(crate) level1: bool,
+    /// The operator's directory folder.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: PathBuf,
+    #[command(flatten)]
+    pub(crate) trust: OperatorTrust,
+    /// Show what would change, and change nothing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 #[derive(Args, Debug)]

@@ -15,16 +15,11 @@ use std::{
 
 use anyhow::{Context as _, anyhow, bail, ensure};
 use truc_evidence::{
-    Confirmation, Directory, DirectoryDraft, PinnedOperator, VerifiedBinding, decode_directory, encode_directory,
+    CodeList, Confirmation, Directory, DirectoryDraft, ImportPlan, PinnedOperator, VerifiedBinding, encode_directory,
     verify_binding,
 };
-use truc_proto::{
-    AgencyEntry, AgencyId, AxisId, Entry, Lane, Raw, RootStatement, Route, SignedBinding, SignedDirectory, Timestamp,
-};
+use truc_proto::{AxisId, Entry, Lane, Raw, RootStatement, SignedBinding, Timestamp};
 use truc_signer::{SigningKey, TrustStore};
-
-/// Level-1 codes: the product's own table of facts.
-pub(crate) const LEVEL1_CODES: &str = include_str!("../data/level1.csv");
 
 const DRAFT_HEADER: &str = "truc/draft/1";
 const CURRENT: &str = "current.directory";
@@ -54,21 +49,14 @@ impl OperatorFolder {
         Ok(Self { path: path.to_owned() })
     }
 
-    /// The newest signed version, not yet verified.
-    pub(crate) fn newest(&self) -> anyhow::Result<Option<SignedDirectory>> {
+    /// The newest signed version, verified; none before the first.
+    pub(crate) fn newest(&self, trust: &Trust, now: Timestamp) -> anyhow::Result<Option<Directory>> {
         let path = self.path.join(CURRENT);
-        match fs::read(&path) {
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            read => Ok(Some(decode_directory(&read.with_context(|| format!("cannot read {}", path.display()))?)?)),
+        if !path.try_exists().with_context(|| format!("cannot read {}", path.display()))? {
+            return Ok(None);
         }
-    }
-
-    fn previous(&self, trust: &Trust, now: Timestamp) -> anyhow::Result<Option<Directory>> {
-        let Some(signed) = self.newest()? else { return Ok(None) };
-        let statement = Raw::<RootStatement>::parse(signed.statement.clone())?;
-        let (axis, lane) = (statement.axis.clone(), statement.lane);
-        let verified = Directory::verify(signed, &trust.operator, &trust.store, &axis, lane, now);
-        Ok(Some(verified.context("the operator's newest version does not verify; restore the folder from its backup")?))
+        let verified = Directory::open(&path, &trust.operator, &trust.store, now);
+        verified.context("the operator's newest version does not verify; restore the folder from its backup").map(Some)
     }
 
     /// The draft as saved, or a fresh one after the newest version; none when there is neither.
@@ -118,12 +106,12 @@ impl OperatorFolder {
     pub(crate) fn add(
         &self,
         bindings: &[Raw<SignedBinding>],
-        codes: Option<&str>,
+        codes: Option<&CodeList>,
         confirmed: Confirmation,
         trust: &Trust,
         now: Timestamp,
     ) -> anyhow::Result<Taken> {
-        let previous = self.previous(trust, now)?;
+        let previous = self.newest(trust, now)?;
         let mut draft = self.draft(previous.as_ref())?;
         let mut domain = previous.as_ref().map(|p| (p.statement().axis.clone(), p.statement().lane));
         let mut keys = Vec::new();
@@ -139,18 +127,42 @@ impl OperatorFolder {
         let (Some(mut draft), Some((axis, lane))) = (draft, domain.or_else(|| self.draft_domain())) else {
             bail!("the first version needs a binding request, which says for which axis and lane it is");
         };
-        if let Some(text) = codes {
-            let known: Vec<String> = draft.entries().map(Entry::key).collect();
-            for entry in read_codes(text, lane)? {
-                if !known.contains(&entry.key()) {
-                    keys.push(entry.key());
-                    listed += 1;
-                    draft.put(entry)?;
-                }
-            }
+        if let Some(list) = codes {
+            let plan = draft.plan_import(list);
+            ensure!(plan.problems().is_empty(), problems_of(&plan));
+            let plan = plan.additions_only();
+            listed = plan.changes().len();
+            keys.extend(plan.changes().iter().map(|change| format!("agency/{}", change.code())));
+            draft.import(plan)?;
         }
         self.save_draft(&draft, &axis, lane)?;
         Ok(Taken { keys, codes: listed })
+    }
+
+    /// Compares a list of codes with the draft, and takes it when nothing speaks against it. Tells whether the draft changed.
+    pub(crate) fn import(
+        &self,
+        list: &CodeList,
+        dry_run: bool,
+        trust: &Trust,
+        now: Timestamp,
+    ) -> anyhow::Result<(ImportPlan, bool)> {
+        let previous = self.newest(trust, now)?;
+        let domain = previous.as_ref().map(|p| (p.statement().axis.clone(), p.statement().lane));
+        let (Some(mut draft), Some((axis, lane))) =
+            (self.draft(previous.as_ref())?, domain.or_else(|| self.draft_domain()))
+        else {
+            bail!(
+                "the first version needs a binding request, which says for which axis and lane it is: `truc directory add` first"
+            );
+        };
+        let plan = draft.plan_import(list);
+        let takes = !dry_run && plan.problems().is_empty() && !plan.changes().is_empty();
+        if takes {
+            draft.import(plan.clone())?;
+            self.save_draft(&draft, &axis, lane)?;
+        }
+        Ok((plan, takes))
     }
 
     /// Axis and lane of a saved draft.
@@ -168,7 +180,7 @@ impl OperatorFolder {
         valid_days: u64,
         now: Timestamp,
     ) -> anyhow::Result<Directory> {
-        let previous = self.previous(trust, now)?;
+        let previous = self.newest(trust, now)?;
         let draft = self.draft(previous.as_ref())?;
         let mut draft = draft.ok_or_else(|| anyhow!("there is no draft; add binding requests first"))?;
         ensure!(
@@ -189,64 +201,8 @@ impl OperatorFolder {
     }
 }
 
-/// Reads `code,name,valid_from,valid_to,successor`: codes that have no node yet, closed ones with their successors.
-pub(crate) fn read_codes(text: &str, lane: Lane) -> anyhow::Result<Vec<Entry>> {
-    let mut entries = Vec::new();
-    for (number, line) in text.lines().enumerate() {
-        let line = line.trim();
-        if line.is_empty() || line.starts_with('#') || line.starts_with("code,") {
-            continue;
-        }
-        let entry = read_code(line, lane).with_context(|| format!("line {} of the code list", number + 1))?;
-        entries.push(entry);
-    }
-    Ok(entries)
-}
-
-fn read_code(line: &str, lane: Lane) -> anyhow::Result<Entry> {
-    // Times and codes hold no comma, so a name may: it is what stands between.
-    let (code, rest) = line.split_once(',').ok_or_else(|| anyhow!("not `code,name,valid_from,valid_to,successor`"))?;
-    let mut from_right = rest.rsplitn(4, ',');
-    let mut field = || from_right.next().map(str::trim).unwrap_or_default();
-    let (successor, valid_to, valid_from, name) = (field(), field(), field(), field());
-    let optional = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-    Ok(Entry::Agency(AgencyEntry {
-        code: code.trim().parse()?,
-        names: vec![name.trim_matches('"').replace("\"\"", "\"")],
-        parent: None,
-        old_codes: Vec::new(),
-        valid_from: valid_from.parse()?,
-        valid_to: optional(valid_to).map(|t| t.parse()).transpose()?,
-        serves_until: None,
-        successor: optional(successor).map(|c| c.parse::<AgencyId>()).transpose()?,
-        route: Route::Native,
-        node: None,
-        lanes: vec![lane],
-        certificates: Vec::new(),
-    }))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_built_in_codes_are_all_readable_and_know_their_successors() {
-        let entries = read_codes(LEVEL1_CODES, Lane::Ordinary).unwrap();
-        assert_eq!(entries.len(), 201);
-        let find = |code: &str| {
-            entries.iter().find(|e| e.key() == format!("agency/{code}")).unwrap().as_agency().unwrap().clone()
-        };
-        let closed = find("H02");
-        assert_eq!(closed.successor, Some("H05".parse().unwrap()));
-        assert_eq!(closed.valid_to, Some("2025-06-30T19:00:00+07:00".parse().unwrap()));
-        for entry in &entries {
-            Raw::write(entry.clone()).unwrap();
-            let agency = entry.as_agency().unwrap();
-            // Who took over must itself be open.
-            if let Some(successor) = &agency.successor {
-                assert_eq!(find(successor.as_ref()).valid_to, None, "{} -> {successor}", agency.code);
-            }
-        }
-    }
+/// The first problems in words.
+fn problems_of(plan: &ImportPlan) -> String {
+    let first: Vec<String> = plan.problems().named().iter().take(5).map(ToString::to_string).collect();
+    format!("the code list has {} problems: {}", plan.problems().count(), first.join("; "))
 }

@@ -8,15 +8,17 @@
 use ring::signature::{ED25519, UnparsedPublicKey};
 use truc_ledger::LedgerKey;
 use truc_proto::{
-    AgencyEntry, AgencyId, AxisId, BindingRequest, CertificateBinding, Digest, Entry, KeyUse, Lane, NodeEntry, NodeId,
-    Possession, Raw, SealingAlgorithm, SignedBinding, StatementError, Timestamp,
+    AgencyId, AxisId, BindingRequest, CertificateBinding, Digest, Entry, KeyUse, Lane, NodeEntry, NodeId, Possession,
+    Raw, SealingAlgorithm, SignedBinding, StatementError, Timestamp,
 };
 use truc_signer::{
     Certificate, CertificateError, CertificateUse, CmsError, KeyKind, PathError, SignError, SigningKey, TrustStore,
     Verdict, sign_detached, validate, verify_detached,
 };
 
-use crate::{Directory, checkpoint::ledger_origin, directory::skew};
+use crate::{
+    Agency, CertificateLookupError, Directory, DirectoryReadError, checkpoint::ledger_origin, directory::skew,
+};
 
 /// What stands before the request in the message that the ledger's key signs.
 pub const BINDING_CONTEXT: &str = "truc/binding/1";
@@ -38,6 +40,9 @@ pub enum BindingError {
     /// The file or the request in it.
     #[error(transparent)]
     Statement(#[from] StatementError),
+    /// The directory in force.
+    #[error("the directory cannot be read")]
+    Directory(#[from] DirectoryReadError),
     /// Another domain.
     #[error("the request is for {stated}, this directory is for {expected}")]
     Domain {
@@ -207,7 +212,7 @@ pub fn verify_binding(
     let judge = Judge { binding, request: &request, trust, now };
     for entry in &request.entries {
         judge.certificates(entry, &mut unproven_sealing)?;
-        if !judge.is_endorsed(entry, directory) {
+        if !judge.is_endorsed(entry, directory)? {
             unendorsed.push(entry.key());
         }
     }
@@ -326,33 +331,55 @@ impl Judge<'_> {
     }
 
     /// Whether someone who may speak for the entry today signed the request: the code's current key, else its parent's; the node's own.
-    fn is_endorsed(&self, entry: &Entry, directory: Option<&Directory>) -> bool {
-        let Some(directory) = directory else { return false };
+    fn is_endorsed(&self, entry: &Entry, directory: Option<&Directory>) -> Result<bool, BindingError> {
+        let Some(directory) = directory else { return Ok(false) };
         match entry {
             Entry::Agency(agency) => {
                 let parent = agency.parent.clone().or_else(|| agency.code.parent());
-                let known = directory.agency(&agency.code);
-                let by = |agency: Option<&AgencyEntry>| {
-                    agency.is_some_and(|a| self.signed_by(&a.certificates, KeyUse::Service))
-                };
-                by(known) || by(parent.and_then(|code| directory.agency(&code)))
+                let speakers = std::iter::once(&agency.code).chain(&parent).filter_map(|code| directory.agency(code));
+                for speaker in speakers {
+                    if self.signed_by_agency(speaker, directory)? {
+                        return Ok(true);
+                    }
+                }
+                Ok(false)
             }
             Entry::Node(node) | Entry::Relay(node) => {
-                directory.node(&node.id).is_some_and(|(_, known)| self.signed_by(&known.certificates, KeyUse::Node))
+                let known = directory.node(&node.id);
+                Ok(known.is_some_and(|(_, known)| self.signed_by_node(&known.certificates)))
             }
-            Entry::Operator(_) => false,
+            Entry::Operator(_) => Ok(false),
         }
     }
 
-    fn signed_by(&self, bindings: &[CertificateBinding], key_use: KeyUse) -> bool {
-        bindings.iter().filter(|binding| binding.serves(key_use, self.now)).any(|binding| {
-            let Ok(certificate) = Certificate::from_der(&binding.der) else { return false };
-            let by_it = |p: &Possession| {
-                verify_detached(&p.cms, self.request.bytes(), std::slice::from_ref(&certificate))
-                    .is_ok_and(|signature| signature.certificate == certificate)
-            };
-            self.binding.possession.iter().filter(|p| p.certificate == binding.sha256).any(by_it)
+    fn signed_by_agency(&self, agency: &Agency, directory: &Directory) -> Result<bool, BindingError> {
+        for bound in agency.certificates.iter().filter(|bound| bound.serves(KeyUse::Service, self.now)) {
+            if self.proofs_of(&bound.sha256).next().is_none() {
+                continue;
+            }
+            match directory.bound_certificate(&agency.code, &bound.sha256) {
+                Ok(certificate) if self.signed_by(&certificate) => return Ok(true),
+                Err(CertificateLookupError::Unread { source, .. }) => return Err(source.into()),
+                Ok(_) | Err(_) => {}
+            }
+        }
+        Ok(false)
+    }
+
+    fn signed_by_node(&self, bindings: &[CertificateBinding]) -> bool {
+        let in_force = bindings.iter().filter(|binding| binding.serves(KeyUse::Node, self.now));
+        in_force.filter_map(|binding| Certificate::from_der(&binding.der).ok()).any(|own| self.signed_by(&own))
+    }
+
+    fn signed_by(&self, certificate: &Certificate) -> bool {
+        self.proofs_of(&certificate.sha256()).any(|possession| {
+            verify_detached(&possession.cms, self.request.bytes(), std::slice::from_ref(certificate))
+                .is_ok_and(|signature| signature.certificate == *certificate)
         })
+    }
+
+    fn proofs_of(&self, certificate: &Digest) -> impl Iterator<Item = &Possession> {
+        self.binding.possession.iter().filter(move |possession| possession.certificate == *certificate)
     }
 }
 

@@ -1,33 +1,48 @@
 //! One verified directory version: who holds a code, at which node, with which certificates.
 //!
-//! [`Directory::verify`] is the only way to one, so holding it is the proof: operator's signature, sorted unique entries, tree. It never changes;
-//! a newer version is a new value. Whether a version was logged by the relay is a question of its own ([`Directory::verify_logged`]).
+//! [`Directory::verify`] and [`Directory::load`] are the only ways to one, so holding it is the proof: operator's signature, sorted unique entries,
+//! tree. It never changes; a newer version is a new value. Whether a version was logged by the relay is a question of its own
+//! ([`Directory::verify_logged`]).
+//!
+//! At national size the entries' bytes stay on the disk: in memory are the facts of each code, the nodes, the tree, and once somebody searches
+//! the index. What is read later must hash to its leaf again.
 
+mod agency;
+mod delta;
 mod error;
 mod file;
 mod lookup;
+mod reading;
+mod search;
+mod store;
 
+pub use agency::{Agency, BoundCertificate, Lanes};
+pub use delta::DirectoryDelta;
 pub use error::{AdmissionError, CertificateLookupError, DirectoryError, DirectoryFileError, ResolveError};
-pub use file::{decode_directory, encode_directory};
+pub use file::{DirectoryWriter, decode_directory, encode_directory};
 pub use lookup::{BindingChange, Freshness};
+pub use search::{DirectoryHit, DirectoryQuery, DirectorySearch, HitClass};
+pub use store::DirectoryReadError;
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
-    sync::Mutex,
+    sync::{Mutex, OnceLock},
     time::Duration,
 };
 
 use bytes::Bytes;
 use truc_ledger::merkle::{MemTree, leaf_hash, verify_inclusion};
 use truc_proto::{
-    AgencyEntry, AgencyId, AxisId, Checkpoint, Digest, DirectoryRef, Entry, ForeignCode, KeyUse, Lane, NodeEntry,
-    NodeId, NoteKey, OperatorEntry, ProvenEntry, Raw, RootStatement, SignedDirectory, Timestamp,
-    limits::{DIRECTORY_BYTES_MAX, DIRECTORY_ENTRIES_MAX, FUTURE_SKEW_MAX_MS},
+    AgencyId, AxisId, Checkpoint, Digest, DirectoryRef, Entry, ForeignCode, Lane, NodeEntry, NodeId, NoteKey,
+    OperatorEntry, ProvenEntry, Raw, RootStatement, SignedDirectory, Timestamp,
+    limits::{DIRECTORY_CERTIFICATES_CACHED_MAX, DIRECTORY_ENTRIES_MAX, FUTURE_SKEW_MAX_MS},
     wire_v1,
 };
-use truc_signer::{Certificate, CertificateUse, TrustStore, Verdict, path::validate_with, verify_detached};
+use truc_signer::{Certificate, TrustStore, Verdict};
 
 use crate::{PinnedOperator, proven::proof_of};
+use reading::Reading;
+use store::EntryStore;
 
 /// Whether a ledger is a node's or the relay's.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -41,23 +56,32 @@ pub enum NodeKind {
 /// A verified directory version. Shared by `Arc`.
 pub struct Directory {
     statement: Raw<RootStatement>,
-    signed: SignedDirectory,
-    entries: Vec<Entry>,
+    cms: Bytes,
+    /// Sorted by code. Keys sort `agency/…` before all others, so agency *i* is entry *i*, and `others` follow.
+    agencies: Vec<Agency>,
+    /// Nodes, relay and operator, whole, sorted by key.
+    others: Vec<(String, Entry)>,
+    store: EntryStore,
     tree: MemTree,
     operator: Certificate,
     operator_verdict: Verdict,
-    keys: BTreeMap<String, usize>,
+    /// Index into `others`, as are those of the next two.
     relay: usize,
     by_tls: HashMap<Digest, usize>,
     by_origin: HashMap<String, usize>,
-    by_old_code: HashMap<ForeignCode, usize>,
+    /// (agency, which of its old codes), sorted by old code.
+    by_old_code: Vec<(u32, u8)>,
     codes: BTreeMap<NodeId, Vec<AgencyId>>,
+    search: OnceLock<DirectorySearch>,
+    /// Certificates of agencies that were asked for last.
+    certificates: Mutex<CachedCertificates>,
     /// Per ledger, the checkpoints whose signatures were checked last: evidence comes in runs under a few of them.
     checked: Mutex<HashMap<NodeId, CheckedNotes>>,
 }
 
 impl Directory {
-    /// Verifies a directory version as received: the operator's signature, every entry, their order and the tree.
+    /// Verifies a directory version as received: the operator's signature, every entry, their order and the tree. Its bytes stay in memory;
+    /// for a large one see [`DirectoryWriter`].
     ///
     /// # Errors
     /// [`DirectoryError`] names what does not hold; nothing of it may then be used.
@@ -69,31 +93,18 @@ impl Directory {
         lane: Lane,
         now: Timestamp,
     ) -> Result<Self, DirectoryError> {
-        let statement = Raw::<RootStatement>::parse(signed.statement.clone())?;
-        check_domain(&statement, axis, lane, now)?;
-        let (certificate, operator_verdict) = verify_operator(&signed, &statement, operator, trust)?;
-        let entries = read_entries(&signed.entries, &statement)?;
-        let tree = MemTree::of(&signed.entries);
-        if tree.root() != statement.root {
-            return Err(DirectoryError::Root { stated: statement.root, found: tree.root() });
+        let mut reading = Reading::start(signed.statement, signed.cms, operator, trust, Some((axis, lane)), now)?;
+        let found = u64::try_from(signed.entries.len()).unwrap_or(u64::MAX);
+        if signed.entries.len() > DIRECTORY_ENTRIES_MAX {
+            return Err(DirectoryError::TooLarge { entries: signed.entries.len() });
         }
-        let mut directory = Self {
-            statement,
-            signed,
-            entries: Vec::new(),
-            tree,
-            operator: certificate,
-            operator_verdict,
-            keys: BTreeMap::new(),
-            relay: 0,
-            by_tls: HashMap::new(),
-            by_origin: HashMap::new(),
-            by_old_code: HashMap::new(),
-            codes: BTreeMap::new(),
-            checked: Mutex::default(),
-        };
-        directory.index(entries)?;
-        Ok(directory)
+        if reading.size() != found {
+            return Err(DirectoryError::Size { stated: reading.size(), found });
+        }
+        for entry in &signed.entries {
+            reading.take(entry)?;
+        }
+        reading.finish(EntryStore::Memory(signed.entries))
     }
 
     /// Its version.
@@ -108,10 +119,63 @@ impl Directory {
         &self.statement
     }
 
-    /// The whole version as it travels.
+    /// The operator's detached CMS over the statement.
     #[must_use]
-    pub const fn signed(&self) -> &SignedDirectory {
-        &self.signed
+    pub const fn cms(&self) -> &Bytes {
+        &self.cms
+    }
+
+    /// The whole version as it travels, all in memory.
+    ///
+    /// # Errors
+    /// When the copy on the disk cannot be read.
+    pub fn read_signed(&self) -> Result<SignedDirectory, DirectoryReadError> {
+        let entries = self.read_all().collect::<Result<_, _>>()?;
+        Ok(SignedDirectory { statement: self.statement.bytes().clone(), cms: self.cms.clone(), entries })
+    }
+
+    /// The bytes of every entry in order, one at a time.
+    pub fn read_all(&self) -> impl Iterator<Item = Result<Bytes, DirectoryReadError>> {
+        (0..self.size()).map(|place| self.read_at(place))
+    }
+
+    /// The bytes of the entry at `place`, which is below [`Directory::size`].
+    ///
+    /// # Errors
+    /// When the copy on the disk cannot be read.
+    ///
+    /// # Panics
+    /// When there is no such place.
+    pub fn read_at(&self, place: usize) -> Result<Bytes, DirectoryReadError> {
+        self.store.read(place, &self.tree)
+    }
+
+    /// An entry by its key, e.g. `agency/H26`, whole.
+    ///
+    /// # Errors
+    /// When the copy on the disk cannot be read.
+    pub fn read_entry(&self, key: &str) -> Result<Option<Entry>, DirectoryReadError> {
+        self.place(key).map(|place| self.entry_at(place)).transpose()
+    }
+
+    /// The bytes of an entry by its key.
+    ///
+    /// # Errors
+    /// When the copy on the disk cannot be read.
+    pub fn read_bytes(&self, key: &str) -> Result<Option<Bytes>, DirectoryReadError> {
+        self.place(key).map(|place| self.read_at(place)).transpose()
+    }
+
+    /// Number of entries.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.agencies.len() + self.others.len()
+    }
+
+    /// SHA-256 leaf hash of the entry at `place`.
+    #[must_use]
+    pub fn leaf_at(&self, place: usize) -> Option<Digest> {
+        self.tree.leaf(u64::try_from(place).ok()?)
     }
 
     /// The operator's certificate that signed it.
@@ -126,12 +190,6 @@ impl Directory {
         &self.operator_verdict
     }
 
-    /// All entries, sorted by key.
-    #[must_use]
-    pub fn entries(&self) -> &[Entry] {
-        &self.entries
-    }
-
     /// The relay of this lane.
     #[must_use]
     pub fn relay(&self) -> &NodeEntry {
@@ -143,43 +201,44 @@ impl Directory {
     /// The operator's own entry, where it has one.
     #[must_use]
     pub fn operator_entry(&self) -> Option<&OperatorEntry> {
-        match self.entry("operator")? {
+        match self.other("operator")? {
             Entry::Operator(operator) => Some(operator),
             _ => None,
         }
     }
 
-    /// An entry by its key, e.g. `agency/H26`.
+    /// A code's facts, open or closed.
     #[must_use]
-    pub fn entry(&self, key: &str) -> Option<&Entry> {
-        self.entries.get(*self.keys.get(key)?)
-    }
-
-    /// A code's entry, open or closed.
-    #[must_use]
-    pub fn agency(&self, code: &AgencyId) -> Option<&AgencyEntry> {
-        self.entry(&format!("agency/{code}"))?.as_agency()
+    pub fn agency(&self, code: &AgencyId) -> Option<&Agency> {
+        self.agencies.get(self.agency_place(code)?)
     }
 
     /// All agencies, sorted by code.
-    pub fn agencies(&self) -> impl Iterator<Item = &AgencyEntry> {
-        self.entries.iter().filter_map(Entry::as_agency)
+    #[must_use]
+    pub fn agencies(&self) -> &[Agency] {
+        &self.agencies
     }
 
-    /// The code's entry for a code as somebody else wrote it: the code itself or one of its old forms.
+    /// All nodes and the relay.
+    pub fn nodes(&self) -> impl Iterator<Item = (NodeKind, &NodeEntry)> {
+        (0..self.others.len()).filter_map(|place| self.node_at(place))
+    }
+
+    /// The facts of a code as somebody else wrote it: the code itself or one of its old forms.
     #[must_use]
-    pub fn agency_by_any_code(&self, code: &ForeignCode) -> Option<&AgencyEntry> {
-        match code.as_agency().and_then(|code| self.agency(&code)) {
-            Some(agency) => Some(agency),
-            None => self.entries.get(*self.by_old_code.get(code)?)?.as_agency(),
+    pub fn agency_by_any_code(&self, code: &ForeignCode) -> Option<&Agency> {
+        if let Some(agency) = code.as_agency().and_then(|code| self.agency(&code)) {
+            return Some(agency);
         }
+        let place = self.by_old_code.binary_search_by_key(&Some(code), |key| self.old_code(*key)).ok()?;
+        self.agencies.get(usize::try_from(self.by_old_code.get(place)?.0).ok()?)
     }
 
     /// A node or the relay by its id.
     #[must_use]
     pub fn node(&self, id: &NodeId) -> Option<(NodeKind, &NodeEntry)> {
-        let index = self.keys.get(&format!("node/{id}")).or_else(|| self.keys.get(&format!("relay/{id}")))?;
-        self.node_at(*index)
+        let place = self.other_place(&format!("node/{id}")).or_else(|| self.other_place(&format!("relay/{id}")))?;
+        self.node_at(place)
     }
 
     /// The node or relay whose TLS certificate has this SHA-256, in force or not. For admission: [`Directory::admit`].
@@ -200,20 +259,30 @@ impl Directory {
         self.codes.get(node).map_or(&[], Vec::as_slice)
     }
 
-    /// An entry with its bytes and its proof to this version's root.
-    #[must_use]
-    pub fn proven(&self, key: &str) -> Option<ProvenEntry> {
-        let place = *self.keys.get(key)?;
-        let index = u64::try_from(place).ok()?;
-        let proof = self.tree.inclusion(index, self.tree.size())?;
-        Some(ProvenEntry { bytes: self.signed.entries.get(place)?.to_vec(), index, proof })
+    /// An entry with its bytes and its proof to this version's root; none when there is no such entry.
+    ///
+    /// # Errors
+    /// When the copy on the disk cannot be read.
+    pub fn proven(&self, key: &str) -> Result<Option<ProvenEntry>, DirectoryReadError> {
+        let found = self.place(key).and_then(|place| {
+            let index = u64::try_from(place).ok()?;
+            Some((place, index, self.tree.inclusion(index, self.tree.size())?))
+        });
+        let Some((place, index, proof)) = found else { return Ok(None) };
+        Ok(Some(ProvenEntry { bytes: self.read_at(place)?.to_vec(), index, proof }))
     }
 
     /// What a submission says about the directory that its sender relied on.
     #[must_use]
     pub fn reference(&self, code: &AgencyId) -> Option<DirectoryRef> {
-        let entry = self.signed.entries.get(*self.keys.get(&format!("agency/{code}"))?)?;
-        Some(DirectoryRef { version: self.version(), root: self.statement.root, entry: leaf_hash(entry) })
+        let entry = self.leaf_at(self.agency_place(code)?)?;
+        Some(DirectoryRef { version: self.version(), root: self.statement.root, entry })
+    }
+
+    /// The index for searching, made when it is first asked for (a moment at national size).
+    #[must_use]
+    pub fn search_index(&self) -> &DirectorySearch {
+        self.search.get_or_init(|| DirectorySearch::over(&self.agencies))
     }
 
     /// That this version may follow `previous`: same domain, greater version, and the hash chain where the versions are neighbours.
@@ -243,7 +312,7 @@ impl Directory {
     /// [`DirectoryError::NotLogged`] with what does not hold.
     pub fn verify_logged(&self, logged: &wire_v1::ProvenLeaf) -> Result<Checkpoint, DirectoryError> {
         let refused = |why: String| DirectoryError::NotLogged { version: self.version(), why };
-        if logged.leaf != self.signed.statement {
+        if logged.leaf != *self.statement.bytes() {
             return Err(refused("another leaf was shown".into()));
         }
         if self.version() == 1 && logged.index != 0 {
@@ -257,7 +326,7 @@ impl Directory {
         let key = NoteKey::new(relay.origin.as_str(), relay.ledger_key).map_err(|e| refused(e.to_string()))?;
         key.verify(&note).map_err(|e| refused(e.to_string()))?;
         let proof = proof_of(&logged.proof).map_err(|e| refused(e.to_string()))?;
-        verify_inclusion(&leaf_hash(&self.signed.statement), logged.index, checkpoint.size, &proof, &checkpoint.root)
+        verify_inclusion(&leaf_hash(self.statement.bytes()), logged.index, checkpoint.size, &proof, &checkpoint.root)
             .map_err(|e| refused(e.to_string()))?;
         Ok(checkpoint)
     }
@@ -266,74 +335,57 @@ impl Directory {
         &self.checked
     }
 
-    fn node_at(&self, index: usize) -> Option<(NodeKind, &NodeEntry)> {
-        match self.entries.get(index)? {
+    /// Index of a node or relay among `others`.
+    fn node_at(&self, place: usize) -> Option<(NodeKind, &NodeEntry)> {
+        match &self.others.get(place)?.1 {
             Entry::Node(node) => Some((NodeKind::Node, node)),
             Entry::Relay(relay) => Some((NodeKind::Relay, relay)),
             Entry::Agency(_) | Entry::Operator(_) => None,
         }
     }
 
-    /// Fills the look-up tables and refuses what would make an answer ambiguous.
-    fn index(&mut self, entries: Vec<Entry>) -> Result<(), DirectoryError> {
-        let mut relays = 0_usize;
-        for (place, entry) in entries.iter().enumerate() {
-            self.keys.insert(entry.key(), place);
-            match entry {
-                Entry::Agency(agency) => self.index_agency(place, agency)?,
-                Entry::Node(node) => self.index_node(place, node)?,
-                Entry::Relay(relay) => {
-                    relays += 1;
-                    self.relay = place;
-                    self.index_node(place, relay)?;
-                }
-                Entry::Operator(_) => {}
-            }
+    /// Place of an entry by its key.
+    fn place(&self, key: &str) -> Option<usize> {
+        match key.strip_prefix("agency/") {
+            Some(code) => self.agencies.binary_search_by(|agency| agency.code.as_str().cmp(code)).ok(),
+            None => Some(self.agencies.len() + self.other_place(key)?),
         }
-        if relays != 1 {
-            return Err(DirectoryError::Relays { count: relays });
-        }
-        self.entries = entries;
-        for agency in self.entries.iter().filter_map(Entry::as_agency) {
-            let known = agency.node.as_ref().is_none_or(|node| self.keys.contains_key(&format!("node/{node}")));
-            if !known {
-                return Err(DirectoryError::UnknownNode { code: agency.code.clone() });
-            }
-        }
-        Ok(())
     }
 
-    fn index_agency(&mut self, place: usize, agency: &AgencyEntry) -> Result<(), DirectoryError> {
-        for old in &agency.old_codes {
-            if self.by_old_code.insert(old.clone(), place).is_some() {
-                return Err(DirectoryError::Ambiguous { what: format!("old code {old}") });
-            }
+    /// Key of the entry at a place; empty when there is no such place.
+    fn key_at(&self, place: usize) -> String {
+        match (self.agencies.get(place), place.checked_sub(self.agencies.len())) {
+            (Some(agency), _) => format!("agency/{}", agency.code),
+            (None, Some(other)) => self.others.get(other).map(|(key, _)| key.clone()).unwrap_or_default(),
+            (None, None) => String::new(),
         }
-        if let Some(node) = &agency.node {
-            self.codes.entry(node.clone()).or_default().push(agency.code.clone());
-        }
-        Ok(())
     }
 
-    fn index_node(&mut self, place: usize, node: &NodeEntry) -> Result<(), DirectoryError> {
-        let ambiguous = |what: String| Err(DirectoryError::Ambiguous { what });
-        if node.lane != self.statement.lane {
-            return Err(DirectoryError::NodeLane { node: node.id.clone(), lane: node.lane });
-        }
-        if self.keys.contains_key(&format!("node/{}", node.id)) && self.keys.contains_key(&format!("relay/{}", node.id))
-        {
-            return ambiguous(format!("id {}", node.id));
-        }
-        if self.by_origin.insert(node.origin.clone(), place).is_some() {
-            return ambiguous(format!("ledger origin {}", node.origin));
-        }
-        for binding in node.certificates.iter().filter(|binding| binding.uses.contains(&KeyUse::Tls)) {
-            if self.by_tls.insert(binding.sha256, place).is_some_and(|other| other != place) {
-                return ambiguous(format!("TLS certificate {}", binding.sha256));
-            }
-        }
-        Ok(())
+    fn agency_place(&self, code: &AgencyId) -> Option<usize> {
+        self.agencies.binary_search_by(|agency| agency.code.cmp(code)).ok()
     }
+
+    fn other_place(&self, key: &str) -> Option<usize> {
+        self.others.binary_search_by(|(own, _)| own.as_str().cmp(key)).ok()
+    }
+
+    fn other(&self, key: &str) -> Option<&Entry> {
+        self.others.get(self.other_place(key)?).map(|(_, entry)| entry)
+    }
+
+    fn old_code(&self, (agency, which): (u32, u8)) -> Option<&ForeignCode> {
+        old_code_of(&self.agencies, (agency, which))
+    }
+
+    fn entry_at(&self, place: usize) -> Result<Entry, DirectoryReadError> {
+        let bytes = self.read_at(place)?;
+        Ok(Raw::<Entry>::parse(bytes).expect("the same bytes were parsed when the directory was verified").into_value())
+    }
+}
+
+/// The old code at a place of the table, which holds nothing else.
+fn old_code_of(agencies: &[Agency], (agency, which): (u32, u8)) -> Option<&ForeignCode> {
+    agencies.get(usize::try_from(agency).ok()?)?.old_codes.get(usize::from(which))
 }
 
 impl std::fmt::Debug for Directory {
@@ -343,64 +395,9 @@ impl std::fmt::Debug for Directory {
     }
 }
 
-fn check_domain(root: &RootStatement, axis: &AxisId, lane: Lane, now: Timestamp) -> Result<(), DirectoryError> {
-    if root.axis != *axis || root.lane != lane {
-        let stated = format!("{} {}", root.axis, root.lane);
-        return Err(DirectoryError::Domain { stated, expected: format!("{axis} {lane}") });
-    }
-    if root.issued > now + skew() {
-        return Err(DirectoryError::FromFuture { issued: root.issued });
-    }
-    Ok(())
-}
-
 /// Five minutes: how far clocks may differ.
 pub(crate) fn skew() -> Duration {
     Duration::from_millis(u64::try_from(FUTURE_SKEW_MAX_MS).unwrap_or_default())
-}
-
-fn verify_operator(
-    signed: &SignedDirectory,
-    root: &RootStatement,
-    operator: &PinnedOperator,
-    trust: &TrustStore,
-) -> Result<(Certificate, Verdict), DirectoryError> {
-    let signature =
-        verify_detached(&signed.cms, &signed.statement, operator.certificates()).map_err(DirectoryError::Signature)?;
-    if !operator.pins(&signature.certificate.sha256()) {
-        return Err(DirectoryError::NotOperator { subject: signature.certificate.subject().to_owned() });
-    }
-    let verdict =
-        validate_with(trust, &signature.certificate, &signature.others, CertificateUse::Operator, root.issued)
-            .map_err(DirectoryError::OperatorPath)?;
-    match verdict {
-        // Even when signed before that date: whoever has the key can date a root back, and a newer root is easily made.
-        Verdict::Revoked { at, subject, .. } => Err(DirectoryError::OperatorRevoked { subject, at }),
-        verdict => Ok((signature.certificate, verdict)),
-    }
-}
-
-fn read_entries(bytes: &[Bytes], root: &RootStatement) -> Result<Vec<Entry>, DirectoryError> {
-    let total: usize = bytes.iter().map(Bytes::len).sum();
-    if bytes.len() > DIRECTORY_ENTRIES_MAX || total > DIRECTORY_BYTES_MAX {
-        return Err(DirectoryError::TooLarge { entries: bytes.len() });
-    }
-    let found = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-    if root.size != found {
-        return Err(DirectoryError::Size { stated: root.size, found });
-    }
-    let mut entries = Vec::with_capacity(bytes.len());
-    let mut last = String::new();
-    for (number, bytes) in bytes.iter().enumerate() {
-        let entry = Raw::<Entry>::parse(bytes.clone()).map_err(|source| DirectoryError::Entry { number, source })?;
-        let key = entry.key();
-        if key <= last {
-            return Err(DirectoryError::Order { key });
-        }
-        last = key;
-        entries.push(entry.into_value());
-    }
-    Ok(entries)
 }
 
 /// So many notes are remembered for one ledger.
@@ -420,5 +417,27 @@ impl CheckedNotes {
             self.0.pop_front();
         }
         self.0.push_back(note);
+    }
+}
+
+/// Parsed certificates by their SHA-256; who came first goes first.
+#[derive(Default)]
+struct CachedCertificates {
+    known: HashMap<Digest, Certificate>,
+    order: VecDeque<Digest>,
+}
+
+impl CachedCertificates {
+    fn add(&mut self, certificate: Certificate) {
+        let sha256 = certificate.sha256();
+        if self.known.insert(sha256, certificate).is_some() {
+            return;
+        }
+        self.order.push_back(sha256);
+        if self.order.len() > DIRECTORY_CERTIFICATES_CACHED_MAX
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.known.remove(&oldest);
+        }
     }
 }

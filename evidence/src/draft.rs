@@ -13,7 +13,7 @@ use truc_proto::{
 };
 use truc_signer::{Certificate, SignError, SigningKey, sign_detached};
 
-use crate::{Directory, VerifiedBinding};
+use crate::{CodeList, Directory, DirectoryReadError, ImportPlan, VerifiedBinding};
 
 /// A directory version in the making.
 #[derive(Clone, Debug)]
@@ -46,9 +46,18 @@ pub enum DraftError {
     /// No such entry.
     #[error("{0} is not in the directory; check the code")]
     UnknownCode(AgencyId),
+    /// A list of codes that is not right.
+    #[error("the list of codes has {problems} problems; correct them, nothing was taken")]
+    ImportRefused {
+        /// How many.
+        problems: usize,
+    },
     /// No such certificate.
     #[error("no entry has the certificate {0}; check its SHA-256")]
     UnknownCertificate(Digest),
+    /// The version before.
+    #[error("the version before cannot be read")]
+    Read(#[from] DirectoryReadError),
     /// An entry or the root contradicts itself.
     #[error("the directory cannot be written")]
     Statement(#[from] StatementError),
@@ -67,11 +76,11 @@ impl DirectoryDraft {
     /// The version after `previous`, with all its entries.
     ///
     /// # Errors
-    /// Never for a verified directory; its entries are read again from their bytes.
+    /// When the directory's copy on the disk cannot be read: its entries are read again from their bytes.
     pub fn following(previous: &Directory) -> Result<Self, DraftError> {
         let mut entries = BTreeMap::new();
-        for bytes in &previous.signed().entries {
-            let entry = Raw::<Entry>::parse(bytes.clone())?;
+        for bytes in previous.read_all() {
+            let entry = Raw::<Entry>::parse(bytes?)?;
             entries.insert(entry.key(), entry);
         }
         let statement = previous.statement();
@@ -123,6 +132,25 @@ impl DirectoryDraft {
     pub fn put(&mut self, entry: Entry) -> Result<(), DraftError> {
         let entry = Raw::write(entry)?;
         self.entries.insert(entry.key(), entry);
+        Ok(())
+    }
+
+    /// What taking a list of codes would change, and what speaks against it. Nothing is changed.
+    #[must_use]
+    pub fn plan_import(&self, list: &CodeList) -> ImportPlan {
+        ImportPlan::of(list, self.entries().filter_map(Entry::as_agency), self.lane)
+    }
+
+    /// Takes a plan that nothing speaks against. Nodes, lanes and certificates of codes that are there stay.
+    ///
+    /// # Errors
+    /// [`DraftError::ImportRefused`] when something speaks against it; then nothing is changed.
+    pub fn import(&mut self, plan: ImportPlan) -> Result<(), DraftError> {
+        if !plan.problems().is_empty() {
+            return Err(DraftError::ImportRefused { problems: plan.problems().count() });
+        }
+        let entries = plan.entries.into_iter().map(Raw::write).collect::<Result<Vec<_>, _>>()?;
+        self.entries.extend(entries.into_iter().map(|entry| (entry.key(), entry)));
         Ok(())
     }
 

@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 use truc_proto::{Actor, ProvenEntry, Role, json::base64};
 
-use crate::Directory;
+use crate::{Directory, DirectoryReadError};
 
 /// Signed root, node entry and (but for the relay) agency entry of an actor.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -42,21 +42,27 @@ impl Entitlement {
 
 impl Directory {
     /// What entitles `actor` in this version; none when it does not stand there.
-    #[must_use]
-    pub fn entitlement(&self, actor: &Actor) -> Option<Entitlement> {
+    ///
+    /// # Errors
+    /// When the directory's copy on the disk cannot be read.
+    pub fn entitlement(&self, actor: &Actor) -> Result<Option<Entitlement>, DirectoryReadError> {
         let node = match actor.role {
             Role::Relay => format!("relay/{}", actor.node),
             Role::Sender | Role::Recipient => format!("node/{}", actor.node),
         };
         let agency = match &actor.code {
-            Some(code) => Some(self.proven(&format!("agency/{code}"))?),
+            Some(code) => match self.proven(&format!("agency/{code}"))? {
+                Some(agency) => Some(agency),
+                None => return Ok(None),
+            },
             None => None,
         };
-        Some(Entitlement {
-            directory: self.signed().statement.to_vec(),
-            directory_cms: self.signed().cms.to_vec(),
-            node: self.proven(&node)?,
+        let entitled = |node| Entitlement {
+            directory: self.statement().bytes().to_vec(),
+            directory_cms: self.cms().to_vec(),
+            node,
             agency,
-        })
+        };
+        Ok(self.proven(&node)?.map(entitled))
     }
 }

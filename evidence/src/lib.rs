@@ -5,7 +5,8 @@
 //! | what does this leaf say? | [`Leaf`] |
 //! | does it stand in that node's ledger, and may the node say it? | [`verify_leaf`], [`verify_batch`] |
 //! | who holds a code, at which node, with which certificates? | [`Directory`] |
-//! | how does the operator make the next version? | [`DirectoryDraft`], [`verify_binding`] |
+//! | who is it that people mean by these words? | [`Directory::search`] |
+//! | how does the operator make the next version? | [`DirectoryDraft`], [`verify_binding`], [`CodeList`] |
 //! | does this receipt file prove what it says, years later? | [`verify_receipt`] |
 //!
 //! No sockets and no clock: times come in as values. The only files touched are a directory's own ([`Directory::save`], [`Directory::load`])
@@ -13,6 +14,7 @@
 
 mod binding;
 mod checkpoint;
+mod codes;
 mod directory;
 mod draft;
 mod entitlement;
@@ -28,9 +30,11 @@ pub use binding::{
 pub use checkpoint::{
     CheckpointCmsError, CmsLine, find_cms_line, ledger_origin, sign_checkpoint, verify_checkpoint_cms,
 };
+pub use codes::{CodeChange, CodeList, CodeListError, CodeProblem, CodeProblems, CodeRow, ImportPlan, LEVEL1_CODES};
 pub use directory::{
-    AdmissionError, BindingChange, CertificateLookupError, Directory, DirectoryError, DirectoryFileError, Freshness,
-    NodeKind, ResolveError, decode_directory, encode_directory,
+    AdmissionError, Agency, BindingChange, BoundCertificate, CertificateLookupError, Directory, DirectoryDelta,
+    DirectoryError, DirectoryFileError, DirectoryHit, DirectoryQuery, DirectoryReadError, DirectorySearch,
+    DirectoryWriter, Freshness, HitClass, Lanes, NodeKind, ResolveError, decode_directory, encode_directory,
 };
 pub use draft::{Confirmation, DirectoryDraft, DraftError};
 pub use entitlement::Entitlement;

@@ -289,6 +289,12 @@ impl MemTree {
         self.frontier.size()
     }
 
+    /// The hash of the leaf at `index`.
+    #[must_use]
+    pub fn leaf(&self, index: u64) -> Option<Digest> {
+        self.levels.first()?.get(usize::try_from(index).ok()?).copied()
+    }
+
     /// The root over all leaves.
     #[must_use]
     pub fn root(&self) -> Digest {

@@ -19,7 +19,7 @@ use tokio::{
 };
 use tokio_stream::wrappers::TcpListenerStream;
 use tracing::{error, info, warn};
-use truc_evidence::{AdmissionError, Directory};
+use truc_evidence::{AdmissionError, Directory, DirectoryWriter};
 use truc_ledger::{LedgerKey, blobs::BlobStore, volume::DirVolume};
 use truc_link::{Identity, Link, LinkTrust, NotAdmitted};
 use truc_proto::{Digest, NodeId, node_v1::node_server::NodeServer};
@@ -232,11 +232,13 @@ fn build(
     }
     info!(records = core.next_position(), leaves = core.next_leaf(), cut_bytes = recovered.cut_bytes, "journal folded");
 
+    DirectoryWriter::clear(&settings.directory()).context("clear the directory's folder")?;
     let found =
         Directory::load(&settings.directory(), &operator, &trust.load(), &settings.axis, settings.lane, clock::now());
     let found = found.context("load the directory's verified copy; remove its folder to fetch it anew")?;
     if let Some(directory) = &found {
         check_directory(directory, &settings, &origin, &ledger_public, &node_key, &tls)?;
+        _ = directory.search_index();
     }
     let relay_id = settings.relay_id.clone();
     let directory = Arc::new(ArcSwapOption::from(found.map(Arc::new)));

@@ -281,6 +281,13 @@ macro_rules! code_text_form {
 code_text_form!(AgencyId);
 code_text_form!(ForeignCode);
 
+/// A name as it belongs in a directory: NFC, single spaces, nothing invisible.
+#[must_use]
+pub fn tidy_name(text: &str) -> String {
+    let visible: String = text.nfc().filter(|c| !is_zero_width(*c)).collect();
+    visible.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 /// Folds a name or code for search as people type it: no diacritics, no case, `đ` as `d`, single spaces, nothing invisible.
 #[must_use]
 pub fn fold_for_search(text: &str) -> String {
@@ -404,6 +411,12 @@ mod tests {
         assert_eq!(code(&"9".repeat(101)), Err(ForeignCodeError::TooLong));
         assert_eq!(code(&"9".repeat(10_000_000)), Err(ForeignCodeError::TooLong));
         assert!(code(&"9".repeat(100)).is_ok());
+    }
+
+    #[test]
+    fn names_are_tidied() {
+        assert_eq!(tidy_name(" U\u{0309}y\u{200B}  ban\tnhân dân\u{FEFF} "), "Ủy ban nhân dân");
+        assert_eq!(tidy_name("\u{200B} "), "");
     }
 
     #[test]

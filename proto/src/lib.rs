@@ -21,7 +21,7 @@ mod receipt;
 mod time;
 mod undelivered;
 
-pub use agency::{AgencyId, AgencyIdError, ForeignCode, ForeignCodeError, fold_for_search, nearest};
+pub use agency::{AgencyId, AgencyIdError, ForeignCode, ForeignCodeError, fold_for_search, nearest, tidy_name};
 pub use checkpoint::{Checkpoint, CheckpointError, CheckpointNoteError};
 pub use content::{
     ATTACHMENTS_FOLDER, AttachmentDigest, BusinessStatus, DOCUMENT_ENTRY, ENVELOPE_ENTRY, EnvelopeJson, KeyManifest,

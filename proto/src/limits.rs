@@ -253,3 +253,30 @@ pub const UNDELIVERED_PAGE_MAX: usize = 4_096;
 pub const RECONCILE_MAX: usize = 16_384;
 /// Most codes that change their node in one directory version: the relay journals them as one record.
 pub const MOVED_CODES_MAX: usize = 40_000;
+
+// The directory at national size.
+
+/// Most characters of a search in the directory; more are a mistake, not a question.
+pub const DIRECTORY_SEARCH_CHARS_MAX: usize = 200;
+/// Most words of a search in the directory that are looked at.
+pub const DIRECTORY_SEARCH_WORDS_MAX: usize = 16;
+/// Most entries that one search in the directory returns.
+pub const DIRECTORY_HITS_MAX: usize = 200;
+/// Most parsed certificates that a directory version keeps at hand; the others lie on the disk.
+pub const DIRECTORY_CERTIFICATES_CACHED_MAX: usize = 1_024;
+/// Longest CSV file of codes in bytes: 400,000 lines of a code, a name and times fit.
+pub const CODE_LIST_BYTES_MAX: usize = 128 * 1024 * 1024;
+/// Longest field of a CSV file of codes in bytes.
+pub const CODE_LIST_FIELD_BYTES_MAX: usize = 8 * 1024;
+/// Most columns of a CSV file of codes.
+pub const CODE_LIST_COLUMNS_MAX: usize = 64;
+/// Most problems named about one CSV file of codes; the rest are counted.
+pub const CODE_LIST_PROBLEMS_MAX: usize = 1_000;
+/// Most bytes of the changes from one directory version to another; a larger difference travels as a whole version.
+pub const DIRECTORY_DELTA_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Most keys of changed entries that the relay keeps in memory to answer with differences.
+pub const DIRECTORY_CHANGES_KEPT_MAX: usize = 200_000;
+/// Most receiver groups of one node.
+pub const GROUPS_MAX: usize = 10_000;
+/// Longest name of a receiver group, in characters.
+pub const GROUP_NAME_CHARS_MAX: usize = 100;

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, anyhow, bail};
 use tokio::net::TcpListener;
-use truc_evidence::{Directory, PinnedOperator, sign_checkpoint};
+use truc_evidence::{Directory, DirectoryWriter, PinnedOperator, sign_checkpoint};
 use truc_ledger::{LedgerKey, StoreTag, volume::DirVolume};
 use truc_link::{AcceptSettings, Identity, Link, LinkServer, LinkTrust, NotAdmitted};
 use truc_proto::{
@@ -296,6 +296,7 @@ fn open_store(settings: &Settings, with_index: bool) -> anyhow::Result<Embedded>
 
 /// The version that the journal says is in force, and nothing else.
 fn load_directory(settings: &Settings, store: &Embedded, materials: &Materials) -> anyhow::Result<InForce> {
+    DirectoryWriter::clear(&settings.directories_dir()).context("clear the folder of directory versions")?;
     let Some(mark) = store.directory_at_start() else { return Ok(None) };
     let folder = settings.directories_dir().join(mark.version.to_string());
     let loaded =

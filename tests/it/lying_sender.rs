@@ -226,10 +226,8 @@ async fn two_recipients_given_different_content_find_out() {
 fn bind(world: &mut World, code: &str, name: &str, key_use: KeyUse) {
     let certificate = Certificate::from_der(&world.issued(name).certificate_der).unwrap();
     let code: AgencyId = code.parse().unwrap();
-    let mut agency = world.directory().agency(&code).unwrap().clone();
-    let known =
-        world.draft.entries().find(|entry| entry.key() == format!("agency/{code}")).and_then(Entry::as_agency).unwrap();
-    agency.certificates.clone_from(&known.certificates);
+    let known = world.draft.entries().find(|entry| entry.key() == format!("agency/{code}")).and_then(Entry::as_agency);
+    let mut agency = known.unwrap().clone();
     agency.certificates.push(CertificateBinding {
         uses: vec![key_use],
         der: certificate.der().to_vec(),

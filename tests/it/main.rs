@@ -5,6 +5,7 @@
 mod api_rules;
 mod certificates;
 mod dependencies;
+mod directories;
 mod expiry;
 mod lanes;
 mod lying_relay;

@@ -1,23 +1,30 @@
-//! `truc directory`: show a signed version; for the operator: add, sign, publish.
+//! `truc directory`: show a signed version, search in it; for the operator: add, import, sign, publish.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
 use serde_json::{Value, json};
-use truc_evidence::{Confirmation, Directory, Freshness, PinnedOperator, decode_directory};
-use truc_proto::{AgencyEntry, Entry, NodeEntry, Raw, RootStatement, SignedBinding, Timestamp, fold_for_search};
+use truc_evidence::{
+    Confirmation, Directory, DirectoryFileError, DirectoryQuery, DirectoryReadError, Freshness, LEVEL1_CODES, NodeKind,
+    PinnedOperator,
+};
+use truc_proto::{
+    AgencyEntry, Entry, NodeEntry, Raw, SignedBinding, Timestamp, fold_for_search, limits::DIRECTORY_HITS_MAX,
+};
 use truc_signer::SoftKey;
 
 use crate::{
     args::{DirectoryCommand, OperatorTrust},
     clock::now,
     exit::{Exit, ExitContext as _, Failure, Outcome},
-    operator::{LEVEL1_CODES, OperatorFolder, Trust},
+    operator::{OperatorFolder, Trust},
     output::{Output, Tone, printable},
     trust,
 };
 
+mod import;
 mod publish;
+mod search;
 
 pub(crate) use publish::publish_to;
 
@@ -32,6 +39,8 @@ pub(crate) fn run(command: &DirectoryCommand, output: &Output) -> Outcome {
             sign(dir, trust, (certificate, key), *valid_days, output)
         }
         DirectoryCommand::Publish(args) => publish::run(args, output),
+        DirectoryCommand::Search(args) => search::run(args, output),
+        DirectoryCommand::Import(args) => import::run(args, output),
     }
 }
 
@@ -61,21 +70,31 @@ fn find(path: &Path) -> Result<PathBuf, Failure> {
         })
 }
 
+/// Opens and verifies a `*.directory` file of whichever axis it says.
+fn open(path: &Path, trust: &Trust) -> Result<Directory, Failure> {
+    Directory::open(path, &trust.operator, &trust.store, now()).map_err(|error| {
+        let (exit, what) = match &error {
+            DirectoryFileError::Refused { .. } => (Exit::Invalid, "is not a directory of this operator"),
+            DirectoryFileError::Io { .. } | DirectoryFileError::Malformed { .. } | DirectoryFileError::Held(_) => {
+                (Exit::BadData, "is not readable")
+            }
+        };
+        Failure::new(exit, anyhow!(error).context(format!("{} {what}", path.display())))
+    })
+}
+
 fn show(path: &Path, args: &OperatorTrust, query: Option<&str>, output: &Output) -> Outcome {
     let path = find(path)?;
     let trust = load_trust(args)?;
-    let signed =
-        decode_directory(&trust::read(&path)?).or_exit(Exit::BadData, format!("{} is not readable", path.display()))?;
-    let statement = Raw::<RootStatement>::parse(signed.statement.clone())
-        .or_exit(Exit::BadData, "its root statement is not readable")?;
     let now = now();
-    let directory = Directory::verify(signed, &trust.operator, &trust.store, &statement.axis, statement.lane, now)
-        .or_exit(Exit::Invalid, format!("{} is not a directory of this operator", path.display()))?;
-    let chosen: Vec<&Entry> = directory.entries().iter().filter(|e| query.is_none_or(|q| matches(e, q))).collect();
+    let directory = open(&path, &trust)?;
+    let statement = directory.statement();
+    let chosen = choose(&directory, query, now)
+        .or_exit(Exit::BadData, format!("{} cannot be read to its end", path.display()))?;
     let value = json!({
         "axis": statement.axis, "lane": statement.lane, "version": statement.version, "issued": statement.issued,
         "valid_until": statement.valid_until, "root": statement.root, "size": statement.size,
-        "entries": chosen.iter().map(|e| entry_json(e)).collect::<Vec<_>>(),
+        "entries": chosen.iter().map(entry_json).collect::<Vec<_>>(),
     });
     output.show(&value, |o| {
         o.line(format!(
@@ -94,21 +113,30 @@ fn show(path: &Path, args: &OperatorTrust, query: Option<&str>, output: &Output)
     Ok(if chosen.is_empty() { Exit::Invalid } else { Exit::Good })
 }
 
-/// By code or id exactly, by node, or by words of a name in any order, without diacritics.
-fn matches(entry: &Entry, query: &str) -> bool {
-    let key = entry.key();
-    if key.rsplit('/').next() == Some(query) || key == query {
-        return true;
-    }
-    let text = match entry {
-        Entry::Agency(agency) => agency.names.join(" "),
-        Entry::Node(node) | Entry::Relay(node) => node.id.to_string(),
-        Entry::Operator(operator) => operator.name.clone(),
+/// All entries; or by code or id exactly, by node, or the agencies that a search finds.
+fn choose(directory: &Directory, query: Option<&str>, at: Timestamp) -> Result<Vec<Entry>, DirectoryReadError> {
+    let Some(query) = query else {
+        let parse = |bytes| Raw::<Entry>::parse(bytes).map(Raw::into_value);
+        return directory.read_all().filter_map(|bytes| bytes.map(|bytes| parse(bytes).ok()).transpose()).collect();
     };
-    let text = fold_for_search(&text);
+    let exact = ["", "agency/", "node/", "relay/"].iter().find_map(|kind| {
+        let read = directory.read_entry(&format!("{kind}{query}"));
+        read.transpose()
+    });
+    if let Some(entry) = exact {
+        return Ok(vec![entry?]);
+    }
+    let words = DirectoryQuery { text: query, under: None, limit: DIRECTORY_HITS_MAX, at };
+    let agencies = directory.search(&words).0.into_iter().map(|hit| format!("agency/{}", hit.agency.code));
     let folded = fold_for_search(query);
-    let mut words = folded.split_whitespace().peekable();
-    words.peek().is_some() && words.all(|w| text.contains(w))
+    let named = |text: &str| !folded.is_empty() && fold_for_search(text).contains(&folded);
+    let nodes = directory.nodes().filter(|(_, node)| named(&node.id.to_string())).map(|(kind, node)| match kind {
+        NodeKind::Node => format!("node/{}", node.id),
+        NodeKind::Relay => format!("relay/{}", node.id),
+    });
+    let operator = directory.operator_entry().filter(|operator| named(&operator.name)).map(|_| "operator".to_owned());
+    let keys: Vec<String> = agencies.chain(nodes).chain(operator).collect();
+    keys.iter().filter_map(|key| directory.read_entry(key).transpose()).collect()
 }
 
 fn row(entry: &Entry, now: Timestamp) -> [String; 5] {
@@ -176,13 +204,13 @@ fn add(
         requests.push(request.or_exit(Exit::BadData, format!("{} is not a binding request", path.display()))?);
     }
     let codes = match codes {
-        Some("level1") => Some(LEVEL1_CODES.to_owned()),
-        Some(path) => Some(std::fs::read_to_string(path).or_exit(Exit::BadData, format!("cannot read {path}"))?),
+        Some("level1") => Some(import::read_list("the built-in list", LEVEL1_CODES.as_bytes())?),
+        Some(path) => Some(import::read_list(path, &trust::read(Path::new(path))?)?),
         None => None,
     };
     let folder = OperatorFolder::open(dir).or_exit(Exit::Unavailable, "open the operator's folder")?;
     let taken = folder
-        .add(&requests, codes.as_deref(), confirmed, &trust, now())
+        .add(&requests, codes.as_ref(), confirmed, &trust, now())
         .or_exit(Exit::Invalid, "the draft is unchanged")?;
     let listed = taken.codes;
     let taken = taken.keys;

@@ -3,6 +3,8 @@
 use truc_proto::{AgencyId, Digest, KeyUse, Lane, NodeId, Reason, StatementError, Timestamp};
 use truc_signer::{CertificateError, CmsError, PathError};
 
+use super::store::DirectoryReadError;
+
 /// Why a directory version is refused. The version before it stays in force; the axis operator must publish a right one.
 #[derive(Debug, thiserror::Error)]
 pub enum DirectoryError {
@@ -154,6 +156,9 @@ pub enum DirectoryFileError {
         /// What is wrong.
         why: &'static str,
     },
+    /// The version held.
+    #[error("the directory held cannot be read")]
+    Held(#[from] DirectoryReadError),
     /// It reads, and does not verify.
     #[error("the directory in {path} is refused")]
     Refused {
@@ -290,6 +295,24 @@ pub enum CertificateLookupError {
         key_use: KeyUse,
         /// As asked.
         at: Timestamp,
+    },
+    /// Another certificate than those bound.
+    #[error(
+        "the directory does not bind the certificate {certificate} to {code}; its cipher administrator must have it bound"
+    )]
+    NotBound {
+        /// As asked.
+        code: AgencyId,
+        /// As asked.
+        certificate: Digest,
+    },
+    /// The copy on the disk.
+    #[error("the certificate bound to {code} cannot be read; this machine's administrator must look at the disk")]
+    Unread {
+        /// As asked.
+        code: AgencyId,
+        /// What happened.
+        source: DirectoryReadError,
     },
     /// Bound, and unreadable.
     #[error("the certificate bound to {code} cannot be used; the operator must bind another")]

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use truc_proto::{
-    AgencyEntry, AgencyId, CertificateBinding, Digest, ForeignCode, KeyUse, NodeEntry, NodeId, Route, Timestamp,
-    limits::DIRECTORY_GRACE_MS, nearest,
+    AgencyId, Digest, ForeignCode, KeyUse, NodeEntry, NodeId, Route, Timestamp, limits::DIRECTORY_GRACE_MS, nearest,
 };
 use truc_signer::Certificate;
 
-use super::{AdmissionError, CertificateLookupError, Directory, NodeKind, ResolveError};
+use super::{
+    AdmissionError, Agency, BoundCertificate, CertificateLookupError, Directory, NodeKind, ResolveError, store::lock,
+};
 
 /// How far a version is from its end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -61,15 +62,11 @@ impl Directory {
     ///
     /// # Errors
     /// [`ResolveError`], for the asker: the nearest codes of an unknown one, the successor of a closed one.
-    pub fn resolve(&self, code: &AgencyId, at: Timestamp) -> Result<&AgencyEntry, ResolveError> {
+    pub fn resolve(&self, code: &AgencyId, at: Timestamp) -> Result<&Agency, ResolveError> {
         let of = || code.clone();
         let Some(agency) = self.agency(code) else {
-            let asked = ForeignCode::from(code.clone());
-            let candidates = self.agencies().filter(|agency| agency.is_open(at)).map(|agency| &agency.code);
-            return Err(ResolveError::Unknown {
-                code: of(),
-                nearest: nearest(&asked, candidates).into_iter().cloned().collect(),
-            });
+            let nearest = self.nearest_codes(&ForeignCode::from(code.clone()), at);
+            return Err(ResolveError::Unknown { code: of(), nearest });
         };
         if at < agency.valid_from {
             return Err(ResolveError::NotYet { code: of(), from: agency.valid_from });
@@ -87,6 +84,45 @@ impl Directory {
         }
     }
 
+    /// Open codes most like one that is not in the directory, for "did you mean".
+    ///
+    /// Looked for below the code's own level 1, or among the codes of level 1 when there is no such one: to compare a code with all of a national
+    /// directory takes tens of milliseconds, and a stranger may ask a thousand times in one offer.
+    #[must_use]
+    pub fn nearest_codes(&self, code: &ForeignCode, at: Timestamp) -> Vec<AgencyId> {
+        let first = code.as_str().split('.').next().unwrap_or_default().to_uppercase();
+        let below = first.parse::<AgencyId>().map(|level1| self.below(&level1)).unwrap_or_default();
+        let open = |agency: &&Agency| agency.is_open(at);
+        let found = if below.is_empty() {
+            nearest(code, self.level1().filter(open).map(|agency| &agency.code))
+        } else {
+            nearest(code, below.iter().filter(open).map(|agency| &agency.code))
+        };
+        found.into_iter().cloned().collect()
+    }
+
+    /// A code and all below it by its form, sorted; empty when there are none.
+    #[must_use]
+    pub fn below(&self, code: &AgencyId) -> &[Agency] {
+        let all = self.agencies();
+        let start = all.partition_point(|agency| agency.code < *code);
+        let is_below = |agency: &Agency| agency.code == *code || code.is_ancestor_of(&agency.code);
+        let rest = all.get(start..).unwrap_or_default();
+        // `H26` may be followed by `H26.1` alone: no character that a code may hold sorts before the dot.
+        rest.get(..rest.partition_point(is_below)).unwrap_or_default()
+    }
+
+    /// The agencies whose codes have a single group: where the trees of codes begin.
+    fn level1(&self) -> impl Iterator<Item = &Agency> {
+        let all = self.agencies();
+        let mut place = 0;
+        std::iter::from_fn(move || {
+            let agency = all.get(place)?;
+            place += self.below(&agency.code.level1()).len().max(1);
+            Some(agency)
+        })
+    }
+
     /// The binding of a code's certificate for `key_use` that is in force at `at`; of several, the one that came last.
     ///
     /// # Errors
@@ -96,7 +132,7 @@ impl Directory {
         code: &AgencyId,
         key_use: KeyUse,
         at: Timestamp,
-    ) -> Result<&CertificateBinding, CertificateLookupError> {
+    ) -> Result<&BoundCertificate, CertificateLookupError> {
         let agency = self.agency(code).ok_or_else(|| CertificateLookupError::UnknownCode { code: code.clone() })?;
         let in_force = agency.certificates.iter().filter(|binding| binding.serves(key_use, at));
         in_force.max_by_key(|binding| binding.valid_from).ok_or_else(|| CertificateLookupError::None {
@@ -106,24 +142,43 @@ impl Directory {
         })
     }
 
-    /// The certificate of [`Directory::binding`].
+    /// The certificate of [`Directory::binding`]. Its bytes may be read from the disk.
     ///
     /// # Errors
-    /// As [`Directory::binding`], or when the bound bytes are no usable certificate.
+    /// As [`Directory::binding`], or when the bound bytes are no usable certificate or cannot be read.
     pub fn certificate(
         &self,
         code: &AgencyId,
         key_use: KeyUse,
         at: Timestamp,
     ) -> Result<Certificate, CertificateLookupError> {
-        let binding = self.binding(code, key_use, at)?;
-        Certificate::from_der(&binding.der)
-            .map_err(|source| CertificateLookupError::Unusable { code: code.clone(), source })
+        let sha256 = self.binding(code, key_use, at)?.sha256;
+        self.bound_certificate(code, &sha256)
+    }
+
+    /// A certificate bound to a code, in force or not, by its SHA-256.
+    ///
+    /// # Errors
+    /// When it is not bound to the code, is unusable or cannot be read.
+    pub fn bound_certificate(&self, code: &AgencyId, sha256: &Digest) -> Result<Certificate, CertificateLookupError> {
+        let not_bound = || CertificateLookupError::NotBound { code: code.clone(), certificate: *sha256 };
+        let place = self.agency_place(code).ok_or_else(not_bound)?;
+        self.binding_of(code, sha256).ok_or_else(not_bound)?;
+        if let Some(known) = lock(&self.certificates).known.get(sha256) {
+            return Ok(known.clone());
+        }
+        let read = self.entry_at(place);
+        let entry = read.map_err(|source| CertificateLookupError::Unread { code: code.clone(), source })?;
+        let bound = entry.certificates().iter().find(|binding| binding.sha256 == *sha256).ok_or_else(not_bound)?;
+        let unusable = |source| CertificateLookupError::Unusable { code: code.clone(), source };
+        let certificate = Certificate::from_der(&bound.der).map_err(unusable)?;
+        lock(&self.certificates).add(certificate.clone());
+        Ok(certificate)
     }
 
     /// The binding of exactly this certificate to a code, in force or not: whose signature or seal is it?
     #[must_use]
-    pub fn binding_of(&self, code: &AgencyId, certificate: &Digest) -> Option<&CertificateBinding> {
+    pub fn binding_of(&self, code: &AgencyId, certificate: &Digest) -> Option<&BoundCertificate> {
         self.agency(code)?.certificates.iter().find(|binding| binding.sha256 == *certificate)
     }
 
@@ -167,16 +222,25 @@ impl Directory {
         }
         let gained = self.codes_of(node).iter().filter(|code| !previous.codes_of(node).contains(code));
         changes.extend(gained.map(|code| BindingChange::CodeGained { code: code.clone() }));
-        let both = previous.codes_of(node).iter().map(|code| format!("agency/{code}"));
-        for key in both.chain([format!("node/{node}"), format!("relay/{node}")]) {
-            let (Some(old), Some(new)) = (previous.entry(&key), self.entry(&key)) else { continue };
-            for binding in new.certificates() {
-                if !old.certificates().iter().any(|known| known.sha256 == binding.sha256) {
-                    changes.push(BindingChange::CertificateAdded { entry: key.clone(), certificate: binding.sha256 });
-                }
-            }
+        for code in previous.codes_of(node) {
+            let (Some(old), Some(new)) = (previous.agency(code), self.agency(code)) else { continue };
+            let known = |sha256: &Digest| old.certificates.iter().any(|known| known.sha256 == *sha256);
+            let added = new.certificates.iter().map(|binding| binding.sha256).filter(|sha256| !known(sha256));
+            let entry = format!("agency/{code}");
+            changes
+                .extend(added.map(|certificate| BindingChange::CertificateAdded { entry: entry.clone(), certificate }));
+        }
+        if let (Some((_, old)), Some((kind, new))) = (previous.node(node), self.node(node)) {
+            let known = |sha256: &Digest| old.certificates.iter().any(|known| known.sha256 == *sha256);
+            let added = new.certificates.iter().map(|binding| binding.sha256).filter(|sha256| !known(sha256));
+            let entry = match kind {
+                NodeKind::Node => format!("node/{node}"),
+                NodeKind::Relay => format!("relay/{node}"),
+            };
+            changes
+                .extend(added.map(|certificate| BindingChange::CertificateAdded { entry: entry.clone(), certificate }));
             let ledger = |entry: &NodeEntry| (entry.ledger_key, entry.origin.clone(), entry.epoch);
-            if old.as_node().map(ledger) != new.as_node().map(ledger) {
+            if ledger(old) != ledger(new) {
                 changes.push(BindingChange::LedgerChanged { node: node.clone() });
             }
         }

@@ -168,7 +168,7 @@ fn bent_evidence_is_refused_or_the_same() {
 fn bent_kept_entitlements_do_not_panic() {
     let mut random = Random(0xFEDC_BA98_7654_3211);
     let actor = truc_proto::Actor { code: None, node: "R1".parse().unwrap(), role: truc_proto::Role::Relay };
-    let good = WORLD.directory().entitlement(&actor).unwrap();
+    let good = WORLD.directory().entitlement(&actor).unwrap().unwrap();
     let bytes = good.to_bytes();
     for _ in 0..500 {
         let bent = random.bend(&bytes);

@@ -206,7 +206,7 @@ fn a_receipt_is_written_from_evidence_and_the_directory_then_in_force() {
     let leaves = [bytes_of(&event)];
     let (tree, mut note) = ledger("N-H26", 2, &leaves);
     sign_checkpoint(&mut note, &WORLD.node_h26.key, after(1_000)).unwrap();
-    let entitlement = directory.entitlement(&event.actor).unwrap();
+    let entitlement = directory.entitlement(&event.actor).unwrap().unwrap();
     let kept = Entitlement::from_bytes(&entitlement.to_bytes()).unwrap();
     assert_eq!(kept, entitlement);
     let text = receipt(ReceiptParts {
@@ -227,7 +227,7 @@ fn a_receipt_is_written_from_evidence_and_the_directory_then_in_force() {
     assert_eq!((summary.actor, summary.actor_name.as_deref()), (Some(code("H26")), Some("Cơ quan H26")));
     assert_eq!(summary.directory_version, Some(3));
     let nobody = Actor { code: Some(code("A45")), ..event.actor };
-    assert!(directory.entitlement(&nobody).is_none());
+    assert!(directory.entitlement(&nobody).unwrap().is_none());
 }
 
 /// A consignment by H26 as its node would send it.

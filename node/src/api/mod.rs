@@ -2,6 +2,7 @@
 //! hands requests to it, and streams.
 
 mod alarms;
+mod directory;
 mod found;
 mod inbox;
 mod outbox;
@@ -154,6 +155,15 @@ impl Node for Api {
     ) -> Result<Response<node_v1::GetReceiptReply>, Status> {
         let grant = self.grant(request.metadata())?;
         receipts::fetch(&self.shell, grant, &request.into_inner()).await.map(Response::new)
+    }
+
+    async fn search_directory(
+        &self,
+        request: Request<node_v1::SearchDirectoryRequest>,
+    ) -> Result<Response<node_v1::SearchDirectoryReply>, Status> {
+        // Whoever may use the node at all may look up whom to write to.
+        self.grant(request.metadata())?;
+        directory::search(&self.shell, request.into_inner()).await.map(Response::new)
     }
 
     async fn status(&self, request: Request<node_v1::StatusRequest>) -> Result<Response<node_v1::StatusReply>, Status> {

@@ -262,7 +262,15 @@ async fn entitlement(shell: &Arc<Shell>, actor: &Actor, at: Timestamp) -> Result
         }
         None => None,
     };
-    let kept = kept.or_else(|| shell.directory().and_then(|directory| directory.entitlement(actor)));
+    let kept = match (kept, shell.directory()) {
+        (Some(kept), _) => Some(kept),
+        (None, None) => None,
+        (None, Some(directory)) => {
+            let actor = actor.clone();
+            let read = shell.work("reading an entitlement", move || directory.entitlement(&actor));
+            read.await.map_err(broke_off)?.map_err(|error| Status::internal(crate::chain(&error)))?
+        }
+    };
     kept.ok_or_else(|| Status::failed_precondition(format!("no directory that this node has seen entitles {actor}")))
 }
 

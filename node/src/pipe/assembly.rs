@@ -3,7 +3,7 @@
 use std::{io::Write, sync::Arc};
 
 use prost::Message as _;
-use truc_evidence::{Directory, Freshness};
+use truc_evidence::{CertificateLookupError, Directory, Freshness};
 use truc_proto::{
     AgencyId, AttachmentDigest, Digest, DirectoryRef, ENVELOPE_ENTRY, EnvelopeJson, KeyManifest, KeyUse, Preamble, Raw,
     SealedTo, SealingAlgorithm as DirectoryAlgorithm, Suite, Timestamp, TraceStamp,
@@ -57,13 +57,15 @@ impl Pipes {
             directory.resolve(code, now)?;
         }
         for code in codes {
-            let no_sealing = |source| ComposeError::NoSealing { code: code.clone(), source };
+            let no_sealing = |source| match source {
+                CertificateLookupError::Unread { source, .. } => ComposeError::Directory(source),
+                source => ComposeError::NoSealing { code: code.clone(), source },
+            };
             let binding = directory.binding(&code, KeyUse::Sealing, now).map_err(no_sealing)?;
             let certificate = directory.certificate(&code, KeyUse::Sealing, now).map_err(no_sealing)?;
             let algorithm = binding
-                .algorithms
-                .iter()
-                .map(algorithm_of)
+                .algorithms()
+                .map(|algorithm| algorithm_of(&algorithm))
                 .find(|algorithm| Some(*algorithm) == SealingAlgorithm::for_certificate(&certificate));
             let Some(algorithm) = algorithm else {
                 return Err(ComposeError::request(

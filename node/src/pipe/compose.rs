@@ -20,7 +20,7 @@ use truc_proto::{
         IssueProblem, Message, MessageHeader, Organization, OtherInfo, Packet, Parsed, ReadError, SignerInfo,
         TraceHeaderList,
     },
-    nearest, node_v1,
+    node_v1,
     node_v1::send_header::Form,
 };
 
@@ -228,7 +228,7 @@ impl<'p> Run<'p, '_> {
         let given = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
         let organization = |code: &AgencyId| Organization {
             organ_id: Some(ForeignCode::from(code.clone())),
-            organ_name: self.directory.agency(code).and_then(|agency| agency.names.first().cloned()),
+            organ_name: self.directory.agency(code).map(|agency| agency.name().to_owned()),
             ..Organization::default()
         };
         let date = given(&form.promulgation_date).map(|date| Dated::<Date>::read(&date));
@@ -337,11 +337,9 @@ impl<'p> Run<'p, '_> {
     }
 
     fn unknown(&self, written: &ForeignCode) -> ComposeError {
-        let now = self.moment.now;
-        let open = self.directory.agencies().filter(|agency| agency.is_open(now)).map(|agency| &agency.code);
         ComposeError::UnknownForeign {
             code: written.clone(),
-            nearest: nearest(written, open).into_iter().cloned().collect(),
+            nearest: self.directory.nearest_codes(written, self.moment.now),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use truc_evidence::{CertificateLookupError, ResolveError};
+use truc_evidence::{CertificateLookupError, DirectoryReadError, ResolveError};
 use truc_proto::{
     AgencyId, Digest, ForeignCode, Reason, StatementError, Timestamp,
     edxml::{IssueError, ReadError, WriteError},
@@ -101,6 +101,9 @@ pub(super) enum ComposeError {
     /// The key refuses.
     #[error("the container was not signed")]
     Sign(#[source] SignError),
+    /// Our disk, where the directory lies.
+    #[error("the directory cannot be read")]
+    Directory(#[source] DirectoryReadError),
     /// Our disk.
     #[error("cannot store the sealed document")]
     Store(#[source] io::Error),
@@ -182,6 +185,7 @@ impl ComposeError {
             | Self::Away(_)
             | Self::DirectoryStale { .. }
             | Self::Sign(_)
+            | Self::Directory(_)
             | Self::Store(_)
             | Self::Stored(_)
             | Self::Record(_)

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use tracing::{info, warn};
-use truc_evidence::{BindingChange, Directory, Freshness};
+use truc_evidence::{
+    BindingChange, Directory, DirectoryDelta, DirectoryFileError, DirectoryReadError, DirectoryWriter, Freshness,
+};
 use truc_proto::{
-    Actor, AgencyId, Digest, NodeId, Role, SignedDirectory,
-    limits::{DIRECTORY_ENTRIES_MAX, STATEMENT_BYTES_MAX},
+    Actor, AgencyId, Digest, NodeId, Role,
+    limits::{CMS_BYTES_MAX, STATEMENT_BYTES_MAX},
     relay_v1, wire_v1,
 };
 
@@ -17,9 +18,6 @@ use crate::{
     records::Entitled,
 };
 
-/// Most bytes of a directory in transit: the national one has about 300 MB with certificates.
-const DIRECTORY_BYTES_MAX: usize = 1024 * 1024 * 1024;
-
 /// Why a version is not taken into use.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TakeDirectoryError {
@@ -27,10 +25,12 @@ pub(crate) enum TakeDirectoryError {
     Call(#[from] tonic::Status),
     #[error("the directory is refused")]
     Refused(#[from] truc_evidence::DirectoryError),
-    #[error("the directory that the relay sends is larger than any may be, or not complete")]
+    #[error("the directory that the relay sends is not complete, or its parts do not fit each other")]
     Form,
-    #[error("the verified copy of the directory cannot be kept")]
-    Keep(#[from] truc_evidence::DirectoryFileError),
+    #[error("the directory that the relay sends cannot be kept and verified")]
+    Keep(#[from] DirectoryFileError),
+    #[error("the directory held cannot be read")]
+    Read(#[from] DirectoryReadError),
     #[error(transparent)]
     Work(#[from] super::WorkFailed),
     #[error(transparent)]
@@ -48,13 +48,15 @@ impl Shell {
         if held.as_ref().is_some_and(|directory| directory.version() >= offered) || offered == 0 {
             return Ok(());
         }
-        let verified = match fetch(relay).await {
-            Ok((signed, logged)) => {
-                let shell = Arc::clone(self);
-                self.work("verifying a directory", move || shell.verify(signed, &logged, held)).await?
-            }
-            Err(error) => Err(error),
-        };
+        let mut verified = self.fetch(relay, held.clone(), true).await;
+        if let Err(error) = &verified
+            && held.is_some()
+            && !matches!(error, TakeDirectoryError::Call(_))
+        {
+            // Our copy may be damaged, or the relay's difference wrong: the whole version needs neither.
+            warn!(offered, error = crate::chain(error), "the difference makes no directory; fetching the whole");
+            verified = self.fetch(relay, held, false).await;
+        }
         match verified {
             Ok((directory, changes)) => self.use_directory(directory, changes).await,
             // The connection broke: nothing was shown that could be refused.
@@ -68,16 +70,64 @@ impl Shell {
         }
     }
 
+    /// Takes a version as it comes, by difference from the one held where the relay offers that, and verifies it.
+    async fn fetch(
+        self: &Arc<Self>,
+        relay: &mut Relay,
+        held: Option<Arc<Directory>>,
+        by_difference: bool,
+    ) -> Result<(Directory, Vec<BindingChange>), TakeDirectoryError> {
+        let version = held.as_ref().filter(|_| by_difference).map_or(0, |held| held.version());
+        let request = relay_v1::DirectoryRequest { version: 0, held: version };
+        let mut stream = relay.directory(request).await?.into_inner();
+        let first = stream.message().await?.ok_or(TakeDirectoryError::Form)?;
+        if first.statement.len() > STATEMENT_BYTES_MAX || first.cms.len() > CMS_BYTES_MAX {
+            return Err(TakeDirectoryError::Form);
+        }
+        if first.base != 0 && first.base != version {
+            return Err(TakeDirectoryError::Form);
+        }
+        let shell = Arc::clone(self);
+        let base = if first.base == 0 { None } else { held.clone() };
+        let mut coming = self
+            .work("keeping a directory", move || {
+                let writer = DirectoryWriter::create(&shell.directory_folder, &first.statement, &first.cms)?;
+                let mut coming = Coming { writer, base, delta: DirectoryDelta::default(), logged: None };
+                coming.take(relay_v1::DirectoryChunk { statement: bytes::Bytes::new(), ..first })?;
+                Ok::<_, TakeDirectoryError>(coming)
+            })
+            .await??;
+        while let Some(chunk) = stream.message().await? {
+            coming = self
+                .work("keeping a directory", move || {
+                    coming.take(chunk)?;
+                    Ok::<_, TakeDirectoryError>(coming)
+                })
+                .await??;
+        }
+        let shell = Arc::clone(self);
+        self.work("verifying a directory", move || shell.verify(coming, held)).await?
+    }
+
     /// Operator's signature, place in the relay's ledger, growth: in this order.
     fn verify(
         &self,
-        signed: SignedDirectory,
-        logged: &wire_v1::ProvenLeaf,
+        coming: Coming,
         held: Option<Arc<Directory>>,
     ) -> Result<(Directory, Vec<BindingChange>), TakeDirectoryError> {
+        let Coming { mut writer, base, delta, logged } = coming;
+        let logged = logged.ok_or(TakeDirectoryError::Form)?;
+        if let Some(base) = base {
+            base.write_changed(&delta, &mut writer)?;
+        }
         let trust = self.trust.load();
-        let directory = Directory::verify(signed, &self.operator, &trust, &self.axis, self.lane, clock::now())?;
-        directory.verify_logged(logged)?;
+        let verified = writer.finish(&self.operator, &trust, &self.axis, self.lane, clock::now());
+        let directory = verified.map_err(|error| match error {
+            // The file is of no interest to anybody: it is gone already.
+            DirectoryFileError::Refused { source, .. } => TakeDirectoryError::Refused(source),
+            other => TakeDirectoryError::Keep(other),
+        })?;
+        directory.verify_logged(&logged)?;
         let mut changes = Vec::new();
         if let Some(held) = held {
             let before = held.statement();
@@ -85,6 +135,8 @@ impl Shell {
             changes = directory.changes_for(&held, &self.node);
         }
         directory.save(&self.directory_folder)?;
+        // Made now, not while somebody waits for the first search.
+        _ = directory.search_index();
         Ok((directory, changes))
     }
 
@@ -98,7 +150,7 @@ impl Shell {
         self.directory.store(Some(Arc::clone(&directory)));
         let shell = Arc::clone(self);
         self.work("reviewing links", move || shell.link.review()).await?;
-        info!(version, entries = directory.entries().len(), "directory in use");
+        info!(version, entries = directory.size(), "directory in use");
         self.engine.tell(Input::DirectoryTaken { version, statement }).await?;
         self.engine.tell(Input::Alarm { alarm: Alarm::DirectoryRefused, text: None }).await?;
         for change in changes {
@@ -167,7 +219,15 @@ impl Shell {
         if lock(&self.entitled).get(&name) == Some(&directory.version()) {
             return Ok(());
         }
-        if let Some(entitlement) = directory.entitlement(actor) {
+        let entitlement = match directory.entitlement(actor) {
+            Ok(entitlement) => entitlement,
+            // Asked again with the next evidence of this actor; until then a receipt takes it from the directory in force.
+            Err(error) => {
+                warn!(%actor, error = crate::chain(&error), "an entitlement cannot be read");
+                return Ok(());
+            }
+        };
+        if let Some(entitlement) = entitlement {
             let statement = directory.statement();
             let agency = entitlement.agency.as_ref().map(|entry| entry.bytes.as_slice()).unwrap_or_default();
             let record = Entitled {
@@ -185,21 +245,27 @@ impl Shell {
     }
 }
 
-async fn fetch(relay: &mut Relay) -> Result<(SignedDirectory, wire_v1::ProvenLeaf), TakeDirectoryError> {
-    let mut stream = relay.directory(relay_v1::DirectoryRequest { version: 0 }).await?.into_inner();
-    let (mut statement, mut cms, mut entries, mut logged) = (Bytes::new(), Bytes::new(), Vec::new(), None);
-    let mut bytes = 0usize;
-    while let Some(chunk) = stream.message().await? {
-        if statement.is_empty() {
-            (statement, cms) = (chunk.statement, chunk.cms);
-        }
-        bytes = chunk.entries.iter().fold(bytes, |sum, entry| sum.saturating_add(entry.len()));
-        entries.extend(chunk.entries);
-        if entries.len() > DIRECTORY_ENTRIES_MAX || bytes > DIRECTORY_BYTES_MAX || statement.len() > STATEMENT_BYTES_MAX
-        {
+/// A version while it comes in: its entries in a file of its own, or what differs from the version held.
+struct Coming {
+    writer: DirectoryWriter,
+    base: Option<Arc<Directory>>,
+    delta: DirectoryDelta,
+    logged: Option<wire_v1::ProvenLeaf>,
+}
+
+impl Coming {
+    fn take(&mut self, chunk: relay_v1::DirectoryChunk) -> Result<(), TakeDirectoryError> {
+        if !chunk.statement.is_empty() || (self.base.is_none() && !chunk.removed.is_empty()) {
             return Err(TakeDirectoryError::Form);
         }
-        logged = chunk.logged.or(logged);
+        for entry in chunk.entries {
+            match &self.base {
+                None => self.writer.entry(&entry)?,
+                Some(_) => self.delta.change(entry)?,
+            }
+        }
+        chunk.removed.into_iter().try_for_each(|key| self.delta.remove(key))?;
+        self.logged = chunk.logged.or(self.logged.take());
+        Ok(())
     }
-    Ok((SignedDirectory { statement, cms, entries }, logged.ok_or(TakeDirectoryError::Form)?))
 }

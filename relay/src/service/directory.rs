@@ -1,19 +1,19 @@
 //! Directory versions: taken from whoever brings them, believed for the operator's signature alone, recorded as leaves, served to nodes.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
-use truc_evidence::Directory;
+use truc_evidence::{Directory, DirectoryFileError, DirectoryReadError, DirectoryWriter};
 use truc_proto::{
-    AgencyId, Digest, NodeId, Reason, SignedDirectory,
-    limits::{CMS_BYTES_MAX, DIRECTORY_BYTES_MAX, DIRECTORY_ENTRIES_MAX, MOVED_CODES_MAX, STATEMENT_BYTES_MAX},
+    AgencyId, Digest, NodeId, Reason,
+    limits::{CMS_BYTES_MAX, MOVED_CODES_MAX, STATEMENT_BYTES_MAX},
     relay_v1 as wire,
 };
 
-use super::{Service, Streamed, blocking, refuse::Refusal};
+use super::{Service, Streamed, blocking, changes::Difference, refuse::Refusal};
 use crate::{
     core::{Acceptance, DirectoryMark, NewDirectory},
     store::{Store, StoreError},
@@ -36,23 +36,30 @@ impl<S: Store> Service<S> {
         let service = Arc::clone(self);
         let at = Acceptance { position: mark.position, leaf_index: mark.leaf_index, leaf: None };
         let logged = blocking(move || service.prove(&at)).await?.map_err(Refusal::from)?;
+        let difference = super::lock(&self.changes).since(request.held, &current);
         let (sender, stream) = mpsc::channel(2);
-        tokio::spawn(async move {
-            let signed = current.signed();
+        // Entries are read from the disk as they are sent.
+        tokio::task::spawn_blocking(move || {
             let head = wire::DirectoryChunk {
-                statement: signed.statement.clone(),
-                cms: signed.cms.clone(),
+                statement: current.statement().bytes().clone(),
+                cms: current.cms().clone(),
+                base: difference.as_ref().map_or(0, |difference| difference.base),
                 ..Default::default()
             };
-            if sender.send(Ok(head)).await.is_err() {
-                return;
-            }
-            for entries in chunks(&signed.entries) {
-                if sender.send(Ok(wire::DirectoryChunk { entries, ..Default::default() })).await.is_err() {
-                    return;
+            let sent =
+                send_chunks(&current, difference.as_ref(), &mut |chunk| sender.blocking_send(Ok(chunk)).is_ok(), head);
+            let last = match sent {
+                Ok(true) => Ok(wire::DirectoryChunk { logged: Some(logged), ..Default::default() }),
+                // The asker went away.
+                Ok(false) => return,
+                Err(error) => {
+                    tracing::error!(%error, "a directory cannot be sent");
+                    Err(Status::internal(
+                        "the relay cannot read its copy of the directory; its operator must look at the disk",
+                    ))
                 }
-            }
-            let _ = sender.send(Ok(wire::DirectoryChunk { logged: Some(logged), ..Default::default() })).await;
+            };
+            let _ = sender.blocking_send(last);
         });
         Ok(Box::pin(ReceiverStream::new(stream)))
     }
@@ -62,11 +69,11 @@ impl<S: Store> Service<S> {
         from: &NodeId,
         chunks: Streaming<wire::DirectoryChunk>,
     ) -> Result<wire::PublishDirectoryReply, Status> {
-        let signed = collect(chunks).await?;
+        let coming = collect(chunks, &self.settings.directories).await?;
         // One at a time: each version names the one before.
         let _one = self.publishing.lock().await;
         let service = Arc::clone(self);
-        let checked = blocking(move || service.check_directory(signed)).await?;
+        let checked = blocking(move || service.check_directory(coming)).await?;
         let directory = match checked {
             Ok(directory) => directory,
             Err(refusal) => {
@@ -95,15 +102,19 @@ impl<S: Store> Service<S> {
         Ok(wire::PublishDirectoryReply { logged: Some(logged), refused: None })
     }
 
-    fn check_directory(&self, signed: SignedDirectory) -> Result<Arc<Directory>, Refusal> {
+    fn check_directory(&self, coming: DirectoryWriter) -> Result<Arc<Directory>, Refusal> {
         let settings = &self.settings;
         let refused = |error: &dyn std::error::Error| {
             let source = error.source().map(|source| format!(": {source}")).unwrap_or_default();
             Refusal::invalid(format!("{error}{source}"))
         };
-        let directory =
-            Directory::verify(signed, &settings.operator, &self.trust(), &settings.axis, settings.lane, self.now())
-                .map_err(|error| refused(&error))?;
+        let now = self.now();
+        let verified = coming.finish(&settings.operator, &self.trust(), &settings.axis, settings.lane, now);
+        let directory = verified.map_err(|error| match &error {
+            DirectoryFileError::Refused { source, .. } => refused(source),
+            DirectoryFileError::Malformed { .. } => refused(&error),
+            DirectoryFileError::Io { .. } | DirectoryFileError::Held(_) => not_kept(&error),
+        })?;
         let relay = directory.relay();
         if relay.id != settings.relay
             || relay.origin != settings.ledger_key.name()
@@ -127,10 +138,10 @@ impl<S: Store> Service<S> {
         }
         // On the disk before the journal says that it is in force: a crash between leaves a copy that nobody asks for.
         let folder = settings.directories.join(directory.version().to_string());
-        directory.save(&folder).map_err(|error| {
-            tracing::error!(%error, "cannot keep the directory version");
-            Refusal::from(StoreError::Indeterminate)
-        })?;
+        directory.save(&folder).map_err(|error| not_kept(&error))?;
+        if let Some(current) = self.directory.borrow().clone() {
+            super::changes::keep(&folder, &current, &directory);
+        }
         Ok(Arc::new(directory))
     }
 
@@ -155,6 +166,7 @@ impl<S: Store> Service<S> {
         let statement = directory.statement().digest();
         let mark =
             DirectoryMark { version: directory.version(), statement, position: at.position, leaf_index: at.leaf_index };
+        super::lock(&self.changes).follow(&self.settings.directories, directory.version());
         *super::lock(&self.in_force) = Some(mark);
         self.directory.send_if_modified(|current| {
             let newer = current.as_ref().is_none_or(|current| current.version() < directory.version());
@@ -172,7 +184,7 @@ impl<S: Store> Service<S> {
 
 fn moved_codes(before: &Directory, after: &Directory) -> Vec<(AgencyId, NodeId)> {
     let node_before = |code: &AgencyId| before.agency(code).and_then(|agency| agency.node.clone());
-    let moved = after.agencies().filter_map(|agency| {
+    let moved = after.agencies().iter().filter_map(|agency| {
         let node = agency.node.clone()?;
         (node_before(&agency.code).is_some_and(|old| old != node)).then(|| (agency.code.clone(), node))
     });
@@ -180,48 +192,113 @@ fn moved_codes(before: &Directory, after: &Directory) -> Vec<(AgencyId, NodeId)>
 }
 
 fn renewed_ledgers(before: &Directory, after: &Directory) -> Vec<NodeId> {
-    let nodes = after.entries().iter().filter_map(truc_proto::Entry::as_node);
+    let nodes = after.nodes().map(|(_, node)| node);
     let changed = nodes.filter(|node| before.node(&node.id).is_some_and(|(_, old)| old.origin != node.origin));
     changed.map(|node| node.id.clone()).collect()
 }
 
-fn chunks(entries: &[Bytes]) -> Vec<Vec<Bytes>> {
-    let (mut all, mut chunk, mut bytes) = (Vec::new(), Vec::new(), 0);
-    for entry in entries {
-        bytes += entry.len();
-        chunk.push(entry.clone());
-        if bytes >= CHUNK_BYTES {
-            all.push(std::mem::take(&mut chunk));
-            bytes = 0;
+/// Sends head and entries until `send` says no: false then.
+fn send_chunks(
+    directory: &Directory,
+    difference: Option<&Difference>,
+    send: &mut dyn FnMut(wire::DirectoryChunk) -> bool,
+    head: wire::DirectoryChunk,
+) -> Result<bool, DirectoryReadError> {
+    if !send(head) {
+        return Ok(false);
+    }
+    let mut chunks = Chunks { send, chunk: wire::DirectoryChunk::default(), bytes: 0 };
+    match difference {
+        None => {
+            for entry in directory.read_all() {
+                if !chunks.entry(entry?) {
+                    return Ok(false);
+                }
+            }
+        }
+        Some(difference) => {
+            for key in &difference.keys {
+                let goes_on = match directory.read_bytes(key)? {
+                    Some(entry) => chunks.entry(entry),
+                    None => chunks.removed(key.clone()),
+                };
+                if !goes_on {
+                    return Ok(false);
+                }
+            }
         }
     }
-    if !chunk.is_empty() {
-        all.push(chunk);
-    }
-    all
+    Ok(chunks.flush())
 }
 
-async fn collect(mut chunks: Streaming<wire::DirectoryChunk>) -> Result<SignedDirectory, Status> {
-    let too_large = || Refusal::because(Reason::TooLarge, "a directory of that size is none");
-    let mut signed = SignedDirectory { statement: Bytes::new(), cms: Bytes::new(), entries: Vec::new() };
-    let mut bytes = 0_usize;
+/// Gathers entries to messages.
+struct Chunks<'a> {
+    send: &'a mut dyn FnMut(wire::DirectoryChunk) -> bool,
+    chunk: wire::DirectoryChunk,
+    bytes: usize,
+}
+
+impl Chunks<'_> {
+    fn entry(&mut self, entry: Bytes) -> bool {
+        self.bytes += entry.len();
+        self.chunk.entries.push(entry);
+        self.bytes < CHUNK_BYTES || self.flush()
+    }
+
+    fn removed(&mut self, key: String) -> bool {
+        self.bytes += key.len();
+        self.chunk.removed.push(key);
+        self.bytes < CHUNK_BYTES || self.flush()
+    }
+
+    fn flush(&mut self) -> bool {
+        let chunk = std::mem::take(&mut self.chunk);
+        self.bytes = 0;
+        (chunk.entries.is_empty() && chunk.removed.is_empty()) || (self.send)(chunk)
+    }
+}
+
+fn not_kept(error: &DirectoryFileError) -> Refusal {
+    let source = std::error::Error::source(error).map(ToString::to_string);
+    tracing::error!(%error, source, "cannot keep the directory version");
+    Refusal::from(StoreError::Indeterminate)
+}
+
+/// Writes what comes to a file of its own: a national directory is hundreds of megabytes, and anybody who may connect may bring one.
+async fn collect(mut chunks: Streaming<wire::DirectoryChunk>, folder: &Path) -> Result<DirectoryWriter, Status> {
+    let once = || Status::from(Refusal::invalid("statement and signature come once, in the first message"));
+    let first = chunks.message().await?.ok_or_else(once)?;
+    if first.statement.is_empty() || first.statement.len() > STATEMENT_BYTES_MAX || first.cms.len() > CMS_BYTES_MAX {
+        return Err(once());
+    }
+    let folder = folder.to_owned();
+    let mut writer = kept(move || {
+        let mut writer = DirectoryWriter::create(&folder, &first.statement, &first.cms)?;
+        first.entries.iter().try_for_each(|entry| writer.entry(entry))?;
+        Ok(writer)
+    })
+    .await?;
     while let Some(chunk) = chunks.message().await? {
         if !chunk.statement.is_empty() {
-            if !signed.statement.is_empty()
-                || chunk.statement.len() > STATEMENT_BYTES_MAX
-                || chunk.cms.len() > CMS_BYTES_MAX
-            {
-                return Err(Refusal::invalid("statement and signature come once, in the first message").into());
-            }
-            (signed.statement, signed.cms) = (chunk.statement, chunk.cms);
+            return Err(once());
         }
-        bytes += chunk.entries.iter().map(Bytes::len).sum::<usize>();
-        if bytes > DIRECTORY_BYTES_MAX || signed.entries.len() + chunk.entries.len() > DIRECTORY_ENTRIES_MAX {
-            return Err(too_large().into());
-        }
-        signed.entries.extend(chunk.entries);
+        writer = kept(move || {
+            chunk.entries.iter().try_for_each(|entry| writer.entry(entry))?;
+            Ok(writer)
+        })
+        .await?;
     }
-    Ok(signed)
+    Ok(writer)
+}
+
+async fn kept<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, DirectoryFileError> + Send + 'static,
+) -> Result<T, Status> {
+    let too_large = || Refusal::because(Reason::TooLarge, "a directory of that size is none");
+    blocking(work).await?.map_err(|error| match &error {
+        DirectoryFileError::Refused { .. } => too_large().into(),
+        _ => not_kept(&error).into(),
+    })
 }
 
 /// That the copy on the disk is the version which the journal says is in force.

@@ -3,6 +3,7 @@
 //! Every signature and hash is checked here, on blocking threads, before the core hears of anything; what leaves is proven from the ledger. Who
 //! the caller is, its TLS certificate says; until it has said Hello on its connection it hears nothing that carries a signature.
 
+mod changes;
 mod directory;
 pub(crate) use directory::is_the_one;
 mod evidence;
@@ -87,6 +88,7 @@ pub struct Service<S> {
     /// A peer holds a later state of our ledger than we do: nothing signed leaves any more.
     silenced: AtomicBool,
     publishing: tokio::sync::Mutex<()>,
+    changes: Mutex<changes::ChangeHistory>,
     in_force: Mutex<Option<DirectoryMark>>,
     stopping: tokio::sync::watch::Sender<bool>,
 }
@@ -110,6 +112,8 @@ impl<S: Store> Service<S> {
         directory: Option<(Arc<Directory>, DirectoryMark)>,
     ) -> Arc<Self> {
         let (directory, in_force) = directory.unzip();
+        let version = directory.as_ref().map_or(0, |directory| directory.version());
+        let changes = changes::ChangeHistory::load(&settings.directories, version);
         Arc::new(Self {
             settings,
             store,
@@ -120,6 +124,7 @@ impl<S: Store> Service<S> {
             roots: Mutex::default(),
             silenced: AtomicBool::new(false),
             publishing: tokio::sync::Mutex::new(()),
+            changes: Mutex::new(changes),
             in_force: Mutex::new(in_force),
             stopping: tokio::sync::watch::Sender::new(false),
         })

@@ -432,14 +432,14 @@ async fn finalisations_go_to_the_other_side_and_only_under_the_certificate() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_directory_that_follows_is_served_proven_and_a_forged_one_is_refused() {
     let (mut world, nodes, mut clients) = World::ready().await;
-    let mut forged = world.next_directory(|_| ()).signed().clone();
-    forged.cms = world.directory.signed().cms.clone();
+    let mut forged = world.next_directory(|_| ()).read_signed().unwrap();
+    forged.cms = world.directory.cms().clone();
     assert_eq!(world.publish(forged).await.refused.unwrap().reason, "invalid");
     let waiting = draft(1, &["H37"], b"x".to_vec());
     accepted(offer(&mut clients[0], &nodes[0].offer(&waiting)).await);
     let node = nodes[0].id.clone();
     let second = world.next_directory(|entries| entries.push(crate::world::agency("H53", Some(&node), clock())));
-    let reply = world.publish(second.signed().clone()).await;
+    let reply = world.publish(second.read_signed().unwrap()).await;
     second.verify_logged(&reply.logged.unwrap()).unwrap();
     let mut stream = clients[1].directory(wire::DirectoryRequest::default()).await.unwrap().into_inner();
     let (mut entries, mut logged) = (Vec::new(), None);
@@ -448,16 +448,41 @@ async fn a_directory_that_follows_is_served_proven_and_a_forged_one_is_refused()
         entries.extend(chunk.entries);
         logged = chunk.logged.or(logged);
     }
-    assert_eq!(entries, second.signed().entries);
+    assert_eq!(entries, second.read_signed().unwrap().entries);
     second.verify_logged(&logged.unwrap()).unwrap();
-    let stale = world.publish(world.directory.signed().clone()).await;
+    let stale = world.publish(world.directory.read_signed().unwrap()).await;
     assert!(stale.refused.is_some(), "an older version does not come back");
+    assert_eq!(differences(&mut clients[1], 1).await, (1, vec!["agency/H53".to_owned()], vec![]));
     world.stop().await;
     world.start().await;
     let mut clients = world.greet(&nodes).await;
+    // What changed is known after a restart, too; from a version that never was, the whole is sent.
+    assert_eq!(differences(&mut clients[1], 1).await, (1, vec!["agency/H53".to_owned()], vec![]));
+    for held in [0, 2, 9] {
+        let (base, entries, removed) = differences(&mut clients[1], held).await;
+        assert_eq!((base, entries.len(), removed.len()), (0, second.size(), 0), "{held}");
+    }
     accepted(
         offer(&mut clients[1], &nodes[1].offer(&Draft { sender: "H26".into(), ..draft(2, &["H53"], b"x".to_vec()) }))
             .await,
     );
     world.stop().await;
+}
+
+/// Base, keys of the entries sent, keys said to be gone.
+async fn differences(
+    client: &mut wire::relay_client::RelayClient<tonic::transport::Channel>,
+    held: u64,
+) -> (u64, Vec<String>, Vec<String>) {
+    let mut stream = client.directory(wire::DirectoryRequest { version: 0, held }).await.unwrap().into_inner();
+    let (mut base, mut entries, mut removed) = (0, Vec::new(), Vec::new());
+    while let Some(chunk) = stream.next().await {
+        let chunk = chunk.unwrap();
+        base = base.max(chunk.base);
+        let keys =
+            chunk.entries.into_iter().map(|bytes| truc_proto::Raw::<truc_proto::Entry>::parse(bytes).unwrap().key());
+        entries.extend(keys);
+        removed.extend(chunk.removed);
+    }
+    (base, entries, removed)
 }

@@ -71,7 +71,7 @@ impl Said {
             client.directory(wire::DirectoryRequest::default()).await.unwrap();
             client.watch(wire::WatchRequest {}).await.unwrap();
         }
-        world.publish(world.directory.signed().clone()).await;
+        world.publish(world.directory.read_signed().unwrap()).await;
         for request in &self.offers {
             accepted(offer(&mut clients[0], request).await);
         }

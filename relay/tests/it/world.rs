@@ -169,7 +169,7 @@ impl World {
         let (mut world, nodes) = Self::new();
         world.start().await;
         let directory = Arc::clone(&world.directory);
-        let reply = world.publish(directory.signed().clone()).await;
+        let reply = world.publish(directory.read_signed().unwrap()).await;
         directory.verify_logged(&reply.logged.unwrap()).unwrap();
         let clients = world.greet(&nodes).await;
         (world, nodes, clients)

@@ -136,7 +136,7 @@ fn offer(axis: &Axis, number: u64) -> anyhow::Result<wire::OfferRequest> {
 async fn rate_of(axis: &Arc<Axis>, offers: &Arc<Vec<wire::OfferRequest>>, stored: bool) -> anyhow::Result<f64> {
     let folder = tempfile::tempdir()?;
     let store = open_store(axis, folder.path())?;
-    let root = &axis.directory.signed().statement;
+    let root = axis.directory.statement().bytes();
     let published = store.publish(NewDirectory {
         version: axis.directory.version(),
         statement: root.clone(),

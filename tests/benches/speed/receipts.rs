@@ -72,7 +72,7 @@ fn make(axis: &Axis, tree: &mut MemTree, number: u64) -> anyhow::Result<String> 
     let mut note = axis.recipient.ledger_key()?.sign(&checkpoint);
     sign_checkpoint(&mut note, &axis.recipient.node.key, axis.now)?;
     let proof = tree.inclusion(index, tree.size()).context("the leaf is in the tree")?;
-    let entitlement = axis.directory.entitlement(&actor).context("the actor stands in the directory")?;
+    let entitlement = axis.directory.entitlement(&actor)?.context("the actor stands in the directory")?;
     Ok(receipt(ReceiptParts {
         leaf: event.bytes(),
         index,

@@ -4,13 +4,14 @@ use std::{
     collections::BTreeMap,
     net::SocketAddr,
     path::{Path, PathBuf},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, ensure};
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 use truc_certs_dev::{AgencyPlan, Plan, Tree, write_tree};
-use truc_evidence::{Confirmation, Directory, PinnedOperator};
+use truc_evidence::{CodeList, Confirmation, Directory, LEVEL1_CODES, PinnedOperator};
 use truc_link::{Identity, LinkTrust};
 use truc_node::{
     init::AgencyInit,
@@ -24,7 +25,7 @@ use crate::{
     client::{self, Node},
     clock::now,
     commands::directory::publish_to,
-    operator::{LEVEL1_CODES, OperatorFolder, Trust},
+    operator::{OperatorFolder, Trust},
 };
 
 /// The demo's axis: a trust domain of its own, so that nothing of it means anything elsewhere.
@@ -78,8 +79,8 @@ impl Network {
         let relay_address = listener.local_addr()?;
         let mut network =
             Self { dir: dir.to_owned(), tree, codes: 0, relay_address, relay: None, nodes: BTreeMap::new() };
-        let directory = network.init_all()?;
-        network.codes = directory.agencies().count();
+        let directory = Arc::new(network.init_all()?);
+        network.codes = directory.agencies().len();
         network.serve_relay(listener)?;
         network.publish(&directory).await?;
         for (code, _) in AGENCIES {
@@ -161,7 +162,7 @@ impl Network {
         let folder = OperatorFolder::open(&self.dir.join("operator"))?;
         let trust = self.trust()?;
         let confirmed = Confirmation { sealing: true, endorsement: true };
-        folder.add(&bindings, Some(LEVEL1_CODES), confirmed, &trust, now())?;
+        folder.add(&bindings, Some(&CodeList::parse(LEVEL1_CODES.as_bytes())?), confirmed, &trust, now())?;
         let key = self.tree.operator();
         folder.sign(&SoftKey::load_pem(&key.certificate, &key.key)?, &trust, 30, now())
     }
@@ -262,15 +263,14 @@ impl Network {
         Ok(())
     }
 
-    async fn publish(&mut self, directory: &Directory) -> anyhow::Result<()> {
+    async fn publish(&mut self, directory: &Arc<Directory>) -> anyhow::Result<()> {
         let tls = self.tree.relay("tls");
         let identity = Identity::from_pem(&std::fs::read(tls.certificate)?, &std::fs::read(tls.key)?)?;
         let lists = self.tree.crls().iter().map(std::fs::read).collect::<Result<Vec<_>, _>>()?.concat();
         let (anchors, authorities) = (std::fs::read(self.tree.anchors())?, std::fs::read(self.tree.intermediates())?);
         let trust = LinkTrust::from_pem(&anchors, &authorities, &lists)?;
         let address = self.relay_address.to_string();
-        let published =
-            publish_to(directory, directory.signed().clone(), identity, trust, &address, &RELAY.parse()?).await;
+        let published = publish_to(directory, identity, trust, &address, &RELAY.parse()?).await;
         let Err(failure) = published else { return Ok(()) };
         // Where the relay itself gave up, its reason is the one that helps.
         match self.relay.take_if(|relay| relay.task.is_finished()) {

@@ -1,0 +1,190 @@
+//! `truc directory import` and `search` as an operator and a clerk run them.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "what a test helper cannot do fails the test")]
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use serde_json::Value;
+use truc_certs_dev::{Plan, Tree, write_tree};
+use truc_evidence::{CodeList, DirectoryDraft, LEVEL1_CODES, encode_directory};
+use truc_proto::{CertificateBinding, Entry, KeyStatus, KeyUse, Lane, NodeEntry, Timestamp};
+use truc_signer::SoftKey;
+
+/// An operator's folder with PKI.
+struct Operator {
+    folder: tempfile::TempDir,
+    tree: Tree,
+}
+
+impl Operator {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let tree = write_tree(&folder.path().join("pki"), &Plan { agencies: Vec::new(), ..Plan::default() }).unwrap();
+        let anchors = [tree.anchors(), tree.intermediates()].map(|path| std::fs::read(path).unwrap()).concat();
+        std::fs::write(folder.path().join("trust.pem"), anchors).unwrap();
+        Self { folder, tree }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: &str) -> String {
+        std::fs::write(self.path(name), text).unwrap();
+        self.path(name).display().to_string()
+    }
+
+    /// `truc directory …` with the folder and what makes it believed; JSON and exit code.
+    fn directory(&self, arguments: &[&str]) -> (Value, i32) {
+        let output = self.command(arguments).arg("--json").output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        let code = output.status.code().unwrap();
+        let value = serde_json::from_str(&text);
+        (value.unwrap_or_else(|_| panic!("{text}{}", String::from_utf8_lossy(&output.stderr))), code)
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_truc"));
+        command.arg("directory").args(arguments).env_remove("TRUC_NODE").env_remove("TRUC_TOKEN_FILE");
+        command.env("NO_COLOR", "1").arg("--dir").arg(self.path("operator"));
+        command.arg("--trust").arg(self.path("trust.pem")).arg("--operator").arg(self.tree.operator_certificate());
+        command
+    }
+
+    /// An empty draft, as the first binding request leaves it.
+    fn begin(&self) {
+        std::fs::create_dir_all(self.path("operator")).unwrap();
+        std::fs::write(self.path("operator/draft"), "truc/draft/1 dev ordinary\n").unwrap();
+    }
+
+    fn draft(&self) -> String {
+        std::fs::read_to_string(self.path("operator/draft")).unwrap()
+    }
+
+    /// A signed version with the level-1 codes and a relay.
+    fn sign(&self) {
+        let files = self.tree.operator();
+        let key = SoftKey::load_pem(&files.certificate, &files.key).unwrap();
+        let mut draft = DirectoryDraft::new("dev".parse().unwrap(), Lane::Ordinary);
+        draft.import(draft.plan_import(&CodeList::parse(LEVEL1_CODES.as_bytes()).unwrap())).unwrap();
+        let tls = SoftKey::load_pem(&self.tree.relay("tls").certificate, &self.tree.relay("tls").key).unwrap();
+        let certificate = tls.certificate();
+        draft
+            .put(Entry::Relay(NodeEntry {
+                id: "RELAY".parse().unwrap(),
+                lane: Lane::Ordinary,
+                origin: "truc/dev/ordinary/RELAY/1".into(),
+                epoch: 1,
+                ledger_key: [7; 32],
+                witness_key: None,
+                certificates: vec![CertificateBinding {
+                    uses: vec![KeyUse::Tls],
+                    der: certificate.der().to_vec(),
+                    sha256: certificate.sha256(),
+                    algorithms: Vec::new(),
+                    valid_from: certificate.not_before(),
+                    valid_to: certificate.not_after(),
+                    status: KeyStatus::Good,
+                    status_since: None,
+                }],
+            }))
+            .unwrap();
+        draft.put_operator(key.certificate()).unwrap();
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        let now = Timestamp::from_unix_ms(i64::try_from(since.as_millis()).unwrap());
+        let signed = draft.sign(&key, now, now + Duration::from_secs(86_400)).unwrap();
+        std::fs::create_dir_all(self.path("operator")).unwrap();
+        std::fs::write(self.path("operator/current.directory"), encode_directory(&signed)).unwrap();
+    }
+}
+
+fn codes(found: &Value) -> Vec<&str> {
+    found["entries"].as_array().unwrap().iter().map(|entry| entry["code"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn a_list_is_shown_first_and_taken_when_nothing_is_wrong() {
+    let operator = Operator::new();
+    operator.begin();
+    let (plan, code) = operator.directory(&["import", "--level1", "--dry-run"]);
+    assert_eq!((plan["changes"].as_array().unwrap().len(), plan["taken"].as_bool(), code), (201, Some(false), 0));
+    assert_eq!(operator.draft().lines().count(), 1, "a dry run changes nothing");
+    let (plan, code) = operator.directory(&["import", "--level1"]);
+    assert_eq!((plan["taken"].as_bool(), code), (Some(true), 0));
+    assert_eq!(operator.draft().lines().count(), 202);
+    let (again, _) = operator.directory(&["import", "--level1"]);
+    assert_eq!((again["taken"].as_bool(), again["unchanged"].as_u64()), (Some(false), Some(201)));
+
+    let rows = "\u{FEFF}code,name,valid_from,valid_to,successor\r\n\
+                H26,UBND TP. Hà Nội,,,\r\nH37,UBND tỉnh Lạng Sơn,,2027-01-01T00:00:00+07:00,H26\r\n\
+                H26.1,\"Sở Nội vụ, Hà Nội\",2026-01-01T00:00:00+07:00,,\r\n";
+    let file = operator.write("changes.csv", rows);
+    let output = operator.command(&["import", &file]).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    for said in ["line 4: adds H26.1 Sở Nội vụ, Hà Nội", "Dòng 3: H37 đóng từ 01/01/2027", "line 2: renames H26"]
+    {
+        assert!(text.contains(said), "{text}");
+    }
+    assert_eq!(operator.draft().lines().count(), 203);
+}
+
+#[test]
+fn a_list_with_mistakes_is_refused_as_a_whole_with_their_lines() {
+    let operator = Operator::new();
+    operator.begin();
+    let rows = "code,name,valid_from,successor\nK01,A,2020-01-01T00:00:00Z,\nK01,B,2020-01-01T00:00:00Z,\n\
+                K02,C,2020-01-01T00:00:00Z,K03\nK03,D,2020-01-01T00:00:00Z,K02\nK04,E,2020-01-01T00:00:00Z,Y99\nk5,F,,\n";
+    let file = operator.write("wrong.csv", rows);
+    let (plan, code) = operator.directory(&["import", &file]);
+    assert_eq!((code, plan["taken"].as_bool()), (1, Some(false)));
+    let problems: Vec<_> =
+        plan["problems"].as_array().unwrap().iter().map(|p| (p["line"].as_u64(), p["kind"].as_str())).collect();
+    let expected =
+        [(3, "conflict"), (4, "cycle"), (6, "orphan"), (7, "unreadable")].map(|(line, kind)| (Some(line), Some(kind)));
+    assert_eq!(problems, expected);
+    assert_eq!(operator.draft().lines().count(), 1);
+    let sheet = operator.write("sheet.csv", "mã;tên\n");
+    let output = operator.command(&["import", &sheet]).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(65));
+    assert!(text.contains("there is no column") && text.contains("Không có cột"), "{text}");
+    // Which list?
+    assert_eq!(operator.command(&["import"]).output().unwrap().status.code(), Some(64));
+}
+
+#[test]
+fn a_signed_version_is_searched_without_a_node() {
+    let operator = Operator::new();
+    operator.sign();
+    let (found, code) = operator.directory(&["search", "bac", "giang", "ub"]);
+    assert_eq!((codes(&found), code), (vec!["H02"], 0));
+    let entry = &found["entries"][0];
+    assert_eq!(
+        (entry["successor"].as_str(), entry["unreachable"]["reason"].as_str()),
+        (Some("H05"), Some("closed-code"))
+    );
+    assert!(entry["unreachable"]["vietnamese"].as_str().unwrap().contains("H05"));
+    let (found, _) = operator.directory(&["search", "NOI ha"]);
+    assert_eq!(codes(&found)[0], "H26");
+    let (found, _) = operator.directory(&["search", "h26"]);
+    assert_eq!(codes(&found), ["H26"]);
+    let (found, code) = operator.directory(&["search", "không có đâu"]);
+    assert_eq!((codes(&found).len(), code), (0, 1));
+    let (found, _) = operator.directory(&["search", "ubnd", "--limit", "5"]);
+    assert_eq!(codes(&found).len(), 5);
+    assert!(found["total"].as_u64().unwrap() > 60);
+    // Without what makes it believed a file is not looked into.
+    let bare = Command::new(env!("CARGO_BIN_EXE_truc"))
+        .args(["directory", "search", "ha", "--dir"])
+        .arg(operator.path("operator"))
+        .output();
+    assert_eq!(bare.unwrap().status.code(), Some(64));
+    let (shown, _) = operator.directory(&["show", "H26"]);
+    assert_eq!(shown["entries"].as_array().unwrap().len(), 1);
+    assert!(Path::new(&operator.path("operator")).is_dir());
+}
