@@ -125,6 +125,13 @@ impl Content {
         let wrapped = matches!(self.form, Form::Zipped { .. });
         self.entry.as_ref().is_none_or(|entry| is_wrapping(name, content_type, entry) == wrapped)
     }
+
+    /// Whether existing clients would unzip what is kept here as it is, and follow a path: they know `zip` in lower case alone.
+    pub(super) fn misleads_clients(&self, name: &str, content_type: Option<&str>) -> bool {
+        let unzipped_there = is_zip_type(content_type) && !name.ends_with(".zip");
+        let kept_here = matches!(self.form, Form::Raw);
+        unzipped_there && kept_here && self.entry.as_ref().is_some_and(|entry| !entry.is_plainly_named())
+    }
 }
 
 enum Stage {

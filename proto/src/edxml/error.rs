@@ -222,8 +222,8 @@ defects! {
         "tệp đính kèm thứ {number} vượt {ATTACHMENT_BYTES_MAX} byte; nơi gửi phải tách nhỏ.";
     /// Path characters where clients' software builds a file name.
     UnsafeName { number: usize = "Which attachment, from 1." }, "unsafe-name",
-        "the extension or Format of attachment {number} holds path or control characters or exceeds {EXTENSION_BYTES_MAX} bytes; the sender must rename the file",
-        "phần mở rộng hoặc Format của tệp đính kèm thứ {number} có ký tự đường dẫn, ký tự điều khiển hoặc dài quá {EXTENSION_BYTES_MAX} byte; nơi gửi phải đổi tên tệp.";
+        "the extension, Format or ZIP entry of attachment {number} holds path or control characters or exceeds {EXTENSION_BYTES_MAX} bytes; the sender must rename the file",
+        "phần mở rộng, Format hoặc tên trong ZIP của tệp đính kèm thứ {number} có ký tự đường dẫn, ký tự điều khiển hoặc dài quá {EXTENSION_BYTES_MAX} byte; nơi gửi phải đổi tên tệp.";
     /// Name or type came after the content and change how it must be read.
     LateMetadata { number: usize = "Which attachment, from 1." }, "late-metadata",
         "attachment {number} names its type after a zipped content that would have been read differently; the sending system must write AttachmentName and ContentType first",

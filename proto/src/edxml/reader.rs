@@ -294,7 +294,8 @@ impl<R: Read> Reader<'_, R> {
         if !content.agrees_with(Some(&attachment.name), attachment.content_type.as_deref()) {
             return Err(self.scanner.refuse(Defect::LateMetadata { number }));
         }
-        if is_unsafe(&attachment) {
+        let misleading = content.misleads_clients(&attachment.name, attachment.content_type.as_deref());
+        if is_unsafe(&attachment) || misleading {
             return Err(self.scanner.refuse(Defect::UnsafeName { number }));
         }
         self.sink.finish(&attachment).map_err(ReadError::Sink)?;

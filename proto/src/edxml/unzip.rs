@@ -55,15 +55,16 @@ impl LocalHeader {
         self.flags & 8 != 0
     }
 
-    fn check(&self) -> Result<(), ZipDefect> {
+    /// Whether the entry's name is a file's and no path.
+    pub(super) fn is_plainly_named(&self) -> bool {
         let name = String::from_utf8_lossy(&self.name);
         let bad = |c: char| c.is_control() || matches!(c, '/' | '\\' | ':');
-        if name.is_empty()
-            || name.len() > ZIP_NAME_BYTES_MAX
-            || name.contains(bad)
-            || name.contains("..")
-            || name == "."
-        {
+        let long = name.len() > ZIP_NAME_BYTES_MAX;
+        !(name.is_empty() || long || name.contains(bad) || name.contains("..") || name == ".")
+    }
+
+    fn check(&self) -> Result<(), ZipDefect> {
+        if !self.is_plainly_named() {
             return Err(ZipDefect::Path);
         }
         // Bit 0: encrypted; 6: strongly; 13: masked headers (APPNOTE 4.4.4).
