@@ -5,6 +5,7 @@
 pub mod edxml;
 pub mod json;
 pub mod limits;
+pub mod sdk;
 
 mod agency;
 mod checkpoint;

@@ -199,6 +199,8 @@ pub const CALL_HEADER_BYTES_MAX: u32 = 16 * 1024;
 pub const OPEN_ENVELOPES_MAX: usize = 4_000_000;
 /// Most finalisations kept for leaves that have not come yet; the oldest go first.
 pub const FINALS_PARKED_MAX: usize = 65_536;
+/// How long a business status stays in memory for a document system that has not taken it, in milliseconds: 90 days.
+pub const STATUS_UNREAD_MAX_MS: u64 = 90 * 86_400_000;
 /// Longest idempotency key, in characters of printable ASCII.
 pub const IDEMPOTENCY_KEY_CHARS_MAX: usize = 128;
 /// Most ids of finished envelopes that the relay remembers at once; beyond it the answer is Busy.
@@ -280,3 +282,44 @@ pub const DIRECTORY_CHANGES_KEPT_MAX: usize = 200_000;
 pub const GROUPS_MAX: usize = 10_000;
 /// Longest name of a receiver group, in characters.
 pub const GROUP_NAME_CHARS_MAX: usize = 100;
+
+// The axis SDK's API (proto/src/sdk, node/src/sdk).
+
+/// Longest signed header of a call: a thousand recipients fit.
+pub const SDK_SIGNED_BYTES_MAX: usize = 48 * 1024;
+/// Most parameters of one call; clients send about ten.
+pub const SDK_PARAMETERS_MAX: usize = 64;
+/// Longest value of one parameter in bytes.
+pub const SDK_PARAMETER_BYTES_MAX: usize = 40 * 1024;
+/// Most document systems of one node.
+pub const SDK_SYSTEMS_MAX: usize = 1_000;
+/// Longest id of a document system, in characters.
+pub const SDK_SYSTEM_ID_CHARS_MAX: usize = 64;
+/// Largest packet that is taken from a client of the SDK, in bytes: it holds the whole file in memory, so 1 GiB is more than any sends.
+pub const SDK_PACKET_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+/// Largest status packet in bytes.
+pub const SDK_STATUS_BYTES_MAX: u64 = 256 * 1024;
+/// Largest body of any other call in bytes; what is longer is read and thrown away.
+pub const SDK_BODY_BYTES_MAX: usize = 64 * 1024;
+/// Largest block of headers in bytes: recipients stand there twice.
+pub const SDK_HEADER_BYTES_MAX: usize = 128 * 1024;
+/// Most headers of one call.
+pub const SDK_HEADERS_MAX: usize = 200;
+/// Most items of one list: the oldest; further ones follow when these are taken.
+pub const SDK_LIST_ITEMS_MAX: usize = 1_000;
+/// Most connections of the SDK's listener: its clients leave one open for each list they read.
+pub const SDK_CONNECTIONS_MAX: usize = 16_384;
+/// Most packets that are being received at once.
+pub const SDK_PACKETS_MAX: usize = 64;
+/// Most agency requests that wait for the axis operator.
+pub const SDK_REQUESTS_MAX: usize = 1_000;
+/// Longest text about an agency in such a request, in characters.
+pub const SDK_AGENCY_TEXT_CHARS_MAX: usize = 500;
+/// Longest file of agency requests in bytes.
+pub const SDK_REQUEST_FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// How long a connection may be silent between calls, and a call's headers may take, in milliseconds.
+pub const SDK_IDLE_MS_MAX: u64 = 30_000;
+/// How long a call's body may make no progress, in milliseconds.
+pub const SDK_STALL_MS_MAX: u64 = 30_000;
+/// How long a call's body may take altogether, in milliseconds: 30 minutes.
+pub const SDK_BODY_MS_MAX: u64 = 30 * 60_000;
