@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Grows when the keys change.
-const SCHEMA: u32 = 2;
+const SCHEMA: u32 = 3;
 /// Memory for the index's cache, in bytes.
 const CACHE_BYTES: u64 = 16 * 1024 * 1024;
 /// A list waits at most so long for the index to take in what was closed just now.
@@ -25,6 +25,8 @@ const APPLIED_WITHIN: Duration = Duration::from_secs(5);
 const SENDERS_MAX: usize = 64;
 /// Most rejections under one idempotency key that are listed.
 const REJECTIONS_MAX: usize = 100;
+/// Most envelopes with one edXML DocumentId, or of one millisecond, that are looked at.
+const NAMESAKES_MAX: usize = 64;
 /// Most later records about one document that left memory.
 const LATER_MAX: usize = 1_000;
 
@@ -90,6 +92,42 @@ impl Archive {
         let read = |name: &[u8]| {
             let (begin, key) = std::str::from_utf8(name).ok()?.strip_prefix(prefix)?.split_once('/')?;
             Some((u64::MAX - begin.parse::<u64>().ok()?, read_key(key)?))
+        };
+        Ok(hits.iter().filter_map(|(name, _)| read(name)).collect())
+    }
+
+    /// Envelopes, whether in memory or not, with documents of `sender` whose packet has this DocumentId, newest first. Waits shortly
+    /// for what the index has not taken in yet. Blocks.
+    ///
+    /// # Errors
+    /// When the index does not answer now: never the same as none.
+    pub fn of_document_id(
+        &self,
+        sent: bool,
+        sender: &AgencyId,
+        document_id: &str,
+    ) -> Result<Vec<EnvelopeId>, IndexError> {
+        if !self.index.wait_applied_within(APPLIED_WITHIN) {
+            return Err(IndexError::Unavailable { state: self.index.state() });
+        }
+        let prefix = document_prefix(sent, sender.as_str(), document_id);
+        let hits = self.index.scan(prefix.as_bytes(), None, NAMESAKES_MAX)?;
+        let read = |name: &[u8]| std::str::from_utf8(name).ok()?.rsplit_once('/')?.1.parse::<EnvelopeId>().ok();
+        Ok(hits.iter().filter_map(|(name, _)| read(name)).collect())
+    }
+
+    /// Names of received envelopes that left memory and were made in the millisecond of `at`. Blocks.
+    ///
+    /// # Errors
+    /// When the index does not answer now.
+    pub fn received_made_at(&self, at: Timestamp) -> Result<Vec<Key>, IndexError> {
+        let envelope = EnvelopeId::new(at, [0; 10]).to_string();
+        // The first 48 bits of a UUIDv7 are its millisecond: twelve digits and a hyphen.
+        let prefix = format!("er/{}", envelope.get(..13).unwrap_or_default());
+        let hits = self.index.scan(prefix.as_bytes(), None, NAMESAKES_MAX)?;
+        let read = |name: &[u8]| {
+            let (envelope, sender) = std::str::from_utf8(name).ok()?.strip_prefix("er/")?.split_once('/')?;
+            Some(Key { envelope: envelope.parse().ok()?, sender: sender.parse().ok()? })
         };
         Ok(hits.iter().filter_map(|(name, _)| read(name)).collect())
     }
@@ -303,6 +341,17 @@ fn need_key(payload: &[u8], position: u64) -> String {
     format!("b/{}/{position:020}", data_encoding::HEXLOWER.encode(payload))
 }
 
+/// The texts of DocumentIds are of any length and hold anything.
+fn document_prefix(sent: bool, sender: &str, document_id: &str) -> String {
+    let name = Digest::of(document_id.as_bytes()).to_string();
+    format!("{}/{sender}/{}/", if sent { "ds" } else { "dr" }, name.get(..32).unwrap_or_default())
+}
+
+fn document_key(sent: bool, sender: &str, document_id: &str, envelope: &str, position: Position) -> Option<String> {
+    let prefix = document_prefix(sent, sender, document_id);
+    (!document_id.is_empty()).then(|| format!("{prefix}{:020}/{envelope}", u64::MAX - position.0))
+}
+
 const fn time_prefix(sent: bool) -> &'static str {
     if sent { "ts/" } else { "tr/" }
 }
@@ -324,6 +373,7 @@ fn read_key(text: &str) -> Option<Key> {
 /// | `f/<leaf>` | a finalisation of a leaf that was not in memory |
 /// | `i/<sender>/<idempotency key>` | the `Closed` record, by the request's key |
 /// | `ts/<2^64 - 1 - position>/<sender>/<envelope>`, `tr/…` | the `Closed` record, newest document first by its first record |
+/// | `ds/<sender>/<hash of DocumentId>/<2^64 - 1 - position>/<envelope>`, `dr/…` | the `Outgoing`, `Content` record of a document, newest first |
 /// | `x/<sender>/<idempotency key>/<position>`, `lx/<leaf>` | a `Refused` record, by the key that its request came under, by its leaf |
 /// | `b/<payload>/<position>` | a record that needs this blob; removed by the record that says it does not any more |
 /// | `p/<position>` | the `Incoming` record of a blob that is kept; removed likewise |
@@ -349,6 +399,11 @@ fn changes(position: Position, record: &Record) -> Vec<IndexChange> {
         Body::Outgoing(outgoing) => {
             gone.extend(outgoing.held.map(|held| need_key(&held.payload, held.position)));
             let mut keys = outgoing.index_keys;
+            let preamble = outgoing.status.is_empty().then(|| Raw::<Preamble>::parse(outgoing.preamble).ok()).flatten();
+            keys.extend(preamble.and_then(|preamble| {
+                let (sender, envelope) = (preamble.sender.as_str(), preamble.envelope.to_string());
+                document_key(true, sender, &outgoing.about.document_id, &envelope, position)
+            }));
             if outgoing.payload.inline.is_none() {
                 keys.push(need_key(&outgoing.payload.sha256, position.0));
             }
@@ -371,7 +426,14 @@ fn changes(position: Position, record: &Record) -> Vec<IndexChange> {
             }
             keys
         }
-        Body::Content(content) => content.index_keys,
+        Body::Content(content) => {
+            let mut keys = content.index_keys;
+            if content.status.is_empty() {
+                let document_id = &content.about.document_id;
+                keys.extend(document_key(false, &content.sender, document_id, &content.envelope, position));
+            }
+            keys
+        }
         Body::Evidence(evidence) => evidence.index_keys,
         _ => Vec::new(),
     };

@@ -13,9 +13,11 @@ use tracing_subscriber::EnvFilter;
 use crate::{
     InitArgs, Settings,
     core::{Core, Policy},
+    sdk,
     tokens::{Tokens, add_token, revoke_token},
 };
 use truc_proto::AgencyId;
+use truc_signer::storage::StorageKey;
 
 /// The agency's node of the document axis: stamps, signs, seals, sends and receives.
 #[derive(Parser, Debug)]
@@ -48,6 +50,14 @@ enum Command {
         #[command(subcommand)]
         action: TokenAction,
     },
+    /// Document systems that speak the axis SDK: a running node notices changes within seconds.
+    Sdk {
+        /// Folder of the node.
+        #[arg(long, value_name = "FOLDER")]
+        dir: PathBuf,
+        #[command(subcommand)]
+        action: SdkAction,
+    },
     /// Remove the look-up index and the snapshots: both are built again from the journal, which is read whole to check it.
     Reindex {
         /// Folder of the node; it must not be running.
@@ -72,6 +82,33 @@ enum TokenAction {
     Revoke {
         /// Its name.
         name: String,
+    },
+}
+
+#[derive(Subcommand, Debug)]
+enum SdkAction {
+    /// Add a document system; its secret is shown once, for its configuration, and kept encrypted under the storage key.
+    Add {
+        /// What the client's configuration calls `systemid`: letters, digits, dot, hyphen, underscore.
+        #[arg(long, value_name = "ID")]
+        system: String,
+        /// The codes it acts for.
+        #[arg(long, value_name = "CODE,CODE", value_delimiter = ',', required = true)]
+        codes: Vec<AgencyId>,
+    },
+    /// Ids, codes and dates of all document systems.
+    List,
+    /// Let a document system in no more.
+    Remove {
+        /// Its id.
+        #[arg(long, value_name = "ID")]
+        system: String,
+    },
+    /// What document systems asked of the axis operator (registerAgency, deleteAgency): nothing of it is done by itself.
+    Requests {
+        /// The request with this number was dealt with: show it no more.
+        #[arg(long, value_name = "NUMBER")]
+        done: Option<u64>,
     },
 }
 
@@ -102,6 +139,7 @@ fn carry_out(command: Command) -> anyhow::Result<()> {
         Command::Init(arguments) => init(*arguments),
         Command::Serve { dir } => serve(Settings::load(&dir).context("read the settings")?),
         Command::Token { dir, action } => token(&Settings::load(&dir).context("read the settings")?, action),
+        Command::Sdk { dir, action } => sdk(&Settings::load(&dir).context("read the settings")?, action),
         Command::Reindex { dir } => reindex(&Settings::load(&dir).context("read the settings")?),
     }
 }
@@ -140,7 +178,47 @@ fn token(settings: &Settings, action: TokenAction) -> anyhow::Result<()> {
     Ok(())
 }
 
+#[expect(clippy::print_stdout, reason = "what the administrator asked to see")]
+fn sdk(settings: &Settings, action: SdkAction) -> anyhow::Result<()> {
+    let (path, now) = (settings.sdk_systems(), crate::shell::clock::now());
+    match action {
+        SdkAction::Add { system, codes } => {
+            if let Some(foreign) = codes.iter().find(|code| settings.codes().all(|own| own != *code)) {
+                anyhow::bail!("this node does not serve {foreign}; name codes of its own");
+            }
+            let key = StorageKey::load(&settings.storage_key).context("load the storage key")?;
+            let secret = sdk::add_system(&path, &key, &system, codes.into_iter().collect(), now)?;
+            if settings.sdk.is_none() {
+                tracing::warn!("the settings have no section [sdk]: no document system can connect before it is added");
+            }
+            println!("{}", secret.expose());
+        }
+        SdkAction::List => {
+            for system in sdk::list_systems(&path)? {
+                let codes: Vec<&str> = system.codes.iter().map(AgencyId::as_str).collect();
+                println!("{}\t{}\t{}", system.id, codes.join(" "), system.created);
+            }
+        }
+        SdkAction::Remove { system } => sdk::remove_system(&path, &system)?,
+        SdkAction::Requests { done } => {
+            let requests = sdk::AgencyRequests::of(&settings.sdk_requests());
+            if let Some(number) = done {
+                requests.done(number, now)?;
+            }
+            for request in requests.open()? {
+                let sdk::AgencyText { code, pcode, name, mail, mobile, fax } = request.agency;
+                let about = [code, pcode, name, mail, mobile, fax].join("\t");
+                println!("{}\t{}\t{}\t{}\t{about}", request.number, request.kind, request.system, request.at);
+            }
+        }
+    }
+    Ok(())
+}
+
 fn serve(settings: Settings) -> anyhow::Result<()> {
+    if settings.sdk.is_some() {
+        tracing::info!(files = sdk::raise_file_limit(), "connections of the SDK listener are open files");
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?;
     runtime.block_on(async {
         let local = TcpListener::bind(settings.local).await.with_context(|| format!("listen on {}", settings.local))?;

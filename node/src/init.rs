@@ -419,6 +419,7 @@ fn write_node(request: &InitRequest, loaded: &Loaded, draft: &Draft) -> Result<I
         trust: copier.trust(&request.trust)?,
         ttl: Duration::from_secs(TTL_DAYS_DEFAULT * 86_400),
         retention: None,
+        sdk: None,
     };
     write(&here(SETTINGS_FILE), settings.to_toml().as_bytes())?;
 

@@ -11,6 +11,8 @@ pub mod pipeline;
 pub mod records;
 pub mod retention;
 pub mod run;
+pub mod sdk;
+pub mod service;
 pub mod shell;
 
 pub use run::{Running, run, start};

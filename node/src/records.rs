@@ -10,7 +10,7 @@ use truc_proto::wire_v1::ProvenLeaf;
 #[derive(Clone, PartialEq, Message)]
 pub struct NodeRecord {
     /// Which.
-    #[prost(oneof = "Body", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19")]
+    #[prost(oneof = "Body", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20")]
     pub body: Option<Body>,
 }
 
@@ -74,6 +74,9 @@ pub enum Body {
     /// The payload of a received document may go: it was kept as long as settings say. Receipts stay.
     #[prost(message, tag = "19")]
     PayloadRemoved(PayloadRemoved),
+    /// A document system took a business status.
+    #[prost(message, tag = "20")]
+    StatusTaken(StatusTaken),
 }
 
 /// See [`Body::Outgoing`].
@@ -506,6 +509,26 @@ pub struct Entitled {
     pub entitlement: Vec<u8>,
 }
 
+/// See [`Body::StatusTaken`].
+#[derive(Clone, PartialEq, Message)]
+pub struct StatusTaken {
+    /// Agency that set the status.
+    #[prost(string, tag = "1")]
+    pub sender: String,
+    /// The status's envelope.
+    #[prost(string, tag = "2")]
+    pub envelope: String,
+    /// Which of our codes.
+    #[prost(string, tag = "3")]
+    pub code: String,
+    /// When.
+    #[prost(int64, tag = "4")]
+    pub at_ms: i64,
+    /// The document system could not use it.
+    #[prost(bool, tag = "5")]
+    pub failed: bool,
+}
+
 /// Where a record stands.
 #[derive(Clone, Copy, PartialEq, Eq, Message, serde::Serialize, serde::Deserialize)]
 pub struct Place {
@@ -661,6 +684,13 @@ mod tests {
                 needless: Needless { payload: vec![4; 32], position: 8 },
                 at_ms: 3,
                 kept_ms: 86_400_000,
+            }),
+            Body::StatusTaken(StatusTaken {
+                sender: "H26".into(),
+                envelope: "e".into(),
+                code: "G22".into(),
+                at_ms: 3,
+                failed: true,
             }),
         ]
     }

@@ -23,7 +23,7 @@ use truc_evidence::{AdmissionError, Directory, DirectoryWriter};
 use truc_ledger::{LedgerKey, blobs::BlobStore, volume::DirVolume};
 use truc_link::{Identity, Link, LinkTrust, NotAdmitted};
 use truc_proto::{Digest, NodeId, node_v1::node_server::NodeServer};
-use truc_signer::{SigningKey, SoftKey, path::TrustStore};
+use truc_signer::{SigningKey, SoftKey, path::TrustStore, storage::StorageKey};
 
 use crate::{
     api::Api,
@@ -31,7 +31,8 @@ use crate::{
     core::{Alarm, Core, Input, Policy},
     pipe::Pipes,
     pipeline::Pipeline,
-    settings::Settings,
+    sdk::{self, Face, FaceFiles, Tls},
+    settings::{KeySource, Settings},
     shell::{self, Shell, clock, engine::Engine},
     tokens::LiveTokens,
 };
@@ -79,15 +80,32 @@ pub fn default_pipeline() -> MakePipeline {
     })
 }
 
+/// The sockets of a node.
+#[derive(Debug)]
+pub struct Doors {
+    /// The local API's.
+    pub local: TcpListener,
+    /// The SDK listener's, where settings have one; none: it is bound where they say.
+    pub sdk: Option<TcpListener>,
+}
+
+impl From<TcpListener> for Doors {
+    fn from(local: TcpListener) -> Self {
+        Self { local, sdk: None }
+    }
+}
+
 /// A running node.
 pub struct Running {
     /// Where the local API listens.
     pub address: SocketAddr,
+    /// Where the SDK listener listens, when there is one.
+    pub sdk: Option<SocketAddr>,
     shell: Arc<Shell>,
     stop: watch::Sender<bool>,
     reload: Arc<Notify>,
     dead: watch::Receiver<bool>,
-    server: JoinHandle<()>,
+    servers: Vec<JoinHandle<()>>,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -95,9 +113,13 @@ pub struct Running {
 ///
 /// # Errors
 /// When it cannot start, with everything that stands against it; or when it had to stop by itself.
-pub async fn run(settings: Settings, local: TcpListener, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
+pub async fn run(
+    settings: Settings,
+    doors: impl Into<Doors>,
+    shutdown: impl Future<Output = ()>,
+) -> anyhow::Result<()> {
     let mut hang_up = signal(SignalKind::hangup()).context("listen for SIGHUP")?;
-    let running = start(settings, local, default_pipeline()).await?;
+    let running = start(settings, doors, default_pipeline()).await?;
     let mut dead = running.dead.clone();
     let mut shutdown = std::pin::pin!(shutdown);
     let died = loop {
@@ -118,7 +140,8 @@ pub async fn run(settings: Settings, local: TcpListener, shutdown: impl Future<O
 ///
 /// # Errors
 /// When it cannot start: settings, keys, store, lane and directory that disagree are named.
-pub async fn start(settings: Settings, local: TcpListener, pipeline: MakePipeline) -> anyhow::Result<Running> {
+pub async fn start(settings: Settings, doors: impl Into<Doors>, pipeline: MakePipeline) -> anyhow::Result<Running> {
+    let Doors { local, sdk: sdk_door } = doors.into();
     let address = local.local_addr().context("read the local API's address")?;
     if !address.ip().is_loopback() {
         bail!("the local API listens on {address}; it is for this machine alone: set `local` to a loopback address");
@@ -129,12 +152,15 @@ pub async fn start(settings: Settings, local: TcpListener, pipeline: MakePipelin
     let (effects, effect_receiver) = mpsc::unbounded_channel();
     let tokens = Arc::new(LiveTokens::open(&settings.tokens).context("read the bearer tokens")?);
     let trust_settings = settings.clone();
+    let sdk_settings = settings.clone();
     let build = move || build(settings, pipeline, effects, stopping, dead_sender);
     let shell = tokio::task::spawn_blocking(build).await.context("open the node")??;
     let shell = Arc::new(shell);
     // What is not signed yet is signed once checkpoints are exchanged.
     shell.sign.notify_one();
-    let tasks = vec![
+    let sdk = open_sdk(&shell, &sdk_settings, sdk_door).await?;
+    let sdk_address = sdk.as_ref().map(|sdk| sdk.address);
+    let mut tasks = vec![
         tokio::spawn(shell::run_effects(Arc::clone(&shell), effect_receiver)),
         tokio::spawn(shell::run_timer(Arc::clone(&shell))),
         tokio::spawn(shell::run_signer(Arc::clone(&shell))),
@@ -142,9 +168,13 @@ pub async fn start(settings: Settings, local: TcpListener, pipeline: MakePipelin
         tokio::spawn(watch_trust(Arc::clone(&shell), trust_settings, Arc::clone(&reload))),
         tokio::spawn(crate::retention::run(Arc::clone(&shell))),
     ];
-    let server = tokio::spawn(serve(Arc::clone(&shell), tokens, local));
+    let mut servers = vec![tokio::spawn(serve(Arc::clone(&shell), tokens, local))];
+    if let Some(sdk) = sdk {
+        tasks.push(tokio::spawn(watch_sdk(Arc::clone(&sdk.face), sdk.tls.clone(), Arc::clone(&shell))));
+        servers.push(tokio::spawn(sdk::serve(sdk.face, sdk.door, sdk.tls.map(|(tls, _)| tls), shell.stopping.clone())));
+    }
     info!(node = %shell.node, lane = %shell.lane, %address, "node started");
-    Ok(Running { address, shell, stop, reload, dead, server, tasks })
+    Ok(Running { address, sdk: sdk_address, shell, stop, reload, dead, servers, tasks })
 }
 
 impl Running {
@@ -162,10 +192,12 @@ impl Running {
     /// Stops: no new calls, those in progress end, the journal is closed with a snapshot.
     pub async fn stop(self) {
         self.stop.send_replace(true);
-        let mut server = self.server;
-        if tokio::time::timeout(DRAIN, &mut server).await.is_err() {
-            warn!("calls of the local API were cut off");
-            server.abort();
+        let until = tokio::time::Instant::now() + DRAIN;
+        for mut server in self.servers {
+            if tokio::time::timeout_at(until, &mut server).await.is_err() {
+                warn!("calls of document systems were cut off");
+                server.abort();
+            }
         }
         for task in &self.tasks {
             task.abort();
@@ -188,6 +220,84 @@ impl Running {
 impl std::fmt::Debug for Running {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Running({}, {})", self.shell.node, self.address)
+    }
+}
+
+/// The SDK listener, ready to serve.
+struct Sdk {
+    face: Arc<Face>,
+    door: TcpListener,
+    address: SocketAddr,
+    tls: Option<(Tls, KeySource)>,
+}
+
+/// How often the SDK's files are looked at: its systems, its certificate.
+const SDK_EVERY: Duration = Duration::from_secs(5);
+
+async fn open_sdk(shell: &Arc<Shell>, settings: &Settings, door: Option<TcpListener>) -> anyhow::Result<Option<Sdk>> {
+    let Some(sdk) = settings.sdk.clone() else { return Ok(None) };
+    let door = match door {
+        Some(door) => door,
+        None => TcpListener::bind(sdk.listen).await.with_context(|| format!("listen on {} (sdk)", sdk.listen))?,
+    };
+    let address = door.local_addr().context("read the SDK listener's address")?;
+    if sdk.tls.is_none() && !address.ip().is_loopback() {
+        bail!(
+            "the SDK listener is on {address} without a certificate; set `sdk.tls`, or `sdk.listen` to a loopback address"
+        );
+    }
+    let (inner, settings) = (Arc::clone(shell), settings.clone());
+    let open = move || -> anyhow::Result<_> {
+        let key = StorageKey::load(&settings.storage_key).context("load the storage key")?;
+        let files =
+            FaceFiles { systems: settings.sdk_systems(), requests: settings.sdk_requests(), spool: settings.spool() };
+        let face = Face::open(inner, files, sdk.path, key).context("read the document systems")?;
+        let tls = match sdk.tls {
+            Some(source) => {
+                let key = source.load().context("load the SDK listener's key")?;
+                Some((Tls::new(&key)?, source))
+            }
+            None => None,
+        };
+        Ok((face, tls))
+    };
+    let (face, tls) = tokio::task::spawn_blocking(open).await.context("open the SDK listener")??;
+    let codes = face.systems().context("read the document systems")?.codes();
+    shell.engine.tell(Input::StatusReaders(codes)).await?;
+    info!(%address, https = tls.is_some(), "the SDK listener is open");
+    Ok(Some(Sdk { face: Arc::new(face), door, address, tls }))
+}
+
+/// Tells the core whose statuses are read one by one, and takes a newer certificate into use.
+async fn watch_sdk(face: Arc<Face>, tls: Option<(Tls, KeySource)>, shell: Arc<Shell>) {
+    let mut stopping = shell.stopping.clone();
+    let changed = |source: &KeySource| std::fs::metadata(source.path()).and_then(|metadata| metadata.modified()).ok();
+    let mut known = BTreeSet::new();
+    let mut seen = tls.as_ref().and_then(|(_, source)| changed(source));
+    loop {
+        match face.systems().map(|systems| systems.codes()) {
+            Ok(codes) if codes != known => {
+                known.clone_from(&codes);
+                if shell.engine.tell(Input::StatusReaders(codes)).await.is_err() {
+                    return;
+                }
+            }
+            Ok(_) => {}
+            Err(error) => warn!(error = crate::chain(&error), "the document systems cannot be read; nobody is let in"),
+        }
+        if let Some((tls, source)) = tls.as_ref().filter(|(_, source)| changed(source) != seen) {
+            match source.load().map_err(anyhow::Error::from).and_then(|key| Ok(tls.replace(&key)?)) {
+                Ok(()) => {
+                    seen = changed(source);
+                    info!("the SDK listener's certificate was loaded again");
+                }
+                Err(error) => warn!(error = format!("{error:#}"), "the SDK listener keeps its old certificate"),
+            }
+        }
+        tokio::select! {
+            () = tokio::time::sleep(SDK_EVERY) => {}
+            _ = stopping.changed() => return,
+        }
     }
 }
 

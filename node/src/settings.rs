@@ -7,6 +7,7 @@
 //! trust/           anchors, intermediates, revocation lists, the pinned operator
 //! store/           journal, blobs, snapshots, look-up index
 //! directory/       the verified copy of the directory
+//! sdk-requests.jsonl  what document systems ask of the axis operator
 //! ```
 
 mod material;
@@ -72,6 +73,19 @@ pub struct Settings {
     pub ttl: Duration,
     /// How long payloads of received documents are kept after they were handed over; none: for ever.
     pub retention: Option<Duration>,
+    /// The listener for document systems that speak the axis SDK; none: there is none.
+    pub sdk: Option<SdkSettings>,
+}
+
+/// The listener for document systems that speak the axis SDK.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SdkSettings {
+    /// Where it listens; without a certificate a loopback address.
+    pub listen: SocketAddr,
+    /// Path before the operations' names, e.g. `/api/v1`; empty: none.
+    pub path: String,
+    /// Certificate and key for https, from an authority that the clients' JVMs know; none: http.
+    pub tls: Option<KeySource>,
 }
 
 /// An agency's keys.
@@ -170,6 +184,12 @@ impl Settings {
         let relay = [("id".to_owned(), text(&self.relay_id)), ("address".to_owned(), text(&self.relay))];
         table.insert("relay".into(), Table::from_iter(relay).into());
         table.insert("local".into(), Table::from_iter([("listen".to_owned(), text(&self.local))]).into());
+        if let Some(sdk) = &self.sdk {
+            let mut section = Table::from_iter([("listen".to_owned(), text(&sdk.listen))]);
+            section.extend((!sdk.path.is_empty()).then(|| ("path".to_owned(), text(&sdk.path))));
+            section.extend(sdk.tls.iter().map(|tls| ("tls".to_owned(), self.key_table(tls))));
+            table.insert("sdk".into(), section.into());
+        }
         let mut send = Table::new();
         send.insert("ttl_days".into(), integer(self.ttl.as_secs() / 86_400));
         send.extend(self.retention.map(|kept| ("retention_days".to_owned(), integer(kept.as_secs() / 86_400))));
@@ -231,6 +251,24 @@ impl Settings {
         self.folder.join("directory")
     }
 
+    /// Document systems that speak the axis SDK, with their secrets under the storage key.
+    #[must_use]
+    pub fn sdk_systems(&self) -> PathBuf {
+        self.folder.join("keys").join("sdk-systems")
+    }
+
+    /// What such systems ask of the axis operator.
+    #[must_use]
+    pub fn sdk_requests(&self) -> PathBuf {
+        self.folder.join("sdk-requests.jsonl")
+    }
+
+    /// Folder for what is on its way in, encrypted under keys that exist in memory alone.
+    #[must_use]
+    pub fn spool(&self) -> PathBuf {
+        self.store().join("spool")
+    }
+
     /// The codes it serves.
     pub fn codes(&self) -> impl Iterator<Item = &AgencyId> {
         self.agencies.iter().map(|agency| &agency.code)
@@ -281,6 +319,9 @@ mod tests {
             address = "nowhere"
             [documents]
             ttl_days = 31
+            [sdk]
+            listen = "0.0.0.0:7445"
+            path = "a b"
             [keys]
             ledger = "keys/none"
             tls = 7
@@ -302,6 +343,8 @@ mod tests {
             "local.listen: 0.0.0.0:7440 is not a loopback address",
             "relay.address: ",
             "documents.ttl_days: a number from 1 to 30",
+            "sdk.listen: 0.0.0.0:7445 is not a loopback address",
+            "sdk.path: ",
             "keys.ledger: there is no file",
             "keys.witness is missing",
             "keys.tls: ",

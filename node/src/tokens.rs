@@ -272,14 +272,14 @@ impl fmt::Debug for LiveTokens {
 
 /// What changes when a file is replaced.
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct FileStamp {
+pub(crate) struct FileStamp {
     inode: u64,
     length: u64,
     modified: (i64, i64),
 }
 
 impl FileStamp {
-    fn of(metadata: &fs::Metadata) -> Self {
+    pub(crate) fn of(metadata: &fs::Metadata) -> Self {
         Self { inode: metadata.ino(), length: metadata.len(), modified: (metadata.mtime(), metadata.mtime_nsec()) }
     }
 }
@@ -293,16 +293,27 @@ fn read(path: &Path) -> Result<(Tokens, FileStamp), TokenError> {
     if mode & 0o077 != 0 {
         return Err(TokenError::Exposed { path: path.to_owned(), mode });
     }
-    let mut text = String::new();
-    file.take(TOKEN_FILE_BYTES_MAX + 1).read_to_string(&mut text).map_err(failed)?;
-    if u64::try_from(text.len()).unwrap_or(u64::MAX) > TOKEN_FILE_BYTES_MAX {
-        return Err(malformed(format!("it is longer than {TOKEN_FILE_BYTES_MAX} bytes")));
-    }
+    let (text, stamp) = read_private(path, TOKEN_FILE_BYTES_MAX).map_err(failed)?;
     let form: FileForm = toml::from_str(&text).map_err(|error| malformed(error.message().to_owned()))?;
     if form.token.len() > TOKENS_MAX {
         return Err(malformed(format!("it holds more than {TOKENS_MAX} tokens")));
     }
-    Ok((Tokens { tokens: form.token }, FileStamp::of(&metadata)))
+    Ok((Tokens { tokens: form.token }, stamp))
+}
+
+/// The text of a private file of a bounded length, and what it was when it was read. Refused when group or world may access it.
+pub(crate) fn read_private(path: &Path, bytes_max: u64) -> io::Result<(String, FileStamp)> {
+    let file = File::open(path)?;
+    let metadata = file.metadata()?;
+    if metadata.mode() & 0o077 != 0 {
+        return Err(io::Error::other("others may access it; its owner must run `chmod 600` on it"));
+    }
+    let mut text = String::new();
+    file.take(bytes_max + 1).read_to_string(&mut text)?;
+    if u64::try_from(text.len()).unwrap_or(u64::MAX) > bytes_max {
+        return Err(io::Error::other(format!("it is longer than {bytes_max} bytes")));
+    }
+    Ok((text, FileStamp::of(&metadata)))
 }
 
 /// Writes a new private file; an existing one is not overwritten.
@@ -313,7 +324,7 @@ pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// Replaces a private file whole or not at all.
-fn replace_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn replace_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".tmp");
     let temporary = path.with_file_name(name);

@@ -1,29 +1,20 @@
-//! The local gRPC API `truc.node.v1`, for document systems and the `truc` tool. It decides nothing: it reads the core,
-//! hands requests to it, and streams.
+//! The local gRPC API `truc.node.v1`, for document systems and the `truc` tool: a thin face over [`crate::service`]. It knows
+//! who calls, and puts errors into gRPC's words.
 
-mod alarms;
-mod directory;
-mod found;
-mod inbox;
-mod outbox;
-mod pages;
-mod receipts;
-mod send;
-mod status;
-mod view;
-
-use std::{pin::Pin, sync::Arc};
+use std::{io, pin::Pin, sync::Arc};
 
 use prost::Message as _;
-use tokio_stream::Stream;
+use tokio::sync::mpsc;
+use tokio_stream::{Stream, StreamExt as _, wrappers::ReceiverStream};
 use tonic::{Code, Request, Response, Status, Streaming, metadata::MetadataMap};
 use truc_proto::{
-    AgencyId, EnvelopeId, Reason,
-    node_v1::{self, node_server::Node},
+    limits::STREAM_CHUNK_BYTES,
+    node_v1::{self, node_server::Node, send_request},
 };
 
 use crate::{
-    pipeline::Refusal,
+    pipeline::Part,
+    service::{Error, ErrorKind, directory, inbox, outbox, receipts, send, status},
     shell::Shell,
     tokens::{Grant, LiveTokens},
 };
@@ -63,16 +54,6 @@ impl Api {
             }
         }
     }
-
-    /// A code that the token covers.
-    fn code(grant: &Grant, text: &str, field: &str) -> Result<AgencyId, Status> {
-        let code: AgencyId = text.parse().map_err(|error| Status::invalid_argument(format!("`{field}`: {error}")))?;
-        if grant.allows(&code) {
-            return Ok(code);
-        }
-        let detail = format!("the token `{}` may not act for {code}; use one that covers this code", grant.name);
-        Err(refused(Code::PermissionDenied, &Refusal::new(Reason::NotEntitled, detail)))
-    }
 }
 
 impl std::fmt::Debug for Api {
@@ -93,7 +74,13 @@ impl Node for Api {
         request: Request<Streaming<node_v1::SendRequest>>,
     ) -> Result<Response<node_v1::SendReply>, Status> {
         let grant = self.grant(request.metadata())?;
-        send::send(&self.shell, &grant, request.into_inner()).await.map(Response::new)
+        let mut stream = request.into_inner();
+        let Some(send_request::Part::Header(header)) = stream.message().await?.and_then(|first| first.part) else {
+            return Err(Error::invalid("the first message of a Send is its header").into());
+        };
+        let (sender, parts) = mpsc::channel(4);
+        tokio::spawn(pump(stream, sender));
+        Ok(Response::new(send::send(&self.shell, &grant, header, parts).await?))
     }
 
     async fn list_inbox(
@@ -101,7 +88,7 @@ impl Node for Api {
         request: Request<node_v1::ListInboxRequest>,
     ) -> Result<Response<node_v1::ListInboxReply>, Status> {
         let grant = self.grant(request.metadata())?;
-        inbox::list(&self.shell, grant, request.into_inner()).await.map(Response::new)
+        Ok(Response::new(inbox::list(&self.shell, grant, request.into_inner()).await?))
     }
 
     async fn watch_inbox(
@@ -109,12 +96,12 @@ impl Node for Api {
         request: Request<node_v1::WatchInboxRequest>,
     ) -> Result<Response<Self::WatchInboxStream>, Status> {
         let grant = self.grant(request.metadata())?;
-        inbox::watch(Arc::clone(&self.shell), grant, &request.into_inner()).map(Response::new)
+        Ok(Response::new(replies(inbox::watch(Arc::clone(&self.shell), grant, &request.into_inner())?)))
     }
 
     async fn fetch(&self, request: Request<node_v1::FetchRequest>) -> Result<Response<Self::FetchStream>, Status> {
         let grant = self.grant(request.metadata())?;
-        inbox::fetch(&self.shell, &grant, request.into_inner()).await.map(Response::new)
+        Ok(Response::new(replies(inbox::fetch(&self.shell, &grant, request.into_inner()).await?)))
     }
 
     async fn confirm(
@@ -122,7 +109,7 @@ impl Node for Api {
         request: Request<node_v1::ConfirmRequest>,
     ) -> Result<Response<node_v1::ConfirmReply>, Status> {
         let grant = self.grant(request.metadata())?;
-        inbox::confirm(&self.shell, &grant, request.into_inner()).await.map(Response::new)
+        Ok(Response::new(inbox::confirm(&self.shell, &grant, request.into_inner()).await?))
     }
 
     async fn set_status(
@@ -130,7 +117,7 @@ impl Node for Api {
         request: Request<node_v1::SetStatusRequest>,
     ) -> Result<Response<node_v1::SetStatusReply>, Status> {
         let grant = self.grant(request.metadata())?;
-        status::set(&self.shell, &grant, request.into_inner()).await.map(Response::new)
+        Ok(Response::new(status::set(&self.shell, &grant, request.into_inner()).await?))
     }
 
     async fn list_outbox(
@@ -138,7 +125,7 @@ impl Node for Api {
         request: Request<node_v1::ListOutboxRequest>,
     ) -> Result<Response<node_v1::ListOutboxReply>, Status> {
         let grant = self.grant(request.metadata())?;
-        outbox::list(&self.shell, grant, request.into_inner()).await.map(Response::new)
+        Ok(Response::new(outbox::list(&self.shell, grant, request.into_inner()).await?))
     }
 
     async fn list_receipts(
@@ -146,7 +133,7 @@ impl Node for Api {
         request: Request<node_v1::ListReceiptsRequest>,
     ) -> Result<Response<node_v1::ListReceiptsReply>, Status> {
         let grant = self.grant(request.metadata())?;
-        receipts::list(&self.shell, grant, &request.into_inner()).await.map(Response::new)
+        Ok(Response::new(receipts::list(&self.shell, grant, &request.into_inner()).await?))
     }
 
     async fn get_receipt(
@@ -154,7 +141,7 @@ impl Node for Api {
         request: Request<node_v1::GetReceiptRequest>,
     ) -> Result<Response<node_v1::GetReceiptReply>, Status> {
         let grant = self.grant(request.metadata())?;
-        receipts::fetch(&self.shell, grant, &request.into_inner()).await.map(Response::new)
+        Ok(Response::new(receipts::fetch(&self.shell, grant, &request.into_inner()).await?))
     }
 
     async fn search_directory(
@@ -163,41 +150,56 @@ impl Node for Api {
     ) -> Result<Response<node_v1::SearchDirectoryReply>, Status> {
         // Whoever may use the node at all may look up whom to write to.
         self.grant(request.metadata())?;
-        directory::search(&self.shell, request.into_inner()).await.map(Response::new)
+        Ok(Response::new(directory::search(&self.shell, request.into_inner()).await?))
     }
 
     async fn status(&self, request: Request<node_v1::StatusRequest>) -> Result<Response<node_v1::StatusReply>, Status> {
         let grant = self.grant(request.metadata())?;
-        status::of_node(&self.shell, &grant).await.map(Response::new)
+        Ok(Response::new(status::of_node(&self.shell, &grant).await?))
     }
 }
 
-/// A status that carries the refusal for programs, and both languages for people.
-pub(crate) fn refused(code: Code, refusal: &Refusal) -> Status {
-    let text = format!("{} / {}", refusal.english, refusal.vietnamese);
-    Status::with_details(code, text, refusal.to_wire().encode_to_vec().into())
+/// A service's error as gRPC says it; a refusal goes along for programs.
+impl From<Error> for Status {
+    fn from(error: Error) -> Self {
+        let code = match error.kind() {
+            ErrorKind::Invalid => Code::InvalidArgument,
+            ErrorKind::NotEntitled => Code::PermissionDenied,
+            ErrorKind::NotFound => Code::NotFound,
+            ErrorKind::NotNow => Code::FailedPrecondition,
+            ErrorKind::Reused => Code::AlreadyExists,
+            ErrorKind::Busy => Code::ResourceExhausted,
+            ErrorKind::Unavailable => Code::Unavailable,
+            ErrorKind::Gone => Code::Cancelled,
+            ErrorKind::Internal => Code::Internal,
+        };
+        match error.refusal() {
+            Some(refusal) => Self::with_details(code, error.text(), refusal.encode_to_vec().into()),
+            None => Self::new(code, error.text()),
+        }
+    }
 }
 
-fn stopped(error: crate::shell::engine::Stopped) -> Status {
-    Status::unavailable(error.to_string())
+fn replies<T: Send + 'static>(items: inbox::Replies<T>) -> Replies<T> {
+    Box::pin(ReceiverStream::new(items).map(|item| item.map_err(Status::from)))
 }
 
-fn broke_off(error: crate::shell::WorkFailed) -> Status {
-    Status::internal(error.to_string())
-}
-
-fn envelope_id(text: &str) -> Result<EnvelopeId, Status> {
-    text.parse().map_err(|error| Status::invalid_argument(format!("`envelope`: {error}")))
-}
-
-fn busy() -> Status {
-    Status::resource_exhausted(
-        "too much is open on this node; wait until documents are taken and confirmed, then try again / Nút đang quá tải; hãy thử lại sau",
-    )
-}
-
-fn not_found() -> Status {
-    Status::not_found(
-        "this node knows no such envelope for the codes of this token / Không có gói tin này cho các mã của thẻ truy cập",
-    )
+/// Reads the caller's stream as fast as the pipeline takes it.
+async fn pump(mut stream: Streaming<node_v1::SendRequest>, parts: mpsc::Sender<io::Result<Part>>) {
+    loop {
+        let part = match stream.message().await {
+            Ok(Some(message)) => match message.part {
+                Some(send_request::Part::Data(data)) if data.len() <= STREAM_CHUNK_BYTES => Ok(Part::Data(data)),
+                Some(send_request::Part::File(file)) => Ok(Part::File(file)),
+                Some(send_request::Part::Data(_)) => Err(io::Error::other("a message carries at most 1 MiB of data")),
+                Some(send_request::Part::Header(_)) | None => Err(io::Error::other("one header, then files and data")),
+            },
+            Ok(None) => return,
+            Err(status) => Err(io::Error::other(format!("the caller broke off: {}", status.message()))),
+        };
+        let failed = part.is_err();
+        if parts.send(part).await.is_err() || failed {
+            return;
+        }
+    }
 }

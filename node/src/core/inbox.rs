@@ -335,6 +335,9 @@ impl Core {
             }
             return;
         }
+        if let Some(until) = self.kept_for_reader(received).filter(|until| now < *until) {
+            return self.keep_for_reader(now, position, until);
+        }
         let key = received.key.clone();
         let body = Closed {
             sent: false,
@@ -427,7 +430,15 @@ impl Core {
             let key_envelope =
                 event.key_envelope.ok_or_else(|| inconsistent("an acceptance that names no key envelope"))?;
             let business = Business::default();
-            let fresh = Code { state, key_envelope, reason: None, consigned_at: None, confirmed_at: None, business };
+            let fresh = Code {
+                state,
+                key_envelope,
+                reason: None,
+                consigned_at: None,
+                confirmed_at: None,
+                taken_at: None,
+                business,
+            };
             received.codes.insert(code.clone(), fresh);
         }
         let entry = received.codes.get_mut(&code).ok_or_else(|| inconsistent("an event about no code of ours"))?;
@@ -454,6 +465,7 @@ impl Core {
         }
         self.set_unsent(index, Unsent { key, leaf: leaf_hash, position: place.position, stage: Stage::Leaf });
         self.received_leaves.insert(leaf_hash, position);
+        self.note_unread(position);
         self.schedule_received(position);
         Ok(())
     }

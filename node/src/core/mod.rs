@@ -13,6 +13,7 @@ mod status;
 mod table;
 mod timers;
 mod types;
+mod unread;
 
 #[cfg(test)]
 mod tests;
@@ -64,6 +65,8 @@ pub struct Core {
     received_keys: BTreeMap<Key, u64>,
     sent_leaves: BTreeMap<Digest, u64>,
     received_leaves: BTreeMap<Digest, u64>,
+    /// Positions of what a code's document system has still to take.
+    unread: BTreeMap<AgencyId, BTreeSet<u64>>,
 
     // Volatile: under way now.
     connected: bool,
@@ -80,6 +83,7 @@ pub struct Core {
     openable: BTreeSet<(std::cmp::Reverse<u8>, u64)>,
     taking: BTreeSet<Key>,
     suspects: BTreeSet<Key>,
+    status_readers: BTreeSet<AgencyId>,
     wants_leaf: BTreeSet<u64>,
     wants_final: BTreeSet<u64>,
     timers: Timers,
@@ -146,6 +150,7 @@ impl Core {
             received_keys: BTreeMap::new(),
             sent_leaves: BTreeMap::new(),
             received_leaves: BTreeMap::new(),
+            unread: BTreeMap::new(),
             connected: false,
             pushing: BTreeSet::new(),
             push_waits: false,
@@ -157,6 +162,7 @@ impl Core {
             openable: BTreeSet::new(),
             taking: BTreeSet::new(),
             suspects: BTreeSet::new(),
+            status_readers: BTreeSet::new(),
             wants_leaf: BTreeSet::new(),
             wants_final: BTreeSet::new(),
             timers: Timers::default(),
@@ -177,6 +183,8 @@ impl Core {
             }
             Input::ReserveStatus { request, reply } => self.reserve_status(&request, reply),
             Input::Confirm { key, code, refused, reply } => self.confirm(now, &key, &code, refused, reply),
+            Input::StatusTaken { key, code, failed, reply } => self.status_taken(now, &key, &code, failed, reply),
+            Input::StatusReaders(codes) => self.set_status_readers(codes),
             Input::Connected => self.now_connected(),
             Input::Disconnected => self.now_disconnected(),
             Input::LostByRelay(keys) => self.lost_by_relay(&keys),
@@ -390,6 +398,7 @@ impl Core {
             Body::SentFailed(record) => self.fold_sent_failed(place, &record)?,
             Body::Closed(record) => self.fold_closed(&record)?,
             Body::Entitled(record) => self.fold_entitled(place, &record)?,
+            Body::StatusTaken(record) => self.fold_status_taken(place, &record)?,
             Body::PayloadRemoved(record) => self.fold_payload_removed(place, &record)?,
         }
         self.next_position = place.position + 1;

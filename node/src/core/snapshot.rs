@@ -108,6 +108,7 @@ impl Core {
         self.received_keys.insert(received.key.clone(), position);
         self.received_leaves.extend(received.steps.iter().map(|step| (step.leaf, position)));
         self.received.insert(position, received);
+        self.note_unread(position);
     }
 }
 

@@ -305,6 +305,9 @@ pub struct Code {
     pub consigned_at: Option<Timestamp>,
     /// When the document system took it.
     pub confirmed_at: Option<Timestamp>,
+    /// When the document system took it, for kind `status`, which is not handed over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub taken_at: Option<Timestamp>,
     /// Business statuses.
     pub business: Business,
 }

@@ -1,5 +1,7 @@
 //! The core without journal, network or keys: what it decides, and that its state is a fold of what it wrote.
 
+mod unread;
+
 use std::collections::BTreeMap;
 
 use truc_ledger::{Fold, Record, merkle::leaf_hash};

@@ -261,6 +261,19 @@ pub enum Input {
         /// Who waits.
         reply: Option<Token>,
     },
+    /// The document system took a business status, or could not use it.
+    StatusTaken {
+        /// The status's envelope.
+        key: Key,
+        /// Which of our codes.
+        code: AgencyId,
+        /// It could not use it.
+        failed: bool,
+        /// Who waits.
+        reply: Option<Token>,
+    },
+    /// The codes whose document systems take statuses one by one.
+    StatusReaders(std::collections::BTreeSet<AgencyId>),
     /// The relay is there and Hello succeeded.
     Connected,
     /// The relay is gone.

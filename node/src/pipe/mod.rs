@@ -19,6 +19,8 @@ mod request;
 mod secrets;
 mod spool;
 
+pub(crate) use spool::Spool;
+
 use std::{
     path::PathBuf,
     sync::{Arc, PoisonError, RwLock},
@@ -94,7 +96,7 @@ impl Pipes {
             axis: settings.axis.clone(),
             lane: settings.lane,
             ttl: settings.ttl,
-            spool: settings.store().join("spool"),
+            spool: settings.spool(),
             keys: RwLock::new(Arc::new(keys)),
             storage,
             trust: RwLock::new(trust),

@@ -18,7 +18,7 @@ use truc_signer::stream::{FileKey, StreamOpener, StreamParams, StreamSealer};
 use zeroize::Zeroizing;
 
 /// Takes bytes, gives them back once.
-pub(super) struct Spool {
+pub(crate) struct Spool {
     folder: PathBuf,
     memory: Zeroizing<Vec<u8>>,
     file: Option<OnDisk>,
@@ -33,7 +33,7 @@ struct OnDisk {
 }
 
 impl Spool {
-    pub(super) fn new(folder: &Path) -> Self {
+    pub(crate) fn new(folder: &Path) -> Self {
         Self::with_memory(folder, SPOOL_MEMORY_BYTES_MAX)
     }
 
@@ -42,7 +42,7 @@ impl Spool {
     }
 
     /// Takes more.
-    pub(super) fn push(&mut self, bytes: &[u8]) -> io::Result<()> {
+    pub(crate) fn push(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.length = self.length.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
         if self.length > PACKET_BYTES_MAX {
             return Err(io::Error::other("the packet is longer than any packet may be"));
@@ -61,7 +61,7 @@ impl Spool {
     }
 
     /// Gives everything back, in order.
-    pub(super) fn drain_to(self, out: &mut dyn Write) -> io::Result<()> {
+    pub(crate) fn drain_to(self, out: &mut dyn Write) -> io::Result<()> {
         out.write_all(&self.memory)?;
         let Some(OnDisk { key, params, sealer }) = self.file else { return Ok(()) };
         let (mut file, _) = sealer.finish()?;

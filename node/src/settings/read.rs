@@ -11,11 +11,11 @@ use std::{
 
 use toml::{Table, Value};
 use truc_proto::{
-    AgencyId,
+    AgencyId, Lane,
     limits::{AGENCY_KEYS_MAX, ENVELOPE_TTL_MAX_MS, NODE_AGENCIES_MAX},
 };
 
-use super::{AgencySettings, KeySource, Settings, TTL_DAYS_DEFAULT, TrustFiles, check_address};
+use super::{AgencySettings, KeySource, SdkSettings, Settings, TTL_DAYS_DEFAULT, TrustFiles, check_address};
 
 /// Takes the tables apart and notes everything that is wrong.
 pub(super) struct Reader<'f> {
@@ -49,6 +49,8 @@ impl Reader<'_> {
         let address = self.text(&mut relay, "address", "relay.").filter(|address| self.is_address(address));
         let relay_id = self.parsed(&mut relay, "id", "relay.");
         self.nothing_else(&relay, "relay.");
+
+        let sdk = self.sdk(&mut table, lane);
 
         let mut documents = self.optional_section(&mut table, "documents");
         let days_max = u64::try_from(ENVELOPE_TTL_MAX_MS / 86_400_000).unwrap_or_default();
@@ -86,6 +88,7 @@ impl Reader<'_> {
             storage_key: storage_key?,
             tokens: tokens?,
             trust: trust?,
+            sdk: sdk?,
             ttl: days(ttl?),
             retention: match retention {
                 // 0: for ever.
@@ -93,6 +96,41 @@ impl Reader<'_> {
                 None => None,
             },
         })
+    }
+
+    /// None: something is wrong. Some(None): no such section.
+    #[expect(clippy::option_option, reason = "absent and wrong are told apart")]
+    fn sdk(&mut self, table: &mut Table, lane: Option<Lane>) -> Option<Option<SdkSettings>> {
+        if !table.contains_key("sdk") {
+            return Some(None);
+        }
+        let mut section = self.optional_section(table, "sdk");
+        if lane == Some(Lane::Classified) {
+            // A packet of the SDK names no level, and its clients are of the ordinary network.
+            self.mistakes.push("sdk: document systems of the axis SDK connect on the ordinary lane alone".to_owned());
+        }
+        let listen = self.parsed::<SocketAddr>(&mut section, "listen", "sdk.");
+        let path =
+            if section.contains_key("path") { self.text(&mut section, "path", "sdk.") } else { Some(String::new()) };
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '-' | '_' | '.');
+        let path = path.filter(|path| {
+            let good = path.len() <= 200 && path.chars().all(plain);
+            if !good {
+                self.mistakes.push(format!("sdk.path: {path:?} is no path such as /api/v1"));
+            }
+            good
+        });
+        let tls = match section.remove("tls") {
+            Some(value) => self.key(Some(value), "sdk.tls").map(Some),
+            None => Some(None),
+        };
+        if let (Some(address), Some(None)) = (listen.filter(|address| !address.ip().is_loopback()), &tls) {
+            self.mistakes.push(format!(
+                "sdk.listen: {address} is not a loopback address; without a certificate (sdk.tls) others on the network could act for the document systems"
+            ));
+        }
+        self.nothing_else(&section, "sdk.");
+        Some(Some(SdkSettings { listen: listen?, path: path?, tls: tls? }))
     }
 
     fn trust(&mut self, table: &mut Table) -> Option<TrustFiles> {

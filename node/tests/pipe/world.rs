@@ -359,6 +359,7 @@ fn settings(folder: PathBuf, id: &str, lane: Lane) -> Settings {
         trust: TrustFiles { anchors: file("a"), intermediates: None, crls: Vec::new(), operator: file("o") },
         ttl: Duration::from_secs(7 * 86_400),
         retention: None,
+        sdk: None,
         folder,
     }
 }

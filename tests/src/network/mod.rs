@@ -60,6 +60,8 @@ pub struct Layout {
     pub keys: KeyKind,
     /// None: everything runs in this process.
     pub programs: Option<Programs>,
+    /// Nodes in this process have an SDK listener under this path.
+    pub sdk: Option<String>,
 }
 
 impl Layout {
@@ -76,13 +78,20 @@ impl Layout {
             folder: root.path().join(id),
         };
         let (relay, nodes) = (root.path().join("relay"), nodes.iter().map(plan).collect());
-        Self { root, relay, nodes, keys: KeyKind::P256, programs: None }
+        Self { root, relay, nodes, keys: KeyKind::P256, programs: None, sdk: None }
     }
 
     /// The same with processes.
     #[must_use]
     pub fn of_processes(mut self, programs: Programs) -> Self {
         self.programs = Some(programs);
+        self
+    }
+
+    /// The same with an SDK listener at each node, in this process.
+    #[must_use]
+    pub fn with_sdk(mut self, path: &str) -> Self {
+        self.sdk = Some(path.to_owned());
         self
     }
 
@@ -110,6 +119,8 @@ pub struct Network {
 
 struct NodeHost {
     host: Host,
+    /// Keeps the address of the SDK listener.
+    sdk: std::net::TcpListener,
     token: String,
 }
 
@@ -135,13 +146,7 @@ enum Running {
 
 impl Host {
     async fn new(of_processes: bool) -> Self {
-        let door = if of_processes {
-            Door::Front(Front::open().await)
-        } else {
-            let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
-            listener.set_nonblocking(true).expect("a socket can be told");
-            Door::Held(listener)
-        };
+        let door = if of_processes { Door::Front(Front::open().await) } else { Door::Held(held_socket()) };
         Self { door, running: Mutex::new(Running::No) }
     }
 
@@ -221,6 +226,12 @@ impl Host {
     }
 }
 
+fn held_socket() -> std::net::TcpListener {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+    listener.set_nonblocking(true).expect("a socket can be told");
+    listener
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -250,7 +261,7 @@ impl Network {
             let made = making::init_node(&pki, plan, relay.address()).unwrap_or_else(|error| panic!("{error:#}"));
             bindings.push(made.binding_bytes);
             let host = Host::new(of_processes).await;
-            nodes.insert(plan.id.clone(), NodeHost { host, token: made.token.expose().into() });
+            nodes.insert(plan.id.clone(), NodeHost { host, sdk: held_socket(), token: made.token.expose().into() });
         }
         let directory = making::sign_directory(&pki, &bindings).expect("sign the directory");
         let trust = receipt_trust(&pki).expect("read the PKI");
@@ -366,9 +377,16 @@ impl Network {
         if let Some(programs) = &self.layout.programs {
             return host.start_child(&programs.node, folder, prepare);
         }
-        let settings = truc_node::Settings::load(folder).expect("the node's settings");
-        host.start_task(|listener, stopped| async move {
-            truc_node::run(settings, listener, async { _ = stopped.await }).await
+        let mut settings = truc_node::Settings::load(folder).expect("the node's settings");
+        let sdk = self.layout.sdk.as_ref().map(|path| {
+            let (path, listen) = (path.clone(), self.sdk_address(id));
+            settings.sdk = Some(truc_node::settings::SdkSettings { listen, path, tls: None });
+            let door = self.nodes.get(id).expect("a node of the network").sdk.try_clone();
+            TcpListener::from_std(door.expect("a socket can be copied")).expect("a runtime is there")
+        });
+        host.start_task(|local, stopped| async move {
+            let doors = truc_node::run::Doors { local, sdk };
+            truc_node::run(settings, doors, async { _ = stopped.await }).await
         });
     }
 
@@ -456,6 +474,28 @@ impl Network {
     #[must_use]
     pub fn local_address(&self, id: &str) -> SocketAddr {
         self.host(id).address()
+    }
+
+    /// Where a node's SDK listener is found.
+    ///
+    /// # Panics
+    /// When there is no such node.
+    #[must_use]
+    pub fn sdk_address(&self, id: &str) -> SocketAddr {
+        self.nodes.get(id).expect("a node of the network").sdk.local_addr().expect("it is bound")
+    }
+
+    /// Adds a document system to a node; gives its secret.
+    ///
+    /// # Panics
+    /// When it cannot be added.
+    #[must_use]
+    pub fn add_system(&self, id: &str, system: &str, codes: &[&str]) -> String {
+        let settings = truc_node::Settings::load(self.node_folder(id)).expect("the node's settings");
+        let key = truc_signer::storage::StorageKey::load(&settings.storage_key).expect("the storage key");
+        let codes = codes.iter().map(|code| code.parse().expect("a code")).collect();
+        let secret = truc_node::sdk::add_system(&settings.sdk_systems(), &key, system, codes, now());
+        secret.expect("a new system").expose().to_owned()
     }
 
     /// Waits until a node says that it is connected and has the directory.

@@ -3,16 +3,15 @@
 use std::{io, sync::Arc};
 
 use tokio::sync::mpsc;
-use tonic::{Code, Status, Streaming};
 use tracing::{info, warn};
 use truc_ledger::{Ledger, SpaceLeft};
 use truc_proto::{
     AgencyId, Digest, Reason,
-    limits::{IDEMPOTENCY_KEY_CHARS_MAX, STREAM_CHUNK_BYTES},
-    node_v1::{self, send_reply::State, send_request},
+    limits::IDEMPOTENCY_KEY_CHARS_MAX,
+    node_v1::{self, send_reply::State},
 };
 
-use super::{Api, broke_off, busy, refused, stopped, view};
+use super::{Error, ErrorKind, broke_off, busy, stopped, view};
 use crate::{
     core::{Answer, Core, Input, Key, Sent},
     pipeline::{Composed, Part, Parts, PipelineError, Refusal},
@@ -21,15 +20,16 @@ use crate::{
     tokens::Grant,
 };
 
-pub(super) async fn send(
+/// What follows the header of a Send, as its face reads it.
+pub(crate) type SendParts = mpsc::Receiver<io::Result<Part>>;
+
+pub(crate) async fn send(
     shell: &Arc<Shell>,
     grant: &Grant,
-    mut stream: Streaming<node_v1::SendRequest>,
-) -> Result<node_v1::SendReply, Status> {
-    let Some(send_request::Part::Header(header)) = stream.message().await?.and_then(|first| first.part) else {
-        return Err(Status::invalid_argument("the first message of a Send is its header"));
-    };
-    let sender = Api::code(grant, &header.sender, "sender")?;
+    header: node_v1::SendHeader,
+    parts: SendParts,
+) -> Result<node_v1::SendReply, Error> {
+    let sender = super::code(grant, &header.sender, "sender")?;
     check_idempotency_key(&header.idempotency_key)?;
     let directory = shell.directory().ok_or_else(no_directory)?;
     if !directory.codes_of(&shell.node).contains(&sender) {
@@ -41,28 +41,26 @@ pub(super) async fn send(
         return Err(busy());
     }
     let idempotency_key = header.idempotency_key.clone();
-    let (parts, receiver) = mpsc::channel(4);
-    tokio::spawn(pump(stream, parts));
     let (pipeline, archive) = (Arc::clone(&shell.pipeline), shell.archive.clone());
     let (of, name) = (sender.clone(), idempotency_key.clone());
     let ledger = shell.ledger.clone();
     let work = move || {
         check_disk(&ledger)?; // before a byte of the content is read
-        let composed = pipeline.compose(header, &mut ChannelParts(receiver), &directory, clock::moment());
-        Ok::<_, Status>((composed, archive.request(&of, &name)))
+        let composed = pipeline.compose(header, &mut ChannelParts(parts), &directory, clock::moment());
+        Ok::<_, Error>((composed, archive.request(&of, &name)))
     };
     let (composed, before) = shell.work("sealing a document", work).await.map_err(broke_off)??;
     finish(shell, &sender, idempotency_key, composed, before).await
 }
 
 /// Hands the outcome of a pipeline to the core and waits for the device. `before`: what this idempotency key led to, when that has left memory.
-pub(super) async fn finish(
+pub(crate) async fn finish(
     shell: &Arc<Shell>,
     sender: &AgencyId,
     idempotency_key: String,
     composed: Result<Composed, PipelineError>,
     before: Option<(Key, Digest)>,
-) -> Result<node_v1::SendReply, Status> {
+) -> Result<node_v1::SendReply, Error> {
     let (of, name) = (sender.clone(), idempotency_key.clone());
     let of_key = name.clone();
     let shown = move |core: &Core| core.sent_by_request(&of, &of_key).map(|sent| Shown::of(core, sent));
@@ -92,7 +90,7 @@ pub(super) async fn finish(
         Err(PipelineError::Refused(refusal)) => return refuse(shell, sender, (idempotency_key, false), *refusal).await,
         Err(error) => {
             warn!(%sender, error = crate::chain(&error), "a request failed");
-            return Err(Status::unavailable(format!("{}; nothing was accepted, send again", crate::chain(&error))));
+            return Err(Error::unavailable(format!("{}; nothing was accepted, send again", crate::chain(&error))));
         }
     };
     if !matches!(answer, Answer::Accepted { first: true, .. } | Answer::Held { first: true, .. }) {
@@ -110,7 +108,7 @@ pub(super) async fn finish(
         Answer::Refused { reason, leaf } => Ok(refusal_reply(&Refusal::new(reason, reason.english()), leaf)),
         Answer::RequestReused => reused(shell, sender, name, hash).await,
         Answer::Busy => Err(busy()),
-        other => Err(Status::internal(format!("an unexpected answer of the core: {other:?}"))),
+        other => Err(Error::internal(format!("an unexpected answer of the core: {other:?}"))),
     }
 }
 
@@ -133,7 +131,7 @@ async fn reused(
     sender: &AgencyId,
     idempotency_key: String,
     hash: Option<Digest>,
-) -> Result<node_v1::SendReply, Status> {
+) -> Result<node_v1::SendReply, Error> {
     let detail = "this idempotency key was used for another request; send under a new key";
     let mut refusal = Refusal::new(Reason::IdReused, detail);
     refusal.evidence = hash;
@@ -145,7 +143,7 @@ async fn refuse(
     sender: &AgencyId,
     (idempotency_key, reused): (String, bool),
     refusal: Refusal,
-) -> Result<node_v1::SendReply, Status> {
+) -> Result<node_v1::SendReply, Error> {
     warn!(%sender, refusal = refusal.reason.as_str(), "refused");
     let mut rejection = None;
     if let Some(request_hash) = refusal.evidence {
@@ -193,7 +191,7 @@ impl Shown {
 }
 
 /// Refused before a byte is read: no room on the disk, or too much open.
-pub(super) async fn check_room(shell: &Shell) -> Result<(), Status> {
+pub(crate) async fn check_room(shell: &Shell) -> Result<(), Error> {
     if shell.engine.is_full() {
         return Err(busy());
     }
@@ -202,16 +200,16 @@ pub(super) async fn check_room(shell: &Shell) -> Result<(), Status> {
 }
 
 /// Blocks.
-fn check_disk(ledger: &Ledger) -> Result<(), Status> {
+fn check_disk(ledger: &Ledger) -> Result<(), Error> {
     if ledger.space() == SpaceLeft::Ample {
         return Ok(());
     }
-    Err(Status::resource_exhausted(
+    Err(Error::busy(
         "less than a tenth of the node's disk is free: its administrator must make room, then send again / Ổ đĩa của nút gần đầy; quản trị viên phải giải phóng dung lượng rồi gửi lại",
     ))
 }
 
-pub(super) fn check_idempotency_key(key: &str) -> Result<(), Status> {
+pub(crate) fn check_idempotency_key(key: &str) -> Result<(), Error> {
     let good = (1..=IDEMPOTENCY_KEY_CHARS_MAX).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic());
     if good {
         return Ok(());
@@ -219,35 +217,15 @@ pub(super) fn check_idempotency_key(key: &str) -> Result<(), Status> {
     let text = format!(
         "`idempotency_key` has 1 to {IDEMPOTENCY_KEY_CHARS_MAX} printable ASCII characters; use the document's own id"
     );
-    Err(Status::invalid_argument(text))
+    Err(Error::invalid(text))
 }
 
-pub(super) fn no_directory() -> Status {
+pub(crate) fn no_directory() -> Error {
     let detail = "this node has no directory yet; it comes from the relay once the axis operator has published one";
-    refused(Code::Unavailable, &Refusal::new(Reason::HeldTooLong, detail))
+    Error::refused(ErrorKind::Unavailable, &Refusal::new(Reason::HeldTooLong, detail))
 }
 
-/// Reads the caller's stream as fast as the pipeline takes it.
-async fn pump(mut stream: Streaming<node_v1::SendRequest>, parts: mpsc::Sender<io::Result<Part>>) {
-    loop {
-        let part = match stream.message().await {
-            Ok(Some(message)) => match message.part {
-                Some(send_request::Part::Data(data)) if data.len() <= STREAM_CHUNK_BYTES => Ok(Part::Data(data)),
-                Some(send_request::Part::File(file)) => Ok(Part::File(file)),
-                Some(send_request::Part::Data(_)) => Err(io::Error::other("a message carries at most 1 MiB of data")),
-                Some(send_request::Part::Header(_)) | None => Err(io::Error::other("one header, then files and data")),
-            },
-            Ok(None) => return,
-            Err(status) => Err(io::Error::other(format!("the caller broke off: {}", status.message()))),
-        };
-        let failed = part.is_err();
-        if parts.send(part).await.is_err() || failed {
-            return;
-        }
-    }
-}
-
-struct ChannelParts(mpsc::Receiver<io::Result<Part>>);
+struct ChannelParts(SendParts);
 
 impl Parts for ChannelParts {
     fn next(&mut self) -> io::Result<Option<Part>> {

@@ -2,11 +2,10 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use tonic::Status;
 use truc_evidence::{Entitlement, Leaf, ReceiptParts, receipt};
 use truc_proto::{Actor, AgencyId, Checkpoint, Digest, Opening, SignedNote, Timestamp, node_v1, wire_v1};
 
-use super::{Api, broke_off, envelope_id, not_found, stopped};
+use super::{Error, broke_off, envelope_id, not_found, stopped};
 use crate::{
     core::{ItemRef, Key, Source, Step, is_final},
     records::{Body, OpeningParts},
@@ -14,11 +13,11 @@ use crate::{
     tokens::Grant,
 };
 
-pub(super) async fn list(
+pub(crate) async fn list(
     shell: &Arc<Shell>,
     grant: Grant,
     request: &node_v1::ListReceiptsRequest,
-) -> Result<node_v1::ListReceiptsReply, Status> {
+) -> Result<node_v1::ListReceiptsReply, Error> {
     if !request.idempotency_key.is_empty() {
         return of_request(shell, &grant, request).await;
     }
@@ -47,13 +46,13 @@ async fn of_request(
     shell: &Arc<Shell>,
     grant: &Grant,
     request: &node_v1::ListReceiptsRequest,
-) -> Result<node_v1::ListReceiptsReply, Status> {
+) -> Result<node_v1::ListReceiptsReply, Error> {
     if !request.envelope.is_empty() {
-        return Err(Status::invalid_argument(
+        return Err(Error::invalid(
             "give `envelope`, or `sender` and `idempotency_key`, not both / hãy nêu `envelope`, hoặc `sender` và `idempotency_key`, không nêu cả hai",
         ));
     }
-    let sender = Api::code(grant, &request.sender, "sender")?;
+    let sender = super::code(grant, &request.sender, "sender")?;
     super::send::check_idempotency_key(&request.idempotency_key)?;
     let (sent, rejections, own) = super::found::by_request(shell, &sender, &request.idempotency_key).await?;
     let steps = sent.iter().flat_map(|sent| sent.steps.iter().map(|step| (step, is_final(own, step, &sent.finals))));
@@ -96,7 +95,7 @@ enum Document {
     Rejected(Digest),
 }
 
-async fn find(shell: &Arc<Shell>, leaf: Digest, grant: &Grant) -> Result<Option<Places>, Status> {
+async fn find(shell: &Arc<Shell>, leaf: Digest, grant: &Grant) -> Result<Option<Places>, Error> {
     let (sent, received, own_checkpoint) = super::found::by_leaf(shell, leaf).await?;
     if let Some(sent) = sent.filter(|sent| grant.allows(&sent.key.sender)) {
         let finalised = sent.finals.get(&leaf).copied();
@@ -120,16 +119,15 @@ async fn find(shell: &Arc<Shell>, leaf: Digest, grant: &Grant) -> Result<Option<
     }))
 }
 
-pub(super) async fn fetch(
+pub(crate) async fn fetch(
     shell: &Arc<Shell>,
     grant: Grant,
     request: &node_v1::GetReceiptRequest,
-) -> Result<node_v1::GetReceiptReply, Status> {
-    let leaf =
-        Digest::from_slice(&request.leaf_hash).map_err(|_| Status::invalid_argument("`leaf_hash` has 32 bytes"))?;
+) -> Result<node_v1::GetReceiptReply, Error> {
+    let leaf = Digest::from_slice(&request.leaf_hash).map_err(|_| Error::invalid("`leaf_hash` has 32 bytes"))?;
     if !shell.may_sign() {
         // Our ledger's signatures leave only after the relay has shown what it holds of us (docs/ARCHITECTURE.md, No fork).
-        return Err(Status::unavailable(
+        return Err(Error::unavailable(
             "receipts leave this node once it has exchanged checkpoints with the relay; try again when it is connected",
         ));
     }
@@ -143,11 +141,11 @@ pub(super) async fn fetch(
         Ok((leaf, preamble, opening, actor, statement.time(), places))
     };
     let made = shell.work("reading a receipt", work).await.map_err(broke_off)?;
-    let (leaf, preamble, opening, actor, at, places) = made.map_err(Status::internal)?;
+    let (leaf, preamble, opening, actor, at, places) = made.map_err(Error::internal)?;
     let entitlement = entitlement(shell, &actor, at).await?;
-    let note = SignedNote::parse(&leaf.checkpoint).map_err(|e| Status::internal(e.to_string()))?;
+    let note = SignedNote::parse(&leaf.checkpoint).map_err(|e| Error::internal(e.to_string()))?;
     let proof: Result<Vec<Digest>, _> = leaf.proof.iter().map(|hash| Digest::from_slice(hash)).collect();
-    let proof = proof.map_err(|e| Status::internal(e.to_string()))?;
+    let proof = proof.map_err(|e| Error::internal(e.to_string()))?;
     let text = receipt(ReceiptParts {
         leaf: &leaf.leaf,
         index: leaf.index,
@@ -158,7 +156,7 @@ pub(super) async fn fetch(
         opening,
         timestamps: Vec::new(),
     })
-    .map_err(|e| Status::internal(crate::chain(&e)))?;
+    .map_err(|e| Error::internal(crate::chain(&e)))?;
     let file_name = file_name(&places, &actor);
     Ok(node_v1::GetReceiptReply { receipt: text.into_bytes().into(), file_name })
 }
@@ -247,7 +245,7 @@ fn private_parts(shell: &Shell, places: &Places, with_opening: bool) -> Result<P
     Ok((Some(preamble), Some(Opening { salt, manifest: parts.manifest, envelope: parts.envelope })))
 }
 
-async fn entitlement(shell: &Arc<Shell>, actor: &Actor, at: Timestamp) -> Result<Entitlement, Status> {
+async fn entitlement(shell: &Arc<Shell>, actor: &Actor, at: Timestamp) -> Result<Entitlement, Error> {
     let (node, code): (_, Option<AgencyId>) = (actor.node.clone(), actor.code.clone());
     let position =
         shell.engine.ask(move |core| core.entitlement_of(&node, code.as_ref(), at)).await.map_err(stopped)?;
@@ -255,7 +253,7 @@ async fn entitlement(shell: &Arc<Shell>, actor: &Actor, at: Timestamp) -> Result
     let kept = match position {
         Some(position) => {
             let read = shell.work("reading an entitlement", move || bodies.body(position)).await.map_err(broke_off)?;
-            match read.map_err(|e| Status::internal(crate::chain(&e)))?.0 {
+            match read.map_err(|e| Error::internal(crate::chain(&e)))?.0 {
                 Body::Entitled(record) => Entitlement::from_bytes(&record.entitlement).ok(),
                 _ => None,
             }
@@ -268,10 +266,10 @@ async fn entitlement(shell: &Arc<Shell>, actor: &Actor, at: Timestamp) -> Result
         (None, Some(directory)) => {
             let actor = actor.clone();
             let read = shell.work("reading an entitlement", move || directory.entitlement(&actor));
-            read.await.map_err(broke_off)?.map_err(|error| Status::internal(crate::chain(&error)))?
+            read.await.map_err(broke_off)?.map_err(|error| Error::internal(crate::chain(&error)))?
         }
     };
-    kept.ok_or_else(|| Status::failed_precondition(format!("no directory that this node has seen entitles {actor}")))
+    kept.ok_or_else(|| Error::not_now(format!("no directory that this node has seen entitles {actor}")))
 }
 
 fn file_name(places: &Places, actor: &Actor) -> String {

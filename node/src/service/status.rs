@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use tonic::{Code, Status};
 use truc_proto::{
     AgencyId, BusinessStatus, Digest, EnvelopeId, Preamble, Raw, Reason, StatusCode, WireLevel,
     limits::STATUS_TEXT_CHARS_MAX,
     node_v1::{self, send_reply::State},
 };
 
-use super::{Api, envelope_id, refused, send, stopped};
+use super::{Error, ErrorKind, envelope_id, send, stopped};
 use crate::{
     core::{Answer, Input, StatusRefused, StatusRequest},
     pipeline::Refusal,
@@ -18,27 +17,24 @@ use crate::{
     tokens::Grant,
 };
 
-pub(super) async fn set(
+pub(crate) async fn set(
     shell: &Arc<Shell>,
     grant: &Grant,
     request: node_v1::SetStatusRequest,
-) -> Result<node_v1::SetStatusReply, Status> {
-    let from = Api::code(grant, &request.from, "from")?;
+) -> Result<node_v1::SetStatusReply, Error> {
+    let from = super::code(grant, &request.from, "from")?;
     let document = envelope_id(&request.envelope)?;
-    let code: StatusCode =
-        request.code.parse().map_err(|error| Status::invalid_argument(format!("`code`: {error}")))?;
+    let code: StatusCode = request.code.parse().map_err(|error| Error::invalid(format!("`code`: {error}")))?;
     let to = match request.to.as_str() {
         "" => None,
-        to => Some(to.parse().map_err(|error| Status::invalid_argument(format!("`to`: {error}")))?),
+        to => Some(to.parse().map_err(|error| Error::invalid(format!("`to`: {error}")))?),
     };
     send::check_idempotency_key(&request.idempotency_key)?;
     if [&request.reason, &request.staff].iter().any(|text| text.chars().count() > STATUS_TEXT_CHARS_MAX) {
-        return Err(Status::invalid_argument(format!(
-            "`reason` and `staff` have at most {STATUS_TEXT_CHARS_MAX} characters"
-        )));
+        return Err(Error::invalid(format!("`reason` and `staff` have at most {STATUS_TEXT_CHARS_MAX} characters")));
     }
     if code == StatusCode::Refused && request.reason.trim().is_empty() {
-        return Err(Status::invalid_argument("status 02 (Từ chối tiếp nhận) needs a reason"));
+        return Err(Error::invalid("status 02 (Từ chối tiếp nhận) needs a reason"));
     }
     let directory = shell.directory().ok_or_else(send::no_directory)?;
     send::check_room(shell).await?;
@@ -62,13 +58,13 @@ pub(super) async fn set(
         }
         Answer::StatusRefused(StatusRefused::NoSuchDocument) => archived(shell, again).await?,
         Answer::StatusRefused(why) => {
-            return Err(Status::failed_precondition(format!("{why} / {}", why.vietnamese())));
+            return Err(Error::not_now(format!("{why} / {}", why.vietnamese())));
         }
         Answer::RequestReused => {
             let detail = "this idempotency key was used for another request; send under a new key";
-            return Err(refused(Code::AlreadyExists, &Refusal::new(Reason::IdReused, detail)));
+            return Err(Error::refused(ErrorKind::Reused, &Refusal::new(Reason::IdReused, detail)));
         }
-        other => return Err(Status::internal(format!("an unexpected answer of the core: {other:?}"))),
+        other => return Err(Error::internal(format!("an unexpected answer of the core: {other:?}"))),
     };
     let (level, document_id) = describe(shell, &key, body).await?;
     let status = BusinessStatus {
@@ -93,12 +89,7 @@ pub(super) async fn set(
     let reply = send::finish(shell, &from, request.idempotency_key, composed, before).await?;
     if reply.state == i32::from(State::Refused) {
         let refusal = reply.refused.unwrap_or_default();
-        let text = format!("{} / {}", refusal.english, refusal.vietnamese);
-        return Err(Status::with_details(
-            Code::FailedPrecondition,
-            text,
-            prost::Message::encode_to_vec(&refusal).into(),
-        ));
+        return Err(Error::of_wire(ErrorKind::NotNow, refusal));
     }
     Ok(node_v1::SetStatusReply { envelope: reply.envelope, sequence })
 }
@@ -111,7 +102,7 @@ async fn whose(
     from: &AgencyId,
     to: Option<&AgencyId>,
     code: StatusCode,
-) -> Result<Option<AgencyId>, Status> {
+) -> Result<Option<AgencyId>, Error> {
     let named = super::found::sender_of(&request.sender)?;
     if named.is_some() || code.is_from_sender() {
         return Ok(named);
@@ -121,9 +112,9 @@ async fn whose(
 }
 
 /// As the core does it, for a document that left memory.
-async fn archived(shell: &Arc<Shell>, asked: StatusRequest) -> Result<(u64, crate::core::Key, AgencyId, u64), Status> {
+async fn archived(shell: &Arc<Shell>, asked: StatusRequest) -> Result<(u64, crate::core::Key, AgencyId, u64), Error> {
     let why = StatusRefused::NoSuchDocument;
-    let none = || Status::not_found(format!("{why} / {}", why.vietnamese()));
+    let none = || Error::not_found(format!("{why} / {}", why.vietnamese()));
     let by_sender = asked.code.is_from_sender();
     let (business, key, to, body) = if by_sender {
         let (sent, _) = super::found::sent(shell, asked.document).await?;
@@ -145,13 +136,13 @@ async fn archived(shell: &Arc<Shell>, asked: StatusRequest) -> Result<(u64, crat
     };
     let before = if by_sender { None } else { business.progress };
     crate::core::check_status(before, business.withdrawal, asked.code, by_sender)
-        .map_err(|why| Status::failed_precondition(why.to_string()))?;
+        .map_err(|why| Error::not_now(why.to_string()))?;
     let sequence = shell.next_archived_sequence(&key, &asked.from, &to, business.said);
     Ok((sequence, key, to, body))
 }
 
 /// The document's level and edXML id, for the status that speaks about it.
-async fn describe(shell: &Arc<Shell>, key: &crate::core::Key, body: u64) -> Result<(WireLevel, String), Status> {
+async fn describe(shell: &Arc<Shell>, key: &crate::core::Key, body: u64) -> Result<(WireLevel, String), Error> {
     let received = super::found::received(shell, key.envelope).await?;
     let incoming = received.into_iter().find(|received| received.key == *key).map(|received| received.body);
     let bodies = shell.bodies();
@@ -166,8 +157,8 @@ async fn describe(shell: &Arc<Shell>, key: &crate::core::Key, body: u64) -> Resu
         }
     };
     let read = shell.work("reading a document's description", work).await.map_err(super::broke_off)?;
-    let (preamble, document_id) = read.map_err(|error| Status::internal(crate::chain(&error)))?;
-    let preamble = Raw::<Preamble>::parse(preamble).map_err(|error| Status::internal(error.to_string()))?;
+    let (preamble, document_id) = read.map_err(|error| Error::internal(crate::chain(&error)))?;
+    let preamble = Raw::<Preamble>::parse(preamble).map_err(|error| Error::internal(error.to_string()))?;
     Ok((preamble.level, document_id))
 }
 
@@ -195,7 +186,7 @@ fn relay_state(shell: &Shell) -> String {
     format!("{} / {vietnamese}", shell.relay_state.load())
 }
 
-pub(super) async fn of_node(shell: &Arc<Shell>, grant: &Grant) -> Result<node_v1::StatusReply, Status> {
+pub(crate) async fn of_node(shell: &Arc<Shell>, grant: &Grant) -> Result<node_v1::StatusReply, Error> {
     let directory = shell.directory();
     let codes = directory.as_ref().map(|d| d.codes_of(&shell.node).to_vec()).unwrap_or_default();
     let counted = shell.engine.ask(|core| {

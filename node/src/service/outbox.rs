@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use tonic::Status;
 use truc_proto::{AgencyId, node_v1};
 
-use super::{Api, broke_off, envelope_id, pages, stopped, view};
+use super::{Error, broke_off, envelope_id, pages, stopped, view};
 use crate::{
     core::{Core, Key, Sent},
     records::Body,
@@ -13,12 +12,12 @@ use crate::{
     tokens::Grant,
 };
 
-pub(super) async fn list(
+pub(crate) async fn list(
     shell: &Arc<Shell>,
     grant: Grant,
     request: node_v1::ListOutboxRequest,
-) -> Result<node_v1::ListOutboxReply, Status> {
-    let only = if request.code.is_empty() { None } else { Some(Api::code(&grant, &request.code, "code")?) };
+) -> Result<node_v1::ListOutboxReply, Error> {
+    let only = if request.code.is_empty() { None } else { Some(super::code(&grant, &request.code, "code")?) };
     let envelope = if request.envelope.is_empty() { None } else { Some(envelope_id(&request.envelope)?) };
     let (before, size) = (pages::read_token(&request.page_token)?, pages::size(request.page_size));
     let with_final = request.with_final;
@@ -61,7 +60,7 @@ fn visible(grant: &Grant, only: Option<&AgencyId>, key: &Key) -> bool {
 }
 
 /// Adds what stands in the journal.
-async fn fill(shell: &Arc<Shell>, found: Vec<(node_v1::OutboxItem, u64)>) -> Result<Vec<node_v1::OutboxItem>, Status> {
+async fn fill(shell: &Arc<Shell>, found: Vec<(node_v1::OutboxItem, u64)>) -> Result<Vec<node_v1::OutboxItem>, Error> {
     let bodies = shell.bodies();
     let work = move || {
         let fill = |(mut item, position): (node_v1::OutboxItem, u64)| {
@@ -76,5 +75,5 @@ async fn fill(shell: &Arc<Shell>, found: Vec<(node_v1::OutboxItem, u64)>) -> Res
         found.into_iter().map(fill).collect::<Result<Vec<_>, crate::shell::BodyError>>()
     };
     let items = shell.work("reading the outbox", work).await.map_err(broke_off)?;
-    items.map_err(|error| Status::internal(crate::chain(&error)))
+    items.map_err(|error| Error::internal(crate::chain(&error)))
 }

@@ -3,9 +3,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use tonic::Status;
-
-use super::{broke_off, found::no_answer};
+use super::{Error, broke_off, found::no_answer};
 use crate::{core::Key, shell::Shell};
 
 /// A page has at most so many entries, and this many when the caller does not say.
@@ -49,7 +47,7 @@ pub(super) async fn closed<T: Send + 'static>(
     before: u64,
     size: usize,
     entries: impl Fn(&Key) -> Vec<T> + Send + 'static,
-) -> Result<Part<T>, Status> {
+) -> Result<Part<T>, Error> {
     let archive = shell.archive.clone();
     let work = move || {
         let hits = archive.closed_before(sent, before, size)?;
@@ -86,14 +84,14 @@ pub(super) fn token(before: u64) -> String {
     data_encoding::BASE64URL_NOPAD.encode(&before.to_be_bytes())
 }
 
-pub(super) fn read_token(token: &str) -> Result<u64, Status> {
+pub(super) fn read_token(token: &str) -> Result<u64, Error> {
     if token.is_empty() {
         return Ok(u64::MAX);
     }
     let bytes = Some(token).filter(|token| token.len() <= 11);
     let bytes = bytes.and_then(|token| data_encoding::BASE64URL_NOPAD.decode(token.as_bytes()).ok());
     bytes.and_then(|bytes| <[u8; 8]>::try_from(bytes).ok()).map(u64::from_be_bytes).ok_or_else(|| {
-        Status::invalid_argument(
+        Error::invalid(
             "`page_token` is not one of ours; start the list again / `page_token` không hợp lệ; hãy liệt kê lại từ đầu",
         )
     })
@@ -109,6 +107,7 @@ pub(super) fn size(asked: u32) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::service::ErrorKind;
 
     /// All pages of what is open at the given positions and closed at the others, each of one entry but 7, of two.
     fn all(open_at: &[u64], closed_at: &[u64], size: usize) -> Vec<u64> {
@@ -147,7 +146,7 @@ mod tests {
         }
         assert_eq!(read_token("").unwrap(), u64::MAX);
         for foreign in ["x", "AAAA", &"A".repeat(1 << 20)] {
-            assert_eq!(read_token(foreign).unwrap_err().code(), tonic::Code::InvalidArgument);
+            assert_eq!(read_token(foreign).unwrap_err().kind(), ErrorKind::Invalid);
         }
     }
 }

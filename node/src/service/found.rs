@@ -5,11 +5,10 @@ use std::{
     sync::Arc,
 };
 
-use tonic::Status;
 use truc_ledger::index::IndexError;
 use truc_proto::{AgencyId, Digest, EnvelopeId};
 
-use super::{broke_off, stopped};
+use super::{Error, broke_off, stopped};
 use crate::{
     archive::{Archive, Rejected},
     core::{Key, OwnCheckpoint, Received, Sent},
@@ -17,10 +16,10 @@ use crate::{
 };
 
 /// What we sent under this envelope id.
-pub(super) async fn sent(
+pub(crate) async fn sent(
     shell: &Arc<Shell>,
     envelope: EnvelopeId,
-) -> Result<(Vec<Sent>, Option<OwnCheckpoint>), Status> {
+) -> Result<(Vec<Sent>, Option<OwnCheckpoint>), Error> {
     let found =
         shell.engine.ask(move |core| (core.sent_of(envelope).cloned().collect::<Vec<_>>(), core.own_checkpoint()));
     let (mut sent, own) = found.await.map_err(stopped)?;
@@ -42,14 +41,14 @@ fn look(archive: &Archive, gone: bool, envelope: EnvelopeId) -> Result<(Vec<Sent
 }
 
 /// Not known now is not the same as not there.
-pub(super) fn no_answer(error: &IndexError) -> Status {
-    Status::unavailable(format!(
+pub(crate) fn no_answer(error: &IndexError) -> Error {
+    Error::unavailable(format!(
         "documents closed long ago cannot be looked up now: {error}; those still open can / Chưa thể tra cứu các văn bản đã đóng: chỉ mục đang được dựng lại; hãy thử lại sau"
     ))
 }
 
 /// What we received under this envelope id, from whatever sender: what is open, and what left memory.
-pub(super) async fn received(shell: &Arc<Shell>, envelope: EnvelopeId) -> Result<Vec<Received>, Status> {
+pub(crate) async fn received(shell: &Arc<Shell>, envelope: EnvelopeId) -> Result<Vec<Received>, Error> {
     let found = shell.engine.ask(move |core| core.received_of(envelope).cloned().collect::<Vec<_>>());
     let mut received = found.await.map_err(stopped)?;
     let archive = shell.archive.clone();
@@ -68,12 +67,12 @@ pub(super) async fn received(shell: &Arc<Shell>, envelope: EnvelopeId) -> Result
 }
 
 /// The received document with this envelope id for this code. Without `sender` it must be the only one of that name.
-pub(super) async fn received_for(
+pub(crate) async fn received_for(
     shell: &Arc<Shell>,
     envelope: EnvelopeId,
     code: &AgencyId,
     sender: Option<&AgencyId>,
-) -> Result<Option<Received>, Status> {
+) -> Result<Option<Received>, Error> {
     one_for(received(shell, envelope).await?, envelope, code, sender)
 }
 
@@ -82,7 +81,7 @@ fn one_for(
     envelope: EnvelopeId,
     code: &AgencyId,
     sender: Option<&AgencyId>,
-) -> Result<Option<Received>, Status> {
+) -> Result<Option<Received>, Error> {
     found.retain(|received| received.codes.contains_key(code) && sender.is_none_or(|s| *s == received.key.sender));
     // A copied id on something that never became a document must not stand in the way of the document.
     let readable = |received: &Received| received.codes.get(code).is_some_and(|code| code.consigned_at.is_some());
@@ -94,31 +93,31 @@ fn one_for(
 }
 
 /// An envelope id alone names a document only while one sender used it.
-pub(super) fn one_sender<'a>(
+pub(crate) fn one_sender<'a>(
     envelope: EnvelopeId,
     senders: impl IntoIterator<Item = &'a AgencyId>,
-) -> Result<(), Status> {
+) -> Result<(), Error> {
     let senders: BTreeSet<&AgencyId> = senders.into_iter().collect();
     if senders.len() <= 1 {
         return Ok(());
     }
     let names = senders.into_iter().map(AgencyId::as_str).collect::<Vec<_>>().join(", ");
-    Err(Status::failed_precondition(format!(
+    Err(Error::not_now(format!(
         "several senders used the envelope id {envelope}: {names}; say whose is meant in `sender` (truc: --sender) / Mã gói tin {envelope} được nhiều bên gửi dùng: {names}; hãy nêu bên gửi trong `sender` (truc: --sender)"
     )))
 }
 
 /// The optional `sender` of a request.
-pub(super) fn sender_of(text: &str) -> Result<Option<AgencyId>, Status> {
-    let read = |text: &str| text.parse().map_err(|error| Status::invalid_argument(format!("`sender`: {error}")));
+pub(crate) fn sender_of(text: &str) -> Result<Option<AgencyId>, Error> {
+    let read = |text: &str| text.parse().map_err(|error| Error::invalid(format!("`sender`: {error}")));
     (!text.is_empty()).then(|| read(text)).transpose()
 }
 
 /// The document that a leaf is about: sent, received.
-pub(super) async fn by_leaf(
+pub(crate) async fn by_leaf(
     shell: &Arc<Shell>,
     leaf: Digest,
-) -> Result<(Option<Sent>, Option<Received>, Option<OwnCheckpoint>), Status> {
+) -> Result<(Option<Sent>, Option<Received>, Option<OwnCheckpoint>), Error> {
     let found = shell.engine.ask(move |core| {
         (core.sent_by_leaf(&leaf).cloned(), core.received_by_leaf(&leaf).cloned(), core.own_checkpoint())
     });
@@ -137,11 +136,11 @@ pub(super) async fn by_leaf(
 }
 
 /// What requests of `sender` under this key led to: an envelope, and rejections.
-pub(super) async fn by_request(
+pub(crate) async fn by_request(
     shell: &Arc<Shell>,
     sender: &AgencyId,
     idempotency_key: &str,
-) -> Result<(Option<Sent>, Vec<Rejected>, Option<OwnCheckpoint>), Status> {
+) -> Result<(Option<Sent>, Vec<Rejected>, Option<OwnCheckpoint>), Error> {
     let (of, name) = (sender.clone(), idempotency_key.to_owned());
     let open = shell.engine.ask(move |core| (core.sent_by_request(&of, &name).cloned(), core.own_checkpoint()));
     let (sent, own) = open.await.map_err(stopped)?;
@@ -157,7 +156,7 @@ pub(super) async fn by_request(
 }
 
 /// The rejection that a leaf is.
-pub(super) async fn rejection(shell: &Arc<Shell>, leaf: Digest) -> Result<Option<Rejected>, Status> {
+pub(crate) async fn rejection(shell: &Arc<Shell>, leaf: Digest) -> Result<Option<Rejected>, Error> {
     let archive = shell.archive.clone();
     let look = move || {
         archive.catch_up();

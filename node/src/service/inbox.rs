@@ -8,18 +8,19 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use tokio::sync::{broadcast::error::RecvError, mpsc};
-use tokio_stream::wrappers::ReceiverStream;
-use tonic::Status;
 use tracing::info;
 use truc_proto::{AgencyId, EventUri, Preamble, Raw, Role, node_v1};
 
-use super::{Api, Replies, broke_off, envelope_id, not_found, pages, stopped, view};
+use super::{Error, ErrorKind, broke_off, envelope_id, not_found, pages, stopped, view};
 use crate::{
     core::{Answer, CodeState, Core, Input, Key, Received, Removal},
     pipeline::{FetchSink, FetchWhat, PipelineError},
     shell::{Bodies, BodyError, Shell},
     tokens::Grant,
 };
+
+/// What comes one by one, until the sending side is done or says why not.
+pub(crate) type Replies<T> = mpsc::Receiver<Result<T, Error>>;
 
 /// Bytes of one message of a Fetch.
 const FETCH_BYTES: usize = 256 * 1024;
@@ -34,12 +35,12 @@ struct Found {
     content: u64,
 }
 
-pub(super) async fn list(
+pub(crate) async fn list(
     shell: &Arc<Shell>,
     grant: Grant,
     request: node_v1::ListInboxRequest,
-) -> Result<node_v1::ListInboxReply, Status> {
-    let only = if request.code.is_empty() { None } else { Some(Api::code(&grant, &request.code, "code")?) };
+) -> Result<node_v1::ListInboxReply, Error> {
+    let only = if request.code.is_empty() { None } else { Some(super::code(&grant, &request.code, "code")?) };
     let (before, size) = (pages::read_token(&request.page_token)?, pages::size(request.page_size));
     let with_confirmed = request.with_confirmed;
     let (granted, code) = (grant.clone(), only.clone());
@@ -92,10 +93,10 @@ fn shown(received: &Received, grant: &Grant, only: Option<&AgencyId>, with_confi
 }
 
 /// Adds what stands in the journal.
-async fn fill(shell: &Arc<Shell>, found: Vec<Found>) -> Result<Vec<node_v1::InboxItem>, Status> {
+async fn fill(shell: &Arc<Shell>, found: Vec<Found>) -> Result<Vec<node_v1::InboxItem>, Error> {
     let bodies = shell.bodies();
     let work = move || found.into_iter().map(|found| fill_one(&bodies, found)).collect::<Result<Vec<_>, BodyError>>();
-    shell.work("reading the inbox", work).await.map_err(broke_off)?.map_err(|e| Status::internal(crate::chain(&e)))
+    shell.work("reading the inbox", work).await.map_err(broke_off)?.map_err(|e| Error::internal(crate::chain(&e)))
 }
 
 fn fill_one(bodies: &Bodies, found: Found) -> Result<node_v1::InboxItem, BodyError> {
@@ -107,27 +108,27 @@ fn fill_one(bodies: &Bodies, found: Found) -> Result<node_v1::InboxItem, BodyErr
 }
 
 /// First what is not confirmed, then what comes.
-pub(super) fn watch(
+pub(crate) fn watch(
     shell: Arc<Shell>,
     grant: Grant,
     request: &node_v1::WatchInboxRequest,
-) -> Result<Replies<node_v1::InboxItem>, Status> {
-    let only = if request.code.is_empty() { None } else { Some(Api::code(&grant, &request.code, "code")?) };
+) -> Result<Replies<node_v1::InboxItem>, Error> {
+    let only = if request.code.is_empty() { None } else { Some(super::code(&grant, &request.code, "code")?) };
     let (sender, items) = mpsc::channel(16);
     tokio::spawn(async move {
         if let Err(status) = follow(&shell, &grant, only.as_ref(), &sender).await {
             let _ = sender.send(Err(status)).await; // the caller may be gone
         }
     });
-    Ok(Box::pin(ReceiverStream::new(items)))
+    Ok(items)
 }
 
 async fn follow(
     shell: &Arc<Shell>,
     grant: &Grant,
     only: Option<&AgencyId>,
-    sender: &mpsc::Sender<Result<node_v1::InboxItem, Status>>,
-) -> Result<(), Status> {
+    sender: &mpsc::Sender<Result<node_v1::InboxItem, Error>>,
+) -> Result<(), Error> {
     // Listened to before the list is read, so that nothing falls between.
     let mut arrivals = shell.arrivals.subscribe();
     let mut stopping = shell.stopping.clone();
@@ -154,7 +155,7 @@ async fn follow(
             let arrival = tokio::select! {
                 arrival = arrivals.recv() => arrival,
                 () = sender.closed() => return Ok(()),
-                _ = stopping.changed() => return Err(Status::unavailable("the node is stopping; connect again")),
+                _ = stopping.changed() => return Err(Error::unavailable("the node is stopping; connect again")),
             };
             match arrival {
                 Ok((key, code)) if grant.allows(&code) && only.is_none_or(|only| *only == code) => {
@@ -178,17 +179,17 @@ async fn follow(
     }
 }
 
-pub(super) async fn confirm(
+pub(crate) async fn confirm(
     shell: &Arc<Shell>,
     grant: &Grant,
     request: node_v1::ConfirmRequest,
-) -> Result<node_v1::ConfirmReply, Status> {
-    let (envelope, code) = (envelope_id(&request.envelope)?, Api::code(grant, &request.recipient, "recipient")?);
+) -> Result<node_v1::ConfirmReply, Error> {
+    let (envelope, code) = (envelope_id(&request.envelope)?, super::code(grant, &request.recipient, "recipient")?);
     if request.refused && request.reason.trim().is_empty() {
-        return Err(Status::invalid_argument("`reason` says why the document was not taken"));
+        return Err(Error::invalid("`reason` says why the document was not taken"));
     }
     if request.reason.chars().count() > truc_proto::limits::STATUS_TEXT_CHARS_MAX {
-        return Err(Status::invalid_argument("`reason` is too long"));
+        return Err(Error::invalid("`reason` is too long"));
     }
     let sender = super::found::sender_of(&request.sender)?;
     let found = super::found::received_for(shell, envelope, &code, sender.as_ref()).await?.ok_or_else(not_found)?;
@@ -204,7 +205,7 @@ pub(super) async fn confirm(
             info!(%envelope, %recipient, first, "handed over");
             Ok(node_v1::ConfirmReply { confirmed_at: at.to_string(), first })
         }
-        Answer::NotNow(why) => Err(Status::failed_precondition(why)),
+        Answer::NotNow(why) => Err(Error::not_now(why)),
         _ => match before.filter(|_| !request.refused) {
             Some(at) => Ok(node_v1::ConfirmReply { confirmed_at: at.to_string(), first: false }),
             None => Err(not_found()),
@@ -212,13 +213,13 @@ pub(super) async fn confirm(
     }
 }
 
-pub(super) async fn fetch(
+pub(crate) async fn fetch(
     shell: &Arc<Shell>,
     grant: &Grant,
     request: node_v1::FetchRequest,
-) -> Result<Replies<node_v1::FetchChunk>, Status> {
+) -> Result<Replies<node_v1::FetchChunk>, Error> {
     use node_v1::fetch_request::What;
-    let (envelope, code) = (envelope_id(&request.envelope)?, Api::code(grant, &request.recipient, "recipient")?);
+    let (envelope, code) = (envelope_id(&request.envelope)?, super::code(grant, &request.recipient, "recipient")?);
     let sender = super::found::sender_of(&request.sender)?;
     let received = super::found::received_for(shell, envelope, &code, sender.as_ref()).await?.ok_or_else(not_found)?;
     let readable = received.codes.get(&code).is_some_and(|code| code.consigned_at.is_some());
@@ -235,10 +236,10 @@ pub(super) async fn fetch(
             FetchWhat::Edxml { stamps }
         }
         Some(What::Attachment(name)) => FetchWhat::Attachment(name),
-        _ => return Err(Status::invalid_argument("say what to fetch: `container`, `edxml` or `attachment`")),
+        _ => return Err(Error::invalid("say what to fetch: `container`, `edxml` or `attachment`")),
     };
     if request.offset > 0 && !matches!(what, FetchWhat::Container { .. }) {
-        return Err(Status::invalid_argument("`offset` resumes a container alone"));
+        return Err(Error::invalid("`offset` resumes a container alone"));
     }
     let (sender, chunks) = mpsc::channel(4);
     let (bodies, pipeline, inner) = (shell.bodies(), Arc::clone(&shell.pipeline), Arc::clone(shell));
@@ -252,7 +253,7 @@ pub(super) async fn fetch(
                     .fetch(&incoming, &content, &what, &mut sink)
                     .and_then(|()| sink.flush().map_err(PipelineError::Sink))
                     .map_err(|error| to_status(&error)),
-                Err(error) => Err(Status::internal(crate::chain(&error))),
+                Err(error) => Err(Error::internal(crate::chain(&error))),
             };
             if let Err(status) = done {
                 let _ = sink.sender.blocking_send(Err(status)); // the caller may be gone
@@ -262,29 +263,29 @@ pub(super) async fn fetch(
             let _ = broken.send(Err(broke_off(error))).await;
         }
     });
-    Ok(Box::pin(ReceiverStream::new(chunks)))
+    Ok(chunks)
 }
 
-fn removed(removal: &Removal) -> Status {
+fn removed(removal: &Removal) -> Error {
     let days = removal.kept_ms / 86_400_000;
-    Status::failed_precondition(format!(
+    Error::not_now(format!(
         "the document's payload was removed on {at}, {days} days after it was handed over, as this node's `retention_days` says; its receipts stay. Ask the document system that took it, or the sender / Nội dung văn bản đã được xóa khỏi nút lúc {at}, {days} ngày sau khi bàn giao, theo `retention_days`; các biên nhận vẫn còn. Hãy lấy từ hệ thống quản lý văn bản đã nhận, hoặc hỏi bên gửi",
         at = removal.at
     ))
 }
 
-fn to_status(error: &PipelineError) -> Status {
+fn to_status(error: &PipelineError) -> Error {
     match error {
-        PipelineError::NotInDocument(_) => Status::not_found(error.to_string()),
-        PipelineError::Sink(_) => Status::cancelled(error.to_string()),
-        PipelineError::Refused(refusal) => super::refused(tonic::Code::FailedPrecondition, refusal),
-        PipelineError::Failed { .. } => Status::unavailable(crate::chain(error)),
+        PipelineError::NotInDocument(_) => Error::not_found(error.to_string()),
+        PipelineError::Sink(_) => Error::gone(error.to_string()),
+        PipelineError::Refused(refusal) => Error::refused(ErrorKind::NotNow, refusal),
+        PipelineError::Failed { .. } => Error::unavailable(crate::chain(error)),
     }
 }
 
 /// Passes decrypted bytes on in messages of one size; holds one message at most.
 struct ChannelSink {
-    sender: mpsc::Sender<Result<node_v1::FetchChunk, Status>>,
+    sender: mpsc::Sender<Result<node_v1::FetchChunk, Error>>,
     buffer: BytesMut,
     length: u64,
 }

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use tonic::Status;
 use truc_evidence::{Agency, Directory, DirectoryQuery, ResolveError};
 use truc_proto::{
     AgencyId, Timestamp,
@@ -10,30 +9,29 @@ use truc_proto::{
     node_v1, wire_v1,
 };
 
-use super::broke_off;
+use super::{Error, broke_off};
 use crate::shell::{Shell, clock};
 
 /// Entries of a reply where the caller does not say.
 const HITS_DEFAULT: usize = 20;
 
-pub(super) async fn search(
+pub(crate) async fn search(
     shell: &Arc<Shell>,
     request: node_v1::SearchDirectoryRequest,
-) -> Result<node_v1::SearchDirectoryReply, Status> {
+) -> Result<node_v1::SearchDirectoryReply, Error> {
     let directory = shell.directory().ok_or_else(|| {
-        Status::failed_precondition(
+        Error::not_now(
             "this node has no directory yet; it comes with the first connection to the relay / Nút chưa có danh bạ; danh bạ sẽ có sau lần kết nối trục đầu tiên",
         )
     })?;
     if request.text.chars().nth(DIRECTORY_SEARCH_CHARS_MAX).is_some() {
-        return Err(Status::invalid_argument(format!(
+        return Err(Error::invalid(format!(
             "a search has at most {DIRECTORY_SEARCH_CHARS_MAX} characters; use fewer words / Nội dung tìm dài quá {DIRECTORY_SEARCH_CHARS_MAX} ký tự; hãy dùng ít từ hơn"
         )));
     }
     let under = Some(request.under.as_str()).filter(|under| !under.is_empty());
     let under = under.map(str::parse::<AgencyId>).transpose();
-    let under =
-        under.map_err(|error| Status::invalid_argument(format!("`under`: {error} / {}", error.vietnamese())))?;
+    let under = under.map_err(|error| Error::invalid(format!("`under`: {error} / {}", error.vietnamese())))?;
     let limit = usize::try_from(request.limit).ok().filter(|limit| *limit != 0).unwrap_or(HITS_DEFAULT);
     let found = move || {
         let at = clock::now();

@@ -1,0 +1,375 @@
+//! sendEdoc: a packet, or a status packet, is taken whole, held against its hash, and handed to the service.
+//!
+//! When a connection ends without a reply, the client's HTTP library sends the same packet once more by itself. So the idempotency key is
+//! what the packet is: the same file from the same system for the same agencies leads to the first DocId, however often it comes.
+
+use std::{io, sync::Arc};
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+use truc_proto::{
+    AgencyId, Digest, Reason, StatusCode,
+    edxml::{self, Discard, Message, StatusPacket},
+    limits::{SDK_PACKET_BYTES_MAX, SDK_STATUS_BYTES_MAX, STATUS_TEXT_CHARS_MAX},
+    node_v1::{PacketForm, SendHeader, SendReply, SetStatusRequest, send_header::Form, send_reply::State},
+    sdk::{ErrorCode, FileHash, MessageType, PacketHasher, Reply},
+};
+
+use super::{
+    Face,
+    body::{BodyError, Reading},
+    failed,
+    http::Call,
+    parameter_missing,
+};
+use crate::{
+    pipe::Spool,
+    pipeline::Part,
+    service::{Error, found, send, status},
+};
+
+/// Bytes of a packet that are handed on at once.
+const PIECE_BYTES: usize = 256 * 1024;
+
+/// What a call says of its packet.
+struct Told {
+    from: AgencyId,
+    message: MessageType,
+    hash: FileHash,
+    /// None: whoever the packet names.
+    to: Vec<AgencyId>,
+}
+
+pub(super) async fn send(face: &Arc<Face>, call: &Call, reading: &mut Reading) -> Result<Reply, BodyError> {
+    let told = match told(face, call) {
+        Ok(told) => told,
+        Err(reply) => {
+            reading.discard().await?;
+            return Ok(reply);
+        }
+    };
+    let Ok(_permit) = face.packets.acquire().await else {
+        return Ok(failed(&Error::unavailable("the node stops")));
+    };
+    let (file, digest) = match take(face, &told, reading).await? {
+        Ok(taken) => taken,
+        Err(reply) => return Ok(reply),
+    };
+    let key = idempotency_key(&call.system.id, &told, &digest);
+    let sent = match told.message {
+        MessageType::Document => document(face, call, told, key, file).await,
+        MessageType::Status => business_status(face, call, &told, &key, file).await,
+    };
+    Ok(sent.unwrap_or_else(|reply| reply))
+}
+
+fn told(face: &Face, call: &Call) -> Result<Told, Reply> {
+    let parameters = &call.parameters;
+    let from = parameters.text("from").ok_or_else(|| parameter_missing("from"))?;
+    let message =
+        parameters.text("messagetype").and_then(MessageType::read).ok_or_else(|| parameter_missing("messagetype"))?;
+    let hash = parameters.text("hash-file").and_then(FileHash::read).ok_or_else(|| parameter_missing("hash-file"))?;
+    let resolve = |written: &str| -> Result<AgencyId, Reply> {
+        face.agency(written).map_err(|error| failed(&error))?.ok_or_else(|| {
+            let words = format!(
+                "Danh bạ của trục không có mã định danh {written:?}; hãy cập nhật danh mục cơ quan rồi gửi lại."
+            );
+            Reply::fail(ErrorCode::Refused, words)
+        })
+    };
+    let from = resolve(from)?;
+    if !call.grant.allows(&from) {
+        let words = format!(
+            "Hệ thống {} không được gửi thay mã {from}; hãy kiểm tra mã gửi, hoặc xin quản trị viên của nút bổ sung mã này cho hệ thống.",
+            call.system.id
+        );
+        return Err(Reply::fail(ErrorCode::NotEntitled, words));
+    }
+    let to = parameters.list("to").map_err(|_| parameter_missing("to"))?.unwrap_or_default();
+    let mut to = to.iter().map(|code| resolve(code)).collect::<Result<Vec<_>, _>>()?;
+    to.sort();
+    to.dedup();
+    Ok(Told { from, message, hash, to })
+}
+
+/// A packet that came whole and is the one whose hash was signed.
+struct File {
+    spool: Spool,
+    /// How many of the spool's bytes are the file: the client adds a line break.
+    length: u64,
+}
+
+/// Takes the body into a spool, in constant memory; whatever is wrong with it, it is read to its end first.
+async fn take(face: &Face, told: &Told, reading: &mut Reading) -> Result<Result<(File, Digest), Reply>, BodyError> {
+    let bytes_max = match told.message {
+        MessageType::Document => SDK_PACKET_BYTES_MAX,
+        MessageType::Status => SDK_STATUS_BYTES_MAX,
+    };
+    let (pieces, mut incoming) = mpsc::channel::<Bytes>(4);
+    let folder = face.spool.clone();
+    // Encrypting and writing block; a bounded number of packets comes in at once.
+    let spooling = tokio::task::spawn_blocking(move || {
+        let (mut spool, mut hasher) = (Spool::new(&folder), PacketHasher::default());
+        while let Some(piece) = incoming.blocking_recv() {
+            hasher.update(&piece);
+            spool.push(&piece)?;
+        }
+        Ok::<_, io::Error>((spool, hasher.finish()))
+    });
+    let (mut length, mut fits) = (0_u64, true);
+    while let Some(piece) = reading.next().await? {
+        length = length.saturating_add(u64::try_from(piece.len()).unwrap_or(u64::MAX));
+        fits &= length <= bytes_max;
+        // A closed channel: the disk failed, which the end tells.
+        if fits && pieces.send(piece).await.is_err() {
+            reading.discard().await?;
+            break;
+        }
+    }
+    drop(pieces);
+    if !fits {
+        let words = format!("Gói tin lớn hơn {} MB; hãy bớt hoặc nén tệp đính kèm rồi gửi lại.", bytes_max >> 20);
+        return Ok(Err(Reply::fail(ErrorCode::File, words)));
+    }
+    let (spool, digests) = match spooling.await {
+        Ok(Ok(spooled)) => spooled,
+        Ok(Err(error)) => {
+            tracing::error!(%error, "a packet could not be kept while it came in");
+            return Ok(Err(failed(&Error::unavailable(error.to_string()))));
+        }
+        Err(_) => return Ok(Err(failed(&Error::internal("taking a packet broke off")))),
+    };
+    Ok(match digests.named(&told.hash) {
+        Some((digest, length)) => Ok((File { spool, length }, digest)),
+        None => {
+            let words = "Tệp nhận được không khớp mã băm đã ký (hash-file): tệp bị thay đổi hoặc thiếu trên đường truyền; hãy gửi lại.";
+            Err(Reply::fail(ErrorCode::File, words))
+        }
+    })
+}
+
+/// What a packet is: the system, the sender, the kind, the file, and for whom.
+fn idempotency_key(system: &str, told: &Told, file: &Digest) -> String {
+    let mut parts = vec![system.to_owned(), told.from.to_string(), told.message.as_str().to_owned(), file.to_string()];
+    parts.extend(told.to.iter().map(ToString::to_string));
+    // None of them holds a line break.
+    format!("sdk-{}", Digest::of(format!("truc/sdk-request/1\n{}", parts.join("\n")).as_bytes()))
+}
+
+async fn document(face: &Arc<Face>, call: &Call, told: Told, key: String, file: File) -> Result<Reply, Reply> {
+    let header = SendHeader {
+        idempotency_key: key,
+        sender: told.from.to_string(),
+        recipients: told.to.iter().map(ToString::to_string).collect(),
+        priority_from_packet: true,
+        // The SDK knows no levels and its listener opens on the ordinary lane alone.
+        level: "ordinary".into(),
+        form: Some(Form::Packet(PacketForm { length: file.length })),
+        ..SendHeader::default()
+    };
+    let (sender, parts) = mpsc::channel(4);
+    let reading = tokio::task::spawn_blocking(move || {
+        let mut out = Handing { sender, left: file.length };
+        if let Err(error) = file.spool.drain_to(&mut out) {
+            let _ = out.sender.blocking_send(Err(error)); // nobody listens any more
+        }
+    });
+    let reply = send::send(&face.shell, &call.grant, header, parts).await;
+    // It ends by itself: its channel is closed.
+    drop(reading);
+    answer(reply.map_err(|error| failed(&error))?)
+}
+
+fn answer(reply: SendReply) -> Result<Reply, Reply> {
+    if reply.state() != State::Refused {
+        return Ok(Reply::ok().with_doc_id(&reply.envelope));
+    }
+    let refused = reply.refused.unwrap_or_default();
+    let code =
+        if refused.reason == Reason::NotEntitled.to_string() { ErrorCode::NotEntitled } else { ErrorCode::Refused };
+    let mut words = if refused.vietnamese.is_empty() { refused.english } else { refused.vietnamese };
+    if !refused.successor.is_empty() && !words.contains(&refused.successor) {
+        words = format!("{words} (mã thay thế: {})", refused.successor);
+    }
+    if !refused.nearest.is_empty() {
+        words = format!("{words} (mã gần giống: {})", refused.nearest.join(", "));
+    }
+    Err(Reply::fail(code, words))
+}
+
+/// Hands the file's bytes on, and no more than those.
+struct Handing {
+    sender: mpsc::Sender<io::Result<Part>>,
+    left: u64,
+}
+
+impl io::Write for Handing {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let given = bytes.len().min(PIECE_BYTES);
+        let of_file = given.min(usize::try_from(self.left).unwrap_or(usize::MAX));
+        if of_file > 0 {
+            let piece = Bytes::copy_from_slice(bytes.get(..of_file).unwrap_or_default());
+            self.left -= u64::try_from(of_file).unwrap_or(u64::MAX);
+            let gone = |_| io::Error::from(io::ErrorKind::BrokenPipe);
+            self.sender.blocking_send(Ok(Part::Data(piece))).map_err(gone)?;
+        }
+        Ok(given)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A status packet becomes a status of the document that it answers.
+async fn business_status(face: &Arc<Face>, call: &Call, told: &Told, key: &str, file: File) -> Result<Reply, Reply> {
+    let packet = read_status(file).await?;
+    let refused = |words: String| Reply::fail(ErrorCode::Refused, words);
+    let written = packet.from.organ_id.as_ref().map_or("", |code| code.as_str());
+    if face.agency(written).map_err(|error| failed(&error))?.as_ref() != Some(&told.from) {
+        return Err(refused(format!(
+            "Gói trạng thái ghi nơi gửi {written:?} nhưng được gửi với mã {}; hãy tạo lại gói cho đúng.",
+            told.from
+        )));
+    }
+    let code = packet.status_code.clone().unwrap_or_default();
+    let code: StatusCode = code.parse().map_err(|_| {
+        refused(format!("Mã trạng thái {code:?} không có trong QCVN 102 (01 đến 06, 13, 15, 16); hãy tạo lại gói."))
+    })?;
+    let Some(document_id) = packet.response_for.document_id.clone().filter(|id| !id.trim().is_empty()) else {
+        let words = "Gói trạng thái không ghi DocumentId của văn bản được trả lời (ResponseFor); hãy tạo lại gói.";
+        return Err(refused(words.to_owned()));
+    };
+    let issuer = packet.response_for.organ_id.as_ref().map_or("", |code| code.as_str());
+    let issuer = face.agency(issuer).map_err(|error| failed(&error))?;
+    let issuer = issuer.ok_or_else(|| {
+        refused(
+            "Gói trạng thái không ghi mã cơ quan ban hành văn bản (ResponseFor/OrganId), hoặc danh bạ không có mã đó."
+                .into(),
+        )
+    })?;
+    let asked = Asked { told, code, document_id, issuer, packet, key };
+    let targets = asked.targets(face).await.map_err(|error| failed(&error))?.ok_or_else(|| {
+        Reply::fail(
+            ErrorCode::NotFound,
+            format!(
+                "Không tìm thấy văn bản {:?} của {} mà gói trạng thái trả lời; hãy kiểm tra DocumentId và mã cơ quan trong ResponseFor.",
+                asked.document_id, asked.issuer
+            ),
+        )
+    })?;
+    let mut first = None;
+    for request in targets {
+        let set = status::set(&face.shell, &call.grant, request).await.map_err(|error| failed(&error))?;
+        first.get_or_insert(set.envelope);
+    }
+    Ok(Reply::ok().with_doc_id(&first.unwrap_or_default()))
+}
+
+async fn read_status(file: File) -> Result<StatusPacket, Reply> {
+    let read = move || {
+        let mut bytes = Vec::new();
+        file.spool.drain_to(&mut bytes).map_err(|error| failed(&Error::unavailable(error.to_string())))?;
+        bytes.truncate(usize::try_from(file.length).unwrap_or(usize::MAX));
+        let parsed = edxml::read(bytes.as_slice(), &mut Discard)
+            .map_err(|error| Reply::fail(ErrorCode::Refused, error.vietnamese()))?;
+        match parsed.message {
+            Message::Status(packet) => Ok(*packet),
+            Message::Document(_) => {
+                let words = "Đây là gói văn bản, không phải gói trạng thái; hãy gửi với messagetype là edoc.";
+                Err(Reply::fail(ErrorCode::Refused, words))
+            }
+        }
+    };
+    let read = tokio::task::spawn_blocking(read).await;
+    read.unwrap_or_else(|_| Err(failed(&Error::internal("reading a status packet broke off"))))
+}
+
+/// A status packet, understood.
+struct Asked<'a> {
+    told: &'a Told,
+    code: StatusCode,
+    document_id: String,
+    issuer: AgencyId,
+    packet: StatusPacket,
+    key: &'a str,
+}
+
+impl Asked<'_> {
+    /// The statuses to set: one, or for a withdrawal one per recipient. None when the document is not there. Correlated on the document's id
+    /// and both agencies; of several documents under one id the newest is meant.
+    async fn targets(&self, face: &Arc<Face>) -> Result<Option<Vec<SetStatusRequest>>, Error> {
+        let by_sender = self.code.is_from_sender();
+        if by_sender && self.issuer != self.told.from {
+            return Ok(None);
+        }
+        let (archive, issuer, id) = (face.shell.archive.clone(), self.issuer.clone(), self.document_id.clone());
+        let look = move || archive.of_document_id(by_sender, &issuer, &id);
+        let envelopes = face.shell.work("looking up a document", look).await?;
+        for envelope in envelopes.map_err(|error| found::no_answer(&error))? {
+            if by_sender {
+                let (sent, _) = found::sent(&face.shell, envelope).await?;
+                let Some(sent) = sent.into_iter().find(|sent| sent.key.sender == self.told.from) else { continue };
+                let meant = |to: &&AgencyId| self.told.to.is_empty() || self.told.to.contains(to);
+                let recipients: Vec<&AgencyId> = sent.pairs.keys().filter(meant).collect();
+                if !recipients.is_empty() {
+                    let one = |(n, to): (usize, &&AgencyId)| self.request(&envelope.to_string(), to, n);
+                    return Ok(Some(recipients.iter().enumerate().map(one).collect()));
+                }
+            } else {
+                let from = &self.told.from;
+                let received = found::received_for(&face.shell, envelope, from, Some(&self.issuer)).await?;
+                let consigned = |code: &crate::core::Code| code.consigned_at.is_some();
+                if received.is_some_and(|received| received.codes.get(from).is_some_and(consigned)) {
+                    return Ok(Some(vec![self.request(&envelope.to_string(), &self.issuer, 0)]));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn request(&self, envelope: &str, to: &AgencyId, n: usize) -> SetStatusRequest {
+        let short = |text: &Option<String>| {
+            let text = text.as_deref().unwrap_or_default().trim();
+            text.chars().take(STATUS_TEXT_CHARS_MAX).collect::<String>()
+        };
+        SetStatusRequest {
+            envelope: envelope.to_owned(),
+            from: self.told.from.to_string(),
+            to: to.to_string(),
+            code: self.code.to_string(),
+            reason: short(&self.packet.description),
+            staff: short(&self.packet.staff.staff),
+            idempotency_key: if n == 0 { self.key.to_owned() } else { format!("{}-{n}", self.key) },
+            sender: self.issuer.to_string(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_key_of_a_packet_is_what_it_is() {
+        let told = |from: &str, message, to: &[&str]| Told {
+            from: from.parse().unwrap(),
+            message,
+            hash: FileHash::read(&"1".repeat(64)).unwrap(),
+            to: to.iter().map(|code| code.parse().unwrap()).collect(),
+        };
+        let file = Digest::of(b"file");
+        let key = idempotency_key("a", &told("H26", MessageType::Document, &["G22"]), &file);
+        assert_eq!(key, idempotency_key("a", &told("H26", MessageType::Document, &["G22"]), &file));
+        assert!(key.len() <= truc_proto::limits::IDEMPOTENCY_KEY_CHARS_MAX && key.is_ascii());
+        for other in [
+            idempotency_key("b", &told("H26", MessageType::Document, &["G22"]), &file),
+            idempotency_key("a", &told("H27", MessageType::Document, &["G22"]), &file),
+            idempotency_key("a", &told("H26", MessageType::Status, &["G22"]), &file),
+            idempotency_key("a", &told("H26", MessageType::Document, &[]), &file),
+            idempotency_key("a", &told("H26", MessageType::Document, &["G22"]), &Digest::of(b"other")),
+        ] {
+            assert_ne!(other, key);
+        }
+    }
+}

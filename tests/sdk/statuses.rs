@@ -1,0 +1,74 @@
+//! Statuses as packets: which document they mean, what is refused, and that each is taken exactly once.
+
+use crate::{Pair, packets};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_status_finds_its_document_by_id_and_both_agencies_and_says_what_is_wrong_otherwise() {
+    let pair = Pair::start().await;
+    let (doc_id, _) = pair.delivered(&packets::document("G22", &["H26"], 7, "a.pdf", b"%PDF-1.7")).await;
+    let two = pair.two();
+    let refused = |packet: Vec<u8>, from: &'static str| {
+        let two = two.clone();
+        async move {
+            let reply = two.send(from, "status", Some("[\"G22\"]"), &packet).await;
+            assert_eq!((&reply["status"], &reply["DocId"]), (&"FAIL".into(), &"".into()), "{reply}");
+            (reply["ErrorCode"].as_str().unwrap().to_owned(), reply["ErrorDesc"].as_str().unwrap().to_owned())
+        }
+    };
+    // No such document; another code's; another's name; an unknown code; a refusal without a reason; a document for a status.
+    assert_eq!(refused(packets::status("H26", "G22", 8, "03", "x"), "H26").await.0, "6");
+    assert_eq!(refused(packets::status("H26.18", "G22", 7, "03", "x"), "H26.18").await.0, "6");
+    assert!(refused(packets::status("H26.18", "G22", 7, "03", "x"), "H26").await.1.contains("H26.18"));
+    assert!(refused(packets::status("H26", "G22", 7, "99", "x"), "H26").await.1.contains("99"));
+    assert!(refused(packets::document("H26", &["G22"], 9, "a.pdf", b"x"), "H26").await.1.contains("edoc"));
+    // The other way round: a status packet sent as a document.
+    let reply = two.send("H26", "edoc", None, &packets::status("H26", "G22", 7, "03", "x")).await;
+    assert_eq!((&reply["status"], &reply["DocId"]), (&"FAIL".into(), &"".into()), "{reply}");
+
+    let status = packets::status("H26", "G22", 7, "03", "Đã tiếp nhận");
+    let said = two.send("H26", "status", Some("[\"G22\"]"), &status).await;
+    assert_eq!(said["status"], "OK", "{said}");
+    let again = two.send("H26", "status", Some("[\"G22\"]"), &status).await;
+    assert_eq!(again["DocId"], said["DocId"], "the same packet is the same status");
+    pair.network.wait_consigned("H26", said["DocId"].as_str().unwrap()).await;
+    let item = pair.network.wait_sent("the status", "G22", &doc_id, |i| i.recipients[0].business_status == "03").await;
+    assert_eq!(item.recipients[0].business_status, "03");
+
+    // The sender asks for it back: one status per recipient, found by its own document.
+    let one = pair.one();
+    let asked = one.send("G22", "status", None, &packets::status("G22", "G22", 7, "13", "Gửi nhầm")).await;
+    assert_eq!(asked["status"], "OK", "{asked}");
+    pair.network.wait_consigned("G22", asked["DocId"].as_str().unwrap()).await;
+    let at_two = two.list("status").await;
+    assert_eq!((at_two.len(), &at_two[0]["to"], &at_two[0]["messageType"]), (1, &"H26".into(), &"status".into()));
+    pair.network.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_status_stays_listed_until_it_is_taken_and_never_comes_back_not_even_after_a_restart() {
+    let pair = Pair::start().await;
+    pair.delivered(&packets::document("G22", &["H26"], 7, "a.pdf", b"%PDF-1.7")).await;
+    let two = pair.two();
+    for (code, words) in [("01", "Đã đến"), ("03", "Đã tiếp nhận")] {
+        let said = two.send("H26", "status", Some("G22"), &packets::status("H26", "G22", 7, code, words)).await;
+        assert_eq!(said["status"], "OK", "{said}");
+        pair.network.wait_consigned("H26", said["DocId"].as_str().unwrap()).await;
+    }
+    let one = pair.one();
+    let listed = one.list("status").await;
+    assert_eq!(listed.len(), 2);
+    let ids: Vec<&str> = listed.iter().map(|item| item["docId"].as_str().unwrap()).collect();
+    assert!(one.fetch(ids[0]).await.starts_with(b"<?xml"));
+    assert_eq!(one.update(ids[0], "processing").await.json()["status"], "OK");
+    assert_eq!(one.list("status").await.len(), 2, "fetching and claiming take nothing");
+    assert_eq!(one.update(ids[0], "done").await.json()["status"], "OK");
+    assert_eq!(one.update(ids[1], "fail").await.json()["status"], "OK");
+    assert!(one.list("status").await.is_empty());
+    pair.network.stop_node("N-G22").await;
+    pair.network.start_node("N-G22");
+    pair.network.wait_connected("N-G22").await;
+    assert!(one.list("status").await.is_empty(), "the mark is in the journal");
+    assert_eq!(one.update(ids[0], "done").await.json()["status"], "OK", "saying so again changes nothing");
+    assert_eq!(one.clone().call("countReceiveStatus").await.json()["count"], 0);
+    pair.network.stop().await;
+}
