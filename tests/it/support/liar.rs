@@ -353,7 +353,9 @@ impl relay_server::Relay for Calls {
     type DirectoryStream = Streamed<wire::DirectoryChunk>;
     async fn directory(&self, request: Request<wire::DirectoryRequest>) -> Reply<Self::DirectoryStream> {
         let (_, mut up) = self.up(&request).await?;
-        let mut chunks = collect(up.directory(request.into_inner()).await?.into_inner()).await?;
+        // Always the whole, as a relay may: there is more of it to lie about.
+        let request = wire::DirectoryRequest { held: 0, ..request.into_inner() };
+        let mut chunks = collect(up.directory(request).await?.into_inner()).await?;
         self.0.lie.directory(&mut chunks);
         Ok(Response::new(streamed(chunks)))
     }
