@@ -10,7 +10,6 @@ use truc_evidence::prove;
 use truc_ledger::blobs::BlobStore;
 use truc_proto::{
     Digest,
-    limits::STREAM_CHUNK_BYTES,
     relay_v1::{self, offer_reply, upload_reply},
     wire_v1,
 };
@@ -21,6 +20,8 @@ use crate::{
     records::Outgoing,
 };
 
+/// Bytes of one message of an upload: of a message that a break cuts nothing arrives, so it goes again.
+const UPLOAD_BYTES: usize = 256 * 1024;
 /// An upload that the relay asks to go on is tried so often before the back-off takes over.
 const UPLOADS_MAX: usize = 4;
 
@@ -150,7 +151,7 @@ fn send_blob(
 ) -> Result<(), String> {
     let blob = blobs.read(digest).map_err(|e| crate::chain(&e))?;
     loop {
-        let mut buffer = vec![0; STREAM_CHUNK_BYTES];
+        let mut buffer = vec![0; UPLOAD_BYTES];
         let got = blob.read_at(&mut buffer, offset).map_err(|e| crate::chain(&e))?;
         if got == 0 {
             return Ok(());
