@@ -18,7 +18,7 @@ use truc_evidence::{
     CodeList, Confirmation, Directory, DirectoryDraft, ImportPlan, PinnedOperator, VerifiedBinding, encode_directory,
     verify_binding,
 };
-use truc_proto::{AxisId, Entry, Lane, Raw, RootStatement, SignedBinding, Timestamp};
+use truc_proto::{Entry, Raw, RootStatement, SignedBinding, Timestamp};
 use truc_signer::{SigningKey, TrustStore};
 
 const DRAFT_HEADER: &str = "truc/draft/1";
@@ -81,7 +81,8 @@ impl OperatorFolder {
         Ok(Some(draft))
     }
 
-    fn save_draft(&self, draft: &DirectoryDraft, axis: &AxisId, lane: Lane) -> anyhow::Result<()> {
+    fn save_draft(&self, draft: &DirectoryDraft) -> anyhow::Result<()> {
+        let (axis, lane) = draft.domain();
         let mut text = format!("{DRAFT_HEADER} {axis} {lane}\n").into_bytes();
         for entry in draft.entries() {
             text.extend_from_slice(Raw::write(entry.clone())?.bytes());
@@ -124,7 +125,7 @@ impl OperatorFolder {
             draft.add(&verified, confirmed)?;
             keys.extend(verified.request().entries.iter().map(Entry::key));
         }
-        let (Some(mut draft), Some((axis, lane))) = (draft, domain.or_else(|| self.draft_domain())) else {
+        let Some(mut draft) = draft else {
             bail!("the first version needs a binding request, which says for which axis and lane it is");
         };
         if let Some(list) = codes {
@@ -133,9 +134,9 @@ impl OperatorFolder {
             let plan = plan.additions_only();
             listed = plan.changes().len();
             keys.extend(plan.changes().iter().map(|change| format!("agency/{}", change.code())));
-            draft.import(plan)?;
+            draft.import(&plan)?;
         }
-        self.save_draft(&draft, &axis, lane)?;
+        self.save_draft(&draft)?;
         Ok(Taken { keys, codes: listed })
     }
 
@@ -148,10 +149,7 @@ impl OperatorFolder {
         now: Timestamp,
     ) -> anyhow::Result<(ImportPlan, bool)> {
         let previous = self.newest(trust, now)?;
-        let domain = previous.as_ref().map(|p| (p.statement().axis.clone(), p.statement().lane));
-        let (Some(mut draft), Some((axis, lane))) =
-            (self.draft(previous.as_ref())?, domain.or_else(|| self.draft_domain()))
-        else {
+        let Some(mut draft) = self.draft(previous.as_ref())? else {
             bail!(
                 "the first version needs a binding request, which says for which axis and lane it is: `truc directory add` first"
             );
@@ -159,17 +157,10 @@ impl OperatorFolder {
         let plan = draft.plan_import(list);
         let takes = !dry_run && plan.problems().is_empty() && !plan.changes().is_empty();
         if takes {
-            draft.import(plan.clone())?;
-            self.save_draft(&draft, &axis, lane)?;
+            draft.import(&plan)?;
+            self.save_draft(&draft)?;
         }
         Ok((plan, takes))
-    }
-
-    /// Axis and lane of a saved draft.
-    fn draft_domain(&self) -> Option<(AxisId, Lane)> {
-        let text = fs::read_to_string(self.path.join("draft")).ok()?;
-        let mut words = text.lines().next()?.split(' ').skip(1);
-        Some((words.next()?.parse().ok()?, words.next()?.parse().ok()?))
     }
 
     /// Signs the draft and makes it the newest version.

@@ -11,7 +11,7 @@ use std::{
 use serde_json::Value;
 use truc_certs_dev::{Plan, Tree, write_tree};
 use truc_evidence::{CodeList, DirectoryDraft, LEVEL1_CODES, encode_directory};
-use truc_proto::{CertificateBinding, Entry, KeyStatus, KeyUse, Lane, NodeEntry, Timestamp};
+use truc_proto::{Entry, KeyUse, Lane, NodeEntry, Timestamp};
 use truc_signer::SoftKey;
 
 /// An operator's folder with PKI.
@@ -70,7 +70,8 @@ impl Operator {
         let files = self.tree.operator();
         let key = SoftKey::load_pem(&files.certificate, &files.key).unwrap();
         let mut draft = DirectoryDraft::new("dev".parse().unwrap(), Lane::Ordinary);
-        draft.import(draft.plan_import(&CodeList::parse(LEVEL1_CODES.as_bytes()).unwrap())).unwrap();
+        let plan = draft.plan_import(&CodeList::parse(LEVEL1_CODES.as_bytes()).unwrap());
+        draft.import(&plan).unwrap();
         let tls = SoftKey::load_pem(&self.tree.relay("tls").certificate, &self.tree.relay("tls").key).unwrap();
         let certificate = tls.certificate();
         draft
@@ -81,16 +82,7 @@ impl Operator {
                 epoch: 1,
                 ledger_key: [7; 32],
                 witness_key: None,
-                certificates: vec![CertificateBinding {
-                    uses: vec![KeyUse::Tls],
-                    der: certificate.der().to_vec(),
-                    sha256: certificate.sha256(),
-                    algorithms: Vec::new(),
-                    valid_from: certificate.not_before(),
-                    valid_to: certificate.not_after(),
-                    status: KeyStatus::Good,
-                    status_since: None,
-                }],
+                certificates: vec![truc_evidence::bind_certificate(certificate, vec![KeyUse::Tls])],
             }))
             .unwrap();
         draft.put_operator(key.certificate()).unwrap();
@@ -186,5 +178,12 @@ fn a_signed_version_is_searched_without_a_node() {
     assert_eq!(bare.unwrap().status.code(), Some(64));
     let (shown, _) = operator.directory(&["show", "H26"]);
     assert_eq!(shown["entries"].as_array().unwrap().len(), 1);
+    // A relay keeps each version in a folder of its number: the newest is shown.
+    std::fs::create_dir_all(operator.path("operator/directory/10")).unwrap();
+    std::fs::create_dir_all(operator.path("operator/directory/9")).unwrap();
+    let newest = operator.path("operator/directory/10/current.directory");
+    std::fs::rename(operator.path("operator/current.directory"), newest).unwrap();
+    let (shown, code) = operator.directory(&["show", "H26"]);
+    assert_eq!((shown["entries"].as_array().unwrap().len(), code), (1, 0));
     assert!(Path::new(&operator.path("operator")).is_dir());
 }

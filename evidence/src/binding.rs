@@ -8,8 +8,8 @@
 use ring::signature::{ED25519, UnparsedPublicKey};
 use truc_ledger::LedgerKey;
 use truc_proto::{
-    AgencyId, AxisId, BindingRequest, CertificateBinding, Digest, Entry, KeyUse, Lane, NodeEntry, NodeId, Possession,
-    Raw, SealingAlgorithm, SignedBinding, StatementError, Timestamp,
+    AgencyId, AxisId, BindingRequest, CertificateBinding, Digest, Entry, KeyStatus, KeyUse, Lane, NodeEntry, NodeId,
+    Possession, Raw, SealingAlgorithm, SignedBinding, StatementError, Timestamp,
 };
 use truc_signer::{
     Certificate, CertificateError, CertificateUse, CmsError, KeyKind, PathError, SignError, SigningKey, TrustStore,
@@ -162,6 +162,21 @@ impl VerifiedBinding {
     #[must_use]
     pub fn unendorsed(&self) -> &[String] {
         &self.unendorsed
+    }
+}
+
+/// How a certificate stands in an entry: good, for as long as it says itself. Sealing algorithms are added by who knows them.
+#[must_use]
+pub fn bind_certificate(certificate: &Certificate, uses: Vec<KeyUse>) -> CertificateBinding {
+    CertificateBinding {
+        uses,
+        der: certificate.der().to_vec(),
+        sha256: certificate.sha256(),
+        algorithms: Vec::new(),
+        valid_from: certificate.not_before(),
+        valid_to: certificate.not_after(),
+        status: KeyStatus::Good,
+        status_since: None,
     }
 }
 
@@ -335,7 +350,7 @@ impl Judge<'_> {
         let Some(directory) = directory else { return Ok(false) };
         match entry {
             Entry::Agency(agency) => {
-                let parent = agency.parent.clone().or_else(|| agency.code.parent());
+                let parent = agency.superior();
                 let speakers = std::iter::once(&agency.code).chain(&parent).filter_map(|code| directory.agency(code));
                 for speaker in speakers {
                     if self.signed_by_agency(speaker, directory)? {

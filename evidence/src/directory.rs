@@ -1,6 +1,6 @@
 //! One verified directory version: who holds a code, at which node, with which certificates.
 //!
-//! [`Directory::verify`] and [`Directory::load`] are the only ways to one, so holding it is the proof: operator's signature, sorted unique entries,
+//! [`Directory::verify`], [`Directory::load`], [`Directory::open`] and [`DirectoryWriter::finish`] are the only ways to one, so holding it is the proof: operator's signature, sorted unique entries,
 //! tree. It never changes; a newer version is a new value. Whether a version was logged by the relay is a question of its own
 //! ([`Directory::verify_logged`]).
 //!
@@ -19,9 +19,10 @@ mod store;
 pub use agency::{Agency, BoundCertificate, Lanes};
 pub use delta::DirectoryDelta;
 pub use error::{AdmissionError, CertificateLookupError, DirectoryError, DirectoryFileError, ResolveError};
-pub use file::{DirectoryWriter, decode_directory, encode_directory};
+pub use file::{DirectoryWriter, encode_directory};
 pub use lookup::{BindingChange, Freshness};
-pub use search::{DirectoryHit, DirectoryQuery, DirectorySearch, HitClass};
+use search::DirectorySearch;
+pub use search::{DirectoryHit, DirectoryQuery, HitClass};
 pub use store::DirectoryReadError;
 
 use std::{
@@ -51,6 +52,17 @@ pub enum NodeKind {
     Node,
     /// The relay.
     Relay,
+}
+
+impl NodeKind {
+    /// The key of such a node's entry.
+    #[must_use]
+    pub fn key(self, id: &NodeId) -> String {
+        match self {
+            Self::Node => format!("node/{id}"),
+            Self::Relay => format!("relay/{id}"),
+        }
+    }
 }
 
 /// A verified directory version. Shared by `Arc`.
@@ -210,7 +222,7 @@ impl Directory {
     /// A code's facts, open or closed.
     #[must_use]
     pub fn agency(&self, code: &AgencyId) -> Option<&Agency> {
-        self.agencies.get(self.agency_place(code)?)
+        self.agencies.get(self.agency_place(code.as_str())?)
     }
 
     /// All agencies, sorted by code.
@@ -275,13 +287,16 @@ impl Directory {
     /// What a submission says about the directory that its sender relied on.
     #[must_use]
     pub fn reference(&self, code: &AgencyId) -> Option<DirectoryRef> {
-        let entry = self.leaf_at(self.agency_place(code)?)?;
+        let entry = self.leaf_at(self.agency_place(code.as_str())?)?;
         Some(DirectoryRef { version: self.version(), root: self.statement.root, entry })
     }
 
-    /// The index for searching, made when it is first asked for (a moment at national size).
-    #[must_use]
-    pub fn search_index(&self) -> &DirectorySearch {
+    /// Makes the index for searching (a moment at national size), so that nobody waits for it at the first search.
+    pub fn prepare_search(&self) {
+        self.search_index();
+    }
+
+    fn search_index(&self) -> &DirectorySearch {
         self.search.get_or_init(|| DirectorySearch::over(&self.agencies))
     }
 
@@ -335,7 +350,7 @@ impl Directory {
         &self.checked
     }
 
-    /// Index of a node or relay among `others`.
+    /// The node or relay at a place of `others`.
     fn node_at(&self, place: usize) -> Option<(NodeKind, &NodeEntry)> {
         match &self.others.get(place)?.1 {
             Entry::Node(node) => Some((NodeKind::Node, node)),
@@ -347,7 +362,7 @@ impl Directory {
     /// Place of an entry by its key.
     fn place(&self, key: &str) -> Option<usize> {
         match key.strip_prefix("agency/") {
-            Some(code) => self.agencies.binary_search_by(|agency| agency.code.as_str().cmp(code)).ok(),
+            Some(code) => self.agency_place(code),
             None => Some(self.agencies.len() + self.other_place(key)?),
         }
     }
@@ -361,8 +376,8 @@ impl Directory {
         }
     }
 
-    fn agency_place(&self, code: &AgencyId) -> Option<usize> {
-        self.agencies.binary_search_by(|agency| agency.code.cmp(code)).ok()
+    fn agency_place(&self, code: &str) -> Option<usize> {
+        self.agencies.binary_search_by(|agency| agency.code.as_str().cmp(code)).ok()
     }
 
     fn other_place(&self, key: &str) -> Option<usize> {
@@ -373,8 +388,8 @@ impl Directory {
         self.others.get(self.other_place(key)?).map(|(_, entry)| entry)
     }
 
-    fn old_code(&self, (agency, which): (u32, u8)) -> Option<&ForeignCode> {
-        old_code_of(&self.agencies, (agency, which))
+    fn old_code(&self, place: (u32, u8)) -> Option<&ForeignCode> {
+        old_code_of(&self.agencies, place)
     }
 
     fn entry_at(&self, place: usize) -> Result<Entry, DirectoryReadError> {

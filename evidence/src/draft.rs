@@ -13,7 +13,7 @@ use truc_proto::{
 };
 use truc_signer::{Certificate, SignError, SigningKey, sign_detached};
 
-use crate::{CodeList, Directory, DirectoryReadError, ImportPlan, VerifiedBinding};
+use crate::{CodeList, Directory, DirectoryReadError, ImportPlan, VerifiedBinding, bind_certificate};
 
 /// A directory version in the making.
 #[derive(Clone, Debug)]
@@ -135,6 +135,12 @@ impl DirectoryDraft {
         Ok(())
     }
 
+    /// Trust domain and lane.
+    #[must_use]
+    pub const fn domain(&self) -> (&AxisId, Lane) {
+        (&self.axis, self.lane)
+    }
+
     /// What taking a list of codes would change, and what speaks against it. Nothing is changed.
     #[must_use]
     pub fn plan_import(&self, list: &CodeList) -> ImportPlan {
@@ -145,11 +151,11 @@ impl DirectoryDraft {
     ///
     /// # Errors
     /// [`DraftError::ImportRefused`] when something speaks against it; then nothing is changed.
-    pub fn import(&mut self, plan: ImportPlan) -> Result<(), DraftError> {
+    pub fn import(&mut self, plan: &ImportPlan) -> Result<(), DraftError> {
         if !plan.problems().is_empty() {
             return Err(DraftError::ImportRefused { problems: plan.problems().count() });
         }
-        let entries = plan.entries.into_iter().map(Raw::write).collect::<Result<Vec<_>, _>>()?;
+        let entries = plan.entries.iter().cloned().map(Raw::write).collect::<Result<Vec<_>, _>>()?;
         self.entries.extend(entries.into_iter().map(|entry| (entry.key(), entry)));
         Ok(())
     }
@@ -159,16 +165,7 @@ impl DirectoryDraft {
     /// # Errors
     /// When the certificate's subject is no name for an entry.
     pub fn put_operator(&mut self, certificate: &Certificate) -> Result<(), DraftError> {
-        let binding = CertificateBinding {
-            uses: vec![KeyUse::Operator],
-            der: certificate.der().to_vec(),
-            sha256: certificate.sha256(),
-            algorithms: Vec::new(),
-            valid_from: certificate.not_before(),
-            valid_to: certificate.not_after(),
-            status: KeyStatus::Good,
-            status_since: None,
-        };
+        let binding = bind_certificate(certificate, vec![KeyUse::Operator]);
         self.put(Entry::Operator(OperatorEntry { name: certificate.subject().to_owned(), certificates: vec![binding] }))
     }
 

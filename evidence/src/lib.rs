@@ -9,7 +9,7 @@
 //! | how does the operator make the next version? | [`DirectoryDraft`], [`verify_binding`], [`CodeList`] |
 //! | does this receipt file prove what it says, years later? | [`verify_receipt`] |
 //!
-//! No sockets and no clock: times come in as values. The only files touched are a directory's own ([`Directory::save`], [`Directory::load`])
+//! No sockets and no clock: times come in as values. The only files touched are a directory's own ([`Directory::save`], [`Directory::load`], [`Directory::open`], [`DirectoryWriter`])
 //! and a document shown beside a receipt ([`Document::open`]).
 
 mod binding;
@@ -25,7 +25,8 @@ mod receipt;
 mod verify;
 
 pub use binding::{
-    BINDING_CONTEXT, BindingError, MakeBindingError, UnprovenSealing, VerifiedBinding, make_binding, verify_binding,
+    BINDING_CONTEXT, BindingError, MakeBindingError, UnprovenSealing, VerifiedBinding, bind_certificate, make_binding,
+    verify_binding,
 };
 pub use checkpoint::{
     CheckpointCmsError, CmsLine, find_cms_line, ledger_origin, sign_checkpoint, verify_checkpoint_cms,
@@ -33,8 +34,8 @@ pub use checkpoint::{
 pub use codes::{CodeChange, CodeList, CodeListError, CodeProblem, CodeProblems, CodeRow, ImportPlan, LEVEL1_CODES};
 pub use directory::{
     AdmissionError, Agency, BindingChange, BoundCertificate, CertificateLookupError, Directory, DirectoryDelta,
-    DirectoryError, DirectoryFileError, DirectoryHit, DirectoryQuery, DirectoryReadError, DirectorySearch,
-    DirectoryWriter, Freshness, HitClass, Lanes, NodeKind, ResolveError, decode_directory, encode_directory,
+    DirectoryError, DirectoryFileError, DirectoryHit, DirectoryQuery, DirectoryReadError, DirectoryWriter, Freshness,
+    HitClass, Lanes, NodeKind, ResolveError, encode_directory,
 };
 pub use draft::{Confirmation, DirectoryDraft, DraftError};
 pub use entitlement::Entitlement;

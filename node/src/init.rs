@@ -14,11 +14,11 @@ use std::{
 };
 
 use clap::Args;
-use truc_evidence::{MakeBindingError, ledger_origin, make_binding};
+use truc_evidence::{MakeBindingError, bind_certificate, ledger_origin, make_binding};
 use truc_ledger::{LedgerKey, LedgerKeyError};
 use truc_proto::{
-    AgencyEntry, AgencyId, AxisId, BindingRequest, CertificateBinding, Entry, KeyStatus, KeyUse, Lane, NodeEntry,
-    NodeId, NoteKey, Route, SealingAlgorithm, Timestamp, WitnessKey, limits::NODE_AGENCIES_MAX,
+    AgencyEntry, AgencyId, AxisId, BindingRequest, CertificateBinding, Entry, KeyUse, Lane, NodeEntry, NodeId, NoteKey,
+    Route, SealingAlgorithm, Timestamp, WitnessKey, limits::NODE_AGENCIES_MAX,
 };
 use truc_signer::{
     Certificate, CertificateUse, KeyKind, PathError, SigningKey, SoftKey, StorageKey, StorageKeyError, TrustStore,
@@ -535,16 +535,7 @@ fn binding(certificate: &Certificate, uses: Vec<KeyUse>) -> CertificateBinding {
         KeyKind::P384 => None,
     };
     let algorithms = algorithm.filter(|_| uses.contains(&KeyUse::Sealing)).into_iter().collect();
-    CertificateBinding {
-        uses,
-        der: certificate.der().to_vec(),
-        sha256: certificate.sha256(),
-        algorithms,
-        valid_from: certificate.not_before(),
-        valid_to: certificate.not_after(),
-        status: KeyStatus::Good,
-        status_since: None,
-    }
+    CertificateBinding { algorithms, ..bind_certificate(certificate, uses) }
 }
 
 /// The organisation, else the common name, else the whole subject. The operator sees and may correct it.

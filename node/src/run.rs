@@ -348,7 +348,7 @@ fn build(
     let found = found.context("load the directory's verified copy; remove its folder to fetch it anew")?;
     if let Some(directory) = &found {
         check_directory(directory, &settings, &origin, &ledger_public, &node_key, &tls)?;
-        _ = directory.search_index();
+        directory.prepare_search();
     }
     let relay_id = settings.relay_id.clone();
     let directory = Arc::new(ArcSwapOption::from(found.map(Arc::new)));

@@ -163,6 +163,12 @@ impl AgencyEntry {
         self.valid_from <= at && self.valid_to.is_none_or(|end| at < end)
     }
 
+    /// The superior agency: as the entry says, else as the code does.
+    #[must_use]
+    pub fn superior(&self) -> Option<AgencyId> {
+        self.parent.clone().or_else(|| self.code.parent())
+    }
+
     /// True when mail sealed to the code is still opened at `at`.
     #[must_use]
     pub fn still_serves(&self, at: Timestamp) -> bool {

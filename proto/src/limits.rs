@@ -278,10 +278,6 @@ pub const CODE_LIST_PROBLEMS_MAX: usize = 1_000;
 pub const DIRECTORY_DELTA_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Most keys of changed entries that the relay keeps in memory to answer with differences.
 pub const DIRECTORY_CHANGES_KEPT_MAX: usize = 200_000;
-/// Most receiver groups of one node.
-pub const GROUPS_MAX: usize = 10_000;
-/// Longest name of a receiver group, in characters.
-pub const GROUP_NAME_CHARS_MAX: usize = 100;
 
 // The axis SDK's API (proto/src/sdk, node/src/sdk).
 

@@ -9,13 +9,10 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use truc_evidence::{PinnedOperator, ledger_origin, make_binding};
+use truc_evidence::{PinnedOperator, bind_certificate, ledger_origin, make_binding};
 use truc_ledger::LedgerKey;
-use truc_proto::{
-    AxisId, BindingRequest, CertificateBinding, Entry, KeyStatus, KeyUse, Lane, NodeEntry, NodeId, Raw, SignedBinding,
-    Timestamp,
-};
-use truc_signer::{Certificate, SoftKey};
+use truc_proto::{AxisId, BindingRequest, Entry, KeyUse, Lane, NodeEntry, NodeId, Raw, SignedBinding, Timestamp};
+use truc_signer::SoftKey;
 
 use crate::settings::{SETTINGS_FILE, SettingsFile};
 
@@ -114,7 +111,10 @@ fn request(
         epoch: 1,
         ledger_key: *ledger.public().public_key(),
         witness_key: None,
-        certificates: vec![bind(node.certificate(), KeyUse::Node), bind(tls.certificate(), KeyUse::Tls)],
+        certificates: vec![
+            bind_certificate(node.certificate(), vec![KeyUse::Node]),
+            bind_certificate(tls.certificate(), vec![KeyUse::Tls]),
+        ],
     };
     let request = BindingRequest {
         axis: options.axis.clone(),
@@ -123,19 +123,6 @@ fn request(
         entries: vec![Entry::Relay(entry)],
     };
     make_binding(request, ledger, &[node, tls]).context("make the binding request")
-}
-
-fn bind(certificate: &Certificate, key_use: KeyUse) -> CertificateBinding {
-    CertificateBinding {
-        uses: vec![key_use],
-        der: certificate.der().to_vec(),
-        sha256: certificate.sha256(),
-        algorithms: Vec::new(),
-        valid_from: certificate.not_before(),
-        valid_to: certificate.not_after(),
-        status: KeyStatus::Good,
-        status_since: None,
-    }
 }
 
 fn make_folder(path: &Path) -> anyhow::Result<()> {

@@ -17,6 +17,8 @@ pub(crate) const RECIPIENT: &str = "N-H26";
 const CODES: [&str; 2] = ["H26", "H37"];
 /// How long a document system asks again before the test says that nobody answers any more.
 const PATIENCE: Duration = Duration::from_secs(90);
+/// So much of each log goes into a failure's message.
+const LOG_LINES: usize = 300;
 
 /// The relay and both nodes as processes.
 pub(crate) fn layout() -> Layout {
@@ -213,7 +215,7 @@ impl Mail {
         let last = |id: &str| {
             let log = self.network.log(id);
             let lines: Vec<_> = log.lines().collect();
-            format!("--- {id}\n{}\n", lines[lines.len().saturating_sub(30)..].join("\n"))
+            format!("--- {id}\n{}\n", lines[lines.len().saturating_sub(LOG_LINES)..].join("\n"))
         };
         [truc_tests::network::RELAY, SENDER, RECIPIENT].map(last).concat()
     }
@@ -273,11 +275,14 @@ impl Mail {
             if let Some(item) = item.clone().filter(handed_over) {
                 return item;
             }
-            assert!(
-                start.elapsed() < PATIENCE,
-                "not all receipts of {envelope} become final: {item:#?}\n{}",
-                self.logs()
-            );
+            if start.elapsed() >= PATIENCE {
+                let sender = self.network.client_of(SENDER).status().await;
+                let recipient = self.network.client_of(RECIPIENT).status().await;
+                panic!(
+                    "not all receipts of {envelope} become final: {item:#?}\n{sender:#?}\n{recipient:#?}\n{}",
+                    self.logs()
+                );
+            }
             pause().await;
         }
     }

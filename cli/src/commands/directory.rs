@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, anyhow};
 use serde_json::{Value, json};
 use truc_evidence::{
-    Confirmation, Directory, DirectoryFileError, DirectoryQuery, DirectoryReadError, Freshness, LEVEL1_CODES, NodeKind,
+    Confirmation, Directory, DirectoryFileError, DirectoryQuery, DirectoryReadError, Freshness, LEVEL1_CODES,
     PinnedOperator,
 };
 use truc_proto::{
@@ -58,8 +58,13 @@ fn find(path: &Path) -> Result<PathBuf, Failure> {
         return Ok(path.to_owned());
     }
     let places = [path.join("current.directory"), path.join("directory/current.directory")];
+    // A relay keeps each version in a folder of its number.
+    let numbers = std::fs::read_dir(path.join("directory")).into_iter().flatten().flatten();
+    let newest = numbers.filter_map(|entry| entry.file_name().to_str()?.parse::<u64>().ok()).max();
+    let newest = newest.map(|version| path.join(format!("directory/{version}/current.directory")));
     places
         .into_iter()
+        .chain(newest)
         .find(|p| p.is_file())
         .ok_or_else(|| Failure {
             vietnamese: Some("Không có danh bạ ở đó: hãy đưa tệp *.directory, thư mục của đơn vị vận hành sau khi `truc directory sign`, hoặc thư mục của nút hay trục đã từng kết nối.".to_owned()),
@@ -130,10 +135,8 @@ fn choose(directory: &Directory, query: Option<&str>, at: Timestamp) -> Result<V
     let agencies = directory.search(&words).0.into_iter().map(|hit| format!("agency/{}", hit.agency.code));
     let folded = fold_for_search(query);
     let named = |text: &str| !folded.is_empty() && fold_for_search(text).contains(&folded);
-    let nodes = directory.nodes().filter(|(_, node)| named(&node.id.to_string())).map(|(kind, node)| match kind {
-        NodeKind::Node => format!("node/{}", node.id),
-        NodeKind::Relay => format!("relay/{}", node.id),
-    });
+    let nodes =
+        directory.nodes().filter(|(_, node)| named(&node.id.to_string())).map(|(kind, node)| kind.key(&node.id));
     let operator = directory.operator_entry().filter(|operator| named(&operator.name)).map(|_| "operator".to_owned());
     let keys: Vec<String> = agencies.chain(nodes).chain(operator).collect();
     keys.iter().filter_map(|key| directory.read_entry(key).transpose()).collect()

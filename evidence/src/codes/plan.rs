@@ -208,8 +208,6 @@ impl ImportPlan {
             .rows()
             .iter()
             .filter_map(|row| merged.remove(&row.code))
-            .collect::<Vec<_>>()
-            .into_iter()
             .filter(|agency| known.get(&agency.code).is_none_or(|known| **known != *agency))
             .map(Entry::Agency)
             .collect();
@@ -384,9 +382,9 @@ impl<'a> Whole<'a> {
                 Some(parent) => (!self.has(parent)).then(|| parent.clone()),
                 // Codes may skip a level; where they begin must be there.
                 None => {
-                    let ancestors = std::iter::successors(agency.code.parent(), AgencyId::parent);
+                    let mut ancestors = std::iter::successors(agency.code.parent(), AgencyId::parent);
                     let level1 = agency.code.level1();
-                    let known = level1 == agency.code || ancestors.into_iter().any(|code| self.has(&code));
+                    let known = level1 == agency.code || ancestors.any(|code| self.has(&code));
                     (!known).then_some(level1)
                 }
             };
@@ -394,8 +392,7 @@ impl<'a> Whole<'a> {
                 problems.add(CodeProblem::UnknownParent { line, code: agency.code.clone(), parent });
             }
         }
-        let superior = |agency: &AgencyEntry| agency.parent.clone().or_else(|| agency.code.parent());
-        self.check_cycles(superior, problems, |line, codes| CodeProblem::ParentCycle { line, codes });
+        self.check_cycles(AgencyEntry::superior, problems, |line, codes| CodeProblem::ParentCycle { line, codes });
     }
 
     /// Follows `next` from every line. A circle is told once, at the first of its lines.

@@ -165,7 +165,7 @@ pub enum CodeProblem {
         /// As written.
         successor: AgencyId,
     },
-    /// A successor without a closing, or a closing order that never ends.
+    /// Successors that lead back to where they began.
     #[error("line {line}: the successors run in a circle: {}; one of these codes must stay open", path(.codes))]
     SuccessorCycle {
         /// Where.

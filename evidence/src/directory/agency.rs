@@ -109,11 +109,6 @@ pub struct BoundCertificate {
 }
 
 impl BoundCertificate {
-    /// What it is for.
-    pub fn uses(&self) -> impl Iterator<Item = KeyUse> {
-        KeyUse::ALL.iter().copied().filter(|key_use| has(self.uses, key_use, KeyUse::ALL))
-    }
-
     /// For sealing: what the holder can open.
     pub fn algorithms(&self) -> impl Iterator<Item = SealingAlgorithm> {
         SealingAlgorithm::ALL.iter().copied().filter(|one| has(self.algorithms, one, SealingAlgorithm::ALL))

@@ -1,6 +1,6 @@
 //! What can be wrong with a directory, and with a question to it.
 
-use truc_proto::{AgencyId, Digest, KeyUse, Lane, NodeId, Reason, StatementError, Timestamp};
+use truc_proto::{AgencyId, Digest, KeyUse, Lane, NodeId, Reason, StatementError, Timestamp, wire_v1};
 use truc_signer::{CertificateError, CmsError, PathError};
 
 use super::store::DirectoryReadError;
@@ -230,6 +230,22 @@ impl ResolveError {
             Self::Unknown { .. } | Self::NotYet { .. } | Self::Legacy { .. } | Self::NoNode { .. } => {
                 Reason::UnknownCode
             }
+        }
+    }
+
+    /// As the asker's program hears it, with both languages for people.
+    #[must_use]
+    pub fn to_wire(&self) -> wire_v1::Refusal {
+        let successor = match self {
+            Self::Closed { successor, .. } => successor.as_ref(),
+            _ => None,
+        };
+        wire_v1::Refusal {
+            reason: self.reason().as_str().to_owned(),
+            english: self.to_string(),
+            vietnamese: self.vietnamese(),
+            successor: successor.map(ToString::to_string).unwrap_or_default(),
+            ..wire_v1::Refusal::default()
         }
     }
 

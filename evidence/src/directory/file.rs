@@ -46,39 +46,6 @@ pub fn encode_directory(signed: &SignedDirectory) -> Vec<u8> {
     file
 }
 
-/// Reads a `*.directory` file. Believes nothing: [`Directory::verify`] does.
-///
-/// # Errors
-/// [`DirectoryFileError::Malformed`].
-pub fn decode_directory(bytes: &[u8]) -> Result<SignedDirectory, DirectoryFileError> {
-    let malformed = |why| DirectoryFileError::Malformed { path: String::new(), why };
-    if bytes.len() > 2 * DIRECTORY_BYTES_MAX {
-        return Err(malformed("it is too large"));
-    }
-    let text = std::str::from_utf8(bytes).map_err(|_| malformed("it is not text"))?;
-    let mut lines = text.strip_suffix('\n').ok_or(malformed("its last line is cut"))?.split('\n');
-    if lines.next() != Some(HEADER) {
-        return Err(malformed("its first line is not `truc/directory/1`"));
-    }
-    let mut part = || match lines.next() {
-        None => Ok(None),
-        Some(line) => match BASE64.decode(line.as_bytes()) {
-            Ok(bytes) => Ok(Some(Bytes::from(bytes))),
-            Err(_) => Err(malformed("a line is not base64")),
-        },
-    };
-    let statement = part()?.ok_or(malformed("the root statement is missing"))?;
-    let cms = part()?.ok_or(malformed("the operator's signature is missing"))?;
-    let mut entries = Vec::new();
-    while let Some(entry) = part()? {
-        if entries.len() == DIRECTORY_ENTRIES_MAX {
-            return Err(malformed("it has too many entries"));
-        }
-        entries.push(entry);
-    }
-    Ok(SignedDirectory { statement, cms, entries })
-}
-
 fn write_line(to: &mut impl Write, part: &[u8]) -> io::Result<()> {
     to.write_all(BASE64.encode(part).as_bytes())?;
     to.write_all(b"\n")

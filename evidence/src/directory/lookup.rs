@@ -1,6 +1,6 @@
 //! Questions to a directory: may mail go there, with which certificate, who may connect, what changed.
 
-use std::time::Duration;
+use std::{ops::Range, time::Duration};
 
 use truc_proto::{
     AgencyId, Digest, ForeignCode, KeyUse, NodeEntry, NodeId, Route, Timestamp, limits::DIRECTORY_GRACE_MS, nearest,
@@ -104,12 +104,17 @@ impl Directory {
     /// A code and all below it by its form, sorted; empty when there are none.
     #[must_use]
     pub fn below(&self, code: &AgencyId) -> &[Agency] {
+        self.agencies().get(self.places_below(code)).unwrap_or_default()
+    }
+
+    /// Where [`Directory::below`] lies among the agencies.
+    pub(super) fn places_below(&self, code: &AgencyId) -> Range<usize> {
         let all = self.agencies();
         let start = all.partition_point(|agency| agency.code < *code);
         let is_below = |agency: &Agency| agency.code == *code || code.is_ancestor_of(&agency.code);
         let rest = all.get(start..).unwrap_or_default();
         // `H26` may be followed by `H26.1` alone: no character that a code may hold sorts before the dot.
-        rest.get(..rest.partition_point(is_below)).unwrap_or_default()
+        start..start + rest.partition_point(is_below)
     }
 
     /// The agencies whose codes have a single group: where the trees of codes begin.
@@ -162,7 +167,7 @@ impl Directory {
     /// When it is not bound to the code, is unusable or cannot be read.
     pub fn bound_certificate(&self, code: &AgencyId, sha256: &Digest) -> Result<Certificate, CertificateLookupError> {
         let not_bound = || CertificateLookupError::NotBound { code: code.clone(), certificate: *sha256 };
-        let place = self.agency_place(code).ok_or_else(not_bound)?;
+        let place = self.agency_place(code.as_str()).ok_or_else(not_bound)?;
         self.binding_of(code, sha256).ok_or_else(not_bound)?;
         if let Some(known) = lock(&self.certificates).known.get(sha256) {
             return Ok(known.clone());
@@ -220,25 +225,17 @@ impl Directory {
                 changes.push(BindingChange::CodeMoved { code: code.clone(), to });
             }
         }
-        let gained = self.codes_of(node).iter().filter(|code| !previous.codes_of(node).contains(code));
+        let known = previous.codes_of(node); // sorted
+        let gained = self.codes_of(node).iter().filter(|code| known.binary_search(code).is_err());
         changes.extend(gained.map(|code| BindingChange::CodeGained { code: code.clone() }));
         for code in previous.codes_of(node) {
             let (Some(old), Some(new)) = (previous.agency(code), self.agency(code)) else { continue };
-            let known = |sha256: &Digest| old.certificates.iter().any(|known| known.sha256 == *sha256);
-            let added = new.certificates.iter().map(|binding| binding.sha256).filter(|sha256| !known(sha256));
-            let entry = format!("agency/{code}");
-            changes
-                .extend(added.map(|certificate| BindingChange::CertificateAdded { entry: entry.clone(), certificate }));
+            let digests = |agency: &Agency| agency.certificates.iter().map(|binding| binding.sha256).collect();
+            changes.extend(added(&format!("agency/{code}"), digests(old), digests(new)));
         }
         if let (Some((_, old)), Some((kind, new))) = (previous.node(node), self.node(node)) {
-            let known = |sha256: &Digest| old.certificates.iter().any(|known| known.sha256 == *sha256);
-            let added = new.certificates.iter().map(|binding| binding.sha256).filter(|sha256| !known(sha256));
-            let entry = match kind {
-                NodeKind::Node => format!("node/{node}"),
-                NodeKind::Relay => format!("relay/{node}"),
-            };
-            changes
-                .extend(added.map(|certificate| BindingChange::CertificateAdded { entry: entry.clone(), certificate }));
+            let digests = |entry: &NodeEntry| entry.certificates.iter().map(|binding| binding.sha256).collect();
+            changes.extend(added(&kind.key(node), digests(old), digests(new)));
             let ledger = |entry: &NodeEntry| (entry.ledger_key, entry.origin.clone(), entry.epoch);
             if ledger(old) != ledger(new) {
                 changes.push(BindingChange::LedgerChanged { node: node.clone() });
@@ -246,4 +243,10 @@ impl Directory {
         }
         changes
     }
+}
+
+/// The certificates of an entry that it did not have before.
+fn added(entry: &str, old: Vec<Digest>, new: Vec<Digest>) -> impl Iterator<Item = BindingChange> {
+    let added = new.into_iter().filter(move |certificate| !old.contains(certificate));
+    added.map(move |certificate| BindingChange::CertificateAdded { entry: entry.to_owned(), certificate })
 }

@@ -8,6 +8,7 @@ use std::{collections::HashMap, ops::Range};
 use truc_proto::{
     AgencyId, Timestamp, fold_for_search,
     limits::{DIRECTORY_HITS_MAX, DIRECTORY_SEARCH_CHARS_MAX, DIRECTORY_SEARCH_WORDS_MAX},
+    node_v1::DirectoryEntry,
 };
 
 use super::{Agency, Directory};
@@ -48,7 +49,7 @@ pub struct DirectoryHit<'a> {
 
 /// The index over one version. Made once, never changed.
 #[derive(Debug)]
-pub struct DirectorySearch {
+pub(super) struct DirectorySearch {
     names: Words,
     old_codes: Words,
     /// Characters of each agency's official name: of two that fit, the shorter name is the likelier.
@@ -65,6 +66,27 @@ impl Directory {
         let limit = query.limit.min(DIRECTORY_HITS_MAX);
         let hit = |rank: Rank| Some(DirectoryHit { agency: agencies.get(rank.place)?, class: rank.class });
         (best(found, limit).into_iter().filter_map(hit).collect(), total)
+    }
+}
+
+impl Directory {
+    /// An agency as it is shown to people and programs, with the reason when mail may not go there at `at`.
+    #[must_use]
+    pub fn described(&self, agency: &Agency, at: Timestamp) -> DirectoryEntry {
+        let time = |time: Option<Timestamp>| time.map(|time| time.to_string()).unwrap_or_default();
+        DirectoryEntry {
+            code: agency.code.to_string(),
+            names: agency.names.iter().map(ToString::to_string).collect(),
+            parent: agency.superior().map(|code| code.to_string()).unwrap_or_default(),
+            old_codes: agency.old_codes.iter().map(ToString::to_string).collect(),
+            valid_from: agency.valid_from.to_string(),
+            valid_to: time(agency.valid_to),
+            serves_until: time(agency.serves_until),
+            successor: agency.successor.as_ref().map(ToString::to_string).unwrap_or_default(),
+            route: agency.route.to_string(),
+            node: agency.node.as_ref().map(ToString::to_string).unwrap_or_default(),
+            unreachable: self.resolve(&agency.code, at).err().map(|error| error.to_wire()),
+        }
     }
 }
 
@@ -113,11 +135,10 @@ impl DirectorySearch {
         let mut fit = Places::none(agencies.len());
         match query.under {
             None => fit.set(0..agencies.len()),
-            Some(code) => fit.set(places_below(agencies, directory, code)),
+            Some(code) => fit.set(directory.places_below(code)),
         }
-        let (mut whole, mut exact, mut begun) = (fit.clone(), fit.clone(), fit.clone());
-        exact.clear();
-        begun.clear();
+        let mut whole = fit.clone();
+        let (mut exact, mut begun) = (Places::none(agencies.len()), Places::none(agencies.len()));
         for term in &terms {
             let by_code = self.by_code(agencies, term);
             let by_name = self.by_name(agencies.len(), term);
@@ -171,11 +192,6 @@ impl DirectorySearch {
         }
         all.unwrap_or_else(|| Found { begun: Places::none(count), exact: Places::none(count) })
     }
-}
-
-fn places_below(agencies: &[Agency], directory: &Directory, code: &AgencyId) -> Range<usize> {
-    let start = agencies.partition_point(|agency| agency.code < *code);
-    start..start + directory.below(code).len()
 }
 
 /// Words of a folded text: what stands between anything that is neither letter nor digit.
@@ -292,10 +308,6 @@ struct Places(Vec<u64>);
 impl Places {
     fn none(count: usize) -> Self {
         Self(vec![0; count.div_ceil(64)])
-    }
-
-    fn clear(&mut self) {
-        self.0.fill(0);
     }
 
     fn set_one(&mut self, place: usize) {

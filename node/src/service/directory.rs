@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use truc_evidence::{Agency, Directory, DirectoryQuery, ResolveError};
+use truc_evidence::DirectoryQuery;
 use truc_proto::{
-    AgencyId, Timestamp,
+    AgencyId,
     limits::{DIRECTORY_HITS_MAX, DIRECTORY_SEARCH_CHARS_MAX},
-    node_v1, wire_v1,
+    node_v1,
 };
 
 use super::{Error, broke_off};
@@ -39,41 +39,10 @@ pub(crate) async fn search(
         let query = DirectoryQuery { text: &request.text, under: under.as_ref(), limit, at };
         let (hits, total) = directory.search(&query);
         node_v1::SearchDirectoryReply {
-            entries: hits.iter().map(|hit| entry(&directory, hit.agency, at)).collect(),
+            entries: hits.iter().map(|hit| directory.described(hit.agency, at)).collect(),
             total: total as u64,
             directory_version: directory.version(),
         }
     };
     shell.work("searching the directory", found).await.map_err(broke_off)
-}
-
-fn entry(directory: &Directory, agency: &Agency, at: Timestamp) -> node_v1::DirectoryEntry {
-    let time = |time: Option<Timestamp>| time.map(|time| time.to_string()).unwrap_or_default();
-    node_v1::DirectoryEntry {
-        code: agency.code.to_string(),
-        names: agency.names.iter().map(ToString::to_string).collect(),
-        parent: agency.superior().map(|code| code.to_string()).unwrap_or_default(),
-        old_codes: agency.old_codes.iter().map(ToString::to_string).collect(),
-        valid_from: agency.valid_from.to_string(),
-        valid_to: time(agency.valid_to),
-        serves_until: time(agency.serves_until),
-        successor: agency.successor.as_ref().map(ToString::to_string).unwrap_or_default(),
-        route: agency.route.to_string(),
-        node: agency.node.as_ref().map(ToString::to_string).unwrap_or_default(),
-        unreachable: directory.resolve(&agency.code, at).err().map(|error| refusal(&error)),
-    }
-}
-
-fn refusal(error: &ResolveError) -> wire_v1::Refusal {
-    let successor = match error {
-        ResolveError::Closed { successor, .. } => successor.as_ref(),
-        _ => None,
-    };
-    wire_v1::Refusal {
-        reason: error.reason().as_str().to_owned(),
-        english: error.to_string(),
-        vietnamese: error.vietnamese(),
-        successor: successor.map(ToString::to_string).unwrap_or_default(),
-        ..wire_v1::Refusal::default()
-    }
 }

@@ -136,7 +136,7 @@ impl Shell {
         }
         directory.save(&self.directory_folder)?;
         // Made now, not while somebody waits for the first search.
-        _ = directory.search_index();
+        directory.prepare_search();
         Ok((directory, changes))
     }
 

@@ -11,7 +11,7 @@ use super::{
     Core, DirectoryMark, ID_MEMORY_MS,
     input::{Alarm, Effect},
     state::{AgencyRef, Delivery, Envelope, Final, KeyRef, NodeRef, OwnLeaf, Pair, Peer, Remembered, Seen},
-    table::{Fact, PairState, step},
+    table::{Fact, PairState, moved},
 };
 use crate::records::{self, Body, RelayRecord};
 
@@ -201,7 +201,7 @@ impl Core {
         if let Some(envelope) = self.envelopes.get_mut(&key) {
             envelope.evidence.push(seen);
             let Some(pair) = envelope.pairs.iter_mut().find(|pair| pair.recipient == recipient) else { return Ok(()) };
-            match step(pair.state, fact).next().filter(|next| *next != pair.state) {
+            match moved(pair.state, fact) {
                 Some(next) => {
                     pair.state = next;
                     self.settle(key, after);

@@ -18,7 +18,7 @@ use super::{
     input::{EnvelopeKey, EvidenceOutcome, Mark, Refused, VerifiedEvidence, VerifiedFinalisation},
     state::KeyRef,
     statement,
-    table::{Fact, Step, step},
+    table::{Fact, Step, moved, step},
 };
 use crate::records::{self, Body};
 
@@ -82,13 +82,11 @@ impl Core {
             let pair = envelope.pairs.iter().find(|pair| Some(pair.recipient) == recipient);
             let pair = pair.filter(|pair| pair.node.is_some() && pair.node == self.book.known_node(from));
             let pair = pair.ok_or(EvidenceOutcome::Contradiction)?;
-            let step = step(pair.state, item.fact);
             // What moves the state ends by itself; what does not could be said for ever, each time by another leaf.
-            if step.next().is_none_or(|next| next == pair.state) && usize::from(pair.kept) >= EVIDENCE_PER_RECIPIENT_MAX
-            {
+            if usize::from(pair.kept) >= EVIDENCE_PER_RECIPIENT_MAX && moved(pair.state, item.fact).is_none() {
                 return Err(EvidenceOutcome::TooMuch);
             }
-            return match step {
+            return match step(pair.state, item.fact) {
                 Step::To(_) | Step::Keep => Ok(false),
                 Step::Late(_) | Step::KeepLate => Ok(true),
                 Step::Contradiction => Err(EvidenceOutcome::Contradiction),

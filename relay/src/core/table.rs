@@ -156,6 +156,12 @@ impl Step {
     }
 }
 
+/// Where a fact leads from `state`; none where it moves nothing. Decision and fold both go by it.
+#[must_use]
+pub(super) fn moved(state: PairState, fact: Fact) -> Option<PairState> {
+    step(state, fact).next().filter(|next| *next != state)
+}
+
 /// The table. Facts may come out of order, since each travels on its own; a node that says two things that exclude each other is refused.
 #[must_use]
 pub const fn step(state: PairState, fact: Fact) -> Step {

@@ -76,12 +76,12 @@ impl ChangeHistory {
 
     /// The difference from `held` to `current`; none when the whole version is to be sent.
     pub(super) fn since(&self, held: u64, current: &Directory) -> Option<Difference> {
-        let last = self.steps.back().filter(|last| last.to == current.version())?;
+        self.steps.back().filter(|last| last.to == current.version())?;
         let from = self.steps.iter().position(|step| step.from == held && held != 0)?;
         let keys: BTreeSet<String> = self.steps.iter().skip(from).flat_map(|step| step.keys.iter().cloned()).collect();
         // Reading entry by entry, and a difference of a few kilobytes each, pays for a part of a directory only.
         let worth = keys.len() <= current.size() / 2 && keys.len() <= DIRECTORY_DELTA_BYTES_MAX / (16 * 1024);
-        (worth && last.from >= held).then_some(Difference { base: held, keys })
+        worth.then_some(Difference { base: held, keys })
     }
 }
 

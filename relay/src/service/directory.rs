@@ -73,14 +73,17 @@ impl<S: Store> Service<S> {
         // One at a time: each version names the one before.
         let _one = self.publishing.lock().await;
         let service = Arc::clone(self);
-        let checked = blocking(move || service.check_directory(coming)).await?;
-        let directory = match checked {
-            Ok(directory) => directory,
+        let checked = blocking(move || {
+            let directory = service.check_directory(coming)?;
+            let new = service.changes(&directory);
+            Ok::<_, Refusal>((directory, new))
+        });
+        let (directory, new) = match checked.await? {
+            Ok(checked) => checked,
             Err(refusal) => {
                 return Ok(wire::PublishDirectoryReply { refused: Some(refusal.into_wire()), logged: None });
             }
         };
-        let new = self.changes(&directory);
         if new.moved.len() > MOVED_CODES_MAX {
             let what = format!("at most {MOVED_CODES_MAX} codes change their node in one version; publish several");
             let refused = Some(Refusal::because(Reason::TooLarge, what).into_wire());
@@ -95,10 +98,13 @@ impl<S: Store> Service<S> {
             }
             Err(error) => return Err(error.into()),
         };
-        self.put_in_force(directory, &at);
-        tracing::info!(%from, version = self.directory.borrow().as_ref().map(|d| d.version()), leaf = at.leaf_index, "directory in force");
-        let service = Arc::clone(self);
-        let logged = blocking(move || service.prove(&at)).await?.map_err(Refusal::from)?;
+        let (service, version, leaf) = (Arc::clone(self), directory.version(), at.leaf_index);
+        let logged = blocking(move || {
+            service.put_in_force(directory, &at);
+            service.prove(&at)
+        });
+        let logged = logged.await?.map_err(Refusal::from)?;
+        tracing::info!(%from, version, leaf, "directory in force");
         Ok(wire::PublishDirectoryReply { logged: Some(logged), refused: None })
     }
 

@@ -308,15 +308,15 @@ impl<S: Store> Service<S> {
         let (service, of) = (Arc::clone(self), node.clone());
         let routed = blocking(move || {
             let route = |(item, wire_item, known): (ProvenItem, _, Vec<(EnvelopeKey, Found)>)| {
-                let refusal = if known.is_empty() { Refusal::unknown_envelope() } else { nobody_waits() };
-                (item.leaf_hash, wire_item, service.other_sides(&of, known), refusal)
+                let is_known = !known.is_empty();
+                (item.leaf_hash, wire_item, service.other_sides(&of, known), is_known)
             };
             asked.into_iter().map(route).collect::<Vec<_>>()
         });
         let mut batches: BTreeMap<NodeId, Vec<FinalisedLeaf>> = BTreeMap::new();
-        for (leaf, wire_item, nodes, refusal) in routed.await? {
+        for (leaf, wire_item, nodes, is_known) in routed.await? {
             if nodes.is_empty() {
-                rejected.push((leaf, refusal));
+                rejected.push((leaf, if is_known { nobody_waits() } else { Refusal::unknown_envelope() }));
             }
             for (to, keys) in nodes {
                 batches.entry(to).or_default().push(FinalisedLeaf { keys, leaf, item: wire_item.clone() });

@@ -60,18 +60,23 @@ impl<S: Store> Service<S> {
         Ok((accepted, body, record.leaf))
     }
 
-    /// Deliveries as they travel: what one peer showed under one checkpoint goes together, so that its reader checks one signature and
-    /// answers once. Reads the disk.
-    pub(super) fn deliveries(&self, items: &[(u64, DeliveryItem)]) -> Result<Vec<wire::EvidenceDelivery>, StoreError> {
-        let mut made: Vec<wire::EvidenceDelivery> = Vec::with_capacity(items.len());
-        for (number, item) in items {
-            let next = self.delivery(*number, item)?;
-            match made.last_mut() {
-                Some(last) if go_together(last, &next) => join(last, next),
-                _ => made.push(next),
+    /// The next delivery of a page as it travels: what one peer showed under one checkpoint goes together, so that its reader checks one
+    /// signature and answers once. None when the page is through. Reads the disk.
+    pub(super) fn next_delivery(
+        &self,
+        page: &mut DeliveriesLeft,
+    ) -> Result<Option<wire::EvidenceDelivery>, StoreError> {
+        let Some(mut delivery) = page.next(self)? else { return Ok(None) };
+        let mut bytes = delivery.encoded_len();
+        while let Some(next) = page.next(self)? {
+            bytes += next.encoded_len();
+            if bytes > DELIVERY_BYTES_MAX || !go_together(&delivery, &next) {
+                page.read = Some(next);
+                break;
             }
+            join(&mut delivery, next);
         }
-        Ok(made)
+        Ok(Some(delivery))
     }
 
     fn delivery(&self, number: u64, item: &DeliveryItem) -> Result<wire::EvidenceDelivery, StoreError> {
@@ -124,12 +129,31 @@ impl<S: Store> Service<S> {
 /// Bytes of evidence in one delivery, unless a single piece is longer.
 const DELIVERY_BYTES_MAX: usize = 1024 * 1024;
 
+/// What of a page is still to be sent.
+pub(super) struct DeliveriesLeft {
+    items: std::vec::IntoIter<(u64, DeliveryItem)>,
+    /// Read already, and not to go with the one before.
+    read: Option<wire::EvidenceDelivery>,
+}
+
+impl DeliveriesLeft {
+    pub(super) fn of(items: Vec<(u64, DeliveryItem)>) -> Self {
+        Self { items: items.into_iter(), read: None }
+    }
+
+    fn next<S: Store>(&mut self, service: &Service<S>) -> Result<Option<wire::EvidenceDelivery>, StoreError> {
+        if let Some(read) = self.read.take() {
+            return Ok(Some(read));
+        }
+        self.items.next().map(|(number, item)| service.delivery(number, &item)).transpose()
+    }
+}
+
 fn go_together(last: &wire::EvidenceDelivery, next: &wire::EvidenceDelivery) -> bool {
     let (Some(one), Some(other)) = (&last.batch, &next.batch) else { return false };
     last.from == next.from
         && one.checkpoint == other.checkpoint
         && one.items.len() + other.items.len() <= EVIDENCE_ITEMS_MAX
-        && one.encoded_len() + other.encoded_len() <= DELIVERY_BYTES_MAX
 }
 
 fn join(last: &mut wire::EvidenceDelivery, next: wire::EvidenceDelivery) {

@@ -10,7 +10,11 @@ use truc_proto::{
     relay_v1::{self as wire, watch_event::Event},
 };
 
-use super::{Service, Streamed, blocking, proofs::note_bytes, refuse::Refusal};
+use super::{
+    Service, Streamed, blocking,
+    proofs::{DeliveriesLeft, note_bytes},
+    refuse::Refusal,
+};
 use crate::{
     core::{Cursor, DeliveryPage},
     store::Store,
@@ -101,13 +105,16 @@ impl<S: Store> Watcher<S> {
         if page.deliveries.is_empty() {
             return Ok(());
         }
-        let service = Arc::clone(&self.service);
-        let deliveries = blocking(move || service.deliveries(&page.deliveries)).await;
-        let deliveries = deliveries.and_then(|made| made.map_err(|error| Refusal::from(error).into()));
-        for delivery in self.or_end(deliveries).await? {
+        let mut left = DeliveriesLeft::of(page.deliveries);
+        loop {
+            let service = Arc::clone(&self.service);
+            let read = blocking(move || service.next_delivery(&mut left).map(|delivery| (delivery, left))).await;
+            let read = read.and_then(|read| read.map_err(|error| Refusal::from(error).into()));
+            let (delivery, rest) = self.or_end(read).await?;
+            let Some(delivery) = delivery else { return Ok(()) };
             self.tell(Event::Evidence(delivery)).await?;
+            left = rest;
         }
-        Ok(())
     }
 
     async fn tell_statement(&self) -> Result<(), Over> {

@@ -8,8 +8,8 @@ use truc_evidence::{Directory, DirectoryDraft, PinnedOperator, ledger_origin};
 use truc_ledger::{Ledger, LedgerKey, StoreTag, volume::DirVolume};
 use truc_link::{ConnectSettings, Identity, Link, LinkTrust};
 use truc_proto::{
-    AgencyEntry, AxisId, BindingRequest, CertificateBinding, Entry, KeyStatus, KeyUse, Lane, NodeEntry, NodeId, Raw,
-    Route, SignedDirectory, Timestamp, relay_v1 as wire, relay_v1::relay_client::RelayClient,
+    AgencyEntry, AxisId, BindingRequest, CertificateBinding, Entry, KeyUse, Lane, NodeEntry, NodeId, Raw, Route,
+    SignedDirectory, Timestamp, relay_v1 as wire, relay_v1::relay_client::RelayClient,
 };
 use truc_relay::{
     InitOptions, Settings, clock,
@@ -49,16 +49,7 @@ fn key_of(issued: &Issued) -> SoftKey {
 
 pub(crate) fn bind(issued: &Issued, key_use: KeyUse) -> CertificateBinding {
     let certificate = Certificate::from_der(&issued.certificate_der).unwrap();
-    CertificateBinding {
-        uses: vec![key_use],
-        der: issued.certificate_der.clone(),
-        sha256: certificate.sha256(),
-        algorithms: vec![],
-        valid_from: certificate.not_before(),
-        valid_to: certificate.not_after(),
-        status: KeyStatus::Good,
-        status_since: None,
-    }
+    truc_evidence::bind_certificate(&certificate, vec![key_use])
 }
 
 impl World {

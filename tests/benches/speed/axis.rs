@@ -7,8 +7,8 @@ use truc_certs_dev::{Issued, KeyKind, Pki, Profile, Request, Subject};
 use truc_evidence::{Directory, DirectoryDraft, PinnedOperator, ledger_origin};
 use truc_ledger::LedgerKey;
 use truc_proto::{
-    AgencyEntry, AgencyId, AxisId, CertificateBinding, Entry, KeyStatus, KeyUse, Lane, NodeEntry, NodeId,
-    OperatorEntry, Route, Timestamp,
+    AgencyEntry, AgencyId, AxisId, CertificateBinding, Entry, KeyUse, Lane, NodeEntry, NodeId, OperatorEntry, Route,
+    Timestamp,
 };
 use truc_signer::{Certificate, SoftKey, TrustStore};
 
@@ -30,16 +30,7 @@ impl Party {
     /// What binds it in an entry.
     pub(crate) fn binding(&self, key_use: KeyUse) -> anyhow::Result<CertificateBinding> {
         let certificate = Certificate::from_der(&self.issued.certificate_der)?;
-        Ok(CertificateBinding {
-            uses: vec![key_use],
-            der: self.issued.certificate_der.clone(),
-            sha256: self.issued.fingerprint(),
-            algorithms: vec![],
-            valid_from: certificate.not_before(),
-            valid_to: certificate.not_after(),
-            status: KeyStatus::Good,
-            status_since: None,
-        })
+        Ok(truc_evidence::bind_certificate(&certificate, vec![key_use]))
     }
 }
 

@@ -18,9 +18,9 @@ use crate::{
 const SHOWN_MAX: usize = 200;
 
 pub(super) fn run(args: &ImportArgs, output: &Output) -> Outcome {
-    let (name, bytes) = match (&args.file, args.level1) {
-        (Some(file), _) => (file.display().to_string(), trust::read(file)?),
-        (None, _) => ("the built-in list of level-1 codes".to_owned(), LEVEL1_CODES.as_bytes().to_vec()),
+    let (name, bytes) = match &args.file {
+        Some(file) => (file.display().to_string(), trust::read(file)?),
+        None => ("the built-in list of level-1 codes".to_owned(), LEVEL1_CODES.as_bytes().to_vec()),
     };
     let list = read_list(&name, &bytes)?;
     let trust = load_trust(&args.trust)?;

@@ -2,11 +2,8 @@
 
 use anyhow::anyhow;
 use serde_json::json;
-use truc_evidence::{Agency, Directory, DirectoryQuery};
-use truc_proto::{
-    Timestamp,
-    node_v1::{DirectoryEntry, SearchDirectoryRequest},
-};
+use truc_evidence::DirectoryQuery;
+use truc_proto::node_v1::{DirectoryEntry, SearchDirectoryRequest};
 
 use super::{find, load_trust, open};
 use crate::{
@@ -68,34 +65,10 @@ fn in_file(args: &SearchArgs, text: &str) -> Result<Found, Failure> {
     let limit = usize::try_from(args.limit).unwrap_or(usize::MAX);
     let (hits, total) = directory.search(&DirectoryQuery { text, under: args.under.as_ref(), limit, at });
     Ok(Found {
-        entries: hits.iter().map(|hit| entry_of(&directory, hit.agency, at)).collect(),
+        entries: hits.iter().map(|hit| directory.described(hit.agency, at)).collect(),
         total: total as u64,
         version: directory.version(),
     })
-}
-
-/// As a node says it.
-fn entry_of(directory: &Directory, agency: &Agency, at: Timestamp) -> DirectoryEntry {
-    let time = |time: Option<Timestamp>| time.map(|time| time.to_string()).unwrap_or_default();
-    let refused = directory.resolve(&agency.code, at).err();
-    DirectoryEntry {
-        code: agency.code.to_string(),
-        names: agency.names.iter().map(ToString::to_string).collect(),
-        parent: agency.superior().map(|code| code.to_string()).unwrap_or_default(),
-        old_codes: agency.old_codes.iter().map(ToString::to_string).collect(),
-        valid_from: agency.valid_from.to_string(),
-        valid_to: time(agency.valid_to),
-        serves_until: time(agency.serves_until),
-        successor: agency.successor.as_ref().map(ToString::to_string).unwrap_or_default(),
-        route: agency.route.to_string(),
-        node: agency.node.as_ref().map(ToString::to_string).unwrap_or_default(),
-        unreachable: refused.map(|error| truc_proto::wire_v1::Refusal {
-            reason: error.reason().as_str().to_owned(),
-            english: error.to_string(),
-            vietnamese: error.vietnamese(),
-            ..Default::default()
-        }),
-    }
 }
 
 fn entry_json(entry: &DirectoryEntry) -> serde_json::Value {
