@@ -315,6 +315,14 @@ impl<S: Store> Service<S> {
         });
         let mut batches: BTreeMap<NodeId, Vec<FinalisedLeaf>> = BTreeMap::new();
         for (leaf, wire_item, nodes, is_known) in routed.await? {
+            let nodes = match nodes {
+                Ok(nodes) => nodes,
+                // Not a word about the evidence: it is to be shown again.
+                Err(error) => {
+                    rejected.push((leaf, error.into()));
+                    continue;
+                }
+            };
             if nodes.is_empty() {
                 rejected.push((leaf, if is_known { nobody_waits() } else { Refusal::unknown_envelope() }));
             }
@@ -331,10 +339,14 @@ impl<S: Store> Service<S> {
     }
 
     /// The nodes that hold leaves of `node` about these envelopes: the recipients of what it sent, the sender of what it received.
-    fn other_sides(&self, node: &NodeId, known: Vec<(EnvelopeKey, Found)>) -> BTreeMap<NodeId, Vec<EnvelopeKey>> {
+    fn other_sides(
+        &self,
+        node: &NodeId,
+        known: Vec<(EnvelopeKey, Found)>,
+    ) -> Result<BTreeMap<NodeId, Vec<EnvelopeKey>>, StoreError> {
         let mut nodes: BTreeMap<NodeId, Vec<EnvelopeKey>> = BTreeMap::new();
         for (key, found) in known {
-            let Ok(ends) = self.ends(&found) else { continue };
+            let Some(ends) = self.ends(&found)? else { continue };
             let mut others = BTreeSet::new();
             if ends.recipients.contains(node) {
                 others.insert(ends.sender.clone());
@@ -346,25 +358,23 @@ impl<S: Store> Service<S> {
                 nodes.entry(other).or_default().push(key.clone());
             }
         }
-        nodes
+        Ok(nodes)
     }
 
-    fn ends(&self, found: &Found) -> Result<Ends, StoreError> {
+    /// None for an envelope that was refused: nobody but its sender has leaves about it.
+    fn ends(&self, found: &Found) -> Result<Option<Ends>, StoreError> {
         if let Some(live) = &found.live {
             let recipients = live.pairs.iter().filter_map(|pair| pair.node.clone()).collect();
-            return Ok(Ends { sender: live.sender_node.clone(), recipients });
+            return Ok(Some(Ends { sender: live.sender_node.clone(), recipients }));
         }
         match self.store.read(found.position)?.body {
             Body::Accepted(record) => {
                 let sender =
                     record.sender_node.parse().map_err(|_| StoreError::Corrupt("a record names no node".into()))?;
-                Ok(Ends {
-                    sender,
-                    recipients: record.recipients.iter().filter_map(|one| one.node.parse().ok()).collect(),
-                })
+                let recipients = record.recipients.iter().filter_map(|one| one.node.parse().ok()).collect();
+                Ok(Some(Ends { sender, recipients }))
             }
-            // Of a refused envelope nobody but its sender has leaves.
-            _ => Err(StoreError::Corrupt("the envelope was refused".into())),
+            _ => Ok(None),
         }
     }
 }

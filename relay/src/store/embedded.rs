@@ -227,12 +227,13 @@ impl Store for Embedded {
 
     fn look_up(&self, key: &EnvelopeKey) -> Result<Option<Position>, StoreError> {
         let Some(index) = &self.index else { return Ok(None) };
-        let hit = index.find(&index_key(key)).map_err(|_| StoreError::Busy)?;
-        // The index is never believed: the journal says what stands there.
-        let holds = |position: &Position| {
-            self.read(*position).is_ok_and(|record| accepted_key(&record.body).as_ref() == Some(key))
-        };
-        Ok(hit.filter(holds))
+        let Some(position) = index.find(&index_key(key)).map_err(|_| StoreError::Busy)? else { return Ok(None) };
+        // The index is never believed: the journal says what stands there. That it cannot be read just now does not say that it is not there.
+        if position >= self.ledger.head().position {
+            return Ok(None);
+        }
+        let record = self.read(position)?;
+        Ok((accepted_key(&record.body).as_ref() == Some(key)).then_some(position))
     }
 
     fn leaf_index(&self, position: Position) -> Result<u64, StoreError> {

@@ -6,4 +6,5 @@ mod client;
 mod flows;
 mod histories;
 mod repeated;
+mod unreadable;
 mod world;
