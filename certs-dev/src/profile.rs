@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use rcgen::{DistinguishedName, DnType, DnValue, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose, RsaKeySize};
 
-/// The kinds of key met in the field (DOMAIN: RSA-2048 and RSA-3072 on tokens, some ECDSA P-256).
+/// The kinds of key met in the field (RSA-2048 and RSA-3072 on tokens, some ECDSA P-256).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum KeyKind {
     /// ECDSA or ECDH over NIST P-256; made in well under a millisecond.

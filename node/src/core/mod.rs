@@ -192,7 +192,7 @@ impl Core {
             Input::OfferFailed { key, error, jitter } => self.offer_failed(now, &key, error, jitter),
             Input::Uploaded { key, bytes } => self.uploaded(&key, bytes),
             Input::ResealFailed { key, recipient, error } => self.reseal_failed(now, &key, &recipient, error),
-            Input::HeldFailed { key, error, jitter } => self.held_failed(now, &key, error, jitter),
+            Input::HeldFailed { key, error, jitter } => self.offer_failed(now, &key, error, jitter),
             Input::KeyBack => self.key_back(),
             Input::Waiting(waiting) => self.announce(waiting),
             Input::Leased(leased) => self.leased(now, *leased),

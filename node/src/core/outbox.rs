@@ -222,10 +222,6 @@ impl Core {
         }
     }
 
-    pub(super) fn held_failed(&mut self, now: Timestamp, key: &Key, error: String, jitter: u32) {
-        self.offer_failed(now, key, error, jitter);
-    }
-
     /// Finish what is held.
     pub(super) fn key_back(&mut self) {
         let held: Vec<u64> = self.sent.iter().filter(|(_, sent)| sent.is_held()).map(|(p, _)| *p).collect();

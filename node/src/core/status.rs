@@ -1,5 +1,5 @@
 //! Business statuses 01 … 16: numbered per document and agency, correlated on the document and both codes, never
-//! backwards; after 15 the document is closed (DOMAIN 4).
+//! backwards; after 15 the document is closed (docs/FORMATS.md).
 
 use truc_proto::{AgencyId, BusinessStatus, EnvelopeId, Raw, StatusCode};
 

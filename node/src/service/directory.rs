@@ -9,7 +9,7 @@ use truc_proto::{
     node_v1,
 };
 
-use super::{Error, broke_off};
+use super::Error;
 use crate::shell::{Shell, clock};
 
 /// Entries of a reply where the caller does not say.
@@ -44,5 +44,5 @@ pub(crate) async fn search(
             directory_version: directory.version(),
         }
     };
-    shell.work("searching the directory", found).await.map_err(broke_off)
+    Ok(shell.work("searching the directory", found).await?)
 }

@@ -8,7 +8,7 @@ use std::{
 use truc_ledger::index::IndexError;
 use truc_proto::{AgencyId, Digest, EnvelopeId};
 
-use super::{Error, broke_off, stopped};
+use super::Error;
 use crate::{
     archive::{Archive, Rejected},
     core::{Key, OwnCheckpoint, Received, Sent},
@@ -22,11 +22,10 @@ pub(crate) async fn sent(
 ) -> Result<(Vec<Sent>, Option<OwnCheckpoint>), Error> {
     let found =
         shell.engine.ask(move |core| (core.sent_of(envelope).cloned().collect::<Vec<_>>(), core.own_checkpoint()));
-    let (mut sent, own) = found.await.map_err(stopped)?;
+    let (mut sent, own) = found.await?;
     if sent.is_empty() {
         let archive = shell.archive.clone();
-        let found =
-            shell.work("looking into the archive", move || look(&archive, true, envelope)).await.map_err(broke_off)?;
+        let found = shell.work("looking into the archive", move || look(&archive, true, envelope)).await?;
         sent = found.map_err(|error| no_answer(&error))?.0;
     }
     Ok((sent, own))
@@ -50,11 +49,10 @@ pub(crate) fn no_answer(error: &IndexError) -> Error {
 /// What we received under this envelope id, from whatever sender: what is open, and what left memory.
 pub(crate) async fn received(shell: &Arc<Shell>, envelope: EnvelopeId) -> Result<Vec<Received>, Error> {
     let found = shell.engine.ask(move |core| core.received_of(envelope).cloned().collect::<Vec<_>>());
-    let mut received = found.await.map_err(stopped)?;
+    let mut received = found.await?;
     let archive = shell.archive.clone();
     let gone = received.is_empty();
-    let closed =
-        shell.work("looking into the archive", move || look(&archive, gone, envelope)).await.map_err(broke_off)?;
+    let closed = shell.work("looking into the archive", move || look(&archive, gone, envelope)).await?;
     let closed = match closed {
         Ok((_, closed)) => closed,
         // What is open can be dealt with meanwhile.
@@ -121,7 +119,7 @@ pub(crate) async fn by_leaf(
     let found = shell.engine.ask(move |core| {
         (core.sent_by_leaf(&leaf).cloned(), core.received_by_leaf(&leaf).cloned(), core.own_checkpoint())
     });
-    let (sent, received, own) = found.await.map_err(stopped)?;
+    let (sent, received, own) = found.await?;
     if sent.is_some() || received.is_some() {
         return Ok((sent, received, own));
     }
@@ -130,7 +128,7 @@ pub(crate) async fn by_leaf(
         archive.catch_up();
         archive.by_leaf(&leaf)
     };
-    let found = shell.work("looking into the archive", look).await.map_err(broke_off)?;
+    let found = shell.work("looking into the archive", look).await?;
     let (sent, received) = found.map_err(|error| no_answer(&error))?;
     Ok((sent, received, own))
 }
@@ -143,14 +141,14 @@ pub(crate) async fn by_request(
 ) -> Result<(Option<Sent>, Vec<Rejected>, Option<OwnCheckpoint>), Error> {
     let (of, name) = (sender.clone(), idempotency_key.to_owned());
     let open = shell.engine.ask(move |core| (core.sent_by_request(&of, &name).cloned(), core.own_checkpoint()));
-    let (sent, own) = open.await.map_err(stopped)?;
+    let (sent, own) = open.await?;
     let (archive, of, name) = (shell.archive.clone(), sender.clone(), idempotency_key.to_owned());
     let look = move || {
         archive.catch_up();
         let rejections = archive.rejections(&of, &name)?;
         Ok((sent.or_else(|| archive.sent(&archive.request(&of, &name)?.0)), rejections))
     };
-    let found: Result<_, IndexError> = shell.work("looking into the archive", look).await.map_err(broke_off)?;
+    let found: Result<_, IndexError> = shell.work("looking into the archive", look).await?;
     let (sent, rejections) = found.map_err(|error| no_answer(&error))?;
     Ok((sent, rejections, own))
 }
@@ -162,6 +160,6 @@ pub(crate) async fn rejection(shell: &Arc<Shell>, leaf: Digest) -> Result<Option
         archive.catch_up();
         archive.rejection(&leaf)
     };
-    let found = shell.work("looking into the archive", look).await.map_err(broke_off)?;
+    let found = shell.work("looking into the archive", look).await?;
     found.map_err(|error| no_answer(&error))
 }

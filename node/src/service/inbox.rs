@@ -11,7 +11,7 @@ use tokio::sync::{broadcast::error::RecvError, mpsc};
 use tracing::info;
 use truc_proto::{AgencyId, EventUri, Preamble, Raw, Role, node_v1};
 
-use super::{Error, ErrorKind, broke_off, envelope_id, not_found, pages, stopped, view};
+use super::{Error, ErrorKind, envelope_id, not_found, pages, view};
 use crate::{
     core::{Answer, CodeState, Core, Input, Key, Received, Removal},
     pipeline::{FetchSink, FetchWhat, PipelineError},
@@ -47,7 +47,7 @@ pub(crate) async fn list(
     let open = shell.engine.ask(move |core| {
         pages::open(core.received(), before, size, |received| shown(received, &granted, code.as_ref(), with_confirmed))
     });
-    let open = open.await.map_err(stopped)?;
+    let open = open.await?;
     // What left memory was confirmed, or is not to be.
     let closed = if with_confirmed {
         let archive = shell.archive.clone();
@@ -96,7 +96,7 @@ fn shown(received: &Received, grant: &Grant, only: Option<&AgencyId>, with_confi
 async fn fill(shell: &Arc<Shell>, found: Vec<Found>) -> Result<Vec<node_v1::InboxItem>, Error> {
     let bodies = shell.bodies();
     let work = move || found.into_iter().map(|found| fill_one(&bodies, found)).collect::<Result<Vec<_>, BodyError>>();
-    shell.work("reading the inbox", work).await.map_err(broke_off)?.map_err(|e| Error::internal(crate::chain(&e)))
+    shell.work("reading the inbox", work).await?.map_err(|e| Error::internal(crate::chain(&e)))
 }
 
 fn fill_one(bodies: &Bodies, found: Found) -> Result<node_v1::InboxItem, BodyError> {
@@ -138,7 +138,7 @@ async fn follow(
         loop {
             let (granted, code) = (grant.clone(), only.cloned());
             let page = shell.engine.ask(move |core| page(core, &granted, code.as_ref(), from));
-            let (found, next) = page.await.map_err(stopped)?;
+            let (found, next) = page.await?;
             for item in fill(shell, found).await? {
                 if told.insert((item.sender.clone(), item.envelope.clone(), item.recipient.clone()))
                     && sender.send(Ok(item)).await.is_err()
@@ -163,7 +163,7 @@ async fn follow(
                     let found = shell.engine.ask(move |core| {
                         core.find_received(&wanted).map(|received| shown(received, &granted, Some(&code), true))
                     });
-                    for item in fill(shell, found.await.map_err(stopped)?.unwrap_or_default()).await? {
+                    for item in fill(shell, found.await?.unwrap_or_default()).await? {
                         if told.insert((item.sender.clone(), item.envelope.clone(), item.recipient.clone()))
                             && sender.send(Ok(item)).await.is_err()
                         {
@@ -199,7 +199,7 @@ pub(crate) async fn confirm(
         found.codes.get(&code).filter(|code| code.state == CodeState::HandedOver).and_then(|code| code.confirmed_at);
     let refused = request.refused.then_some(request.reason);
     let recipient = code.clone();
-    let answer = shell.engine.call(|reply| Input::Confirm { key, code, refused, reply }).await.map_err(stopped)?;
+    let answer = shell.engine.call(|reply| Input::Confirm { key, code, refused, reply }).await?;
     match answer {
         Answer::Confirmed { at, first } => {
             info!(%envelope, %recipient, first, "handed over");
@@ -260,7 +260,7 @@ pub(crate) async fn fetch(
             }
         };
         if let Err(error) = inner.work("fetching a document", work).await {
-            let _ = broken.send(Err(broke_off(error))).await;
+            let _ = broken.send(Err(error.into())).await;
         }
     });
     Ok(chunks)

@@ -30,14 +30,6 @@ pub(crate) fn code(grant: &Grant, text: &str, field: &str) -> Result<AgencyId, E
     Err(Error::refused(ErrorKind::NotEntitled, &Refusal::new(Reason::NotEntitled, detail)))
 }
 
-fn stopped(error: crate::shell::engine::Stopped) -> Error {
-    error.into()
-}
-
-fn broke_off(error: crate::shell::WorkFailed) -> Error {
-    error.into()
-}
-
 fn envelope_id(text: &str) -> Result<EnvelopeId, Error> {
     text.parse().map_err(|error| Error::invalid(format!("`envelope`: {error}")))
 }

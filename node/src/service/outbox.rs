@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use truc_proto::{AgencyId, node_v1};
 
-use super::{Error, broke_off, envelope_id, pages, stopped, view};
+use super::{Error, envelope_id, pages, view};
 use crate::{
     core::{Core, Key, Sent},
     records::Body,
@@ -36,7 +36,7 @@ pub(crate) async fn list(
         };
         (pages::open(core.sent(), before, size, entries), own)
     });
-    let (open, own) = open.await.map_err(stopped)?;
+    let (open, own) = open.await?;
     // What left memory is final.
     let closed = if with_final {
         let archive = shell.archive.clone();
@@ -74,6 +74,6 @@ async fn fill(shell: &Arc<Shell>, found: Vec<(node_v1::OutboxItem, u64)>) -> Res
         };
         found.into_iter().map(fill).collect::<Result<Vec<_>, crate::shell::BodyError>>()
     };
-    let items = shell.work("reading the outbox", work).await.map_err(broke_off)?;
+    let items = shell.work("reading the outbox", work).await?;
     items.map_err(|error| Error::internal(crate::chain(&error)))
 }

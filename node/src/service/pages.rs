@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{Error, broke_off, found::no_answer};
+use super::{Error, found::no_answer};
 use crate::{core::Key, shell::Shell};
 
 /// A page has at most so many entries, and this many when the caller does not say.
@@ -55,8 +55,7 @@ pub(super) async fn closed<T: Send + 'static>(
         let documents = hits.into_iter().map(|(begin, key)| (begin, entries(&key)));
         Ok(Part { documents: documents.filter(|(_, found)| !found.is_empty()).collect(), down_to })
     };
-    let found: Result<_, truc_ledger::index::IndexError> =
-        shell.work("looking into the archive", work).await.map_err(broke_off)?;
+    let found: Result<_, truc_ledger::index::IndexError> = shell.work("looking into the archive", work).await?;
     found.map_err(|error| no_answer(&error))
 }
 

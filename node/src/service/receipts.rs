@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use truc_evidence::{Entitlement, Leaf, ReceiptParts, receipt};
 use truc_proto::{Actor, AgencyId, Checkpoint, Digest, Opening, SignedNote, Timestamp, node_v1, wire_v1};
 
-use super::{Error, broke_off, envelope_id, not_found, stopped};
+use super::{Error, envelope_id, not_found};
 use crate::{
     core::{ItemRef, Key, Source, Step, is_final},
     records::{Body, OpeningParts},
@@ -140,7 +140,7 @@ pub(crate) async fn fetch(
         let actor = statement.actor().cloned().ok_or("a leaf without actor is no receipt")?;
         Ok((leaf, preamble, opening, actor, statement.time(), places))
     };
-    let made = shell.work("reading a receipt", work).await.map_err(broke_off)?;
+    let made = shell.work("reading a receipt", work).await?;
     let (leaf, preamble, opening, actor, at, places) = made.map_err(Error::internal)?;
     let entitlement = entitlement(shell, &actor, at).await?;
     let note = SignedNote::parse(&leaf.checkpoint).map_err(|e| Error::internal(e.to_string()))?;
@@ -247,12 +247,11 @@ fn private_parts(shell: &Shell, places: &Places, with_opening: bool) -> Result<P
 
 async fn entitlement(shell: &Arc<Shell>, actor: &Actor, at: Timestamp) -> Result<Entitlement, Error> {
     let (node, code): (_, Option<AgencyId>) = (actor.node.clone(), actor.code.clone());
-    let position =
-        shell.engine.ask(move |core| core.entitlement_of(&node, code.as_ref(), at)).await.map_err(stopped)?;
+    let position = shell.engine.ask(move |core| core.entitlement_of(&node, code.as_ref(), at)).await?;
     let bodies = shell.bodies();
     let kept = match position {
         Some(position) => {
-            let read = shell.work("reading an entitlement", move || bodies.body(position)).await.map_err(broke_off)?;
+            let read = shell.work("reading an entitlement", move || bodies.body(position)).await?;
             match read.map_err(|e| Error::internal(crate::chain(&e)))?.0 {
                 Body::Entitled(record) => Entitlement::from_bytes(&record.entitlement).ok(),
                 _ => None,
@@ -266,7 +265,7 @@ async fn entitlement(shell: &Arc<Shell>, actor: &Actor, at: Timestamp) -> Result
         (None, Some(directory)) => {
             let actor = actor.clone();
             let read = shell.work("reading an entitlement", move || directory.entitlement(&actor));
-            read.await.map_err(broke_off)?.map_err(|error| Error::internal(crate::chain(&error)))?
+            read.await?.map_err(|error| Error::internal(crate::chain(&error)))?
         }
     };
     kept.ok_or_else(|| Error::not_now(format!("no directory that this node has seen entitles {actor}")))

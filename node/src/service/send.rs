@@ -11,7 +11,7 @@ use truc_proto::{
     node_v1::{self, send_reply::State},
 };
 
-use super::{Error, ErrorKind, broke_off, busy, stopped, view};
+use super::{Error, ErrorKind, busy, view};
 use crate::{
     core::{Answer, Core, Input, Key, Sent},
     pipeline::{Composed, Part, Parts, PipelineError, Refusal},
@@ -49,7 +49,7 @@ pub(crate) async fn send(
         let composed = pipeline.compose(header, &mut ChannelParts(parts), &directory, clock::moment());
         Ok::<_, Error>((composed, archive.request(&of, &name)))
     };
-    let (composed, before) = shell.work("sealing a document", work).await.map_err(broke_off)??;
+    let (composed, before) = shell.work("sealing a document", work).await??;
     finish(shell, &sender, idempotency_key, composed, before).await
 }
 
@@ -78,14 +78,14 @@ pub(crate) async fn finish(
                 };
             }
             let input = |reply| Input::Prepared { sealed, reply };
-            (shell.engine.call_and_see(input, shown).await.map_err(stopped)?, hash, warnings)
+            (shell.engine.call_and_see(input, shown).await?, hash, warnings)
         }
         Ok(Composed::Held(request)) => {
             let hash = Digest::from_slice(&request.held.request_hash).ok();
             made = Digest::from_slice(&request.held.blob).ok();
             let warnings = request.held.about.warnings.clone();
             let input = |reply| Input::Held { request, reply };
-            (shell.engine.call_and_see(input, shown).await.map_err(stopped)?, hash, warnings)
+            (shell.engine.call_and_see(input, shown).await?, hash, warnings)
         }
         Err(PipelineError::Refused(refusal)) => return refuse(shell, sender, (idempotency_key, false), *refusal).await,
         Err(error) => {
@@ -149,7 +149,7 @@ async fn refuse(
     if let Some(request_hash) = refusal.evidence {
         let (sender, reason) = (sender.clone(), refusal.reason);
         let input = |reply| Input::Refused { sender, idempotency_key, reused, request_hash, reason, reply };
-        if let Answer::Refused { leaf, .. } = shell.engine.call(input).await.map_err(stopped)? {
+        if let Answer::Refused { leaf, .. } = shell.engine.call(input).await? {
             rejection = leaf;
         }
     }
@@ -196,7 +196,7 @@ pub(crate) async fn check_room(shell: &Shell) -> Result<(), Error> {
         return Err(busy());
     }
     let ledger = shell.ledger.clone();
-    shell.work("looking at the disk", move || check_disk(&ledger)).await.map_err(broke_off)?
+    shell.work("looking at the disk", move || check_disk(&ledger)).await?
 }
 
 /// Blocks.

@@ -8,7 +8,7 @@ use truc_proto::{
     node_v1::{self, send_reply::State},
 };
 
-use super::{Error, ErrorKind, envelope_id, send, stopped};
+use super::{Error, ErrorKind, envelope_id, send};
 use crate::{
     core::{Answer, Input, StatusRefused, StatusRequest},
     pipeline::Refusal,
@@ -50,7 +50,7 @@ pub(crate) async fn set(
         request_hash,
     };
     let again = asked.clone();
-    let answer = shell.engine.call(|reply| Input::ReserveStatus { request: asked, reply }).await.map_err(stopped)?;
+    let answer = shell.engine.call(|reply| Input::ReserveStatus { request: asked, reply }).await?;
     let (sequence, key, to, body) = match answer {
         Answer::StatusReserved { sequence, document, to, body } => (sequence, document, to, body),
         Answer::StatusKnown { key, sequence } => {
@@ -85,7 +85,7 @@ pub(crate) async fn set(
         let made = pipeline.compose_status(status, level, &idempotency_key, request_hash, &directory, clock::moment());
         (made, archive.request(&of, &idempotency_key))
     };
-    let (composed, before) = shell.work("sealing a status", work).await.map_err(super::broke_off)?;
+    let (composed, before) = shell.work("sealing a status", work).await?;
     let reply = send::finish(shell, &from, request.idempotency_key, composed, before).await?;
     if reply.state == i32::from(State::Refused) {
         let refusal = reply.refused.unwrap_or_default();
@@ -156,7 +156,7 @@ async fn describe(shell: &Arc<Shell>, key: &crate::core::Key, body: u64) -> Resu
             _ => Err(crate::shell::BodyError::Other { position: body }),
         }
     };
-    let read = shell.work("reading a document's description", work).await.map_err(super::broke_off)?;
+    let read = shell.work("reading a document's description", work).await?;
     let (preamble, document_id) = read.map_err(|error| Error::internal(crate::chain(&error)))?;
     let preamble = Raw::<Preamble>::parse(preamble).map_err(|error| Error::internal(error.to_string()))?;
     Ok((preamble.level, document_id))
@@ -196,7 +196,7 @@ pub(crate) async fn of_node(shell: &Arc<Shell>, grant: &Grant) -> Result<node_v1
         let inbox = core.received().values().filter(|received| !received.is_settled()).count();
         (alarms, outbox as u64, inbox as u64)
     });
-    let (alarms, open_outbox, open_inbox) = counted.await.map_err(stopped)?;
+    let (alarms, open_outbox, open_inbox) = counted.await?;
     Ok(node_v1::StatusReply {
         node: shell.node.to_string(),
         axis: shell.axis.to_string(),

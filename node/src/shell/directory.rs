@@ -12,7 +12,7 @@ use truc_proto::{
     relay_v1, wire_v1,
 };
 
-use super::{Relay, Shell, clock, peer::lock};
+use super::{Relay, Shell, clock, lock};
 use crate::{
     core::{Alarm, Input},
     records::Entitled,

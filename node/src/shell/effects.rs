@@ -2,9 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tracing::{error, info, warn};
-use truc_proto::{Digest, relay_v1};
+use truc_proto::{Digest, Timestamp, relay_v1};
 
 use super::{Shell, clock, offer, push, take};
 use crate::{
@@ -30,7 +30,7 @@ pub async fn run_effects(shell: Arc<Shell>, mut effects: mpsc::UnboundedReceiver
             Effect::Take { key } => _ = tokio::spawn(take::take(shell, key)),
             Effect::Open { key, body, acceptances } => {
                 // Its record is on the device now: the blob is known to the sweep.
-                drop(super::peer::lock(&shell.fresh_blobs).remove(&key));
+                drop(super::lock(&shell.fresh_blobs).remove(&key));
                 _ = tokio::spawn(take::open(shell, key, body, acceptances));
             }
             Effect::Push { leaves, finals } => _ = tokio::spawn(push::push(shell, leaves, finals)),
@@ -51,20 +51,42 @@ pub async fn run_effects(shell: Arc<Shell>, mut effects: mpsc::UnboundedReceiver
     }
 }
 
+/// Longest sleep of the timer: a clock that was set back must not put off for ever what is due.
+const NAP_MAX: Duration = Duration::from_secs(60);
+/// After a tick that moved nothing the timer looks again.
+const AGAIN: Duration = Duration::from_secs(1);
+
 /// Wakes the core at the next due moment; sleeps as long as nothing is.
 pub async fn run_timer(shell: Arc<Shell>) {
-    let mut due = shell.engine.due();
-    let mut stopping = shell.stopping.clone();
+    let tick = || {
+        let engine = shell.engine.clone();
+        async move { engine.tell(Input::Tick).await.is_ok() }
+    };
+    keep_time(shell.engine.due(), shell.stopping.clone(), clock::now, tick).await;
+}
+
+/// Calls `tick` when `now` has reached what is due, until that fails or the node stops. Sleeps by the machine's own count, `now` may jump.
+async fn keep_time<F: Future<Output = bool>>(
+    mut due: watch::Receiver<Option<Timestamp>>,
+    mut stopping: watch::Receiver<bool>,
+    now: impl Fn() -> Timestamp,
+    tick: impl Fn() -> F,
+) {
     while !*stopping.borrow() {
         let next = *due.borrow_and_update();
-        let sleep = next.map_or(Duration::from_secs(3_600), |at| at.since(clock::now()));
+        let sleep = next.map_or(NAP_MAX, |at| at.since(now()).min(NAP_MAX));
         tokio::select! {
             () = tokio::time::sleep(sleep) => {
-                if next.is_some() && shell.engine.tell(Input::Tick).await.is_err() {
+                if next.is_none_or(|at| at > now()) {
+                    continue; // the end of a nap, or the clock was set back
+                }
+                if !tick().await {
                     return;
                 }
-                if next.is_some() && due.changed().await.is_err() {
-                    return;
+                tokio::select! {
+                    changed = due.changed() => if changed.is_err() { return },
+                    () = tokio::time::sleep(AGAIN) => {}
+                    _ = stopping.changed() => {}
                 }
             }
             changed = due.changed() => if changed.is_err() { return },
@@ -162,5 +184,37 @@ async fn drop_payload(shell: Arc<Shell>, payload: Digest) {
     let removed = shell.work("removing a payload", move || blobs.remove(&payload)).await;
     if !matches!(removed, Ok(Ok(()))) {
         error!(%payload, "a payload could not be removed; the next sweep takes it");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicI64, Ordering};
+
+    use super::*;
+
+    /// A clock that was set back, and a core that the first tick came too early for: both get another one.
+    #[tokio::test]
+    async fn what_is_due_is_due_although_the_clock_was_set_back_and_a_tick_moved_nothing() {
+        let at = |ms| Timestamp::from_unix_ms(1_800_000_000_000 + ms);
+        let (_due, receiver) = watch::channel(Some(at(20)));
+        let (_stop, stopping) = watch::channel(false);
+        // Set back while the timer sleeps; from then on it runs as fast as it is looked at.
+        let looks = AtomicI64::new(0);
+        let now = || match looks.fetch_add(1, Ordering::SeqCst) {
+            0 => at(0),
+            look => at((look - 20) * 2),
+        };
+        let (ticks, mut ticked) = mpsc::unbounded_channel();
+        let tick = || std::future::ready(ticks.send(()).is_ok());
+        let timer = keep_time(receiver, stopping, now, tick);
+        tokio::select! {
+            () = timer => panic!("the timer ended"),
+            () = async {
+                ticked.recv().await.unwrap();
+                ticked.recv().await.unwrap();
+            } => {}
+        }
+        assert!(looks.load(Ordering::SeqCst) > 20, "no tick before the clock had come so far again");
     }
 }

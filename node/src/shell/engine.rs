@@ -4,7 +4,7 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        Arc, Condvar, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread::JoinHandle,
@@ -18,7 +18,7 @@ use truc_proto::{
     limits::{COMMIT_QUEUE_BYTES_MAX, COMMIT_QUEUE_MAX, SUBMISSION_RECORDS_BYTES_MAX, SUBMISSION_RECORDS_MAX},
 };
 
-use super::clock;
+use super::{clock, lock};
 use crate::core::{Answer, Core, Effect, Input, Token};
 
 /// Most inputs that wait for the core.
@@ -375,8 +375,4 @@ fn split(records: Vec<Record>) -> Vec<Vec<Record>> {
 
 fn bytes_of(records: &[Record]) -> usize {
     records.iter().map(|record| record.state.len() + record.leaf.as_ref().map_or(0, Vec::len) + 64).sum()
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -18,7 +18,7 @@ use std::{
     collections::{BTreeSet, HashMap},
     path::PathBuf,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -131,7 +131,7 @@ impl Shell {
 
     /// A number for a status about a document that left memory: above what its records and this process gave out.
     pub(crate) fn next_archived_sequence(&self, document: &Key, from: &AgencyId, to: &AgencyId, said: u64) -> u64 {
-        let mut given = peer::lock(&self.archived_sequences);
+        let mut given = lock(&self.archived_sequences);
         let last = given.entry((document.clone(), from.clone(), to.clone())).or_default();
         *last = said.max(*last) + 1;
         *last
@@ -169,6 +169,11 @@ impl std::fmt::Debug for Shell {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Shell({})", self.node)
     }
+}
+
+/// What a panic left behind is whole all the same: nothing is held over a step that may fail.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A worker panicked, or the node stops.

@@ -1,9 +1,6 @@
 //! The relay's ledger only grows: every checkpoint it shows is compared with the one held (docs/ARCHITECTURE.md, No fork).
 
-use std::{
-    collections::BTreeMap,
-    sync::{Mutex, MutexGuard, PoisonError, atomic::Ordering},
-};
+use std::{collections::BTreeMap, sync::atomic::Ordering};
 
 use bytes::Bytes;
 use tracing::{error, info};
@@ -15,7 +12,7 @@ use truc_proto::{
     relay_v1,
 };
 
-use super::{Relay, Shell};
+use super::{Relay, Shell, lock};
 use crate::{
     core::{Alarm, Input},
     records::Body,
@@ -257,8 +254,4 @@ impl Shell {
 /// Leaves in a checkpoint that is held; 0 for none.
 fn size_of(note: Option<&Bytes>) -> u64 {
     note.and_then(|note| Checkpoint::parse_note(note).ok()).map_or(0, |(_, held)| held.size)
-}
-
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -84,7 +84,7 @@ async fn try_push(
     Ok(refusals)
 }
 
-/// Reasons of the closed list are about what was shown, and stay; the others are about the relay's state.
+/// Reasons of the closed list are about what was shown, and stay, but for a clock that is set right one day; the others are about the relay's state.
 fn kind_of(reason: &str) -> Rejection {
     match reason.parse() {
         Ok(Reason::FromFuture) => Rejection::NotNow,

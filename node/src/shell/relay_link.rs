@@ -208,7 +208,7 @@ async fn take_evidence(
 
 type Verified = Result<(ReceivedLeaves, Vec<Actor>), EvidenceError>;
 
-/// Signature, inclusion, entitlement and time of every item; what fails of a batch is left out with an alarm.
+/// Signature, inclusion, entitlement and time of every item; what fails of a batch is left out and named in the log.
 pub(super) async fn verified(
     shell: &Arc<Shell>,
     batch: truc_proto::wire_v1::EvidenceBatch,

@@ -12,7 +12,7 @@ use truc_proto::{
     relay_v1, wire_v1,
 };
 
-use super::{Relay, Shell, clock, offer::describe, peer::lock};
+use super::{Relay, Shell, clock, lock, offer::describe};
 use crate::{
     core::{Alarm, Failure, Input, Key, Leased, OwnLeaf},
     pipeline::PipelineError,
