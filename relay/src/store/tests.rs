@@ -125,6 +125,11 @@ async fn a_full_disk_takes_no_new_work_and_still_takes_evidence() {
     let disk = SimDisk::new(64 << 20);
     let store = open(&disk);
     accepted(&store, 1).await;
+    // The next segment is made ready meanwhile; cut off in the middle it would give its room back.
+    let segments = |files: Vec<String>| files.iter().filter(|name| name.ends_with(".seg")).count();
+    while segments(disk.files()) < 2 {
+        tokio::task::yield_now().await;
+    }
     disk.set_capacity(disk.used() + disk.used() / 20); // less than a tenth is free
     assert_eq!(store.accept(offer(2)).await.unwrap_err(), StoreError::Full);
     consign(&store, 1).await;
