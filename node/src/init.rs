@@ -420,6 +420,7 @@ fn write_node(request: &InitRequest, loaded: &Loaded, draft: &Draft) -> Result<I
         ttl: Duration::from_secs(TTL_DAYS_DEFAULT * 86_400),
         retention: None,
         sdk: None,
+        rest: None,
     };
     write(&here(SETTINGS_FILE), settings.to_toml().as_bytes())?;
 

@@ -9,6 +9,7 @@ pub mod core;
 pub mod pipe;
 pub mod pipeline;
 pub mod records;
+pub mod rest;
 pub mod retention;
 pub mod run;
 pub mod sdk;

@@ -31,6 +31,7 @@ use crate::{
     core::{Alarm, Core, Input, Policy},
     pipe::Pipes,
     pipeline::Pipeline,
+    rest::{Door, Rest},
     sdk::{self, Face, FaceFiles, Tls},
     settings::{KeySource, Settings},
     shell::{self, Shell, clock, engine::Engine},
@@ -101,6 +102,8 @@ pub struct Running {
     pub address: SocketAddr,
     /// Where the SDK listener listens, when there is one.
     pub sdk: Option<SocketAddr>,
+    /// Where the REST listener listens, when there is one.
+    pub rest: Option<SocketAddr>,
     shell: Arc<Shell>,
     stop: watch::Sender<bool>,
     reload: Arc<Notify>,
@@ -153,6 +156,10 @@ pub async fn start(settings: Settings, doors: impl Into<Doors>, pipeline: MakePi
     let tokens = Arc::new(LiveTokens::open(&settings.tokens).context("read the bearer tokens")?);
     let trust_settings = settings.clone();
     let sdk_settings = settings.clone();
+    let rest = match &settings.rest {
+        Some(rest) => Some(Door::open(rest).await?),
+        None => None,
+    };
     let build = move || build(settings, pipeline, effects, stopping, dead_sender);
     let shell = tokio::task::spawn_blocking(build).await.context("open the node")??;
     let shell = Arc::new(shell);
@@ -168,13 +175,18 @@ pub async fn start(settings: Settings, doors: impl Into<Doors>, pipeline: MakePi
         tokio::spawn(watch_trust(Arc::clone(&shell), trust_settings, Arc::clone(&reload))),
         tokio::spawn(crate::retention::run(Arc::clone(&shell))),
     ];
-    let mut servers = vec![tokio::spawn(serve(Arc::clone(&shell), tokens, local))];
+    let mut servers = vec![tokio::spawn(serve(Arc::clone(&shell), Arc::clone(&tokens), local))];
     if let Some(sdk) = sdk {
         tasks.push(tokio::spawn(watch_sdk(Arc::clone(&sdk.face), sdk.tls.clone(), Arc::clone(&shell))));
         servers.push(tokio::spawn(sdk::serve(sdk.face, sdk.door, sdk.tls.map(|(tls, _)| tls), shell.stopping.clone())));
     }
+    let rest_address = rest.as_ref().map(|door| door.address);
+    if let Some(door) = rest {
+        let face = Rest::new(Arc::clone(&shell), tokens);
+        servers.push(tokio::spawn(door.serve(face, shell.stopping.clone())));
+    }
     info!(node = %shell.node, lane = %shell.lane, %address, "node started");
-    Ok(Running { address, sdk: sdk_address, shell, stop, reload, dead, servers, tasks })
+    Ok(Running { address, sdk: sdk_address, rest: rest_address, shell, stop, reload, dead, servers, tasks })
 }
 
 impl Running {

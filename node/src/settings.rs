@@ -75,6 +75,8 @@ pub struct Settings {
     pub retention: Option<Duration>,
     /// The listener for document systems that speak the axis SDK; none: there is none.
     pub sdk: Option<SdkSettings>,
+    /// The REST listener; none: there is none.
+    pub rest: Option<RestSettings>,
 }
 
 /// The listener for document systems that speak the axis SDK.
@@ -85,6 +87,15 @@ pub struct SdkSettings {
     /// Path before the operations' names, e.g. `/api/v1`; empty: none.
     pub path: String,
     /// Certificate and key for https, from an authority that the clients' JVMs know; none: http.
+    pub tls: Option<KeySource>,
+}
+
+/// The REST listener.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RestSettings {
+    /// Where it listens; without a certificate a loopback address.
+    pub listen: SocketAddr,
+    /// Certificate and key for https; none: http.
     pub tls: Option<KeySource>,
 }
 
@@ -189,6 +200,11 @@ impl Settings {
             section.extend((!sdk.path.is_empty()).then(|| ("path".to_owned(), text(&sdk.path))));
             section.extend(sdk.tls.iter().map(|tls| ("tls".to_owned(), self.key_table(tls))));
             table.insert("sdk".into(), section.into());
+        }
+        if let Some(rest) = &self.rest {
+            let mut section = Table::from_iter([("listen".to_owned(), text(&rest.listen))]);
+            section.extend(rest.tls.iter().map(|tls| ("tls".to_owned(), self.key_table(tls))));
+            table.insert("rest".into(), section.into());
         }
         let mut send = Table::new();
         send.insert("ttl_days".into(), integer(self.ttl.as_secs() / 86_400));
@@ -322,6 +338,9 @@ mod tests {
             [sdk]
             listen = "0.0.0.0:7445"
             path = "a b"
+            [rest]
+            listen = "0.0.0.0:7450"
+            path = "/api"
             [keys]
             ledger = "keys/none"
             tls = 7
@@ -345,6 +364,8 @@ mod tests {
             "documents.ttl_days: a number from 1 to 30",
             "sdk.listen: 0.0.0.0:7445 is not a loopback address",
             "sdk.path: ",
+            "rest.listen: 0.0.0.0:7450 is not a loopback address",
+            "rest.path: there is no such setting",
             "keys.ledger: there is no file",
             "keys.witness is missing",
             "keys.tls: ",

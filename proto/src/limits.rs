@@ -319,3 +319,28 @@ pub const SDK_IDLE_MS_MAX: u64 = 30_000;
 pub const SDK_STALL_MS_MAX: u64 = 30_000;
 /// How long a call's body may take altogether, in milliseconds: 30 minutes.
 pub const SDK_BODY_MS_MAX: u64 = 30 * 60_000;
+
+// REST (node/src/rest).
+
+/// Most connections of the REST listener; further ones wait in the kernel.
+pub const REST_CONNECTIONS_MAX: usize = 4_096;
+/// Largest block of headers of one request, and most bytes read from a connection at once.
+pub const REST_HEADER_BYTES_MAX: usize = 32 * 1024;
+/// Most headers of one request.
+pub const REST_HEADERS_MAX: usize = 100;
+/// Largest JSON body or JSON part in bytes: a thousand recipients and long fields fit.
+pub const REST_JSON_BYTES_MAX: usize = 256 * 1024;
+/// Most bytes of a multipart body that are looked at without finding a part or its content: preamble and headers of one part.
+pub const REST_PART_HEADER_BYTES_MAX: usize = 256 * 1024;
+/// Most of a body that is read and thrown away after the answer is known, so that a client that sends everything first sees it.
+pub const REST_DISCARD_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// How long a connection may be silent between requests, and a request's headers may take, in milliseconds.
+pub const REST_IDLE_MS_MAX: u64 = 60_000;
+/// How long a body that comes in, or a client that takes an answer, may make no progress, in milliseconds.
+pub const REST_STALL_MS_MAX: u64 = 30_000;
+/// Longest wait of one long poll, in seconds: below what proxies and clients cut off by themselves.
+pub const REST_WAIT_S_MAX: u32 = 55;
+/// Longest query of a request in bytes.
+pub const REST_QUERY_BYTES_MAX: usize = 16 * 1024;
+/// Most open documents that a watch looks at in one step of the core.
+pub const WATCH_SCAN_MAX: usize = 10_000;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use truc_evidence::DirectoryQuery;
 use truc_proto::{
-    AgencyId,
+    AgencyId, ForeignCode,
     limits::{DIRECTORY_HITS_MAX, DIRECTORY_SEARCH_CHARS_MAX},
     node_v1,
 };
@@ -19,11 +19,7 @@ pub(crate) async fn search(
     shell: &Arc<Shell>,
     request: node_v1::SearchDirectoryRequest,
 ) -> Result<node_v1::SearchDirectoryReply, Error> {
-    let directory = shell.directory().ok_or_else(|| {
-        Error::not_now(
-            "this node has no directory yet; it comes with the first connection to the relay / Nút chưa có danh bạ; danh bạ sẽ có sau lần kết nối trục đầu tiên",
-        )
-    })?;
+    let directory = shell.directory().ok_or_else(none_yet)?;
     if request.text.chars().nth(DIRECTORY_SEARCH_CHARS_MAX).is_some() {
         return Err(Error::invalid(format!(
             "a search has at most {DIRECTORY_SEARCH_CHARS_MAX} characters; use fewer words / Nội dung tìm dài quá {DIRECTORY_SEARCH_CHARS_MAX} ký tự; hãy dùng ít từ hơn"
@@ -45,4 +41,20 @@ pub(crate) async fn search(
         }
     };
     Ok(shell.work("searching the directory", found).await?)
+}
+
+/// One agency, by its code or an old form of it.
+pub(crate) fn look_up(shell: &Shell, code: &str) -> Result<node_v1::DirectoryEntry, Error> {
+    let directory = shell.directory().ok_or_else(none_yet)?;
+    let agency = code.parse::<ForeignCode>().ok().and_then(|code| directory.agency_by_any_code(&code));
+    let agency = agency.ok_or_else(|| {
+        Error::not_found("the directory has no such code; search for it / Danh bạ không có mã này; hãy tìm theo tên")
+    })?;
+    Ok(directory.described(agency, clock::now()))
+}
+
+fn none_yet() -> Error {
+    Error::not_now(
+        "this node has no directory yet; it comes with the first connection to the relay / Nút chưa có danh bạ; danh bạ sẽ có sau lần kết nối trục đầu tiên",
+    )
 }

@@ -3,6 +3,7 @@
 //! the core. Requests and replies are the messages of `truc.node.v1`.
 
 mod alarms;
+pub(crate) mod arrivals;
 pub(crate) mod directory;
 mod error;
 pub(crate) mod found;

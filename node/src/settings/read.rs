@@ -15,7 +15,9 @@ use truc_proto::{
     limits::{AGENCY_KEYS_MAX, ENVELOPE_TTL_MAX_MS, NODE_AGENCIES_MAX},
 };
 
-use super::{AgencySettings, KeySource, SdkSettings, Settings, TTL_DAYS_DEFAULT, TrustFiles, check_address};
+use super::{
+    AgencySettings, KeySource, RestSettings, SdkSettings, Settings, TTL_DAYS_DEFAULT, TrustFiles, check_address,
+};
 
 /// Takes the tables apart and notes everything that is wrong.
 pub(super) struct Reader<'f> {
@@ -51,6 +53,7 @@ impl Reader<'_> {
         self.nothing_else(&relay, "relay.");
 
         let sdk = self.sdk(&mut table, lane);
+        let rest = self.rest(&mut table);
 
         let mut documents = self.optional_section(&mut table, "documents");
         let days_max = u64::try_from(ENVELOPE_TTL_MAX_MS / 86_400_000).unwrap_or_default();
@@ -89,6 +92,7 @@ impl Reader<'_> {
             tokens: tokens?,
             trust: trust?,
             sdk: sdk?,
+            rest: rest?,
             ttl: days(ttl?),
             retention: match retention {
                 // 0: for ever.
@@ -131,6 +135,27 @@ impl Reader<'_> {
         }
         self.nothing_else(&section, "sdk.");
         Some(Some(SdkSettings { listen: listen?, path: path?, tls: tls? }))
+    }
+
+    /// As above.
+    #[expect(clippy::option_option, reason = "absent and wrong are told apart")]
+    fn rest(&mut self, table: &mut Table) -> Option<Option<RestSettings>> {
+        if !table.contains_key("rest") {
+            return Some(None);
+        }
+        let mut section = self.optional_section(table, "rest");
+        let listen = self.parsed::<SocketAddr>(&mut section, "listen", "rest.");
+        let tls = match section.remove("tls") {
+            Some(value) => self.key(Some(value), "rest.tls").map(Some),
+            None => Some(None),
+        };
+        if let (Some(address), Some(None)) = (listen.filter(|address| !address.ip().is_loopback()), &tls) {
+            self.mistakes.push(format!(
+                "rest.listen: {address} is not a loopback address; without a certificate (rest.tls) others on the network could read the tokens"
+            ));
+        }
+        self.nothing_else(&section, "rest.");
+        Some(Some(RestSettings { listen: listen?, tls: tls? }))
     }
 
     fn trust(&mut self, table: &mut Table) -> Option<TrustFiles> {

@@ -7,6 +7,9 @@
 
 mod closed;
 mod flows;
+mod http;
 mod rejected;
 mod reload;
+mod rest;
+mod schemathesis;
 mod world;

@@ -19,7 +19,7 @@ use truc_node::{
     core::{Core, Effect, Input, Policy},
     init::AgencyInit,
     run::default_pipeline,
-    settings::{KeySource, TrustFiles},
+    settings::{KeySource, RestSettings, TrustFiles},
     shell::{Shell, clock::now},
 };
 use truc_proto::{
@@ -156,7 +156,9 @@ impl World {
         let made = truc_node::init(request).unwrap();
         let binding = Raw::<SignedBinding>::parse(made.binding_bytes.clone()).unwrap();
         self.draft_bindings.push(binding);
-        let node = Node { settings: made.settings, token: made.token.expose().to_owned(), running: None };
+        let mut settings = made.settings;
+        settings.rest = Some(RestSettings { listen: "127.0.0.1:0".parse().unwrap(), tls: None });
+        let node = Node { settings, token: made.token.expose().to_owned(), running: None };
         self.nodes.insert(id.into(), node);
     }
 
@@ -248,6 +250,23 @@ impl World {
 
     pub(crate) fn node_folder(&self, id: &str) -> PathBuf {
         self.path(id)
+    }
+
+    /// Its REST listener speaks https from its next start on.
+    pub(crate) fn set_rest_tls(&mut self, id: &str) {
+        let files = self.tree.node(id, "tls");
+        let tls = KeySource::Pem { certificate: files.certificate, key: files.key };
+        let rest = self.nodes.get_mut(id).unwrap().settings.rest.as_mut().unwrap();
+        rest.tls = Some(tls);
+    }
+
+    /// Where its REST listener listens.
+    pub(crate) fn rest(&self, id: &str) -> SocketAddr {
+        self.nodes[id].running.as_ref().unwrap().rest.unwrap()
+    }
+
+    pub(crate) fn token(&self, id: &str) -> &str {
+        &self.nodes[id].token
     }
 
     pub(crate) async fn client(&self, id: &str) -> Client {

@@ -360,6 +360,7 @@ fn settings(folder: PathBuf, id: &str, lane: Lane) -> Settings {
         ttl: Duration::from_secs(7 * 86_400),
         retention: None,
         sdk: None,
+        rest: None,
         folder,
     }
 }

@@ -1,0 +1,646 @@
+//! The JSON of answers and requests. Field names are those of `truc.node.v1`; what is empty is left away; times are RFC 3339;
+//! hashes are 64 hexadecimal digits.
+
+use bytes::Bytes;
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
+use truc_proto::node_v1::{self, send_reply};
+use utoipa::ToSchema;
+
+/// Code of an agency (QĐ 20/2020/QĐ-TTg).
+#[derive(ToSchema)]
+#[schema(pattern = r"^([A-Y][0-9]{2}(\.[0-9A-Z]+)*|Z[0-9]{2}(\.?[0-9A-Z])*)$", max_length = 35, example = "H37.DN.001")]
+#[expect(dead_code, reason = "stands for its schema; codes are read by truc_proto::AgencyId")]
+pub(super) struct AgencyCode(String);
+
+/// Id of an envelope: a UUID of version 7.
+#[derive(ToSchema)]
+#[schema(
+    pattern = "^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$",
+    example = "019373f0-5a00-7000-8000-000000000001"
+)]
+#[expect(dead_code, reason = "stands for its schema; ids are read by truc_proto::EnvelopeId")]
+pub(super) struct Envelope(String);
+
+/// Where a list goes on; opaque.
+#[derive(ToSchema)]
+#[schema(pattern = "^[A-Za-z0-9_-]{10}[AEIMQUYcgkosw048]$", example = "__________8")]
+#[expect(dead_code, reason = "stands for its schema")]
+pub(super) struct PageToken(String);
+
+/// A SHA-256 hash.
+#[derive(ToSchema)]
+#[schema(pattern = "^[0-9a-f]{64}$")]
+#[expect(dead_code, reason = "stands for its schema")]
+pub(super) struct Hash(String);
+
+/// Names a request: the same key with the same request gets the same answer, with another request a refusal.
+#[derive(ToSchema)]
+#[schema(
+    pattern = r#"^([0-9A-Za-z._:/@+=-]{1,128}|"[0-9A-Za-z._:/@+=-]{1,128}")$"#,
+    example = "15/VPCP-KSTT.2026-11-22"
+)]
+#[expect(dead_code, reason = "stands for its schema")]
+pub(super) struct IdempotencyKey(String);
+
+/// Secrecy level. There is no default: nobody may forget to choose.
+#[derive(Clone, Copy, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Level {
+    /// No state secret.
+    Ordinary,
+    /// Mật.
+    Mat,
+    /// Tối mật.
+    ToiMat,
+}
+
+impl Level {
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ordinary => "ordinary",
+            Self::Mat => "mat",
+            Self::ToiMat => "toi-mat",
+        }
+    }
+}
+
+/// A document by its fields; its files follow as further parts.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct DocumentRequest {
+    /// The sending agency; the token must cover it.
+    #[schema(value_type = AgencyCode)]
+    pub(super) sender: String,
+    /// The receiving agencies.
+    #[schema(value_type = Vec<AgencyCode>, min_items = 1, max_items = 1000)]
+    pub(super) recipients: Vec<String>,
+    /// Secrecy level.
+    pub(super) level: Level,
+    /// Urgency: 0 thường, 1 khẩn, 2 thượng khẩn, 3 hỏa tốc, 4 hỏa tốc hẹn giờ.
+    #[serde(default)]
+    #[schema(minimum = 0, maximum = 4)]
+    pub(super) priority: u32,
+    /// How long it may be under way, in seconds, up to 30 days; 0: as the node's settings say.
+    #[serde(default)]
+    #[schema(minimum = 0, maximum = 2_592_000)]
+    pub(super) ttl_s: u64,
+    /// Trích yếu.
+    #[schema(max_length = 500, example = "Kế hoạch chuyển đổi số")]
+    pub(super) subject: String,
+    /// Số.
+    #[schema(example = "15")]
+    pub(super) code_number: String,
+    /// Ký hiệu.
+    #[schema(example = "VPCP-KSTT")]
+    pub(super) code_notation: String,
+    /// Ngày ban hành, yyyy/MM/dd.
+    #[serde(default)]
+    #[schema(example = "2026/11/22")]
+    pub(super) promulgation_date: String,
+    /// Nơi ban hành.
+    #[serde(default)]
+    pub(super) place: String,
+    /// Loại văn bản, by name.
+    #[serde(default)]
+    #[schema(example = "Công văn")]
+    pub(super) type_name: String,
+    /// Nội dung tóm tắt.
+    #[serde(default)]
+    pub(super) content: String,
+    /// Người ký.
+    #[serde(default)]
+    pub(super) signer_name: String,
+    /// Chức vụ người ký.
+    #[serde(default)]
+    pub(super) signer_position: String,
+    /// The document's id in edXML; made from code, date and number when it is empty.
+    #[serde(default)]
+    pub(super) document_id: String,
+}
+
+impl DocumentRequest {
+    pub(super) fn into_header(self, idempotency_key: String) -> node_v1::SendHeader {
+        let form = node_v1::DocumentForm {
+            subject: self.subject,
+            code_number: self.code_number,
+            code_notation: self.code_notation,
+            promulgation_date: self.promulgation_date,
+            place: self.place,
+            type_name: self.type_name,
+            content: self.content,
+            signer_name: self.signer_name,
+            signer_position: self.signer_position,
+            document_id: self.document_id,
+        };
+        node_v1::SendHeader {
+            idempotency_key,
+            sender: self.sender,
+            recipients: self.recipients,
+            priority: self.priority,
+            priority_from_packet: false,
+            level: self.level.as_str().to_owned(),
+            ttl_s: self.ttl_s,
+            form: Some(node_v1::send_header::Form::Document(form)),
+        }
+    }
+}
+
+/// A multipart body: first the part `document`, then each file as a part `file` with its name.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "stands for its schema; the body is read as it streams by")]
+pub(super) struct DocumentForm {
+    /// The fields, as JSON. The first part.
+    document: DocumentRequest,
+    /// The files, each with a `filename`; in their order.
+    #[schema(value_type = Vec<String>, format = Binary, content_media_type = "application/octet-stream", max_items = 500)]
+    file: Vec<Vec<u8>>,
+}
+
+/// What became of a document that was handed over.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Sent {
+    /// Its envelope's id: names it from now on.
+    envelope: String,
+    /// accepted: on the device and signed. held: on the device; the node signs and sends by itself once it can.
+    state: SentState,
+    /// Per recipient.
+    recipients: Vec<Recipient>,
+    /// What the reader of the packet noticed.
+    warnings: Vec<String>,
+}
+
+/// State of a document that was handed over.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum SentState {
+    /// On the device and signed.
+    Accepted,
+    /// On the device; waits for the signing key or the directory.
+    Held,
+}
+
+impl Sent {
+    pub(super) fn is_held(&self) -> bool {
+        self.state == SentState::Held
+    }
+
+    pub(super) fn of(reply: node_v1::SendReply) -> Self {
+        let held = reply.state() == send_reply::State::Held;
+        Self {
+            envelope: reply.envelope,
+            state: if held { SentState::Held } else { SentState::Accepted },
+            recipients: reply.recipients.into_iter().map(Into::into).collect(),
+            warnings: reply.warnings,
+        }
+    }
+}
+
+/// Where a document stands with one recipient.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Recipient {
+    /// Its code.
+    recipient: String,
+    /// sealed, submitted, relayed, taken, consigned, handed-over, or failed.
+    #[schema(example = "consigned")]
+    state: String,
+    /// Why it failed, by the list of `docs/ERRORS.md`.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    #[schema(required = false)]
+    reason: String,
+    /// For people, in Vietnamese.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    #[schema(required = false)]
+    text: String,
+    /// It was delivered after it had expired.
+    late: bool,
+    /// The last business status, 01 … 16.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    #[schema(required = false)]
+    business_status: String,
+    /// Every event, oldest first. Each has a receipt.
+    ladder: Vec<Step>,
+}
+
+impl From<node_v1::RecipientState> for Recipient {
+    fn from(state: node_v1::RecipientState) -> Self {
+        Self {
+            recipient: state.recipient,
+            state: state.state,
+            reason: state.reason,
+            text: state.text,
+            late: state.late,
+            business_status: state.business_status,
+            ladder: state.ladder.into_iter().map(Into::into).collect(),
+        }
+    }
+}
+
+/// One event on a document's way.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Step {
+    /// Its name in ETSI EN 319 522-3.
+    #[schema(example = "ContentConsignment")]
+    event: String,
+    /// Whose event: sender, relay or recipient.
+    role: String,
+    /// When.
+    time: String,
+    /// Why, where it is a failure.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    #[schema(required = false)]
+    reason: String,
+    /// Its receipt carries the certificate's signature.
+    r#final: bool,
+    /// Names its receipt.
+    leaf_hash: String,
+}
+
+impl From<node_v1::LadderStep> for Step {
+    fn from(step: node_v1::LadderStep) -> Self {
+        Self {
+            event: step.event,
+            role: step.role,
+            time: step.time,
+            reason: step.reason,
+            r#final: step.r#final,
+            leaf_hash: hex(&step.leaf_hash),
+        }
+    }
+}
+
+/// A page of the inbox, newest first. It goes on while there is a `next_page_token`, even where `items` is short or empty.
+#[derive(Serialize, ToSchema)]
+pub(super) struct InboxPage {
+    /// The entries.
+    pub(super) items: Vec<InboxItem>,
+    /// Where the list goes on.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    #[schema(required = false)]
+    pub(super) next_page_token: String,
+}
+
+/// What is new, oldest first.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Arrivals {
+    /// The entries; empty when nothing came in time.
+    pub(super) items: Vec<InboxItem>,
+    /// To be given back as `cursor`.
+    pub(super) cursor: String,
+}
+
+/// A received document, or status, for one agency.
+#[derive(Serialize, ToSchema)]
+pub(super) struct InboxItem {
+    /// Id of its envelope.
+    envelope: String,
+    /// The sending agency.
+    sender: String,
+    /// The receiving agency.
+    recipient: String,
+    /// document or status.
+    kind: String,
+    /// Urgency, 0 … 4.
+    priority: u32,
+    /// Secrecy level.
+    level: String,
+    /// Trích yếu.
+    subject: String,
+    /// The document's id in edXML.
+    document_id: String,
+    /// When it was consigned to the agency.
+    consigned_at: String,
+    /// Whether a document system has taken it.
+    confirmed: bool,
+    /// When.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    #[schema(required = false)]
+    confirmed_at: String,
+    /// Its files.
+    attachments: Vec<Attachment>,
+    /// The sender's certificate when it was checked: good or unknown.
+    verdict: String,
+    /// Why it is not known.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    #[schema(required = false)]
+    verdict_text: String,
+    /// Business statuses about it.
+    statuses: Vec<StatusNote>,
+    /// Where this is a status: what it says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<StatusNote>,
+    /// Length of the whole container in bytes.
+    container_length: u64,
+    /// What the reader of the packet noticed.
+    warnings: Vec<String>,
+    /// When the node removed the payload; lists and receipts stay.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    #[schema(required = false)]
+    payload_removed_at: String,
+}
+
+impl From<node_v1::InboxItem> for InboxItem {
+    fn from(item: node_v1::InboxItem) -> Self {
+        Self {
+            envelope: item.envelope,
+            sender: item.sender,
+            recipient: item.recipient,
+            kind: item.kind,
+            priority: item.priority,
+            level: item.level,
+            subject: item.subject,
+            document_id: item.document_id,
+            consigned_at: item.consigned_at,
+            confirmed: item.confirmed,
+            confirmed_at: item.confirmed_at,
+            attachments: item.attachments.into_iter().map(Into::into).collect(),
+            verdict: item.verdict,
+            verdict_text: item.verdict_text,
+            statuses: item.statuses.into_iter().map(Into::into).collect(),
+            status: item.status.map(Into::into),
+            container_length: item.container_length,
+            warnings: item.warnings,
+            payload_removed_at: item.payload_removed_at,
+        }
+    }
+}
+
+/// A file of a document.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Attachment {
+    /// Its name.
+    name: String,
+    /// Bytes.
+    length: u64,
+    /// SHA-256 of its bytes.
+    sha256: String,
+}
+
+impl From<node_v1::Attachment> for Attachment {
+    fn from(attachment: node_v1::Attachment) -> Self {
+        Self { name: attachment.name, length: attachment.length, sha256: hex(&attachment.sha256) }
+    }
+}
+
+/// A business status.
+#[derive(Serialize, ToSchema)]
+pub(super) struct StatusNote {
+    /// 01 … 16 (QĐ 28/2018/QĐ-TTg).
+    code: String,
+    /// Who says it.
+    from: String,
+    /// To whom.
+    to: String,
+    /// When.
+    time: String,
+    /// Why, in the words of who says it.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    #[schema(required = false)]
+    reason: String,
+    /// Envelope of the document that it is about.
+    document: String,
+    /// Statuses of one agency about one document are numbered.
+    sequence: u64,
+}
+
+impl From<node_v1::StatusNote> for StatusNote {
+    fn from(note: node_v1::StatusNote) -> Self {
+        let node_v1::StatusNote { code, from, to, time, reason, document, sequence } = note;
+        Self { code, from, to, time, reason, document, sequence }
+    }
+}
+
+/// That a document system took a document, or did not.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ConfirmRequest {
+    /// The receiving agency; the token must cover it.
+    #[schema(value_type = AgencyCode)]
+    pub(super) recipient: String,
+    /// The sender; needed where several senders used this envelope id.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = AgencyCode, required = false)]
+    pub(super) sender: String,
+    /// The document system did not take it: recorded as a failure with `reason`, and it stays in the inbox.
+    #[serde(default)]
+    pub(super) refused: bool,
+    /// Why it was not taken.
+    #[serde(default)]
+    #[schema(max_length = 1000)]
+    pub(super) reason: String,
+}
+
+/// A hand-over that is on record.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Confirmed {
+    /// When it was recorded first.
+    confirmed_at: String,
+    /// False when it had been recorded before.
+    first: bool,
+}
+
+impl From<node_v1::ConfirmReply> for Confirmed {
+    fn from(reply: node_v1::ConfirmReply) -> Self {
+        Self { confirmed_at: reply.confirmed_at, first: reply.first }
+    }
+}
+
+/// A business status to be sent to the counterpart.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct StatusRequest {
+    /// The agency that speaks; the token must cover it.
+    #[schema(value_type = AgencyCode)]
+    pub(super) from: String,
+    /// The counterpart; needed by a sender with several recipients.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = AgencyCode, required = false)]
+    pub(super) to: String,
+    /// 01 đã đến, 02 từ chối, 03 đã tiếp nhận, 04 phân công, 05 đang xử lý, 06 hoàn thành, 13 lấy lại, 15 đồng ý, 16 từ chối lấy lại.
+    #[schema(pattern = "^(0[1-6]|13|15|16)$", example = "03")]
+    pub(super) code: String,
+    /// In the agency's words; required with 02.
+    #[serde(default)]
+    #[schema(max_length = 1000)]
+    pub(super) reason: String,
+    /// Who dealt with it.
+    #[serde(default)]
+    #[schema(max_length = 1000)]
+    pub(super) staff: String,
+    /// The document's sender; needed where several senders used this envelope id.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = AgencyCode, required = false)]
+    pub(super) sender: String,
+}
+
+/// A status on its way.
+#[derive(Serialize, ToSchema)]
+pub(super) struct StatusSent {
+    /// Envelope of the status itself.
+    envelope: String,
+    /// Its number among the agency's statuses about the document.
+    sequence: u64,
+}
+
+impl From<node_v1::SetStatusReply> for StatusSent {
+    fn from(reply: node_v1::SetStatusReply) -> Self {
+        Self { envelope: reply.envelope, sequence: reply.sequence }
+    }
+}
+
+/// A page of the outbox, newest first. It goes on while there is a `next_page_token`, even where `items` is short or empty.
+#[derive(Serialize, ToSchema)]
+pub(super) struct OutboxPage {
+    /// The entries.
+    pub(super) items: Vec<OutboxItem>,
+    /// Where the list goes on.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    #[schema(required = false)]
+    pub(super) next_page_token: String,
+}
+
+/// What was sent.
+#[derive(Serialize, ToSchema)]
+pub(super) struct OutboxItem {
+    /// Id of its envelope.
+    envelope: String,
+    /// The sending agency.
+    sender: String,
+    /// document or status.
+    kind: String,
+    /// When the node accepted it.
+    accepted_at: String,
+    /// Trích yếu.
+    subject: String,
+    /// held, sending, relayed or final.
+    state: String,
+    /// Per recipient.
+    recipients: Vec<Recipient>,
+    /// What last kept it from the relay.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    #[schema(required = false)]
+    last_error: String,
+    /// Bytes of the payload that the relay has.
+    bytes_sent: u64,
+    /// Bytes of the payload.
+    payload_length: u64,
+}
+
+impl From<node_v1::OutboxItem> for OutboxItem {
+    fn from(item: node_v1::OutboxItem) -> Self {
+        Self {
+            envelope: item.envelope,
+            sender: item.sender,
+            kind: item.kind,
+            accepted_at: item.accepted_at,
+            subject: item.subject,
+            state: item.state,
+            recipients: item.recipients.into_iter().map(Into::into).collect(),
+            last_error: item.last_error,
+            bytes_sent: item.bytes_sent,
+            payload_length: item.payload_length,
+        }
+    }
+}
+
+/// The receipts there are, oldest first.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ReceiptList {
+    /// One each.
+    pub(super) items: Vec<ReceiptItem>,
+}
+
+/// A receipt.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ReceiptItem {
+    /// Names it.
+    leaf_hash: String,
+    /// The event, as ETSI EN 319 522-3 names it.
+    event: String,
+    /// Whose event: sender, relay or recipient.
+    role: String,
+    /// Who attests it.
+    actor: String,
+    /// The recipient that it is about.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    #[schema(required = false)]
+    recipient: String,
+    /// When.
+    time: String,
+    /// It carries the certificate's signature.
+    r#final: bool,
+}
+
+impl From<node_v1::ReceiptItem> for ReceiptItem {
+    fn from(item: node_v1::ReceiptItem) -> Self {
+        Self {
+            leaf_hash: hex(&item.leaf_hash),
+            event: item.event,
+            role: item.role,
+            actor: item.actor,
+            recipient: item.recipient,
+            time: item.time,
+            r#final: item.r#final,
+        }
+    }
+}
+
+/// The node, for people and monitoring.
+#[derive(Serialize, ToSchema)]
+pub(super) struct NodeStatus {
+    /// Its id.
+    node: String,
+    /// The axis.
+    axis: String,
+    /// ordinary or classified.
+    lane: String,
+    /// The codes that the token covers.
+    codes: Vec<String>,
+    /// Whether the relay is there.
+    connected: bool,
+    /// The same in words of both languages.
+    relay_state: String,
+    /// Version of the directory in force; 0: none yet.
+    directory_version: u64,
+    /// Until when it is valid.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    #[schema(required = false)]
+    directory_valid_until: String,
+    /// What needs a person, in both languages.
+    alarms: Vec<String>,
+    /// Sent documents that are not final.
+    open_outbox: u64,
+    /// Received documents that are not confirmed.
+    open_inbox: u64,
+    /// The look-up index, in words.
+    index_state: String,
+}
+
+impl From<node_v1::StatusReply> for NodeStatus {
+    fn from(reply: node_v1::StatusReply) -> Self {
+        Self {
+            node: reply.node,
+            axis: reply.axis,
+            lane: reply.lane,
+            codes: reply.codes,
+            connected: reply.connected,
+            relay_state: reply.relay_state,
+            directory_version: reply.directory_version,
+            directory_valid_until: reply.directory_valid_until,
+            alarms: reply.alarms,
+            open_outbox: reply.open_outbox,
+            open_inbox: reply.open_inbox,
+            index_state: reply.index_state,
+        }
+    }
+}
+
+/// A text that may be left away, but says something where it stands.
+fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    if text.is_empty() { Err(D::Error::custom("an empty code; leave the field away")) } else { Ok(text) }
+}
+
+fn hex(bytes: &Bytes) -> String {
+    data_encoding::HEXLOWER.encode(bytes)
+}

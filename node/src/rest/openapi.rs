@@ -1,0 +1,119 @@
+//! The OpenAPI document, generated from the handlers, and a page that shows it. The page loads nothing from elsewhere.
+
+use std::sync::LazyLock;
+
+use axum::{
+    body::Body,
+    http::{
+        HeaderName, HeaderValue,
+        header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE},
+    },
+    response::Response,
+};
+use utoipa::openapi::{
+    ComponentsBuilder, Content, InfoBuilder, OpenApi, OpenApiBuilder, Ref, ResponseBuilder,
+    path::Operation,
+    security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
+    tag::TagBuilder,
+};
+
+use super::{
+    operations,
+    problem::{Details, MEDIA_TYPE, Words},
+};
+
+const TOKEN: &str = "token";
+
+const DESCRIPTION: &str = "Documents between agencies over the national document axis, through this node.\n\n\
+Every request but this page carries `Authorization: Bearer <token>`; the node's administrator makes tokens with `truc-node token add`, \
+each for certain agencies. What is no success is `application/problem+json` (RFC 9457) in Vietnamese and English; `docs/ERRORS.md` lists \
+every kind.\n\n\
+**Send** a document with its files (`POST /documents`) or an edXML packet (`POST /packets`). **Receive**: wait for what is new \
+(`GET /inbox/watch`), fetch it, confirm it. **Prove**: every event has a receipt that verifies off line.";
+
+/// Who it is, before its operations.
+pub(super) fn head() -> OpenApi {
+    let tag = |name: &str, description: &str| TagBuilder::new().name(name).description(Some(description)).build();
+    let token = HttpBuilder::new()
+        .scheme(HttpAuthScheme::Bearer)
+        .description(Some("A token of this node, as for the gRPC API"))
+        .build();
+    let components = ComponentsBuilder::new()
+        .security_scheme(TOKEN, SecurityScheme::Http(token))
+        .schema_from::<Details>()
+        .schema_from::<Words>()
+        .build();
+    OpenApiBuilder::new()
+        .info(
+            InfoBuilder::new()
+                .title("truc")
+                .version(env!("CARGO_PKG_VERSION"))
+                .description(Some(DESCRIPTION))
+                .license(Some(utoipa::openapi::LicenseBuilder::new().name("Apache-2.0").build()))
+                .build(),
+        )
+        .components(Some(components))
+        .security(Some([SecurityRequirement::new::<_, [&str; 0], &str>(TOKEN, [])]))
+        .tags(Some([
+            tag("Send", "Hand documents over."),
+            tag("Inbox", "What was consigned to the agencies of the token."),
+            tag("Statuses", "Business statuses 01 … 16 (QĐ 28/2018/QĐ-TTg)."),
+            tag("Outbox and receipts", "What was sent, where it stands, and the proofs."),
+            tag("Directory", "Agencies that documents can be sent to."),
+            tag("Node", "The node itself."),
+        ]))
+        .build()
+}
+
+/// The whole document.
+#[must_use]
+pub fn document() -> OpenApi {
+    let (_, mut document) = operations().split_for_parts();
+    for item in document.paths.paths.values_mut() {
+        for operation in [&mut item.get, &mut item.post].into_iter().flatten() {
+            add_problems(operation);
+        }
+    }
+    document
+}
+
+fn add_problems(operation: &mut Operation) {
+    let problem = |description: &str| {
+        let content = Content::new(Some(Ref::from_schema_name("Problem")));
+        ResponseBuilder::new().description(description).content(MEDIA_TYPE, content).build()
+    };
+    let responses = &mut operation.responses.responses;
+    responses.insert("4XX".into(), problem("The request's fault: `type` says which").into());
+    responses.insert("5XX".into(), problem("The node's fault, or it is busy: send again later").into());
+}
+
+static JSON: LazyLock<String> = LazyLock::new(|| document().to_json().unwrap_or_default());
+
+pub(super) async fn json() -> Response {
+    resource("application/json", JSON.as_str())
+}
+
+pub(super) async fn page() -> Response {
+    resource("text/html; charset=utf-8", include_str!("page/page.html"))
+}
+
+pub(super) async fn script() -> Response {
+    resource("text/javascript; charset=utf-8", include_str!("page/page.js"))
+}
+
+pub(super) async fn style() -> Response {
+    resource("text/css; charset=utf-8", include_str!("page/page.css"))
+}
+
+fn resource(media_type: &'static str, text: &'static str) -> Response {
+    let mut response = Response::new(Body::from(text));
+    let policy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+    let headers: [(HeaderName, &'static str); 4] = [
+        (CONTENT_TYPE, media_type),
+        (CACHE_CONTROL, "no-cache"),
+        (CONTENT_SECURITY_POLICY, policy),
+        (HeaderName::from_static("referrer-policy"), "no-referrer"),
+    ];
+    response.headers_mut().extend(headers.map(|(name, value)| (name, HeaderValue::from_static(value))));
+    response
+}

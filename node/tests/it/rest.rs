@@ -1,0 +1,309 @@
+//! The REST face as its clients meet it: over sockets, in bytes.
+
+use serde_json::{Value, json};
+
+use crate::{
+    http::{Answer, BOUNDARY, form, raw, request},
+    world::{World, until},
+};
+
+/// A world whose nodes have the directory.
+pub(crate) async fn started() -> World {
+    let world = World::start().await;
+    for id in ["N-A", "N-B"] {
+        let version = || async { get(&world, id, "/status").await.ok(200)["directory_version"].as_u64() };
+        until("the directory is there", version, |version| *version > Some(0)).await;
+    }
+    world
+}
+
+async fn get(world: &World, id: &str, path: &str) -> Answer {
+    let bearer = format!("Bearer {}", world.token(id));
+    request(world.rest(id), "GET", &format!("/api/v1{path}"), &[("authorization", &bearer)], b"").await
+}
+
+async fn post(world: &World, id: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+    let bearer = format!("Bearer {}", world.token(id));
+    let headers = [headers, &[("authorization", bearer.as_str())]].concat();
+    request(world.rest(id), "POST", &format!("/api/v1{path}"), &headers, body).await
+}
+
+async fn send(world: &World, key: &str, document: &Value, files: &[(&str, &[u8])]) -> Answer {
+    let media = format!("multipart/form-data; boundary={BOUNDARY}");
+    post(world, "N-A", "/documents", &[("content-type", &media), ("idempotency-key", key)], &form(document, files))
+        .await
+}
+
+async fn post_json(world: &World, id: &str, path: &str, headers: &[(&str, &str)], body: &Value) -> Answer {
+    let headers = [headers, &[("content-type", "application/json; charset=utf-8")]].concat();
+    post(world, id, path, &headers, body.to_string().as_bytes()).await
+}
+
+fn letter(recipients: &[&str]) -> Value {
+    json!({
+        "sender": "G22", "recipients": recipients, "level": "ordinary", "subject": "Kế hoạch chuyển đổi số",
+        "code_number": "15", "code_notation": "VPCP-KSTT", "promulgation_date": "2026/11/22", "place": "Hà Nội",
+        "type_name": "Công văn",
+    })
+}
+
+/// All of the inbox that was not shown before, however many answers it takes.
+async fn arrived(world: &World, id: &str, cursor: &str) -> (Vec<Value>, String) {
+    let from = if cursor.is_empty() { String::new() } else { format!("&cursor={cursor}") };
+    let found = get(world, id, &format!("/inbox/watch?wait_s=55{from}")).await.ok(200);
+    (found["items"].as_array().unwrap().clone(), found["cursor"].as_str().unwrap().to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_document_goes_from_one_document_system_to_another_over_rest() {
+    let world = started().await;
+    let scan: Vec<u8> = (0..3_000_000_u32).map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()[3]).collect();
+    let files: [(&str, &[u8]); 2] = [("quét.pdf", &scan), ("phụ lục.txt", b"a,b")];
+    let sent = send(&world, "first", &letter(&["H26"]), &files).await;
+    let reply = sent.ok(201);
+    let envelope = reply["envelope"].as_str().unwrap();
+    assert_eq!(reply["state"], "accepted");
+    assert_eq!(sent.header("location"), Some(format!("/api/v1/outbox/{envelope}").as_str()));
+
+    // The same request under the same key is the same document; another one under it is refused with evidence.
+    assert_eq!(send(&world, "\"first\"", &letter(&["H26"]), &files).await.ok(201)["envelope"], envelope);
+    let other = send(&world, "first", &letter(&["H26"]), &files[1..]).await;
+    assert_eq!(other.problem(422), "idempotency-key-reused");
+    let rejection = other.json()["rejection"].as_str().unwrap().to_owned();
+    let listed = get(&world, "N-A", "/receipts?sender=G22&idempotency_key=first").await.ok(200);
+    assert!(listed["items"].as_array().unwrap().iter().any(|item| item["leaf_hash"] == rejection), "{listed:#}");
+
+    let (items, cursor) = arrived(&world, "N-B", "").await;
+    assert_eq!(items.len(), 1, "{items:#?}");
+    let item = &items[0];
+    assert_eq!(
+        (&item["envelope"], &item["sender"], &item["recipient"]),
+        (&reply["envelope"], &json!("G22"), &json!("H26"))
+    );
+    assert_eq!((&item["subject"], &item["verdict"]), (&json!("Kế hoạch chuyển đổi số"), &json!("good")));
+    assert_eq!(item["attachments"][0]["length"], 3_000_000);
+
+    let of = format!("/inbox/{envelope}");
+    let file = get(&world, "N-B", &format!("{of}/attachments/qu%C3%A9t.pdf?recipient=H26")).await;
+    assert!((file.status, &file.body) == (200, &scan));
+    assert_eq!(file.header("content-type"), Some("application/octet-stream"));
+    assert_eq!(file.header("content-disposition"), Some("attachment; filename*=UTF-8''qu%C3%A9t.pdf"));
+    let packet = get(&world, "N-B", &format!("{of}/edxml?recipient=H26")).await;
+    assert!(packet.status == 200 && packet.body.starts_with(b"<?xml"), "{}", packet.status);
+    let container = get(&world, "N-B", &format!("{of}/container?recipient=H26")).await;
+    assert_eq!((container.status, container.body.len() as u64), (200, item["container_length"].as_u64().unwrap()));
+    let bearer = format!("Bearer {}", world.token("N-B"));
+    let path = format!("/api/v1{of}/container?recipient=H26");
+    let rest =
+        request(world.rest("N-B"), "GET", &path, &[("authorization", &bearer), ("range", "bytes=100000-")], b"").await;
+    assert_eq!(rest.status, 206);
+    assert!(rest.body == container.body[100_000..]);
+    let total = container.body.len();
+    assert_eq!(rest.header("content-range"), Some(format!("bytes 100000-{}/{total}", total - 1).as_str()));
+
+    let confirmation = json!({ "recipient": "H26" });
+    let path = format!("{of}/confirmation");
+    assert_eq!(post_json(&world, "N-B", &path, &[], &confirmation).await.ok(200)["first"], true);
+    assert_eq!(post_json(&world, "N-B", &path, &[], &confirmation).await.ok(200)["first"], false);
+    assert_eq!(get(&world, "N-B", "/inbox").await.ok(200)["items"], json!([]));
+    assert_eq!(get(&world, "N-B", "/inbox?with_confirmed=true&code=H26").await.ok(200)["items"][0]["confirmed"], true);
+
+    let status = json!({ "from": "H26", "code": "03", "staff": "Văn thư" });
+    let path = format!("/documents/{envelope}/statuses");
+    let set = post_json(&world, "N-B", &path, &[("idempotency-key", "s-1")], &status).await.ok(201);
+    assert_eq!(set["sequence"], 1);
+    let outbox = || async { get(&world, "N-A", &format!("/outbox/{envelope}")).await.ok(200) };
+    let done = |item: &Value| {
+        item["recipients"][0]["state"] == "handed-over" && item["recipients"][0]["business_status"] == "03"
+    };
+    let item = until("the sender sees the hand-over and the status", outbox, done).await;
+    let events: Vec<_> =
+        item["recipients"][0]["ladder"].as_array().unwrap().iter().map(|step| step["event"].clone()).collect();
+    assert!(events.contains(&json!("ContentHandover")), "{events:?}");
+
+    let receipts = get(&world, "N-A", &format!("/receipts?envelope={envelope}")).await.ok(200);
+    let leaf = receipts["items"][0]["leaf_hash"].as_str().unwrap();
+    let receipt = get(&world, "N-A", &format!("/receipts/{leaf}?opening=true")).await;
+    assert!(receipt.status == 200 && receipt.body.starts_with(b"c2sp.org/tlog-proof@v1"), "{}", receipt.status);
+    assert!(receipt.header("content-disposition").unwrap().contains(".receipt"));
+
+    // Nothing is shown twice to who gives the cursor back; the next one comes when it comes.
+    let waiting = arrived(&world, "N-B", &cursor);
+    let two = letter(&["H26", "H37"]);
+    let sending = send(&world, "second", &two, &[]);
+    let ((mut items, cursor), second) = tokio::join!(waiting, sending);
+    if items.len() == 1 {
+        items.extend(arrived(&world, "N-B", &cursor).await.0);
+    }
+    let second = second.ok(201)["envelope"].clone();
+    let mut seen: Vec<_> = items.iter().map(|item| (item["envelope"].clone(), item["recipient"].clone())).collect();
+    seen.sort_by_key(|(_, recipient)| recipient.to_string());
+    seen.dedup();
+    assert_eq!(seen, [(second.clone(), json!("H26")), (second, json!("H37"))]);
+
+    let status = get(&world, "N-B", "/status").await.ok(200);
+    assert_eq!((&status["node"], &status["connected"]), (&json!("N-B"), &json!(true)));
+    let agency = get(&world, "N-A", "/directory/agencies/H02").await.ok(200);
+    assert_eq!((&agency["successor"], &agency["reachable"]), (&json!("H05"), &json!(false)));
+    assert_eq!(agency["unreachable"]["reason"], "closed-code");
+    let found = get(&world, "N-A", "/directory/agencies?text=co%20quan%20h37&limit=1").await.ok(200);
+    assert_eq!(
+        (&found["items"][0]["code"], &found["items"][0]["reachable"]),
+        (&json!("H37"), &json!(true)),
+        "{found:#}"
+    );
+    assert_eq!(get(&world, "N-A", "/directory/agencies/X99").await.problem(404), "not-found");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_packet_is_sent_as_it_is() {
+    let world = started().await;
+    let envelope = send(&world, "letter", &letter(&["H26"]), &[("a.txt", b"text")]).await.ok(201)["envelope"].clone();
+    arrived(&world, "N-B", "").await;
+    let path = format!("/inbox/{}/edxml?recipient=H26", envelope.as_str().unwrap());
+    let packet = get(&world, "N-B", &path).await.body;
+    let xml = [("content-type", "application/xml"), ("idempotency-key", "packet")];
+    let query = "/packets?sender=G22&recipient=H37&level=ordinary&priority=2";
+    let reply = post(&world, "N-A", query, &xml, &packet).await.ok(201);
+    assert_eq!(reply["recipients"][0]["recipient"], "H37");
+
+    let broken = post(&world, "N-A", "/packets?sender=G22&recipient=H37&level=ordinary", &xml, b"<edXML").await;
+    assert_eq!(broken.problem(422), "refused");
+    let text = [("content-type", "text/xml"), ("idempotency-key", "packet")];
+    assert_eq!(post(&world, "N-A", query, &text, &packet).await.problem(415), "unsupported-media-type");
+    assert_eq!(post(&world, "N-A", "/packets?recipient=H37", &xml, &packet).await.problem(400), "invalid-request");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_done_is_a_problem_that_a_person_can_act_on() {
+    let world = started().await;
+    let (address, bearer) = (world.rest("N-A"), format!("Bearer {}", world.token("N-A")));
+    let nobody = request(address, "GET", "/api/v1/inbox", &[("accept-language", "en")], b"").await;
+    assert_eq!(nobody.problem(401), "unauthorised");
+    assert_eq!(
+        (nobody.header("www-authenticate"), nobody.header("content-language")),
+        (Some("Bearer realm=\"truc\""), Some("en"))
+    );
+    let stranger = request(address, "GET", "/api/v1/inbox", &[("authorization", "Bearer truc_x")], b"").await;
+    assert_eq!(stranger.problem(401), "unauthorised");
+    assert_eq!(stranger.json()["detail"], stranger.json()["vi"]["detail"]);
+
+    assert_eq!(get(&world, "N-A", "/nowhere").await.problem(404), "no-such-path");
+    let method = request(address, "DELETE", "/api/v1/inbox", &[("authorization", &bearer)], b"").await;
+    assert_eq!(method.problem(405), "method-not-allowed");
+    assert!(method.header("allow").unwrap().contains("GET"));
+
+    for query in ["code=H26x", "page_size=0", "page_token=x", "with_confirmed=1", "colour=red", "code=H26&code=H37"] {
+        assert_eq!(get(&world, "N-B", &format!("/inbox?{query}")).await.problem(400), "invalid-request", "{query}");
+    }
+    assert_eq!(get(&world, "N-B", "/inbox?code=G22").await.status, 200, "a token of all codes reads nothing of others");
+    assert_eq!(get(&world, "N-A", "/outbox/019373f0-5a00-7000-8000-000000000001").await.problem(404), "not-found");
+
+    let closed = send(&world, "closed", &letter(&["H02"]), &[]).await;
+    assert_eq!(closed.problem(422), "refused");
+    assert_eq!((&closed.json()["reason"], &closed.json()["successor"]), (&json!("closed-code"), &json!("H05")));
+    let mut foreign = letter(&["H26"]);
+    foreign["sender"] = json!("H37");
+    assert_eq!(send(&world, "foreign", &foreign, &[]).await.problem(403), "not-entitled");
+    let mut strange = letter(&["H26"]);
+    strange["colour"] = json!("red");
+    assert_eq!(send(&world, "strange", &strange, &[]).await.problem(400), "invalid-request");
+    let mut secret = letter(&["H26"]);
+    secret["level"] = json!("mat");
+    assert_eq!(send(&world, "secret", &secret, &[]).await.json()["reason"], "level-refused");
+    strange["colour"] = json!("x".repeat(300_000));
+    assert_eq!(send(&world, "long", &strange, &[]).await.problem(413), "too-large");
+    let media = format!("multipart/form-data; boundary={BOUNDARY}");
+    let no_key = post(&world, "N-A", "/documents", &[("content-type", &media)], &form(&letter(&["H26"]), &[])).await;
+    assert_eq!(no_key.problem(400), "invalid-request");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hostile_bodies_end_within_limits_and_nothing_is_accepted() {
+    let world = started().await;
+    let (address, token) = (world.rest("N-A"), world.token("N-A").to_owned());
+    let head = |length: usize, media: &str| {
+        format!(
+            "POST /api/v1/documents HTTP/1.1\r\nhost: x\r\nconnection: close\r\nauthorization: Bearer {token}\r\nidempotency-key: h\r\ncontent-type: {media}\r\ncontent-length: {length}\r\n\r\n"
+        )
+    };
+    let media = format!("multipart/form-data; boundary={BOUNDARY}");
+    let document = form(&letter(&["H26"]), &[("a", b"b")]);
+    let cut = &document[..document.len() - 10];
+    let unnamed = String::from_utf8(document.clone()).unwrap().replace("; filename=\"a\"", "");
+    let endless = [format!("--{BOUNDARY}\r\n").into_bytes(), vec![b'x'; 8 << 20]].concat();
+    let preamble = vec![b'x'; 8 << 20];
+    for (what, body) in [
+        ("cut", cut),
+        ("a file without a name", unnamed.as_bytes()),
+        ("no end of headers", &endless),
+        ("no part", &preamble),
+        ("nothing", b""),
+    ] {
+        let answer = raw(address, &[head(body.len(), &media).as_bytes(), body].concat()).await;
+        assert_eq!(answer.problem(400), "invalid-request", "{what}");
+    }
+    let no_boundary = raw(address, &[head(2, "multipart/form-data").as_bytes(), b"{}"].concat()).await;
+    assert_eq!(no_boundary.problem(400), "invalid-request");
+    let long = format!("/inbox?code={}", "A".repeat(20_000));
+    assert_eq!(get(&world, "N-A", &long).await.problem(400), "invalid-request");
+    assert_eq!(raw(address, b"NONSENSE\r\n\r\n").await.status, 400);
+    assert_eq!(get(&world, "N-A", "/outbox").await.ok(200)["items"], json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_description_is_open_to_read_and_the_page_loads_nothing_from_elsewhere() {
+    let world = started().await;
+    let address = world.rest("N-A");
+    let open = |path: &'static str| async move { request(address, "GET", path, &[], b"").await };
+    let api = open("/api/v1/openapi.json").await.ok(200);
+    assert!(api["openapi"].as_str().unwrap().starts_with("3.1"));
+    for (path, item) in api["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            for told in ["summary", "description", "operationId", "tags"] {
+                assert!(!operation[told].is_null() && operation[told] != "", "{method} {path}: {told}");
+            }
+            assert!(!operation["responses"]["4XX"]["content"]["application/problem+json"].is_null(), "{path}");
+            // Described is what is served: without a token each answers that one is missing.
+            let real = path.replace("{envelope}", "019373f0-5a00-7000-8000-000000000001").replace("{leaf_hash}", "00");
+            let real = real.replace("{name}", "a").replace("{code}", "H26");
+            let answer = request(address, &method.to_uppercase(), &real, &[], b"").await;
+            assert_eq!(answer.problem(401), "unauthorised", "{method} {path}");
+        }
+    }
+    for path in ["/api/v1/docs", "/api/v1/docs/page.js", "/api/v1/docs/page.css"] {
+        let answer = open(path).await;
+        assert_eq!(answer.status, 200);
+        assert!(answer.header("content-security-policy").unwrap().starts_with("default-src 'none'"));
+        let text = String::from_utf8(answer.body).unwrap();
+        assert!(!text.contains("//cdn") && !text.contains("https://") && !text.contains("http://"), "{path}");
+    }
+}
+
+/// What the README tells its readers to type, over https as an old client would speak it.
+#[tokio::test(flavor = "multi_thread")]
+async fn curl_sends_a_form_over_tls_1_2() {
+    if std::process::Command::new("curl").arg("--version").output().is_err() {
+        assert!(std::env::var_os("TRUC_REQUIRE_TOOLS").is_none_or(|wanted| wanted != "1"), "curl is not there");
+        eprintln!("SKIPPED: curl is not there");
+        return;
+    }
+    let mut world = started().await;
+    world.stop_node("N-A").await;
+    world.set_rest_tls("N-A");
+    world.start_node("N-A").await;
+    let file = world.node_folder("N-A").join("cong-van.pdf");
+    std::fs::write(&file, vec![7; 300_000]).unwrap();
+    let mut command = std::process::Command::new("curl");
+    // The development certificate is for no address, so it is not looked at.
+    command.args(["--silent", "--show-error", "--insecure", "--tlsv1.2", "--tls-max", "1.2"]);
+    command.arg("-H").arg(format!("Authorization: Bearer {}", world.token("N-A")));
+    command.args(["-H", "Idempotency-Key: 15/VPCP-KSTT", "-H", "Expect: 100-continue", "-F"]);
+    command.arg(format!("document={};type=application/json", letter(&["H26"])));
+    command.arg("-F").arg(format!("file=@{}", file.display()));
+    command.arg(format!("https://{}/api/v1/documents", world.rest("N-A")));
+    let said = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
+    assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+    let reply: Value = serde_json::from_slice(&said.stdout).unwrap();
+    assert_eq!(reply["state"], "accepted", "{reply:#}");
+}
