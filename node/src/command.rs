@@ -1,6 +1,6 @@
 //! The command line of `truc-node`.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{num::NonZeroU32, path::PathBuf, process::ExitCode};
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
@@ -13,8 +13,9 @@ use tracing_subscriber::EnvFilter;
 use crate::{
     InitArgs, Settings,
     core::{Core, Policy},
+    quota::{Measure, Quota},
     sdk,
-    tokens::{Tokens, add_token, revoke_token},
+    tokens::{Tokens, add_token, limit_token, revoke_token},
 };
 use truc_proto::AgencyId;
 use truc_signer::storage::StorageKey;
@@ -75,14 +76,44 @@ enum TokenAction {
         /// A code it is limited to; repeat for further ones. None: all codes of the node.
         #[arg(long = "code", value_name = "CODE")]
         codes: Vec<AgencyId>,
+        #[command(flatten)]
+        limits: Limits,
     },
-    /// Names and codes of all tokens.
+    /// Give a token other limits; without options it has none. A running node keeps count of what was used.
+    Limit {
+        /// Its name.
+        name: String,
+        #[command(flatten)]
+        limits: Limits,
+    },
+    /// Names, codes and limits of all tokens.
     List,
     /// Make a token useless.
     Revoke {
         /// Its name.
         name: String,
     },
+}
+
+/// What a token may use; what is not given is not limited. Each limit refills evenly over its period.
+#[derive(clap::Args, Debug)]
+struct Limits {
+    /// Requests of any kind in a minute.
+    #[arg(long, value_name = "N")]
+    requests_per_minute: Option<NonZeroU32>,
+    /// Documents accepted in a day.
+    #[arg(long, value_name = "N")]
+    documents_per_day: Option<NonZeroU32>,
+    /// Content handed over in a day, in megabytes.
+    #[arg(long, value_name = "N")]
+    megabytes_per_day: Option<NonZeroU32>,
+}
+
+impl From<Limits> for Quota {
+    fn from(limits: Limits) -> Self {
+        let Limits { requests_per_minute, documents_per_day, megabytes_per_day } = limits;
+        Self { requests_per_minute, documents_per_day, megabytes_per_day }
+    }
 }
 
 #[derive(Subcommand, Debug)]
@@ -159,20 +190,28 @@ fn init(arguments: InitArgs) -> anyhow::Result<()> {
 fn token(settings: &Settings, action: TokenAction) -> anyhow::Result<()> {
     let path = &settings.tokens;
     match action {
-        TokenAction::Add { name, codes } => {
+        TokenAction::Add { name, codes, limits } => {
             if let Some(foreign) = codes.iter().find(|code| settings.codes().all(|own| own != *code)) {
                 anyhow::bail!("this node does not serve {foreign}; name codes of its own");
             }
-            let text = add_token(path, &name, codes.into_iter().collect(), crate::shell::clock::now())?;
+            let codes = codes.into_iter().collect();
+            let text = add_token(path, &name, codes, limits.into(), crate::shell::clock::now())?;
             println!("{}", text.expose());
         }
         TokenAction::List => {
             for token in Tokens::load(path)?.list() {
                 let codes: Vec<&str> = token.codes.iter().map(AgencyId::as_str).collect();
                 let codes = if codes.is_empty() { "all codes".to_owned() } else { codes.join(" ") };
-                println!("{}\t{codes}\t{}", token.name, token.created);
+                let limits = Measure::ALL.map(|what| {
+                    let limit = token.quota.limit(what);
+                    limit.map_or_else(String::new, |limit| {
+                        format!("\t{limit} {}/{} s", what.as_str(), what.period().as_secs())
+                    })
+                });
+                println!("{}\t{codes}\t{}{}", token.name, token.created, limits.concat());
             }
         }
+        TokenAction::Limit { name, limits } => limit_token(path, &name, limits.into())?,
         TokenAction::Revoke { name } => revoke_token(path, &name)?,
     }
     Ok(())

@@ -26,6 +26,7 @@ use truc_signer::{
 };
 
 use crate::{
+    quota::Quota,
     settings::{
         AgencySettings, KeySource, MaterialError, SETTINGS_FILE, Settings, TTL_DAYS_DEFAULT, TrustFiles, check_address,
     },
@@ -397,7 +398,7 @@ fn write_node(request: &InitRequest, loaded: &Loaded, draft: &Draft) -> Result<I
     write(&here("keys/ledger.pk8"), &ledger_pkcs8)?;
     write(&here("keys/witness.pk8"), &witness_pkcs8)?;
     StorageKey::create(&here("keys/storage.key"), 1)?;
-    let token = add_token(&here("keys/tokens"), FIRST_TOKEN, BTreeSet::new(), request.now)?;
+    let token = add_token(&here("keys/tokens"), FIRST_TOKEN, BTreeSet::new(), Quota::default(), request.now)?;
 
     let mut copier = Copier { draft };
     let settings = Settings {

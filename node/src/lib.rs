@@ -8,6 +8,7 @@ pub mod command;
 pub mod core;
 pub mod pipe;
 pub mod pipeline;
+pub mod quota;
 pub mod records;
 pub mod rest;
 pub mod retention;

@@ -4,7 +4,7 @@
 //! replaced whole; a running node sees changes at the next call.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, HashMap},
     fmt,
     fs::{self, File, OpenOptions},
     io::{self, Read, Write},
@@ -22,6 +22,8 @@ use truc_proto::{
     limits::{TOKEN_FILE_BYTES_MAX, TOKEN_NAME_CHARS_MAX, TOKENS_MAX},
 };
 use zeroize::Zeroizing;
+
+use crate::quota::{Meter, Quota};
 
 const PREFIX: &str = "truc_";
 const SECRET_BYTES: usize = 32;
@@ -108,6 +110,8 @@ pub struct Grant {
     pub name: String,
     /// The codes it is limited to; none: all of the node's.
     pub codes: Option<BTreeSet<AgencyId>>,
+    /// What it may use, and has used.
+    pub meter: Arc<Meter>,
 }
 
 impl Grant {
@@ -131,6 +135,15 @@ pub struct Token {
     pub codes: BTreeSet<AgencyId>,
     /// When it was made.
     pub created: Timestamp,
+    /// What it may use.
+    #[serde(default, skip_serializing_if = "Quota::is_none")]
+    pub quota: Quota,
+}
+
+impl Token {
+    fn grant(&self, meter: Arc<Meter>) -> Grant {
+        Grant { name: self.name.clone(), codes: (!self.codes.is_empty()).then(|| self.codes.clone()), meter }
+    }
 }
 
 #[derive(Default, Serialize, Deserialize)]
@@ -161,9 +174,8 @@ impl Tokens {
         &self.tokens
     }
 
-    /// What the bearer of this text may do; none: nothing. Every token is compared, in constant time.
-    #[must_use]
-    pub fn authorise(&self, bearer: &str) -> Option<Grant> {
+    /// The token with this text. Every token is compared, in constant time.
+    fn find(&self, bearer: &str) -> Option<&Token> {
         let shown = Digest::of(bearer.as_bytes());
         let mut found = None;
         for token in &self.tokens {
@@ -171,13 +183,22 @@ impl Tokens {
                 found = Some(token);
             }
         }
-        found.map(|token| Grant {
-            name: token.name.clone(),
-            codes: (!token.codes.is_empty()).then(|| token.codes.clone()),
-        })
+        found
     }
 
-    fn add(&mut self, name: &str, codes: BTreeSet<AgencyId>, now: Timestamp) -> Result<TokenText, TokenError> {
+    /// What the bearer of this text may do, with full buckets of its own; none: nothing.
+    #[must_use]
+    pub fn authorise(&self, bearer: &str) -> Option<Grant> {
+        self.find(bearer).map(|token| token.grant(Arc::new(Meter::new(token.quota))))
+    }
+
+    fn add(
+        &mut self,
+        name: &str,
+        codes: BTreeSet<AgencyId>,
+        quota: Quota,
+        now: Timestamp,
+    ) -> Result<TokenText, TokenError> {
         let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
         let plain = !name.is_empty() && name.len() <= TOKEN_NAME_CHARS_MAX && name.chars().all(good);
         if !plain || self.tokens.iter().any(|token| token.name == name) {
@@ -188,7 +209,7 @@ impl Tokens {
         }
         let text = TokenText::generate()?;
         let sha256 = Digest::of(text.expose().as_bytes());
-        self.tokens.push(Token { name: name.to_owned(), sha256, codes, created: now });
+        self.tokens.push(Token { name: name.to_owned(), sha256, codes, created: now, quota });
         Ok(text)
     }
 
@@ -207,9 +228,15 @@ impl Tokens {
 ///
 /// # Errors
 /// When the name is taken, there are too many, or the file cannot be read or written.
-pub fn add_token(path: &Path, name: &str, codes: BTreeSet<AgencyId>, now: Timestamp) -> Result<TokenText, TokenError> {
+pub fn add_token(
+    path: &Path,
+    name: &str,
+    codes: BTreeSet<AgencyId>,
+    quota: Quota,
+    now: Timestamp,
+) -> Result<TokenText, TokenError> {
     let mut tokens = if path.exists() { Tokens::load(path)? } else { Tokens::default() };
-    let text = tokens.add(name, codes, now)?;
+    let text = tokens.add(name, codes, quota, now)?;
     tokens.save(path)?;
     Ok(text)
 }
@@ -228,10 +255,23 @@ pub fn revoke_token(path: &Path, name: &str) -> Result<(), TokenError> {
     tokens.save(path)
 }
 
+/// Gives a token other limits. A running node follows from the next call on, and keeps what was used.
+///
+/// # Errors
+/// When there is none of that name, or the file cannot be read or written.
+pub fn limit_token(path: &Path, name: &str, quota: Quota) -> Result<(), TokenError> {
+    let mut tokens = Tokens::load(path)?;
+    let token = tokens.tokens.iter_mut().find(|token| token.name == name);
+    token.ok_or_else(|| TokenError::Unknown { name: name.to_owned() })?.quota = quota;
+    tokens.save(path)
+}
+
 /// The token file of a running node: read again whenever it was replaced.
 pub struct LiveTokens {
     path: PathBuf,
     state: Mutex<(FileStamp, Arc<Tokens>)>,
+    /// By token's name; as many as there are tokens.
+    meters: Mutex<HashMap<String, Arc<Meter>>>,
 }
 
 impl LiveTokens {
@@ -241,7 +281,7 @@ impl LiveTokens {
     /// As [`Tokens::load`].
     pub fn open(path: &Path) -> Result<Self, TokenError> {
         let (tokens, stamp) = read(path)?;
-        Ok(Self { path: path.to_owned(), state: Mutex::new((stamp, Arc::new(tokens))) })
+        Ok(Self { path: path.to_owned(), state: Mutex::new((stamp, Arc::new(tokens))), meters: Mutex::default() })
     }
 
     /// As [`Tokens::authorise`], on the file as it is now.
@@ -249,7 +289,35 @@ impl LiveTokens {
     /// # Errors
     /// When the file was replaced by something that cannot be read: then nobody is let in.
     pub fn authorise(&self, bearer: &str) -> Result<Option<Grant>, TokenError> {
-        Ok(self.current()?.authorise(bearer))
+        let tokens = self.current()?;
+        Ok(tokens.find(bearer).map(|token| token.grant(self.meter(&tokens, token))))
+    }
+
+    /// What a token of this name may do now; none: it was revoked.
+    ///
+    /// # Errors
+    /// As [`LiveTokens::authorise`].
+    pub fn by_name(&self, name: &str) -> Result<Option<Grant>, TokenError> {
+        let tokens = self.current()?;
+        let token = tokens.tokens.iter().find(|token| token.name == name);
+        Ok(token.map(|token| token.grant(self.meter(&tokens, token))))
+    }
+
+    fn meter(&self, tokens: &Tokens, token: &Token) -> Arc<Meter> {
+        let mut meters = self.meters.lock().unwrap_or_else(PoisonError::into_inner);
+        match meters.get(&token.name) {
+            Some(meter) if meter.quota() == token.quota => return Arc::clone(meter),
+            Some(meter) => {
+                let changed = Arc::new(meter.changed(tokio::time::Instant::now(), token.quota));
+                meters.insert(token.name.clone(), Arc::clone(&changed));
+                return changed;
+            }
+            None => {}
+        }
+        if meters.len() >= TOKENS_MAX {
+            meters.retain(|name, _| tokens.tokens.iter().any(|token| token.name == *name));
+        }
+        Arc::clone(meters.entry(token.name.clone()).or_insert_with(|| Arc::new(Meter::new(token.quota))))
     }
 
     fn current(&self) -> Result<Arc<Tokens>, TokenError> {
@@ -345,6 +413,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
+    use crate::quota::Measure;
 
     fn code(text: &str) -> AgencyId {
         text.parse().unwrap()
@@ -354,8 +423,9 @@ mod tests {
     fn a_token_opens_its_codes_only_and_its_text_is_nowhere_on_the_disk() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("tokens");
-        let all = add_token(&path, "first", BTreeSet::new(), Timestamp::from_unix_s(5)).unwrap();
-        let one = add_token(&path, "one", BTreeSet::from([code("H26")]), Timestamp::from_unix_s(6)).unwrap();
+        let all = add_token(&path, "first", BTreeSet::new(), Quota::default(), Timestamp::from_unix_s(5)).unwrap();
+        let one = add_token(&path, "one", BTreeSet::from([code("H26")]), Quota::default(), Timestamp::from_unix_s(6))
+            .unwrap();
         let tokens = Tokens::load(&path).unwrap();
         assert!(tokens.authorise(all.expose()).unwrap().allows(&code("H37.DN.001")));
         let grant = tokens.authorise(one.expose()).unwrap();
@@ -371,20 +441,47 @@ mod tests {
     fn a_revoked_token_is_refused_by_a_running_node_and_a_name_stands_once() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("tokens");
-        let text = add_token(&path, "first", BTreeSet::new(), Timestamp::EPOCH).unwrap();
+        let text = add_token(&path, "first", BTreeSet::new(), Quota::default(), Timestamp::EPOCH).unwrap();
         let live = LiveTokens::open(&path).unwrap();
         assert!(live.authorise(text.expose()).unwrap().is_some());
-        assert!(matches!(add_token(&path, "first", BTreeSet::new(), Timestamp::EPOCH), Err(TokenError::Name { .. })));
+        assert!(matches!(
+            add_token(&path, "first", BTreeSet::new(), Quota::default(), Timestamp::EPOCH),
+            Err(TokenError::Name { .. })
+        ));
         revoke_token(&path, "first").unwrap();
         assert_eq!(live.authorise(text.expose()).unwrap(), None);
         assert!(matches!(revoke_token(&path, "first"), Err(TokenError::Unknown { .. })));
     }
 
     #[test]
+    fn limits_belong_to_the_token_and_change_while_the_node_runs() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tokens");
+        let limited = Quota { documents_per_day: std::num::NonZeroU32::new(2), ..Quota::default() };
+        let text = add_token(&path, "first", BTreeSet::new(), limited, Timestamp::EPOCH).unwrap();
+        let free = add_token(&path, "second", BTreeSet::new(), Quota::default(), Timestamp::EPOCH).unwrap();
+        let live = LiveTokens::open(&path).unwrap();
+        let take = |text: &TokenText| {
+            let grant = live.authorise(text.expose()).unwrap().unwrap();
+            grant.meter.take(tokio::time::Instant::now(), Measure::Documents)
+        };
+        assert!(take(&text).is_ok() && take(&text).is_ok() && take(&text).is_err());
+        assert!((0..10).all(|_| take(&free).is_ok()));
+        limit_token(&path, "first", Quota { documents_per_day: std::num::NonZeroU32::new(4), ..limited }).unwrap();
+        assert!(take(&text).is_ok() && take(&text).is_ok() && take(&text).is_err(), "two of four were used");
+        limit_token(&path, "first", Quota::default()).unwrap();
+        assert!(take(&text).is_ok());
+        assert!(!fs::read_to_string(&path).unwrap().contains("quota"));
+        assert!(matches!(limit_token(&path, "none", limited), Err(TokenError::Unknown { .. })));
+        assert_eq!(live.by_name("first").unwrap().map(|grant| grant.name).as_deref(), Some("first"));
+        assert_eq!(live.by_name("none").unwrap(), None);
+    }
+
+    #[test]
     fn an_exposed_or_broken_file_lets_nobody_in() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("tokens");
-        add_token(&path, "first", BTreeSet::new(), Timestamp::EPOCH).unwrap();
+        add_token(&path, "first", BTreeSet::new(), Quota::default(), Timestamp::EPOCH).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
         assert!(matches!(Tokens::load(&path), Err(TokenError::Exposed { mode: 0o640, .. })));
         fs::remove_file(&path).unwrap();

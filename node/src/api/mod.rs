@@ -14,7 +14,7 @@ use truc_proto::{
 
 use crate::{
     pipeline::Part,
-    service::{Error, ErrorKind, directory, inbox, outbox, receipts, send, status},
+    service::{Error, ErrorKind, caller, directory, inbox, outbox, receipts, send, status},
     shell::Shell,
     tokens::{Grant, LiveTokens},
 };
@@ -36,23 +36,8 @@ impl Api {
     /// Who calls, by the bearer token.
     fn grant(&self, metadata: &MetadataMap) -> Result<Grant, Status> {
         let header = metadata.get("authorization").and_then(|value| value.to_str().ok());
-        let bearer = header.and_then(|value| value.strip_prefix("Bearer ")).ok_or_else(|| {
-            Status::unauthenticated(
-                "send the metadata `authorization: Bearer <token>`; `truc-node token add` makes one / Thiếu thẻ truy cập",
-            )
-        })?;
-        match self.tokens.authorise(bearer) {
-            Ok(Some(grant)) => Ok(grant),
-            Ok(None) => Err(Status::unauthenticated(
-                "this token is unknown or was revoked; ask the node's administrator for a new one / Thẻ truy cập không đúng hoặc đã bị thu hồi; xin quản trị viên của nút cấp thẻ mới",
-            )),
-            Err(error) => {
-                tracing::error!(error = crate::chain(&error), "tokens cannot be read; nobody is let in");
-                Err(Status::unauthenticated(
-                    "the node cannot read its tokens; its administrator finds the reason in the log / Nút không đọc được các thẻ truy cập; quản trị viên xem nhật ký",
-                ))
-            }
-        }
+        let bearer = header.and_then(|value| value.strip_prefix("Bearer "));
+        Ok(caller::admit(&self.tokens, bearer)?)
     }
 }
 
@@ -164,11 +149,12 @@ impl From<Error> for Status {
     fn from(error: Error) -> Self {
         let code = match error.kind() {
             ErrorKind::Invalid => Code::InvalidArgument,
+            ErrorKind::Unknown => Code::Unauthenticated,
             ErrorKind::NotEntitled => Code::PermissionDenied,
             ErrorKind::NotFound => Code::NotFound,
             ErrorKind::NotNow => Code::FailedPrecondition,
             ErrorKind::Reused => Code::AlreadyExists,
-            ErrorKind::Busy => Code::ResourceExhausted,
+            ErrorKind::Busy | ErrorKind::Exhausted => Code::ResourceExhausted,
             ErrorKind::Unavailable => Code::Unavailable,
             ErrorKind::Gone => Code::Cancelled,
             ErrorKind::Internal => Code::Internal,

@@ -7,6 +7,7 @@ mod inbox;
 mod layer;
 mod listener;
 mod model;
+mod node;
 mod openapi;
 mod outbox;
 mod problem;
@@ -129,6 +130,7 @@ fn operations() -> OpenApiRouter<Rest> {
         .routes(routes!(outbox::receipt))
         .routes(routes!(directory::search))
         .routes(routes!(directory::one))
-        .routes(routes!(outbox::node_status));
+        .routes(routes!(node::state))
+        .routes(routes!(node::token));
     OpenApiRouter::with_openapi(openapi::head()).nest(BASE, operations)
 }

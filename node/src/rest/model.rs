@@ -585,56 +585,6 @@ impl From<node_v1::ReceiptItem> for ReceiptItem {
     }
 }
 
-/// The node, for people and monitoring.
-#[derive(Serialize, ToSchema)]
-pub(super) struct NodeStatus {
-    /// Its id.
-    node: String,
-    /// The axis.
-    axis: String,
-    /// ordinary or classified.
-    lane: String,
-    /// The codes that the token covers.
-    codes: Vec<String>,
-    /// Whether the relay is there.
-    connected: bool,
-    /// The same in words of both languages.
-    relay_state: String,
-    /// Version of the directory in force; 0: none yet.
-    directory_version: u64,
-    /// Until when it is valid.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    #[schema(required = false)]
-    directory_valid_until: String,
-    /// What needs a person, in both languages.
-    alarms: Vec<String>,
-    /// Sent documents that are not final.
-    open_outbox: u64,
-    /// Received documents that are not confirmed.
-    open_inbox: u64,
-    /// The look-up index, in words.
-    index_state: String,
-}
-
-impl From<node_v1::StatusReply> for NodeStatus {
-    fn from(reply: node_v1::StatusReply) -> Self {
-        Self {
-            node: reply.node,
-            axis: reply.axis,
-            lane: reply.lane,
-            codes: reply.codes,
-            connected: reply.connected,
-            relay_state: reply.relay_state,
-            directory_version: reply.directory_version,
-            directory_valid_until: reply.directory_valid_until,
-            alarms: reply.alarms,
-            open_outbox: reply.open_outbox,
-            open_inbox: reply.open_inbox,
-            index_state: reply.index_state,
-        }
-    }
-}
-
 /// A text that may be left away, but says something where it stands.
 fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let text = String::deserialize(deserializer)?;

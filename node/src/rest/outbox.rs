@@ -15,11 +15,11 @@ use truc_proto::{Digest, node_v1};
 use super::{
     Rest,
     inbox::page_size,
-    model::{AgencyCode, Envelope, Hash, IdempotencyKey, NodeStatus, OutboxItem, OutboxPage, PageToken, ReceiptList},
+    model::{AgencyCode, Envelope, Hash, IdempotencyKey, OutboxItem, OutboxPage, PageToken, ReceiptList},
     problem::{Kind, Problem},
     request::{Caller, InPath, Query},
 };
-use crate::service::{outbox, receipts, status};
+use crate::service::{outbox, receipts};
 
 /// List the outbox
 ///
@@ -138,22 +138,4 @@ pub(super) async fn receipt(
     let disposition = HeaderValue::from_str(&format!("attachment; filename=\"{}\"", reply.file_name));
     headers.extend(disposition.ok().map(|value| (CONTENT_DISPOSITION, value)));
     Ok(response)
-}
-
-/// The node's state
-///
-/// For people and monitoring: the link to the relay, the directory in force, alarms.
-#[utoipa::path(
-    get,
-    path = "/status",
-    tag = "Node",
-    responses((status = 200, description = "The state", body = NodeStatus))
-)]
-pub(super) async fn node_status(
-    State(rest): State<Rest>,
-    Caller(grant): Caller,
-    query: Query,
-) -> Result<Json<NodeStatus>, Problem> {
-    query.end()?;
-    Ok(Json(status::of_node(&rest.shell, &grant).await?.into()))
 }

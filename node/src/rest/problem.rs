@@ -1,7 +1,7 @@
 //! What went wrong, as `application/problem+json` (RFC 9457). The catalogue is closed: each kind has a type URI, a status, and
 //! words of both languages that say what to do; `docs/ERRORS.md` is written from it.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, time::Duration};
 
 use axum::{
     body::Body,
@@ -51,6 +51,8 @@ pub enum Kind {
     KeyReused,
     /// The document is refused; `reason` says why.
     Refused,
+    /// The token has used up what it may use for now.
+    QuotaExceeded,
     /// This node's own fault.
     Internal,
     /// Too much is open, or the disk is nearly full.
@@ -74,6 +76,7 @@ impl Kind {
         Self::UnsupportedMediaType,
         Self::KeyReused,
         Self::Refused,
+        Self::QuotaExceeded,
         Self::Internal,
         Self::Busy,
         Self::Unavailable,
@@ -95,6 +98,7 @@ impl Kind {
             Self::UnsupportedMediaType => "unsupported-media-type",
             Self::KeyReused => "idempotency-key-reused",
             Self::Refused => "refused",
+            Self::QuotaExceeded => "quota-exceeded",
             Self::Internal => "internal",
             Self::Busy => "busy",
             Self::Unavailable => "unavailable",
@@ -115,6 +119,7 @@ impl Kind {
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::KeyReused | Self::Refused => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::QuotaExceeded => StatusCode::TOO_MANY_REQUESTS,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Busy | Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         }
@@ -136,6 +141,7 @@ impl Kind {
             Self::UnsupportedMediaType => ("Another media type is wanted", "Sai kiểu nội dung"),
             Self::KeyReused => ("The idempotency key was used before", "Khóa chống trùng đã dùng cho yêu cầu khác"),
             Self::Refused => ("The document is refused", "Văn bản bị từ chối"),
+            Self::QuotaExceeded => ("The token's limit is reached", "Thẻ truy cập đã hết hạn mức"),
             Self::Internal => ("The node failed", "Nút gặp lỗi"),
             Self::Busy => ("The node is full", "Nút đang quá tải"),
             Self::Unavailable => ("Not available now", "Tạm thời chưa thực hiện được"),
@@ -188,6 +194,10 @@ impl Kind {
                 "`reason` is of the list below; correct the document or the recipients and send under a new key.",
                 "`reason` thuộc danh sách bên dưới; sửa văn bản hoặc nơi nhận rồi gửi lại bằng khóa mới.",
             ),
+            Self::QuotaExceeded => (
+                "Send again later, under the same key; `Retry-After` says when. `GET /api/v1/token` shows the limits; the node's administrator changes them with `truc-node token limit`.",
+                "Gửi lại sau với cùng khóa; tiêu đề `Retry-After` cho biết khi nào. `GET /api/v1/token` cho biết hạn mức; quản trị viên của nút thay đổi bằng `truc-node token limit`.",
+            ),
             Self::Internal => (
                 "Send again under the same key; if it stays, the node's administrator finds the reason in the log.",
                 "Gửi lại với cùng khóa; nếu vẫn lỗi, quản trị viên của nút xem nhật ký.",
@@ -212,11 +222,19 @@ pub(super) struct Problem {
     vietnamese: String,
     refusal: Option<Box<wire_v1::Refusal>>,
     rejection: Option<String>,
+    retry_after: Option<Duration>,
 }
 
 impl Problem {
     pub(super) fn new(kind: Kind, english: impl Into<String>, vietnamese: impl Into<String>) -> Self {
-        Self { kind, english: english.into(), vietnamese: vietnamese.into(), refusal: None, rejection: None }
+        Self {
+            kind,
+            english: english.into(),
+            vietnamese: vietnamese.into(),
+            refusal: None,
+            rejection: None,
+            retry_after: None,
+        }
     }
 
     /// In the words of the catalogue alone.
@@ -245,6 +263,7 @@ impl Problem {
             vietnamese: refusal.vietnamese.clone(),
             refusal: Some(Box::new(refusal)),
             rejection,
+            retry_after: None,
         }
     }
 
@@ -254,7 +273,7 @@ impl Problem {
     }
 
     fn details(self, language: Language) -> Details {
-        let Self { kind, english, vietnamese, refusal, rejection } = self;
+        let Self { kind, english, vietnamese, refusal, rejection, retry_after: _ } = self;
         let (title_en, title_vi) = kind.titles();
         let en = Words { title: title_en.to_owned(), detail: english };
         let vi = Words { title: title_vi.to_owned(), detail: vietnamese };
@@ -279,7 +298,7 @@ impl Problem {
 
     /// The answer, in the language that the client prefers.
     pub(super) fn render(self, request: &HeaderMap) -> Response {
-        let (kind, language) = (self.kind, Language::preferred(request));
+        let (kind, retry_after, language) = (self.kind, self.retry_after, Language::preferred(request));
         let body = serde_json::to_vec(&self.details(language)).unwrap_or_default();
         let mut response = Response::new(Body::from(body));
         *response.status_mut() = kind.status();
@@ -287,7 +306,9 @@ impl Problem {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
         headers.insert(CONTENT_LANGUAGE, HeaderValue::from_static(language.tag()));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if matches!(kind, Kind::Busy | Kind::Unavailable) {
+        if let Some(after) = retry_after {
+            headers.insert(RETRY_AFTER, HeaderValue::from(after.as_secs()));
+        } else if matches!(kind, Kind::Busy | Kind::Unavailable) {
             headers.insert(RETRY_AFTER, HeaderValue::from_static(RETRY_S));
         }
         if kind == Kind::Unauthorised {
@@ -301,6 +322,8 @@ impl From<Error> for Problem {
     fn from(error: Error) -> Self {
         let kind = match error.kind() {
             ErrorKind::Invalid => Kind::InvalidRequest,
+            ErrorKind::Unknown => Kind::Unauthorised,
+            ErrorKind::Exhausted => Kind::QuotaExceeded,
             ErrorKind::NotEntitled => Kind::NotEntitled,
             ErrorKind::NotFound => Kind::NotFound,
             ErrorKind::NotNow => Kind::NotNow,
@@ -315,7 +338,8 @@ impl From<Error> for Problem {
             None => error.text().rsplit_once(" / ").map_or(error.text(), |(english, _)| english).to_owned(),
         };
         let refusal = error.refusal().cloned().map(Box::new);
-        Self { kind, english, vietnamese: error.vietnamese(), refusal, rejection: None }
+        let retry_after = error.retry_after();
+        Self { kind, english, vietnamese: error.vietnamese(), refusal, rejection: None, retry_after }
     }
 }
 

@@ -19,7 +19,7 @@ use super::{
     Rest,
     problem::{Kind, Problem},
 };
-use crate::tokens::Grant;
+use crate::{service::caller, tokens::Grant};
 
 /// Who asks, by the bearer token.
 pub(super) struct Caller(pub(super) Grant);
@@ -33,23 +33,7 @@ impl FromRequestParts<Rest> for Caller {
             let (scheme, token) = header.split_once(' ')?;
             scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
         });
-        let bearer = bearer.ok_or_else(|| Problem::of(Kind::Unauthorised))?;
-        match rest.tokens.authorise(bearer) {
-            Ok(Some(grant)) => Ok(Self(grant)),
-            Ok(None) => Err(Problem::new(
-                Kind::Unauthorised,
-                "this token is unknown or was revoked; ask the node's administrator for a new one",
-                "Thẻ truy cập không đúng hoặc đã bị thu hồi; xin quản trị viên của nút cấp thẻ mới",
-            )),
-            Err(error) => {
-                tracing::error!(error = crate::chain(&error), "tokens cannot be read; nobody is let in");
-                Err(Problem::new(
-                    Kind::Unauthorised,
-                    "the node cannot read its tokens; its administrator finds the reason in the log",
-                    "Nút không đọc được các thẻ truy cập; quản trị viên xem nhật ký",
-                ))
-            }
-        }
+        Ok(Self(caller::admit(&rest.tokens, bearer)?))
     }
 }
 

@@ -102,10 +102,10 @@ impl Face {
 fn failed(error: &Error) -> Reply {
     let code = match error.kind() {
         ErrorKind::Invalid => ErrorCode::Parameter,
-        ErrorKind::NotEntitled => ErrorCode::NotEntitled,
+        ErrorKind::NotEntitled | ErrorKind::Unknown => ErrorCode::NotEntitled,
         ErrorKind::NotFound => ErrorCode::NotFound,
         ErrorKind::NotNow | ErrorKind::Reused => ErrorCode::NotNow,
-        ErrorKind::Busy | ErrorKind::Unavailable | ErrorKind::Gone => ErrorCode::TryAgain,
+        ErrorKind::Busy | ErrorKind::Exhausted | ErrorKind::Unavailable | ErrorKind::Gone => ErrorCode::TryAgain,
         ErrorKind::Internal => ErrorCode::Internal,
     };
     Reply::fail(code, error.vietnamese())

@@ -228,7 +228,7 @@ impl System {
     /// What it may do.
     #[must_use]
     pub fn grant(&self) -> Grant {
-        Grant { name: format!("sdk:{}", self.id), codes: Some(self.codes.clone()) }
+        Grant { name: format!("sdk:{}", self.id), codes: Some(self.codes.clone()), meter: Arc::default() }
     }
 
     /// The codes it acts for.

@@ -1,9 +1,12 @@
 //! Why a request of a document system was not carried out; each face puts it into its own protocol's words.
 
+use std::time::Duration;
+
 use truc_proto::wire_v1;
 
 use crate::{
     pipeline::Refusal,
+    quota::{Exhausted, Measure},
     shell::{WorkFailed, engine::Stopped},
 };
 
@@ -12,6 +15,8 @@ use crate::{
 pub enum ErrorKind {
     /// The request cannot be understood, or lacks something.
     Invalid,
+    /// Nobody knows the caller: no token, or one that is not in force.
+    Unknown,
     /// The caller may not act for that agency.
     NotEntitled,
     /// Nothing of that name for this caller.
@@ -20,6 +25,8 @@ pub enum ErrorKind {
     NotNow,
     /// The key of the request stands for another one.
     Reused,
+    /// The caller has used up what it may use for now.
+    Exhausted,
     /// Too much is open, or the disk is nearly full.
     Busy,
     /// Something it needs is away: again later.
@@ -37,11 +44,12 @@ pub struct Error {
     kind: ErrorKind,
     text: String,
     refusal: Option<Box<wire_v1::Refusal>>,
+    retry_after: Option<Duration>,
 }
 
 impl Error {
     fn new(kind: ErrorKind, text: impl Into<String>) -> Self {
-        Self { kind, text: text.into(), refusal: None }
+        Self { kind, text: text.into(), refusal: None, retry_after: None }
     }
 
     /// Carries a refusal of the closed list.
@@ -52,7 +60,26 @@ impl Error {
     /// As [`Error::refused`].
     pub(crate) fn of_wire(kind: ErrorKind, refusal: wire_v1::Refusal) -> Self {
         let text = format!("{} / {}", refusal.english, refusal.vietnamese);
-        Self { kind, text, refusal: Some(Box::new(refusal)) }
+        Self { kind, text, refusal: Some(Box::new(refusal)), retry_after: None }
+    }
+
+    pub(crate) fn unknown_caller(text: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Unknown, text)
+    }
+
+    /// A limit of the caller's token is reached.
+    pub(crate) fn exhausted(by: &Exhausted) -> Self {
+        let Exhausted { what, limit, retry_after } = *by;
+        let seconds = retry_after.as_secs() + 1;
+        let (english, vietnamese) = match what {
+            Measure::Requests => ("requests a minute", "yêu cầu mỗi phút"),
+            Measure::Documents => ("documents a day", "văn bản mỗi ngày"),
+            Measure::Bytes => ("bytes a day", "byte mỗi ngày"),
+        };
+        let text = format!(
+            "this token may use {limit} {english}, and did; try again in {seconds} s, or ask the node's administrator for more (truc-node token limit) / Thẻ truy cập đã dùng hết {limit} {vietnamese}; thử lại sau {seconds} giây, hoặc xin quản trị viên của nút tăng hạn mức"
+        );
+        Self { retry_after: Some(Duration::from_secs(seconds)), ..Self::new(ErrorKind::Exhausted, text) }
     }
 
     pub(crate) fn invalid(text: impl Into<String>) -> Self {
@@ -89,6 +116,12 @@ impl Error {
         self.kind
     }
 
+    /// When it is worth trying again, where that is known.
+    #[must_use]
+    pub const fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
+    }
+
     /// What happened, why, and who must do what: in English, behind ` / ` in Vietnamese.
     #[must_use]
     pub fn text(&self) -> &str {
@@ -118,10 +151,12 @@ impl ErrorKind {
     const fn vietnamese(self) -> &'static str {
         match self {
             Self::Invalid => "Yêu cầu thiếu hoặc sai tham số; hãy kiểm tra lại rồi gửi lại",
+            Self::Unknown => "Thẻ truy cập không đúng hoặc đã bị thu hồi; xin quản trị viên của nút cấp thẻ mới",
             Self::NotEntitled => "Hệ thống này không được thay mặt mã cơ quan đó; hãy liên hệ quản trị viên của nút",
             Self::NotFound => "Không tìm thấy văn bản này",
             Self::NotNow => "Văn bản không ở trạng thái cho phép thao tác này",
             Self::Reused => "Khóa chống trùng đã dùng cho yêu cầu khác",
+            Self::Exhausted => "Thẻ truy cập đã dùng hết hạn mức; hãy thử lại sau",
             Self::Busy => "Nút đang quá tải; hãy thử lại sau",
             Self::Unavailable => "Nút tạm thời chưa thực hiện được; hãy thử lại sau",
             Self::Gone => "Kết nối đã bị ngắt",

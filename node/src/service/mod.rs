@@ -1,9 +1,10 @@
 //! What document systems may ask of a node, whatever protocol they ask in: send, list, fetch, confirm, statuses, receipts. The
-//! faces (`api`: gRPC; `sdk`: the axis SDK's) find out who calls and translate; what is done, and for whom, is decided here, over
+//! faces (`api`: gRPC; `rest`: REST/JSON; `sdk`: the axis SDK's) find out who calls and translate; what is done, and for whom, is decided here, over
 //! the core. Requests and replies are the messages of `truc.node.v1`.
 
 mod alarms;
 pub(crate) mod arrivals;
+pub(crate) mod caller;
 pub(crate) mod directory;
 mod error;
 pub(crate) mod found;

@@ -2,7 +2,7 @@
 
 use std::{io, sync::Arc};
 
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Instant};
 use tracing::{info, warn};
 use truc_ledger::{Ledger, SpaceLeft};
 use truc_proto::{
@@ -15,6 +15,7 @@ use super::{Error, ErrorKind, busy, view};
 use crate::{
     core::{Answer, Core, Input, Key, Sent},
     pipeline::{Composed, Part, Parts, PipelineError, Refusal},
+    quota::{Measure, Meter},
     records::Payload,
     shell::{Shell, clock},
     tokens::Grant,
@@ -31,6 +32,11 @@ pub(crate) async fn send(
 ) -> Result<node_v1::SendReply, Error> {
     let sender = super::code(grant, &header.sender, "sender")?;
     check_idempotency_key(&header.idempotency_key)?;
+    let allowance = match Allowance::take(grant) {
+        // Who asks again what its request led to is not told to wait.
+        Err(_) if known(shell, &sender, &header.idempotency_key).await? => Allowance(None),
+        allowance => allowance?,
+    };
     let directory = shell.directory().ok_or_else(no_directory)?;
     if !directory.codes_of(&shell.node).contains(&sender) {
         let detail =
@@ -43,24 +49,62 @@ pub(crate) async fn send(
     let idempotency_key = header.idempotency_key.clone();
     let (pipeline, archive) = (Arc::clone(&shell.pipeline), shell.archive.clone());
     let (of, name) = (sender.clone(), idempotency_key.clone());
-    let ledger = shell.ledger.clone();
+    let (ledger, meter) = (shell.ledger.clone(), Arc::clone(&grant.meter));
     let work = move || {
         check_disk(&ledger)?; // before a byte of the content is read
-        let composed = pipeline.compose(header, &mut ChannelParts(parts), &directory, clock::moment());
+        let composed = pipeline.compose(header, &mut ChannelParts { parts, meter }, &directory, clock::moment());
         Ok::<_, Error>((composed, archive.request(&of, &name)))
     };
     let (composed, before) = shell.work("sealing a document", work).await??;
-    finish(shell, &sender, idempotency_key, composed, before).await
+    let (reply, first) = finish(shell, &sender, idempotency_key, composed, before).await?;
+    if first {
+        allowance.keep();
+    }
+    Ok(reply)
 }
 
-/// Hands the outcome of a pipeline to the core and waits for the device. `before`: what this idempotency key led to, when that has left memory.
+/// Whether this request was accepted before, and may only be repeated.
+async fn known(shell: &Shell, sender: &AgencyId, idempotency_key: &str) -> Result<bool, Error> {
+    let (of, name) = (sender.clone(), idempotency_key.to_owned());
+    if shell.engine.ask(move |core| core.sent_by_request(&of, &name).is_some()).await? {
+        return Ok(true);
+    }
+    let (archive, of, name) = (shell.archive.clone(), sender.clone(), idempotency_key.to_owned());
+    Ok(shell.work("looking a request up", move || archive.request(&of, &name).is_some()).await?)
+}
+
+/// A document out of the token's bucket: put back unless it led to something new.
+struct Allowance(Option<Arc<Meter>>);
+
+impl Allowance {
+    fn take(grant: &Grant) -> Result<Self, Error> {
+        let now = Instant::now();
+        grant.meter.check(now, Measure::Bytes)?;
+        grant.meter.take(now, Measure::Documents)?;
+        Ok(Self(Some(Arc::clone(&grant.meter))))
+    }
+
+    fn keep(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Allowance {
+    fn drop(&mut self) {
+        if let Some(meter) = self.0.take() {
+            meter.give_back(Measure::Documents);
+        }
+    }
+}
+
+/// Hands the outcome of a pipeline to the core and waits for the device; says whether something new was accepted. `before`: what this idempotency key led to, when that has left memory.
 pub(crate) async fn finish(
     shell: &Arc<Shell>,
     sender: &AgencyId,
     idempotency_key: String,
     composed: Result<Composed, PipelineError>,
     before: Option<(Key, Digest)>,
-) -> Result<node_v1::SendReply, Error> {
+) -> Result<(node_v1::SendReply, bool), Error> {
     let (of, name) = (sender.clone(), idempotency_key.clone());
     let of_key = name.clone();
     let shown = move |core: &Core| core.sent_by_request(&of, &of_key).map(|sent| Shown::of(core, sent));
@@ -73,8 +117,8 @@ pub(crate) async fn finish(
             if let Some((key, before)) = before {
                 forget(shell, made).await;
                 return match hash {
-                    Some(hash) if hash == before => Ok(Shown::default().reply(key, State::Accepted, warnings)),
-                    _ => reused(shell, sender, idempotency_key, hash).await,
+                    Some(hash) if hash == before => Ok((Shown::default().reply(key, State::Accepted, warnings), false)),
+                    _ => Ok((reused(shell, sender, idempotency_key, hash).await?, false)),
                 };
             }
             let input = |reply| Input::Prepared { sealed, reply };
@@ -87,7 +131,9 @@ pub(crate) async fn finish(
             let input = |reply| Input::Held { request, reply };
             (shell.engine.call_and_see(input, shown).await?, hash, warnings)
         }
-        Err(PipelineError::Refused(refusal)) => return refuse(shell, sender, (idempotency_key, false), *refusal).await,
+        Err(PipelineError::Refused(refusal)) => {
+            return Ok((refuse(shell, sender, (idempotency_key, false), *refusal).await?, false));
+        }
         Err(error) => {
             warn!(%sender, error = crate::chain(&error), "a request failed");
             return Err(Error::unavailable(format!("{}; nothing was accepted, send again", crate::chain(&error))));
@@ -99,14 +145,14 @@ pub(crate) async fn finish(
     match answer {
         Answer::Accepted { key, first } => {
             info!(envelope = %key.envelope, %sender, first, "accepted");
-            Ok(shown.unwrap_or_default().reply(key, State::Accepted, warnings))
+            Ok((shown.unwrap_or_default().reply(key, State::Accepted, warnings), first))
         }
         Answer::Held { key, first } => {
             info!(envelope = %key.envelope, %sender, first, "held");
-            Ok(shown.unwrap_or_default().reply(key, State::Held, warnings))
+            Ok((shown.unwrap_or_default().reply(key, State::Held, warnings), first))
         }
-        Answer::Refused { reason, leaf } => Ok(refusal_reply(&Refusal::new(reason, reason.english()), leaf)),
-        Answer::RequestReused => reused(shell, sender, name, hash).await,
+        Answer::Refused { reason, leaf } => Ok((refusal_reply(&Refusal::new(reason, reason.english()), leaf), false)),
+        Answer::RequestReused => Ok((reused(shell, sender, name, hash).await?, false)),
         Answer::Busy => Err(busy()),
         other => Err(Error::internal(format!("an unexpected answer of the core: {other:?}"))),
     }
@@ -225,10 +271,17 @@ pub(crate) fn no_directory() -> Error {
     Error::refused(ErrorKind::Unavailable, &Refusal::new(Reason::HeldTooLong, detail))
 }
 
-struct ChannelParts(SendParts);
+struct ChannelParts {
+    parts: SendParts,
+    meter: Arc<Meter>,
+}
 
 impl Parts for ChannelParts {
     fn next(&mut self) -> io::Result<Option<Part>> {
-        self.0.blocking_recv().transpose()
+        let part = self.parts.blocking_recv().transpose()?;
+        if let Some(Part::Data(data)) = &part {
+            self.meter.use_up(Instant::now(), Measure::Bytes, u64::try_from(data.len()).unwrap_or(u64::MAX));
+        }
+        Ok(part)
     }
 }

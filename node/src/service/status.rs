@@ -86,7 +86,7 @@ pub(crate) async fn set(
         (made, archive.request(&of, &idempotency_key))
     };
     let (composed, before) = shell.work("sealing a status", work).await?;
-    let reply = send::finish(shell, &from, request.idempotency_key, composed, before).await?;
+    let (reply, _) = send::finish(shell, &from, request.idempotency_key, composed, before).await?;
     if reply.state == i32::from(State::Refused) {
         let refusal = reply.refused.unwrap_or_default();
         return Err(Error::of_wire(ErrorKind::NotNow, refusal));

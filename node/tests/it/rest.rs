@@ -1,6 +1,9 @@
 //! The REST face as its clients meet it: over sockets, in bytes.
 
+use std::num::NonZeroU32;
+
 use serde_json::{Value, json};
+use truc_node::{quota::Quota, tokens::limit_token};
 
 use crate::{
     http::{Answer, BOUNDARY, form, raw, request},
@@ -216,6 +219,37 @@ async fn what_cannot_be_done_is_a_problem_that_a_person_can_act_on() {
     let media = format!("multipart/form-data; boundary={BOUNDARY}");
     let no_key = post(&world, "N-A", "/documents", &[("content-type", &media)], &form(&letter(&["H26"]), &[])).await;
     assert_eq!(no_key.problem(400), "invalid-request");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_uses_no_more_than_its_limits_and_learns_all_the_same_what_its_requests_led_to() {
+    let world = started().await;
+    let limit = |quota: Quota| limit_token(&world.node_folder("N-A").join("keys/tokens"), "first", quota).unwrap();
+    limit(Quota { documents_per_day: NonZeroU32::new(1), ..Quota::default() });
+    let sent = send(&world, "one", &letter(&["H26"]), &[]).await.ok(201);
+    let over = send(&world, "two", &letter(&["H26"]), &[]).await;
+    assert_eq!(over.problem(429), "quota-exceeded");
+    let wait: u64 = over.header("retry-after").unwrap().parse().unwrap();
+    assert!((1..=86_401).contains(&wait), "{wait}");
+    assert!(over.json()["vi"]["detail"].as_str().unwrap().contains("1 văn bản mỗi ngày"), "{:#}", over.json());
+    assert_eq!(send(&world, "one", &letter(&["H26"]), &[]).await.ok(201)["envelope"], sent["envelope"]);
+    let token = get(&world, "N-A", "/token").await.ok(200);
+    assert_eq!(token["limits"], json!([{ "what": "documents", "limit": 1, "period_s": 86_400, "left": 0 }]));
+
+    limit(Quota::default());
+    assert_eq!(send(&world, "two", &letter(&["H26"]), &[]).await.status, 201);
+    limit(Quota { megabytes_per_day: NonZeroU32::new(1), ..Quota::default() });
+    let large = vec![b'x'; 3_000_000];
+    assert_eq!(
+        send(&world, "three", &letter(&["H26"]), &[("a.txt", &large)]).await.status,
+        201,
+        "never cut off in the middle"
+    );
+    assert_eq!(send(&world, "four", &letter(&["H26"]), &[]).await.problem(429), "quota-exceeded");
+    limit(Quota { requests_per_minute: NonZeroU32::new(2), ..Quota::default() });
+    assert_eq!(get(&world, "N-A", "/inbox").await.status, 200);
+    assert_eq!(get(&world, "N-A", "/inbox").await.status, 200);
+    assert_eq!(get(&world, "N-A", "/inbox").await.problem(429), "quota-exceeded");
 }
 
 #[tokio::test(flavor = "multi_thread")]
