@@ -34,6 +34,7 @@ pub fn chain(error: &dyn std::error::Error) -> String {
 pub mod init;
 pub mod settings;
 pub mod tokens;
+pub mod uploads;
 
 pub use init::{InitArgs, InitError, InitRequest, Initialised, init};
 pub use settings::{Settings, SettingsError};

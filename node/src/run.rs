@@ -36,6 +36,7 @@ use crate::{
     settings::{KeySource, Settings},
     shell::{self, Shell, clock, engine::Engine},
     tokens::LiveTokens,
+    uploads::Uploads,
 };
 
 /// Most bytes of one message from a document system: 1 MiB of data and its frame.
@@ -182,7 +183,9 @@ pub async fn start(settings: Settings, doors: impl Into<Doors>, pipeline: MakePi
     }
     let rest_address = rest.as_ref().map(|door| door.address);
     if let Some(door) = rest {
-        let face = Rest::new(Arc::clone(&shell), tokens);
+        let uploads = open_uploads(&sdk_settings).await?;
+        tasks.push(tokio::spawn(sweep_uploads(Arc::clone(&uploads), Arc::clone(&shell))));
+        let face = Rest::new(Arc::clone(&shell), tokens, uploads);
         servers.push(tokio::spawn(door.serve(face, shell.stopping.clone())));
     }
     info!(node = %shell.node, lane = %shell.lane, %address, "node started");
@@ -232,6 +235,32 @@ impl Running {
 impl std::fmt::Debug for Running {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Running({}, {})", self.shell.node, self.address)
+    }
+}
+
+/// How often uploads that nobody goes on with are looked for.
+const UPLOADS_EVERY: Duration = Duration::from_secs(600);
+
+async fn open_uploads(settings: &Settings) -> anyhow::Result<Arc<Uploads>> {
+    let (folder, key) = (settings.uploads(), settings.storage_key.clone());
+    let open = move || -> anyhow::Result<Uploads> {
+        let key = StorageKey::load(&key).context("load the storage key")?;
+        Uploads::open(&folder, key).with_context(|| format!("open the uploads in {}", folder.display()))
+    };
+    Ok(Arc::new(tokio::task::spawn_blocking(open).await.context("open the uploads")??))
+}
+
+async fn sweep_uploads(uploads: Arc<Uploads>, shell: Arc<Shell>) {
+    let mut stopping = shell.stopping.clone();
+    loop {
+        let inner = Arc::clone(&uploads);
+        if shell.work("removing old uploads", move || inner.sweep(SystemTime::now())).await.is_err() {
+            return;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(UPLOADS_EVERY) => {}
+            _ = stopping.changed() => return,
+        }
     }
 }
 

@@ -279,6 +279,12 @@ impl Settings {
         self.folder.join("sdk-requests.jsonl")
     }
 
+    /// Folder of uploads in pieces, encrypted under the storage key.
+    #[must_use]
+    pub fn uploads(&self) -> PathBuf {
+        self.store().join("uploads")
+    }
+
     /// Folder for what is on its way in, encrypted under keys that exist in memory alone.
     #[must_use]
     pub fn spool(&self) -> PathBuf {

@@ -344,3 +344,9 @@ pub const REST_WAIT_S_MAX: u32 = 55;
 pub const REST_QUERY_BYTES_MAX: usize = 16 * 1024;
 /// Most open documents that a watch looks at in one step of the core.
 pub const WATCH_SCAN_MAX: usize = 10_000;
+/// Most uploads that are kept at once.
+pub const REST_UPLOADS_MAX: usize = 1_000;
+/// Most uploads of one token that are kept at once.
+pub const REST_UPLOADS_PER_TOKEN_MAX: usize = 100;
+/// Most pieces that one upload may come in, each of at most 1 MiB: the largest packet fits five times over.
+pub const REST_UPLOAD_SEGMENTS_MAX: usize = 131_072;

@@ -26,8 +26,8 @@ use tokio::sync::mpsc;
 use tokio_stream::{Stream, StreamExt as _};
 use truc_proto::{
     limits::{
-        CONTAINER_BYTES_MAX, NAME_BYTES_MAX, PACKET_BYTES_MAX, REST_JSON_BYTES_MAX, REST_PART_HEADER_BYTES_MAX,
-        STREAM_CHUNK_BYTES,
+        ATTACHMENTS_MAX, CONTAINER_BYTES_MAX, NAME_BYTES_MAX, PACKET_BYTES_MAX, REST_JSON_BYTES_MAX,
+        REST_PART_HEADER_BYTES_MAX, STREAM_CHUNK_BYTES,
     },
     node_v1::{self, PacketForm, SendHeader, send_header::Form, send_reply},
 };
@@ -39,25 +39,28 @@ use super::{
     },
     problem::{Kind, Problem},
     request::{Caller, InPath, Query, broken, idempotency_key, json, parse_json, require_media_type, too_long},
+    uploads::UploadName,
 };
 use crate::{
     pipeline::Part,
-    service::{send, status},
+    service::{send, status, uploads},
+    tokens::Grant,
+    uploads::Upload,
 };
 
 type Parts = mpsc::Sender<io::Result<Part>>;
 
 /// Send a document
 ///
-/// The body is `multipart/form-data`: first the part `document` (JSON), then each file as a part `file` with a `filename`. The
-/// answer comes when the document is signed, sealed and on the node's disk (201), or is kept until the node can sign (202). Send
+/// The body is `multipart/form-data`: first the part `document` (JSON), then each file as a part `file` with a `filename`. Files that
+/// were uploaded before are named in `uploads` of the part `document`; with these alone the body may be that JSON. The answer comes when the document is signed, sealed and on the node's disk (201), or is kept until the node can sign (202). Send
 /// the same request under the same `Idempotency-Key` as often as you like: it is sent once.
 #[utoipa::path(
     post,
     path = "/documents",
     tag = "Send",
     params(("Idempotency-Key" = inline(IdempotencyKey), Header, description = "Names this request; use the document's own id")),
-    request_body(content = DocumentForm, content_type = "multipart/form-data"),
+    request_body(content((DocumentForm = "multipart/form-data"), (DocumentRequest = "application/json"))),
     responses(
         (status = 201, description = "Accepted; `Location` leads to it in the outbox", body = Sent,
             headers(("Location" = String, description = "The document in the outbox"))),
@@ -74,6 +77,17 @@ pub(super) async fn send_document(
 ) -> Result<Response, Problem> {
     query.end()?;
     let key = idempotency_key(&headers)?;
+    if require_media_type(&headers, "application/json").is_ok() {
+        let mut document: DocumentRequest = json(&headers, body).await?;
+        let chosen = choose(&rest, &grant, std::mem::take(&mut document.uploads)).await?;
+        let (sender, parts) = mpsc::channel(4);
+        let pump = async {
+            uploads::pass_on(&chosen, true, &sender).await;
+            drop(sender);
+            None
+        };
+        return hand_over(&rest, &grant, document.into_header(key), parts, (pump, &chosen)).await;
+    }
     require_media_type(&headers, "multipart/form-data")?;
     let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let boundary = multer::parse_boundary(content_type).map_err(|error| broken(&error))?;
@@ -85,19 +99,36 @@ pub(super) async fn send_document(
     if first.name() != Some("document") {
         return Err(no_document());
     }
-    let document: DocumentRequest = parse_json(&form.short(first).await?)?;
+    let mut document: DocumentRequest = parse_json(&form.short(first).await?)?;
+    let chosen = choose(&rest, &grant, std::mem::take(&mut document.uploads)).await?;
     let header = document.into_header(key);
     let (sender, parts) = mpsc::channel(4);
-    let pump = async move {
+    let pump = async {
+        uploads::pass_on(&chosen, true, &sender).await;
         if let Err(problem) = form.files(&sender).await {
             // The pipeline must not take what came for everything.
             let told = io::Error::other("the multipart body is not valid, or did not come whole");
             let _ = sender.send(Err(told)).await; // the pipeline may have refused already
             return Some(problem);
         }
+        drop(sender);
         None
     };
-    hand_over(&rest, &grant, header, parts, pump).await
+    hand_over(&rest, &grant, header, parts, (pump, &chosen)).await
+}
+
+/// The caller's uploads of these ids, each whole.
+async fn choose(rest: &Rest, grant: &Grant, ids: Vec<String>) -> Result<Vec<Arc<Upload>>, Problem> {
+    if ids.len() > ATTACHMENTS_MAX {
+        return Err(Problem::of(Kind::TooLarge));
+    }
+    let mut chosen = Vec::with_capacity(ids.len());
+    for id in ids {
+        let upload = uploads::find(&rest.uploads, grant, &id)?;
+        uploads::whole(&upload).await?;
+        chosen.push(upload);
+    }
+    Ok(chosen)
 }
 
 /// Send an edXML packet
@@ -114,6 +145,7 @@ pub(super) async fn send_document(
         ("level" = inline(Level), Query, description = "Secrecy level"),
         ("priority" = Option<u32>, Query, minimum = 0, maximum = 4, description = "Urgency; none: the packet's own"),
         ("ttl_s" = Option<u64>, Query, minimum = 0, maximum = 2_592_000, description = "How long it may be under way, in seconds; 0 or none: as the node's settings say"),
+        ("upload" = inline(Option<UploadName>), Query, description = "The upload that is the packet; the body is empty then"),
     ),
     request_body(content = String, content_type = "application/xml", description = "The edXML packet"),
     responses(
@@ -134,6 +166,7 @@ pub(super) async fn send_packet(
     let level = query.wanted("level");
     let priority = query.number("priority", 0..=4);
     let ttl_s = query.number("ttl_s", 0..=2_592_000).unwrap_or_default();
+    let uploaded = query.text("upload");
     query.end()?;
     let idempotency_key = idempotency_key(&headers)?;
     require_media_type(&headers, "application/xml")?;
@@ -152,8 +185,11 @@ pub(super) async fn send_packet(
         // The length does not bind the key: the packet does.
         form: Some(Form::Packet(PacketForm { length: 0 })),
     };
+    let uploaded = if uploaded.is_empty() { Vec::new() } else { vec![uploaded] };
+    let chosen = choose(&rest, &grant, uploaded).await?;
     let (sender, parts) = mpsc::channel(4);
-    let pump = async move {
+    let pump = async {
+        uploads::pass_on(&chosen, false, &sender).await;
         let mut pieces = body.into_data_stream();
         while let Some(piece) = pieces.next().await {
             let (part, problem) = match piece {
@@ -164,18 +200,19 @@ pub(super) async fn send_packet(
                 return problem;
             }
         }
+        drop(sender);
         None
     };
-    hand_over(&rest, &grant, header, parts, pump).await
+    hand_over(&rest, &grant, header, parts, (pump, &chosen)).await
 }
 
 /// The pipeline takes what the pump brings; a fault of the body explains the pipeline's.
 async fn hand_over(
     rest: &Rest,
-    grant: &crate::tokens::Grant,
+    grant: &Grant,
     header: SendHeader,
     parts: send::SendParts,
-    pump: impl Future<Output = Option<Problem>>,
+    (pump, chosen): (impl Future<Output = Option<Problem>>, &[Arc<Upload>]),
 ) -> Result<Response, Problem> {
     let sent = send::send(&rest.shell, grant, header, parts);
     let mut sent = std::pin::pin!(sent);
@@ -195,6 +232,8 @@ async fn hand_over(
     if reply.state() == send_reply::State::Refused {
         return Err(Problem::refused(reply));
     }
+    // They stay for a while, so that the request can be repeated.
+    chosen.iter().for_each(|upload| upload.mark_used());
     let sent = Sent::of(reply.clone());
     let status = if sent.is_held() { StatusCode::ACCEPTED } else { StatusCode::CREATED };
     let mut response = (status, Json(sent)).into_response();

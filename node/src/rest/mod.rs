@@ -12,6 +12,7 @@ mod openapi;
 mod outbox;
 mod problem;
 mod request;
+mod uploads;
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -21,7 +22,7 @@ use tokio::{net::TcpListener, sync::watch};
 use tracing::info;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::{settings::RestSettings, shell::Shell, tokens::LiveTokens};
+use crate::{settings::RestSettings, shell::Shell, tokens::LiveTokens, uploads::Uploads};
 use listener::Tls;
 use problem::{Kind, Problem};
 
@@ -38,19 +39,21 @@ pub const BASE: &str = "/api/v1";
 pub struct Rest {
     shell: Arc<Shell>,
     tokens: Arc<LiveTokens>,
+    uploads: Arc<Uploads>,
 }
 
 impl Rest {
     /// Over a running node; tokens are those of the gRPC API.
     #[must_use]
-    pub const fn new(shell: Arc<Shell>, tokens: Arc<LiveTokens>) -> Self {
-        Self { shell, tokens }
+    pub const fn new(shell: Arc<Shell>, tokens: Arc<LiveTokens>, uploads: Arc<Uploads>) -> Self {
+        Self { shell, tokens, uploads }
     }
 
     /// All paths, with everything around them.
     pub fn router(self) -> Router {
         let (router, _) = operations().split_for_parts();
         let open = Router::new()
+            .route(&format!("{BASE}/uploads"), axum::routing::options(uploads::options))
             .route(&format!("{BASE}/openapi.json"), get(openapi::json))
             .route(&format!("{BASE}/docs"), get(openapi::page))
             .route(&format!("{BASE}/docs/page.js"), get(openapi::script))
@@ -118,6 +121,8 @@ fn operations() -> OpenApiRouter<Rest> {
         .routes(routes!(documents::send_document))
         .routes(routes!(documents::send_packet))
         .routes(routes!(documents::set_status))
+        .routes(routes!(uploads::create))
+        .routes(routes!(uploads::offset, uploads::append, uploads::remove))
         .routes(routes!(inbox::list))
         .routes(routes!(inbox::watch))
         .routes(routes!(inbox::edxml))

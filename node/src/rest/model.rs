@@ -6,6 +6,8 @@ use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use truc_proto::node_v1::{self, send_reply};
 use utoipa::ToSchema;
 
+use super::uploads::UploadName;
+
 /// Code of an agency (QĐ 20/2020/QĐ-TTg).
 #[derive(ToSchema)]
 #[schema(pattern = r"^([A-Y][0-9]{2}(\.[0-9A-Z]+)*|Z[0-9]{2}(\.?[0-9A-Z])*)$", max_length = 35, example = "H37.DN.001")]
@@ -116,6 +118,10 @@ pub(super) struct DocumentRequest {
     /// The document's id in edXML; made from code, date and number when it is empty.
     #[serde(default)]
     pub(super) document_id: String,
+    /// Uploads of this token that are whole: they become the first files, in this order, under their `filename`.
+    #[serde(default)]
+    #[schema(value_type = Vec<UploadName>, max_items = 100)]
+    pub(super) uploads: Vec<String>,
 }
 
 impl DocumentRequest {

@@ -56,6 +56,7 @@ pub(super) fn head() -> OpenApi {
         .security(Some([SecurityRequirement::new::<_, [&str; 0], &str>(TOKEN, [])]))
         .tags(Some([
             tag("Send", "Hand documents over."),
+            tag("Uploads", "Large files in pieces, by the tus protocol 1.0.0: a broken connection costs nothing. Name them in `uploads` of a document."),
             tag("Inbox", "What was consigned to the agencies of the token."),
             tag("Statuses", "Business statuses 01 … 16 (QĐ 28/2018/QĐ-TTg)."),
             tag("Outbox and receipts", "What was sent, where it stands, and the proofs."),
@@ -70,12 +71,22 @@ pub(super) fn head() -> OpenApi {
 pub fn document() -> OpenApi {
     let (_, mut document) = operations().split_for_parts();
     for item in document.paths.paths.values_mut() {
-        for operation in [&mut item.get, &mut item.post].into_iter().flatten() {
+        for operation in [&mut item.get, &mut item.post, &mut item.patch, &mut item.delete].into_iter().flatten() {
             add_problems(operation);
+        }
+        // Answers to HEAD have no body.
+        for operation in item.head.iter_mut() {
+            for (range, description) in RANGES {
+                let response = ResponseBuilder::new().description(description).build();
+                operation.responses.responses.insert(range.into(), response.into());
+            }
         }
     }
     document
 }
+
+const RANGES: [(&str, &str); 2] =
+    [("4XX", "The request's fault: `type` says which"), ("5XX", "The node's fault, or it is busy: send again later")];
 
 fn add_problems(operation: &mut Operation) {
     let problem = |description: &str| {
@@ -83,8 +94,7 @@ fn add_problems(operation: &mut Operation) {
         ResponseBuilder::new().description(description).content(MEDIA_TYPE, content).build()
     };
     let responses = &mut operation.responses.responses;
-    responses.insert("4XX".into(), problem("The request's fault: `type` says which").into());
-    responses.insert("5XX".into(), problem("The node's fault, or it is busy: send again later").into());
+    responses.extend(RANGES.map(|(range, description)| (range.into(), problem(description).into())));
 }
 
 static JSON: LazyLock<String> = LazyLock::new(|| document().to_json().unwrap_or_default());

@@ -45,6 +45,8 @@ pub enum Kind {
     NotNow,
     /// Too large.
     TooLarge,
+    /// The upload is not by the version of tus that is spoken here.
+    UploadProtocol,
     /// A body of another media type is wanted.
     UnsupportedMediaType,
     /// The idempotency key stands for another request.
@@ -72,6 +74,7 @@ impl Kind {
         Self::MethodNotAllowed,
         Self::TooSlow,
         Self::NotNow,
+        Self::UploadProtocol,
         Self::TooLarge,
         Self::UnsupportedMediaType,
         Self::KeyReused,
@@ -95,6 +98,7 @@ impl Kind {
             Self::TooSlow => "too-slow",
             Self::NotNow => "not-now",
             Self::TooLarge => "too-large",
+            Self::UploadProtocol => "upload-protocol",
             Self::UnsupportedMediaType => "unsupported-media-type",
             Self::KeyReused => "idempotency-key-reused",
             Self::Refused => "refused",
@@ -116,6 +120,7 @@ impl Kind {
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::NotNow => StatusCode::CONFLICT,
+            Self::UploadProtocol => StatusCode::PRECONDITION_FAILED,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::KeyReused | Self::Refused => StatusCode::UNPROCESSABLE_ENTITY,
@@ -137,6 +142,7 @@ impl Kind {
             Self::MethodNotAllowed => ("This path has no such method", "Đường dẫn này không có phương thức đó"),
             Self::TooSlow => ("The request came too slowly", "Yêu cầu gửi lên quá chậm"),
             Self::NotNow => ("Not possible in this state", "Chưa thực hiện được ở trạng thái này"),
+            Self::UploadProtocol => ("Another version of the upload protocol", "Khác phiên bản giao thức tải lên"),
             Self::TooLarge => ("Too large", "Quá dung lượng cho phép"),
             Self::UnsupportedMediaType => ("Another media type is wanted", "Sai kiểu nội dung"),
             Self::KeyReused => ("The idempotency key was used before", "Khóa chống trùng đã dùng cho yêu cầu khác"),
@@ -181,6 +187,10 @@ impl Kind {
             Self::NotNow => (
                 "`detail` says which state it is in and what is possible.",
                 "`detail` cho biết trạng thái hiện tại và việc có thể làm.",
+            ),
+            Self::UploadProtocol => (
+                "Send `Tus-Resumable: 1.0.0`; `Tus-Version` names the version that is spoken (https://tus.io/protocols/resumable-upload).",
+                "Gửi kèm `Tus-Resumable: 1.0.0`; `Tus-Version` cho biết phiên bản được hỗ trợ (https://tus.io/protocols/resumable-upload).",
             ),
             Self::TooLarge => ("Make it smaller, or split it.", "Giảm dung lượng hoặc chia nhỏ."),
             Self::UnsupportedMediaType => {
@@ -310,6 +320,9 @@ impl Problem {
             headers.insert(RETRY_AFTER, HeaderValue::from(after.as_secs()));
         } else if matches!(kind, Kind::Busy | Kind::Unavailable) {
             headers.insert(RETRY_AFTER, HeaderValue::from_static(RETRY_S));
+        }
+        if kind == Kind::UploadProtocol {
+            headers.insert("tus-version", HeaderValue::from_static("1.0.0"));
         }
         if kind == Kind::Unauthorised {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"truc\""));

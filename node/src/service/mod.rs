@@ -14,6 +14,7 @@ mod pages;
 pub(crate) mod receipts;
 pub(crate) mod send;
 pub(crate) mod status;
+pub(crate) mod uploads;
 mod view;
 
 use truc_proto::{AgencyId, EnvelopeId, Reason};

@@ -46,6 +46,12 @@ impl Answer {
     }
 }
 
+impl std::fmt::Debug for Answer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.status, String::from_utf8_lossy(&self.body[..self.body.len().min(500)]))
+    }
+}
+
 /// Sends the bytes of a request and reads the one answer to it.
 pub(crate) async fn raw(address: SocketAddr, request: &[u8]) -> Answer {
     let mut stream = TcpStream::connect(address).await.unwrap();
@@ -97,7 +103,7 @@ pub(crate) async fn request(
     for (name, value) in headers {
         head.push_str(&format!("{name}: {value}\r\n"));
     }
-    if method == "POST" {
+    if matches!(method, "POST" | "PATCH") {
         head.push_str(&format!("content-length: {}\r\n", body.len()));
     }
     head.push_str("\r\n");

@@ -12,4 +12,6 @@ mod rejected;
 mod reload;
 mod rest;
 mod schemathesis;
+mod tools;
+mod uploads;
 mod world;

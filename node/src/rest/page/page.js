@@ -88,12 +88,16 @@ const curl = (method, path, operation, all) => {
     if (parameter.in === "query" && parameter.required) query.push(`${parameter.name}=${encodeURIComponent(value)}`);
     if (parameter.in === "header" && parameter.required) words.push(`-H ${quoted(`${parameter.name}: ${value}`)}`);
   }
+  if (method === "head") words.push("--head");
+  if (method === "delete" || (method === "post" && !operation.requestBody)) words.push(`-X ${method.toUpperCase()}`);
   const [media, content] = Object.entries(operation.requestBody?.content ?? {})[0] ?? [];
   if (media === "multipart/form-data") {
     const form = all[nameOf(content.schema.$ref)];
     words.push(`-F ${quoted(`document=${JSON.stringify(exampleOf(form.properties.document, all))};type=application/json`)}`, "-F file=@cong-van.pdf");
   } else if (media === "application/xml") {
     words.push("-H 'Content-Type: application/xml' --data-binary @packet.edxml");
+  } else if (media === "application/offset+octet-stream") {
+    words.push(`-X PATCH -H ${quoted(`Content-Type: ${media}`)} --data-binary @cong-van.pdf`);
   } else if (media) {
     words.push(`-H ${quoted(`Content-Type: ${media}`)} -d ${quoted(JSON.stringify(exampleOf(content.schema, all)))}`);
   }
@@ -173,7 +177,7 @@ const start = async () => {
   for (const tag of api.tags ?? []) {
     operations.append(element("h2", { textContent: tag.name }), ...prose(tag.description));
     for (const [path, item] of Object.entries(api.paths)) {
-      for (const method of ["get", "post"]) {
+      for (const method of ["get", "post", "head", "patch", "delete"]) {
         const operation = item[method];
         if (!operation?.tags?.includes(tag.name)) continue;
         operations.append(shown(method, path, operation, all));
