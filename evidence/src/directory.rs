@@ -16,6 +16,7 @@ mod reading;
 mod search;
 mod store;
 
+pub(crate) use agency::CodeTimes;
 pub use agency::{Agency, BoundCertificate, Lanes};
 pub use delta::DirectoryDelta;
 pub use error::{AdmissionError, CertificateLookupError, DirectoryError, DirectoryFileError, ResolveError};

@@ -11,8 +11,8 @@ use truc_ledger::{
     merkle::{ProofError, leaf_hash, verify_inclusion},
 };
 use truc_proto::{
-    Actor, AgencyId, Checkpoint, CheckpointNoteError, Digest, DigestParseError, EnvelopeId, NodeEntry, NodeId, NoteKey,
-    NoteVerifyError, Reason, Role, SignedNote, Timestamp,
+    Actor, AgencyId, Checkpoint, CheckpointNoteError, Digest, DigestParseError, EnvelopeId, EventUri, NodeEntry,
+    NodeId, NoteKey, NoteVerifyError, Reason, Role, SignedNote, Timestamp,
     limits::{EVIDENCE_ITEMS_MAX, PROOF_HASHES_MAX},
     wire_v1,
 };
@@ -361,15 +361,21 @@ fn check_leaf(
     if (kind == NodeKind::Relay) != (actor.role == Role::Relay) {
         return Err(EvidenceError::Role { node: node.id.clone(), role: actor.role });
     }
-    check_entitled(actor, directory, leaf.time())
+    check_entitled(actor, leaf.event(), directory, leaf.time())
 }
 
 /// The directory binds the actor's code to its node at `at`. Roles and codes fit each other: the statement's own check saw to that.
-fn check_entitled(actor: &Actor, directory: &Directory, at: Timestamp) -> Result<(), EvidenceError> {
+fn check_entitled(
+    actor: &Actor,
+    event: Option<EventUri>,
+    directory: &Directory,
+    at: Timestamp,
+) -> Result<(), EvidenceError> {
     let Some(code) = &actor.code else { return Ok(()) };
     let entitled = directory.agency(code).is_some_and(|agency| {
-        let in_force = if actor.role == Role::Sender { agency.is_open(at) } else { agency.still_serves(at) };
-        in_force && agency.node.as_ref() == Some(&actor.node) && agency.lanes.contains(&directory.statement().lane)
+        agency.may_state(actor.role, event, at)
+            && agency.node.as_ref() == Some(&actor.node)
+            && agency.lanes.contains(&directory.statement().lane)
     });
     if entitled { Ok(()) } else { Err(EvidenceError::NotEntitled { node: actor.node.clone(), code: code.clone() }) }
 }

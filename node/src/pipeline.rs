@@ -37,6 +37,8 @@ pub trait Parts {
 pub struct Moment {
     /// Now.
     pub now: Timestamp,
+    /// When the request first came: whom it addresses was open then. Earlier than now when it is asked again.
+    pub asked: Timestamp,
     /// Random bits of the envelope's id.
     pub random: [u8; 10],
 }

@@ -18,6 +18,8 @@ pub const ORIGIN_BYTES_MAX: usize = 255;
 pub const PROOF_HASHES_MAX: usize = 64;
 /// Longest life of an envelope, from `created` to `expires`, in milliseconds: 30 days.
 pub const ENVELOPE_TTL_MAX_MS: i64 = 30 * 86_400_000;
+/// Most codes in a chain of successors: each closed, its mail gone to the next.
+pub const SUCCESSIONS_MAX: usize = 16;
 /// How far an event's time may lie ahead of the reader's clock, in milliseconds: 5 minutes.
 pub const FUTURE_SKEW_MAX_MS: i64 = 5 * 60_000;
 /// Most attachments of one document.

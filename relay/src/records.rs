@@ -277,9 +277,12 @@ pub struct Failed {
     /// Which recipient.
     #[prost(string, tag = "3")]
     pub recipient: String,
-    /// True: another envelope took its place; false: it expired.
+    /// True: another envelope took its place; false: it expired, or `ended`.
     #[prost(bool, tag = "4")]
     pub superseded: bool,
+    /// True: the recipient's code stopped being served while it waited.
+    #[prost(bool, tag = "5")]
+    pub ended: bool,
 }
 
 /// See [`Body::Signed`].
@@ -427,7 +430,7 @@ mod tests {
                 leaves: vec![FinalLeaf { key: key(), seen: 5 }],
             }),
             Body::Acknowledged(Acknowledged { node: "N1".into(), numbers: vec![1, 3] }),
-            Body::Failed(Failed { time_ms: 1, key: key(), recipient: "H37".into(), superseded: true }),
+            Body::Failed(Failed { time_ms: 1, key: key(), recipient: "H37".into(), superseded: true, ended: false }),
             Body::Signed(Signed { size: 4, note: Bytes::from_static(b"note") }),
             Body::Directory(DirectoryPublished {
                 time_ms: 1,

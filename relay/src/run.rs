@@ -75,6 +75,7 @@ pub async fn run(
 
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(follow_directory(link.clone(), Arc::clone(&service)));
+    tasks.spawn(follow_closings(Arc::clone(&store), service.directories(), clock));
     tasks.spawn(sign(Arc::clone(&store), Arc::clone(&service), Arc::clone(&key)));
     tasks.spawn(reload(Arc::clone(&settings), digest, link.clone(), Arc::clone(&service), key));
     tasks.spawn(sweep(Arc::clone(&store)));
@@ -385,6 +386,49 @@ async fn follow_directory(link: Link, service: Arc<Service<Embedded>>) {
         let reviewed = tokio::task::spawn_blocking(move || link.review()).await;
         if let Ok(closed @ 1..) = reviewed {
             tracing::warn!(closed, "links closed: the new directory does not list them");
+        }
+    }
+}
+
+/// When the store was too busy to hear of it.
+const CLOSINGS_RETRY: Duration = Duration::from_secs(1);
+/// Longest sleep until the next closing: a clock that was set must not put it off for ever.
+const NAP_MAX: Duration = Duration::from_secs(60);
+
+/// Tells the store at each second at which codes go out of service, and with each new version, which they are: what waits for them is rejected
+/// then, and goes to their successors.
+async fn follow_closings<S: Store>(
+    store: Arc<S>,
+    mut directories: tokio::sync::watch::Receiver<Option<Arc<Directory>>>,
+    clock: impl Fn() -> Timestamp,
+) {
+    let mut told: Option<(u64, usize)> = None;
+    loop {
+        let directory = directories.borrow_and_update().clone();
+        let mut nap = NAP_MAX;
+        if let Some(directory) = directory {
+            let now = clock();
+            let (out, next) = directory.out_of_service(now);
+            nap = next.map_or(NAP_MAX, |next| next.since(clock()).min(NAP_MAX));
+            // Codes only ever join as time passes; one that opens again comes with a version.
+            let state = (directory.version(), out.len());
+            if told.is_none_or(|(version, codes)| version != state.0 || codes < state.1) {
+                let codes = out.len();
+                match store.out_of_service(out).await {
+                    Ok(()) => {
+                        told = Some(state);
+                        tracing::info!(version = state.0, codes, "codes out of service");
+                    }
+                    Err(error) => {
+                        tracing::warn!(%error, "codes that went out of service are told again");
+                        nap = CLOSINGS_RETRY;
+                    }
+                }
+            }
+        }
+        tokio::select! {
+            changed = directories.changed() => if changed.is_err() { return },
+            () = tokio::time::sleep(nap) => {}
         }
     }
 }

@@ -4,6 +4,7 @@
 
 mod api_rules;
 mod certificates;
+mod closings;
 mod dependencies;
 mod directories;
 mod expiry;

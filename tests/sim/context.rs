@@ -2,8 +2,10 @@
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
+use truc_evidence::{Agency, Directory};
 use truc_ledger::{LedgerKey, StoreTag, simdisk::SimRandom};
-use truc_proto::{AgencyId, Digest, DirectoryRef, NodeId, NoteKey, Timestamp};
+use truc_proto::{AgencyId, Digest, DirectoryRef, EnvelopeKind, EventUri, NodeId, NoteKey, Preamble, Role, Timestamp};
+use truc_relay::{core::OfferedRecipient, service::offered_recipient};
 
 use crate::{book::Book, network::Message};
 
@@ -76,7 +78,18 @@ pub(crate) struct Map {
     pub(crate) codes: BTreeMap<AgencyId, usize>,
     /// A closed code and who took over; nodes still have it in older directories.
     pub(crate) closed: (AgencyId, AgencyId),
+    /// Where a world is of provinces: what says by the clock who is open.
+    provinces: Option<Provinces>,
     keys: Vec<NoteKey>,
+}
+
+/// The versions of a directory, and which machine has which.
+pub(crate) struct Provinces {
+    /// In which nothing closes yet.
+    pub(crate) before: Directory,
+    pub(crate) after: Directory,
+    /// When the later one comes to each machine.
+    pub(crate) comes: Vec<Timestamp>,
 }
 
 impl Map {
@@ -90,8 +103,64 @@ impl Map {
             nodes,
             codes: served.into_iter().map(|(text, node)| (code(text), node)).collect(),
             closed: (code("H02"), code("H37")),
+            provinces: None,
             keys,
         }
+    }
+
+    /// Every province of a directory at one of the three nodes, in turn.
+    pub(crate) fn provinces(provinces: Provinces) -> Self {
+        let map = Self::new();
+        let machine = |agency: &Agency| map.machine(agency.node.as_ref()?);
+        let agencies = provinces.after.agencies().iter();
+        let codes = agencies.filter_map(|agency| Some((agency.code.clone(), machine(agency)?))).collect();
+        Self { codes, provinces: Some(provinces), ..map }
+    }
+
+    /// The version that a machine has.
+    pub(crate) fn directory(&self, machine: usize, at: Timestamp) -> Option<&Directory> {
+        let provinces = self.provinces.as_ref()?;
+        Some(if at < provinces.comes[machine] { &provinces.before } else { &provinces.after })
+    }
+
+    fn agency(&self, machine: usize, code: &AgencyId, at: Timestamp) -> Option<&Agency> {
+        self.directory(machine, at)?.agency(code)
+    }
+
+    /// Where the relay takes mail for a code, as its service asks the directory.
+    pub(crate) fn offered(&self, code: &AgencyId, preamble: &Preamble, now: Timestamp) -> OfferedRecipient {
+        let Some(directory) = self.directory(RELAY, now) else {
+            return match self.codes.get(code) {
+                Some(at) => OfferedRecipient::Open { code: code.clone(), node: self.name(*at).clone() },
+                None => OfferedRecipient::Closed { code: code.clone(), successor: Some(self.closed.1.clone()) },
+            };
+        };
+        let sealed = (preamble.created, preamble.kind == EnvelopeKind::Status);
+        offered_recipient(directory, code, sealed, now).unwrap_or_else(|error| panic!("{code}: {error}"))
+    }
+
+    /// Whether a node may state an event for a code as its recipient.
+    pub(crate) fn receives(&self, code: &AgencyId, node: usize, event: EventUri, at: Timestamp) -> bool {
+        let agency = self.agency(RELAY, code, at);
+        let may = agency.is_none_or(|agency| agency.may_state(Role::Recipient, Some(event), at));
+        self.codes.get(code) == Some(&node) && may
+    }
+
+    /// Whether the relay takes from a sender what it submitted at `at`.
+    pub(crate) fn may_send(&self, preamble: &Preamble, at: Timestamp) -> bool {
+        let status = preamble.kind == EnvelopeKind::Status;
+        let agency = self.agency(RELAY, &preamble.sender, at);
+        agency.is_none_or(|agency| agency.may_send(preamble.created, status, preamble.supersedes.is_some(), at))
+    }
+
+    /// Whether a code is open, as a machine believes.
+    pub(crate) fn is_open(&self, machine: usize, code: &AgencyId, at: Timestamp) -> bool {
+        self.agency(machine, code, at).is_none_or(|agency| agency.is_open(at))
+    }
+
+    /// Whether a machine believes that a code was taken over.
+    pub(crate) fn took_over(&self, machine: usize, code: &AgencyId, to: &AgencyId, at: Timestamp) -> bool {
+        self.directory(machine, at).is_none_or(|directory| code == to || directory.took_over(code, to, at))
     }
 
     pub(crate) fn name(&self, machine: usize) -> &NodeId {
@@ -148,10 +217,14 @@ pub(crate) struct Context {
 
 impl Context {
     pub(crate) fn new(seed: u64, faults: Faults, sabotage: Sabotage) -> Self {
-        let map = Map::new();
+        Self::over(Map::new(), "2026-11-22T02:00:00Z".parse().expect("a time"), seed, faults, sabotage)
+    }
+
+    /// With others in the directory, from another time on.
+    pub(crate) fn over(map: Map, now: Timestamp, seed: u64, faults: Faults, sabotage: Sabotage) -> Self {
         let machines = map.nodes.len() + 1;
         Self {
-            now: "2026-11-22T02:00:00Z".parse().expect("a time"),
+            now,
             random: SimRandom::new(seed),
             faults,
             sabotage,

@@ -245,14 +245,15 @@ impl Node {
     }
 
     fn wish_to_send(&mut self, cx: &mut Context) {
-        let ours = cx.map.codes_of(self.id);
+        let ours: Vec<AgencyId> =
+            cx.map.codes_of(self.id).into_iter().filter(|code| cx.map.is_open(self.id, code, self.clock(cx))).collect();
         let sender = ours[cx.index(ours.len())].clone();
         let others: Vec<AgencyId> = cx.map.codes.keys().filter(|code| **code != sender).cloned().collect();
         let mut recipients = BTreeSet::new();
         for _ in 0..=cx.random.below(4) {
             recipients.insert(others[cx.index(others.len())].clone());
         }
-        if cx.random.below(12) == 0 {
+        if cx.random.below(12) == 0 && !cx.map.codes.contains_key(&cx.map.closed.0) {
             recipients.insert(cx.map.closed.0.clone());
         }
         let life_ms = if cx.random.below(4) == 0 {

@@ -11,6 +11,7 @@
 
 mod book;
 mod context;
+mod cutover;
 mod documents;
 mod network;
 mod node;

@@ -379,7 +379,8 @@ impl Node {
     ) -> Result<(), Dead> {
         let Some(Body::Outgoing(old)) = self.record(body) else { return Ok(()) };
         let preamble = Raw::<Preamble>::parse(old.preamble).expect("the simulator's own bytes");
-        if self.key_away || cx.once_in(5) {
+        // As the pipeline: the relay alone does not say who took over.
+        if self.key_away || cx.once_in(5) || !cx.map.took_over(self.id, recipient, &to, self.clock(cx)) {
             let (key, recipient) = (key.clone(), recipient.clone());
             return self.input(cx, Input::ResealFailed { key, recipient, error: "not now".into() });
         }

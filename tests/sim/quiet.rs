@@ -90,6 +90,11 @@ fn unrest_of(node: &Node, unrest: &mut Vec<String>) {
         let states: Vec<_> = sent.pairs.iter().map(|(code, pair)| format!("{code} {:?}", pair.state)).collect();
         unrest.push(format!("{} of node {id} is not settled: {}", sent.key, states.join(", ")));
     }
+    for sent in core.sent().values() {
+        for (code, to) in sent.replacements() {
+            unrest.push(format!("{} for {code} is still to be sealed anew to {to}", sent.key));
+        }
+    }
     for sent in core.sent().values().filter(|sent| sent.is_settled() && sent.needs_offer()) {
         unrest.push(format!("the relay's own answer about {} is missing at node {id}", sent.key));
     }
@@ -196,7 +201,7 @@ fn check_relays_word(world: &mut World, wrong: &mut Vec<String>) {
     }
 }
 
-fn state_at(world: &World, key: &Key, code: &AgencyId) -> Option<CodeState> {
+pub(crate) fn state_at(world: &World, key: &Key, code: &AgencyId) -> Option<CodeState> {
     let node = &world.nodes[world.cx.map.codes.get(code)? - 1];
     Some(node.live.as_ref()?.store.core.find_received(key)?.codes.get(code)?.state)
 }

@@ -91,6 +91,8 @@ pub(crate) struct Live {
     pub(crate) greeted: BTreeSet<(usize, u64, u64)>,
     signed_at: Timestamp,
     signing: bool,
+    /// Codes out of service that the core was told of.
+    out_of_service: usize,
 }
 
 fn settings(map: &Map) -> CoreSettings {
@@ -119,7 +121,8 @@ impl Relay {
         self.life += 1;
         let settings = settings(&cx.map);
         let store = Store::open(cx, RELAY, self.life, &self.disk, &move || Core::new(settings.clone()))?;
-        self.live = Some(Live { store, greeted: BTreeSet::new(), signed_at: cx.now, signing: false });
+        self.live =
+            Some(Live { store, greeted: BTreeSet::new(), signed_at: cx.now, signing: false, out_of_service: 0 });
         self.payloads.retain(|digest, _| self.live.as_ref().is_some_and(|live| live.store.core.needs_payload(digest)));
         cx.after(200, Event::Beat { machine: RELAY, life: self.life });
         self.check_facts(cx);
@@ -225,6 +228,12 @@ impl Relay {
             live.signing = true;
             let note = wire::certify(RELAY, &head.note);
             self.input(cx, Input::Signed { size: head.size, note }, None)?;
+        }
+        // As the shell follows the directory and the clock.
+        let out = cx.map.directory(RELAY, now).map(|directory| directory.out_of_service(now).0).unwrap_or_default();
+        if let Some(live) = self.live.as_mut().filter(|live| live.out_of_service != out.len()) {
+            live.out_of_service = out.len();
+            self.input(cx, Input::OutOfService(out), None)?;
         }
         if due { self.input(cx, Input::Tick, None) } else { Ok(()) }
     }

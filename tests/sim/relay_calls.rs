@@ -160,11 +160,7 @@ impl Relay {
         if let Some(why) = Self::refuses_time(now, preamble.envelope, preamble.created) {
             return Err(why.into());
         }
-        let resolve = |code: &AgencyId| match cx.map.codes.get(code) {
-            Some(at) => OfferedRecipient::Open { code: code.clone(), node: cx.map.name(*at).clone() },
-            None => OfferedRecipient::Closed { code: code.clone(), successor: Some(cx.map.closed.1.clone()) },
-        };
-        let recipients = preamble.recipients.iter().map(resolve).collect();
+        let recipients = preamble.recipients.iter().map(|code| cx.map.offered(code, &preamble, now)).collect();
         let blob = offer.payload.is_empty();
         let key = Key { sender: preamble.sender.clone(), envelope: preamble.envelope };
         let body = AcceptedBody {
@@ -191,14 +187,13 @@ impl Relay {
             note: proven.checkpoint.clone(),
             body: body.encode_to_vec().into(),
         });
-        if preamble.expires <= now {
+        let refused = match preamble.expires <= now {
+            true => Some(Reason::Expired),
+            false => (!cx.map.may_send(&preamble, submission.time)).then_some(Reason::NotEntitled),
+        };
+        if let Some(reason) = refused {
             let offer = Box::new(VerifiedOffer { body: Bytes::new(), ..*verified });
-            return self.ask(
-                cx,
-                from,
-                About::Offer(key),
-                Input::OfferRefused { offer, reason: Reason::Expired, successor: None },
-            );
+            return self.ask(cx, from, About::Offer(key), Input::OfferRefused { offer, reason, successor: None });
         }
         if blob {
             self.payloads.insert(submission.payload, payload);
@@ -263,7 +258,7 @@ impl Relay {
             let Some(leaf) = &item.leaf else { continue };
             let event = Raw::<Statement>::parse(leaf.clone()).map_err(|e| e.to_string())?;
             let code = event.actor.code.clone().ok_or("no code")?;
-            if event.actor.role != Role::Recipient || cx.map.codes.get(&code) != Some(&from.node) {
+            if event.actor.role != Role::Recipient || !cx.map.receives(&code, from.node, event.event, event.time) {
                 return Err("not entitled".into());
             }
             let key = Key { sender: event.sender.clone(), envelope: item.envelope };

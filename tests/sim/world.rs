@@ -38,7 +38,11 @@ impl World {
     }
 
     pub(crate) fn sabotaged(seed: u64, faults: Faults, sabotage: Sabotage) -> Self {
-        let mut cx = Context::new(seed, faults, sabotage);
+        Self::over(seed, Context::new(seed, faults, sabotage))
+    }
+
+    /// All machines about to start.
+    pub(crate) fn over(seed: u64, mut cx: Context) -> Self {
         let nodes: Vec<Node> = (1..=cx.map.nodes.len()).map(Node::new).collect();
         for machine in 0..=nodes.len() {
             cx.after(machine as u64, Event::Start { machine });
@@ -46,8 +50,8 @@ impl World {
         for node in 1..=nodes.len() {
             cx.after(500 + node as u64, Event::Office { node });
         }
-        if faults.blow_every_ms > 0 {
-            cx.after(2_000 + faults.blow_every_ms, Event::Blow);
+        if cx.faults.blow_every_ms > 0 {
+            cx.after(2_000 + cx.faults.blow_every_ms, Event::Blow);
         }
         Self { seed, cx, relay: Relay::new(), nodes }
     }
@@ -282,7 +286,7 @@ impl World {
         }
     }
 
-    fn cut_power(&mut self, machine: usize) {
+    pub(crate) fn cut_power(&mut self, machine: usize) {
         self.cx.book.counts.cuts += 1;
         self.switch_off(machine);
         let seed = self.cx.random.draw();

@@ -3,10 +3,12 @@
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     fmt,
+    time::Duration,
 };
 
 use truc_proto::{
-    AgencyEntry, AgencyId, Entry, ForeignCode, Lane, Route, Statement as _, Timestamp, limits::ENTRY_LIST_MAX,
+    AgencyEntry, AgencyId, Entry, ForeignCode, Lane, Route, Statement as _, Timestamp,
+    limits::{ENTRY_LIST_MAX, ENVELOPE_TTL_MAX_MS},
 };
 
 use super::{CodeList, CodeProblem, CodeProblems, CodeRow};
@@ -317,8 +319,15 @@ fn altered(row: &CodeRow, known: &AgencyEntry) -> AgencyEntry {
     entry.valid_from = row.valid_from.unwrap_or(entry.valid_from);
     entry.valid_to = row.valid_to.unwrap_or(entry.valid_to);
     entry.successor = row.successor.clone().unwrap_or(entry.successor);
-    // A code that is open again serves without an end.
-    entry.serves_until = row.serves_until.unwrap_or(entry.serves_until.filter(|_| entry.valid_to.is_some()));
+    entry.serves_until = match row.serves_until {
+        Some(until) => until,
+        // What was sealed to it before the end may be on the way for as long as an envelope lives.
+        None if entry.node.is_some() && entry.valid_to != known.valid_to => {
+            entry.valid_to.map(|end| end + Duration::from_millis(ENVELOPE_TTL_MAX_MS.unsigned_abs()))
+        }
+        // A code that is open again serves without an end.
+        None => entry.serves_until.filter(|_| entry.valid_to.is_some()),
+    };
     entry.parent = row.parent.clone().unwrap_or(entry.parent);
     entry.old_codes = row.old_codes.clone().unwrap_or(entry.old_codes);
     entry.route = row.route.unwrap_or(entry.route);

@@ -1,8 +1,8 @@
 //! What a directory keeps in memory of an agency: everything but the certificates' bytes, which lie with the entry on the disk.
 
 use truc_proto::{
-    AgencyEntry, AgencyId, CertificateBinding, Digest, ForeignCode, KeyStatus, KeyUse, Lane, NodeId, Route,
-    SealingAlgorithm, Timestamp,
+    AgencyEntry, AgencyId, CertificateBinding, Digest, EventUri, ForeignCode, KeyStatus, KeyUse, Lane, NodeId, Role,
+    Route, SealingAlgorithm, Timestamp, limits::ENVELOPE_TTL_MAX_MS,
 };
 
 /// An agency's code as its verified entry says, without certificates' bytes ([`super::Directory::certificate`] reads those).
@@ -47,6 +47,13 @@ impl Agency {
         self.parent.clone().or_else(|| self.code.parent())
     }
 
+    /// True when mail of a sender with this code may still go at `at`: it is open, or the mail is not new (it was made before the code closed),
+    /// a status, or stands in for mail that was refused.
+    #[must_use]
+    pub fn may_send(&self, created: Timestamp, is_status: bool, supersedes: bool, at: Timestamp) -> bool {
+        self.is_open(at) || (self.may_conclude(at) && self.times().is_conclusion(created, is_status, supersedes))
+    }
+
     /// True when the code may be addressed at `at`.
     #[must_use]
     pub fn is_open(&self, at: Timestamp) -> bool {
@@ -57,6 +64,66 @@ impl Agency {
     #[must_use]
     pub fn still_serves(&self, at: Timestamp) -> bool {
         self.is_open(at) || self.serves_until.is_some_and(|until| self.valid_from <= at && at < until)
+    }
+
+    /// True when at `at` the code is open, or closed so short a time ago that what it began may still come to its end: it answers what it
+    /// received, seals anew what was refused it, accounts for what it took. As long, from the end of its service, as an envelope may live.
+    #[must_use]
+    pub fn may_conclude(&self, at: Timestamp) -> bool {
+        self.times().may_conclude(at)
+    }
+
+    /// True when mail that was sealed to the code at `sealed` goes to its node at `at`: the code is open, or it still serves and the mail is not
+    /// new. A status answers what came before, so it is never new.
+    #[must_use]
+    pub fn takes(&self, sealed: Timestamp, is_status: bool, at: Timestamp) -> bool {
+        let new = !is_status && self.valid_to.is_some_and(|closed| closed <= sealed);
+        self.is_open(at) || (self.still_serves(at) && !new)
+    }
+
+    /// Whether the code may state `event` in `role` at `at`.
+    #[must_use]
+    pub fn may_state(&self, role: Role, event: Option<EventUri>, at: Timestamp) -> bool {
+        self.times().may_state(role, event, at)
+    }
+
+    const fn times(&self) -> CodeTimes {
+        CodeTimes { valid_from: self.valid_from, valid_to: self.valid_to, serves_until: self.serves_until }
+    }
+}
+
+/// When a code opens, closes and stops serving.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CodeTimes {
+    valid_from: Timestamp,
+    valid_to: Option<Timestamp>,
+    serves_until: Option<Timestamp>,
+}
+
+impl CodeTimes {
+    pub(crate) const fn of(entry: &AgencyEntry) -> Self {
+        Self { valid_from: entry.valid_from, valid_to: entry.valid_to, serves_until: entry.serves_until }
+    }
+
+    pub(crate) fn may_conclude(self, at: Timestamp) -> bool {
+        let end = self.valid_to.map(|closed| self.serves_until.map_or(closed, |until| until.max(closed)));
+        self.valid_from <= at && end.is_none_or(|end| at.unix_ms() < end.unix_ms() + ENVELOPE_TTL_MAX_MS)
+    }
+
+    /// Whether the code may state `event` in `role` at `at`. New mail of a closed code is the relay's to refuse: it knows the preamble. What was
+    /// consigned while there was time may be handed over whenever its agency comes for it.
+    pub(crate) fn may_state(self, role: Role, event: Option<EventUri>, at: Timestamp) -> bool {
+        match (role, event) {
+            (Role::Recipient, Some(EventUri::ContentHandover | EventUri::ContentHandoverFailure)) => {
+                self.valid_from <= at
+            }
+            _ => self.may_conclude(at),
+        }
+    }
+
+    /// Whether a preamble that was made at `created` is among what a closed code may still send.
+    pub(crate) fn is_conclusion(self, created: Timestamp, is_status: bool, supersedes: bool) -> bool {
+        is_status || supersedes || self.valid_to.is_none_or(|closed| created < closed)
     }
 }
 

@@ -3,7 +3,9 @@
 use std::{ops::Range, time::Duration};
 
 use truc_proto::{
-    AgencyId, Digest, ForeignCode, KeyUse, NodeEntry, NodeId, Route, Timestamp, limits::DIRECTORY_GRACE_MS, nearest,
+    AgencyId, Digest, ForeignCode, KeyUse, NodeEntry, NodeId, Route, Timestamp,
+    limits::{DIRECTORY_GRACE_MS, FUTURE_SKEW_MAX_MS, SUCCESSIONS_MAX},
+    nearest,
 };
 use truc_signer::Certificate;
 
@@ -72,7 +74,7 @@ impl Directory {
             return Err(ResolveError::NotYet { code: of(), from: agency.valid_from });
         }
         if let Some(closed) = agency.valid_to.filter(|end| *end <= at) {
-            return Err(ResolveError::Closed { code: of(), closed, successor: agency.successor.clone() });
+            return Err(ResolveError::Closed { code: of(), closed, successor: self.successor_of(agency, at) });
         }
         if !agency.lanes.contains(&self.statement().lane) {
             return Err(ResolveError::WrongLane { code: of(), lane: self.statement().lane });
@@ -82,6 +84,75 @@ impl Directory {
             (Route::Native, None) => Err(ResolveError::NoNode { code: of() }),
             (Route::Native, Some(_)) => Ok(agency),
         }
+    }
+
+    /// As [`Directory::resolve`], for mail that was sealed at `sealed`: a code that closed since still takes it while it serves.
+    ///
+    /// # Errors
+    /// As [`Directory::resolve`].
+    pub fn resolve_sealed(
+        &self,
+        code: &AgencyId,
+        sealed: Timestamp,
+        is_status: bool,
+        at: Timestamp,
+    ) -> Result<&Agency, ResolveError> {
+        match self.resolve(code, at) {
+            Err(ResolveError::Closed { .. }) if self.agency(code).is_some_and(|a| a.takes(sealed, is_status, at)) => {
+                // As it was while it was open: its lane and its node are still to be looked at.
+                let opened = self.agency(code).map_or(at, |agency| agency.valid_from);
+                self.resolve(code, opened)
+            }
+            resolved => resolved,
+        }
+    }
+
+    /// Who has the mail of a closed code at `at`: its successor, or that one's where it is closed, too. None where the last of them has none.
+    #[must_use]
+    pub fn successor_of(&self, agency: &Agency, at: Timestamp) -> Option<AgencyId> {
+        let mut successor = agency.successor.as_ref()?;
+        for _ in 0..SUCCESSIONS_MAX {
+            match self.agency(successor) {
+                Some(next) if next.valid_to.is_some_and(|closed| closed <= at) => {
+                    successor = next.successor.as_ref()?
+                }
+                _ => return Some(successor.clone()),
+            }
+        }
+        None // a circle, or as good as one
+    }
+
+    /// Whether `successor` took over `code`, at once or by way of others that closed, too, as far as anybody's clock may say at `at`.
+    #[must_use]
+    pub fn took_over(&self, code: &AgencyId, successor: &AgencyId, at: Timestamp) -> bool {
+        let by = Timestamp::from_unix_ms(at.unix_ms() + FUTURE_SKEW_MAX_MS);
+        let mut next = self.agency(code);
+        for _ in 0..SUCCESSIONS_MAX {
+            let closed = next.filter(|agency| agency.valid_to.is_some_and(|closed| closed <= by));
+            let Some(to) = closed.and_then(|agency| agency.successor.as_ref()) else { return false };
+            if to == successor {
+                return true;
+            }
+            next = self.agency(to);
+        }
+        false
+    }
+
+    /// The codes that take nothing more at `at`, not even what was sealed to them before they closed, with those that have their mail now; and
+    /// when there will be another one.
+    #[must_use]
+    pub fn out_of_service(&self, at: Timestamp) -> (Vec<(AgencyId, Option<AgencyId>)>, Option<Timestamp>) {
+        let (mut out, mut next) = (Vec::new(), None::<Timestamp>);
+        for agency in self.agencies() {
+            let Some(closed) = agency.valid_to else { continue };
+            let end = agency.serves_until.map_or(closed, |until| until.max(closed));
+            if end <= at {
+                out.push((agency.code.clone(), self.successor_of(agency, at)));
+            } else {
+                next = Some(next.map_or(end, |next| next.min(end)));
+            }
+        }
+        (out, next)
     }
 
     /// Open codes most like one that is not in the directory, for "did you mean".

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use truc_ledger::merkle::{leaf_hash, verify_inclusion};
 use truc_proto::{
-    AgencyEntry, Checkpoint, Digest, ENVELOPE_ENTRY, EnvelopeJson, EventUri, KeyStatus, KeyUse, NodeEntry, NoteKey,
-    Preamble, ProvenEntry, Role, RootStatement, SignedNote, Timestamp, limits::DIRECTORY_GRACE_MS,
+    AgencyEntry, Checkpoint, Digest, ENVELOPE_ENTRY, EnvelopeJson, EnvelopeKind, EventUri, KeyStatus, KeyUse,
+    NodeEntry, NoteKey, Preamble, ProvenEntry, Role, RootStatement, SignedNote, Timestamp, limits::DIRECTORY_GRACE_MS,
 };
 use truc_signer::{
     Certificate, CertificateUse, CmsError, CmsSignature, PathError, Verdict,
@@ -21,6 +21,7 @@ use super::{
 use crate::{
     NodeKind,
     checkpoint::{CmsLine, find_cms_line, ledger_origin},
+    directory::CodeTimes,
     directory::skew,
 };
 
@@ -557,10 +558,15 @@ impl<'a> Judge<'a> {
     fn code_in_force(&self) -> Finding {
         let agency = need!(given!(self.agency()));
         let leaf = need!(self.leaf());
-        let good = match leaf.actor.role {
-            Role::Sender => agency.is_open(leaf.time),
-            Role::Recipient | Role::Relay => agency.still_serves(leaf.time),
-        };
+        let times = CodeTimes::of(agency);
+        // New mail is not sent by a code that has closed; the preamble says whether it is new.
+        let preamble = self.preamble().flatten().filter(|_| leaf.submission().is_some());
+        let conclusion = preamble.is_none_or(|preamble| {
+            let status = preamble.kind == EnvelopeKind::Status;
+            times.is_conclusion(preamble.created, status, preamble.supersedes.is_some())
+        });
+        let good =
+            agency.is_open(leaf.time) || (conclusion && times.may_state(leaf.actor.role, Some(leaf.event), leaf.time));
         holds_if(good, || {
             format!("{} from {} to {:?}", agency.code, agency.valid_from, agency.valid_to.map(|t| t.to_string()))
         })

@@ -2,7 +2,8 @@
 
 use truc_evidence::{Check, Outcome};
 use truc_proto::{
-    AgencyEntry, Digest, Entry, EventUri, KeyStatus, Lane, NodeEntry, Reason, Timestamp, TimestampToken, WireLevel,
+    AgencyEntry, Digest, Entry, EnvelopeId, EventUri, KeyStatus, Lane, NodeEntry, Reason, Supersedes, Timestamp,
+    TimestampToken, WireLevel,
 };
 
 use crate::world::*;
@@ -37,6 +38,25 @@ pub(crate) fn valid() -> Vec<(&'static str, Recipe)> {
                     h26.valid_to = Some(after(-2 * DAY_MS));
                     h26.serves_until = Some(after(2 * DAY_MS));
                 },
+                ..base()
+            },
+        ),
+        (
+            // Taken before it closed, opened after: no longer ago than an envelope may be on the way.
+            "valid-what-a-closed-code-had-taken",
+            Recipe { entries: |_, entries| agency(entries, "H26").valid_to = Some(after(-2 * DAY_MS)), ..base() },
+        ),
+        (
+            "valid-replacement-by-a-closed-code",
+            Recipe {
+                entries: |_, entries| agency(entries, "G22").valid_to = Some(after(-2 * DAY_MS)),
+                preamble: |preamble| {
+                    let old = EnvelopeId::new(preamble.created, [9; 10]);
+                    let recipient = preamble.recipients[0].clone();
+                    preamble.recipients.truncate(1);
+                    preamble.supersedes = Some(Supersedes { envelope: old, recipient });
+                },
+                who: Who::Sender,
                 ..base()
             },
         ),
@@ -363,7 +383,7 @@ pub(crate) fn all() -> Vec<Case> {
     refused(
         "closed-code",
         Check::CodeInForce,
-        Recipe { entries: |_, entries| agency(entries, "H26").valid_to = Some(after(-2 * DAY_MS)), ..base() },
+        Recipe { entries: |_, entries| agency(entries, "H26").valid_to = Some(after(-40 * DAY_MS)), ..base() },
     );
     refused(
         "code-not-yet-open",

@@ -6,7 +6,9 @@ use truc_evidence::{
     DirectoryFileError, Freshness, NodeKind, PinnedOperator, ResolveError, encode_directory,
 };
 use truc_ledger::merkle::{MemTree, leaf_hash, verify_inclusion};
-use truc_proto::{Checkpoint, Entry, KeyStatus, KeyUse, Lane, Reason, RootStatement, Route, SignedDirectory, wire_v1};
+use truc_proto::{
+    Checkpoint, Entry, EventUri, KeyStatus, KeyUse, Lane, Reason, Role, RootStatement, Route, SignedDirectory, wire_v1,
+};
 
 use crate::{
     cases::{agency, node},
@@ -86,6 +88,59 @@ fn codes_that_mail_cannot_go_to_are_refused_with_what_to_do() {
     assert!(matches!(refused("G22"), ResolveError::Legacy { .. }));
     let before = directory.resolve(&code("H26"), after(-500 * DAY_MS)).unwrap_err();
     assert!(matches!(before, ResolveError::NotYet { .. }));
+}
+
+#[test]
+fn a_closed_code_takes_what_was_sealed_before_and_brings_to_an_end_what_it_began() {
+    let (closed, served) = (after(-DAY_MS), after(DAY_MS));
+    let directory = bent(
+        |entries| {
+            let h37 = agency(entries, "H37");
+            (h37.valid_to, h37.serves_until) = (Some(after(-DAY_MS)), Some(after(DAY_MS)));
+            h37.successor = Some(code("H26"));
+            let g22 = agency(entries, "G22");
+            (g22.valid_to, g22.successor) = (Some(after(0)), Some(code("H37")));
+        },
+        |_| {},
+    )
+    .unwrap();
+    let (h37, g22) = (directory.agency(&code("H37")).unwrap(), directory.agency(&code("G22")).unwrap());
+    let (before, later) = (after(-DAY_MS - 1), after(DAY_MS - 1));
+    for (sealed, is_status, at, takes) in [
+        (before, false, before, true),
+        (before, false, later, true),
+        (closed, false, closed, false),
+        (closed, true, later, true),
+        (before, false, served, false),
+        (before, true, served, false),
+    ] {
+        assert_eq!(h37.takes(sealed, is_status, at), takes, "{sealed} {is_status} {at}");
+        assert_eq!(directory.resolve_sealed(&code("H37"), sealed, is_status, at).is_ok(), takes);
+    }
+    // As a sender: nothing new, but answers, replacements, and what was held; for as long as an envelope may be on the way.
+    let end = after(DAY_MS + truc_proto::limits::ENVELOPE_TTL_MAX_MS);
+    let last = after(DAY_MS + truc_proto::limits::ENVELOPE_TTL_MAX_MS - 1);
+    let may = |created, is_status, supersedes, at| h37.may_send(created, is_status, supersedes, at);
+    assert!(may(before, false, false, before) && may(before, false, false, last));
+    assert!(may(closed, true, false, last) && may(closed, false, true, last));
+    assert!(!may(closed, false, false, closed) && !may(closed, true, true, end) && !may(before, false, false, end));
+    // As a recipient: what it took it accounts for; handed over whenever its agency comes for it.
+    let says = |event, at| h37.may_state(Role::Recipient, Some(event), at);
+    assert!(says(EventUri::ContentConsignment, last) && !says(EventUri::ContentConsignment, end));
+    assert!(says(EventUri::ContentHandover, after(1_000 * DAY_MS)));
+    assert!(!says(EventUri::ContentHandover, after(-1_000 * DAY_MS)), "never before it opened");
+    // Who has the mail: the last in the chain that is open.
+    assert_eq!(directory.successor_of(g22, after(0)), Some(code("H26")));
+    assert_eq!(directory.successor_of(g22, after(-2 * DAY_MS)), Some(code("H37")));
+    let took_over = |from: &str, to: &str, at| directory.took_over(&code(from), &code(to), at);
+    assert!(took_over("G22", "H26", after(0)) && took_over("G22", "H37", after(0)));
+    assert!(took_over("G22", "H37", after(-299_000)), "by a clock that is allowed");
+    assert!(!took_over("G22", "H37", after(-301_000)) && !took_over("H26", "H37", later));
+    assert!(!took_over("G22", "G22", later));
+    let out = |at| directory.out_of_service(at);
+    assert_eq!(out(after(-2 * DAY_MS)), (vec![], Some(after(0))));
+    assert_eq!(out(after(0)), (vec![(code("G22"), Some(code("H26")))], Some(served)));
+    assert_eq!((out(served).0.len(), out(served).1), (2, None));
 }
 
 #[test]

@@ -53,6 +53,8 @@ fn a_plan_lists_additions_closings_and_renamings() {
         [
             "line 2: renames H26 from \"Cơ quan H26\" to \"Hà Nội\"",
             "line 3: closes H37 from 30/12/2026 19:00:00 +07:00, successor H26",
+            // What is on the way at that moment is still opened.
+            "line 3: changes `serves_until` of H37 from \"\" to \"29/01/2027 19:00:00 +07:00\"",
             "line 5: adds K01 Sở, ban",
         ]
     );

@@ -98,13 +98,16 @@ fn evidence_that_its_node_may_not_give_is_refused() {
 #[test]
 fn entitlement_counts_at_the_time_of_the_event() {
     let mut entries = WORLD.entries();
-    agency(&mut entries, "H26").valid_to = Some(after(-DAY_MS));
+    agency(&mut entries, "H26").valid_to = Some(after(-60 * DAY_MS));
     let bytes = entries.iter().map(|entry| bytes_of(entry).into()).collect();
     let signed = sign_directory(bytes, WORLD.root(), &WORLD.operator.key);
     let directory =
         Directory::verify(signed, &WORLD.pinned(), &WORLD.store(), &axis(), truc_proto::Lane::Ordinary, at()).unwrap();
     let of = |time| wire("N-H26", 2, bytes_of(&consignment("H26", "N-H26", time)));
-    assert!(verify_leaf(&of(after(-2 * DAY_MS)), &directory, None, at()).is_ok());
+    assert!(verify_leaf(&of(after(-61 * DAY_MS)), &directory, None, at()).is_ok());
+    // What it had taken comes to its end within the life of an envelope.
+    assert!(verify_leaf(&of(after(-31 * DAY_MS)), &directory, None, at()).is_ok());
+    assert!(matches!(refused(&of(after(-30 * DAY_MS)), &directory, None), EvidenceError::NotEntitled { .. }));
     assert!(matches!(refused(&of(at()), &directory, None), EvidenceError::NotEntitled { .. }));
 }
 

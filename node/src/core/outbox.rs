@@ -289,25 +289,13 @@ impl Core {
         }
     }
 
-    /// A replacement where the closed table of reasons says so: a closed code with a successor; a key that cannot open,
-    /// once. A replacement is not replaced.
+    /// Replacements where [`Sent::replacements`] says so.
     pub(super) fn queue_reseals(&mut self, position: u64) {
         let Some(sent) = self.sent.get_mut(&position) else { return };
-        if sent.supersedes.is_some() {
-            return;
-        }
-        for (recipient, pair) in &mut sent.pairs {
-            let to = match (pair.state, pair.reason, &pair.successor) {
-                (PairState::Failed, Some(Reason::ClosedCode), Some(successor)) => successor.clone(),
-                (PairState::Failed, Some(Reason::CannotOpen), _) => recipient.clone(),
-                _ => continue,
-            };
-            if pair.superseded_by.is_some() || pair.resealing || to == sent.key.sender {
-                continue;
-            }
+        for (recipient, to) in sent.replacements() {
+            let Some(pair) = sent.pairs.get_mut(&recipient).filter(|pair| !pair.resealing) else { continue };
             pair.resealing = true;
-            let (key, body, recipient) = (sent.key.clone(), sent.body, recipient.clone());
-            self.effects.push(Effect::Reseal { key, body, recipient, to });
+            self.effects.push(Effect::Reseal { key: sent.key.clone(), body: sent.body, recipient, to });
         }
     }
 
@@ -380,8 +368,11 @@ impl Core {
     /// Leaves memory when nothing more is expected; the index leads back to it.
     fn close_sent(&mut self, now: Timestamp, position: u64) {
         let Some(sent) = self.sent.get(&position) else { return };
-        let at = sent.changed_at + Duration::from_millis(self.policy.close_after_ms);
-        if !sent.is_settled() || at > now || self.unsent.values().any(|unsent| unsent.key == sent.key) {
+        let rest = Duration::from_millis(self.policy.close_after_ms);
+        let at = sent.changed_at + rest;
+        // Its content is still needed for a replacement, as long as that would not come too late anyway.
+        let replaces = sent.expires + rest > now && !sent.replacements().is_empty();
+        if !sent.is_settled() || at > now || replaces || self.unsent.values().any(|unsent| unsent.key == sent.key) {
             if sent.is_settled() {
                 self.timers.set(at.max(now + Duration::from_secs(60)), Due::CloseSent(position));
             }

@@ -277,6 +277,42 @@ impl Sent {
         self.relayed_at.is_some() || self.steps.iter().any(refuses)
     }
 
+    /// The recipients that failed and for whom a new envelope is to be sealed, with the code it goes to: the successor of a closed code; the
+    /// recipient itself when it could not open, once.
+    ///
+    /// None for a successor that has the document anyway: as a recipient of its own, or in the place of another code that closed; and none for the
+    /// sender itself.
+    #[must_use]
+    pub fn replacements(&self) -> Vec<(AgencyId, AgencyId)> {
+        let failed =
+            self.pairs.iter().filter(|(_, pair)| pair.state == PairState::Failed && pair.superseded_by.is_none());
+        let mut wanted: Vec<(AgencyId, AgencyId)> = Vec::new();
+        for (code, pair) in failed {
+            match (pair.reason, &pair.successor) {
+                (Some(Reason::ClosedCode), Some(to)) => {
+                    let asked = wanted.iter().any(|(_, other)| other == to);
+                    if !asked && *to != self.key.sender && self.has(to).is_none() {
+                        wanted.push((code.clone(), to.clone()));
+                    }
+                }
+                (Some(Reason::CannotOpen), _) if self.supersedes.is_none() => wanted.push((code.clone(), code.clone())),
+                _ => {}
+            }
+        }
+        wanted
+    }
+
+    /// The envelope by which a code that took over has the document already, or will have it: this one, or one that stands in for another code.
+    #[must_use]
+    pub fn has(&self, successor: &AgencyId) -> Option<EnvelopeId> {
+        if self.pairs.get(successor).is_some_and(|pair| pair.reason != Some(Reason::ClosedCode)) {
+            return Some(self.key.envelope);
+        }
+        let closed =
+            |pair: &&Pair| pair.reason == Some(Reason::ClosedCode) && pair.successor.as_ref() == Some(successor);
+        self.pairs.values().filter(closed).find_map(|pair| pair.superseded_by)
+    }
+
     /// `held`, `sending`, `relayed` or `final`.
     #[must_use]
     pub fn state(&self) -> &'static str {

@@ -487,6 +487,55 @@ fn a_closed_code_leads_to_a_new_envelope_for_its_successor_once() {
     live.check_fold();
 }
 
+fn closed(live: &Live, key: &Key, recipient: &str, successor: &str) -> Vec<u8> {
+    event(live, key, EventUri::RelayFailure, Some(recipient), |e| {
+        e.reason = Some(Reason::ClosedCode);
+        e.successor = Some(code(successor));
+    })
+}
+
+fn reseals(effects: &[Effect]) -> Vec<(String, String)> {
+    let of = |effect: &Effect| match effect {
+        Effect::Reseal { recipient, to, .. } => Some((recipient.to_string(), to.to_string())),
+        _ => None,
+    };
+    effects.iter().filter_map(of).collect()
+}
+
+#[test]
+fn a_successor_gets_one_envelope_for_all_that_it_took_over_and_none_when_it_has_the_document() {
+    let mut live = Live::new("N1");
+    let key = key("G22", 1);
+    prepare(&mut live, sealed(&key, &["H02", "H03", "H05", "H26"], "a", b"a"));
+    relay_accepts(&mut live, &key);
+    let show = |live: &mut Live, key: &Key, recipient: &str, successor: &str| {
+        let leaf = closed(live, key, recipient, successor);
+        reseals(&show(live, key, &leaf))
+    };
+    // H05 is a recipient itself.
+    assert_eq!(show(&mut live, &key, "H02", "H05"), []);
+    let pair = |from: &str, to: &str| vec![(from.to_owned(), to.to_owned())];
+    assert_eq!(show(&mut live, &key, "H03", "H10"), pair("H03", "H10"));
+    assert_eq!(show(&mut live, &key, "H26", "H10"), [], "one for H03 is on its way");
+    assert_eq!(live.core.find_sent(&key).unwrap().has(&code("H05")), Some(key.envelope));
+    let second = self::key("G22", 2);
+    let supersedes = Some(truc_proto::Supersedes { envelope: key.envelope, recipient: code("H03") });
+    let preamble = preamble(&second, &["H10"], EnvelopeKind::Document, supersedes);
+    prepare(&mut live, sealed_as(&second, &preamble, "", b"", Vec::new()));
+    let sent = live.core.find_sent(&key).unwrap();
+    assert_eq!((sent.replacements(), sent.has(&code("H10"))), (vec![], Some(second.envelope)));
+    // The successor closes as well, before it got it: once more; and nobody sends to itself.
+    relay_accepts(&mut live, &second);
+    assert_eq!(show(&mut live, &second, "H10", "H11"), pair("H10", "H11"));
+    live.restart();
+    assert_eq!(reseals(&live.handle(after(3_000), Input::Connected)), pair("H10", "H11"));
+    let third = self::key("G22", 3);
+    prepare(&mut live, sealed(&third, &["H02"], "c", b"c"));
+    relay_accepts(&mut live, &third);
+    assert_eq!(show(&mut live, &third, "H02", "G22"), []);
+    live.check_fold();
+}
+
 #[test]
 fn what_cannot_be_opened_is_sealed_anew_once() {
     let mut live = Live::new("N1");

@@ -3,7 +3,7 @@
 use std::{io::Write, sync::Arc};
 
 use prost::Message as _;
-use truc_evidence::{CertificateLookupError, Directory, Freshness};
+use truc_evidence::{CertificateLookupError, Directory, Freshness, ResolveError};
 use truc_proto::{
     AgencyId, AttachmentDigest, Digest, DirectoryRef, ENVELOPE_ENTRY, EnvelopeJson, KeyManifest, KeyUse, Preamble, Raw,
     SealedTo, SealingAlgorithm as DirectoryAlgorithm, Suite, Timestamp, TraceStamp,
@@ -40,11 +40,13 @@ pub(super) struct Addressed {
 }
 
 impl Pipes {
-    /// Finds every recipient in the directory, with a certificate in force that is believed.
+    /// Finds every recipient in the directory, with a certificate in force that is believed, for content that was sealed when `sealed` says; a
+    /// status or not. What was sealed before a code closed may be addressed to it still: the relay decides who opens it.
     pub(super) fn address(
         &self,
         codes: impl IntoIterator<Item = AgencyId>,
         directory: &Directory,
+        sealed: (Timestamp, bool),
         now: Timestamp,
     ) -> Result<Addressed, ComposeError> {
         let mut codes: Vec<AgencyId> = codes.into_iter().collect();
@@ -54,7 +56,10 @@ impl Pipes {
         let trust = self.trust();
         // All codes first: the asker hears of a wrong code before of anybody's certificate.
         for code in &codes {
-            directory.resolve(code, now)?;
+            match directory.resolve_sealed(code, sealed.0, sealed.1, now) {
+                Err(ResolveError::Closed { closed, .. }) if sealed.0 < closed => {}
+                resolved => _ = resolved?,
+            }
         }
         for code in codes {
             let no_sealing = |source| match source {

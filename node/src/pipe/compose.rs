@@ -73,7 +73,7 @@ pub(super) fn compose_status(
     moment: Moment,
 ) -> Result<Composed, ComposeError> {
     let signer = pipes.signer(&status.from, directory, moment.now)?;
-    let addressed = pipes.address([status.to.clone()], directory, moment.now)?;
+    let addressed = pipes.address([status.to.clone()], directory, (moment.now, true), moment.now)?;
     let sender = status.from.clone();
     let labels = Labels {
         document_id: status.document_id.clone().unwrap_or_default(),
@@ -194,7 +194,7 @@ impl<'p> Run<'p, '_> {
         if self.request.recipients.is_empty() {
             return Err(no_recipient());
         }
-        let addressed = self.pipes.address(self.request.recipients.iter().cloned(), self.directory, self.moment.now)?;
+        let addressed = self.address(self.request.recipients.clone())?;
         let priority = self.request.priority.unwrap_or(Priority::ORDINARY);
         let message = Message::Document(Box::new(self.header(form, priority)));
         self.check_marks(&message)?;
@@ -214,6 +214,11 @@ impl<'p> Run<'p, '_> {
             status: Vec::new(),
         };
         assembly.finish(attachments, trace(&self.request.sender, self.moment.now), labels, self.signer)
+    }
+
+    /// No code takes it that had closed when it was first asked for; asked again, it is what it was.
+    fn address(&self, codes: Vec<AgencyId>) -> Result<Addressed, ComposeError> {
+        self.pipes.address(codes, self.directory, (self.moment.asked, false), self.moment.now)
     }
 
     fn start(&self, addressed: Addressed, priority: Priority) -> Result<Assembly<'p>, ComposeError> {
@@ -290,7 +295,7 @@ impl<'p> Run<'p, '_> {
         } else {
             self.request.recipients.clone()
         };
-        let addressed = self.pipes.address(codes, self.directory, self.moment.now)?;
+        let addressed = self.address(codes)?;
         warnings.extend(addressed.warnings.iter().cloned());
         let priority = self.request.priority.unwrap_or_else(|| {
             let number = packet.header.other.priority.and_then(|number| u8::try_from(number).ok());

@@ -64,6 +64,11 @@ pub(super) enum ComposeError {
         "no service key of {code} at this node has its certificate in force in the directory; the cipher administrator must have it bound"
     )]
     OwnCertificate { code: AgencyId },
+    /// A successor that the relay alone names.
+    #[error(
+        "the relay says that {successor} took over {code}, and directory version {version} does not; nothing is sealed until it does"
+    )]
+    OtherSuccessor { code: AgencyId, successor: AgencyId, version: u64 },
     /// Our own certificate's path.
     #[error("the service certificate of {code} is not believed")]
     OwnPath {
@@ -183,6 +188,7 @@ impl ComposeError {
                 ContainerWriteError::Sink(_) | ContainerWriteError::Order(_) | ContainerWriteError::Spent,
             )
             | Self::Away(_)
+            | Self::OtherSuccessor { .. }
             | Self::DirectoryStale { .. }
             | Self::Sign(_)
             | Self::Directory(_)

@@ -6,8 +6,8 @@ use std::{collections::BTreeMap, io::Write as _, time::Duration};
 use prost::Message;
 use truc_evidence::Directory;
 use truc_proto::{
-    ATTACHMENTS_FOLDER, AgencyId, Digest, ENVELOPE_ENTRY, EnvelopeJson, Preamble, Raw, Supersedes, Timestamp,
-    limits::STATEMENT_BYTES_MAX,
+    ATTACHMENTS_FOLDER, AgencyId, Digest, ENVELOPE_ENTRY, EnvelopeJson, EnvelopeKind, Preamble, Raw, Supersedes,
+    Timestamp, limits::STATEMENT_BYTES_MAX,
 };
 use truc_signer::{
     asic::{AsicManifest, ContainerError, ContainerReader, Entry, EntryHeader, Visitor, VisitorError},
@@ -79,7 +79,9 @@ pub(super) fn finish(
         HeldBody::decode(held.body.as_slice()).map_err(|_| ComposeError::Record("a held request cannot be read"))?;
     let preamble = Raw::<Preamble>::parse(body.preamble)?;
     let signer = pipes.signer(&preamble.sender, directory, now)?;
-    let addressed = pipes.address(preamble.recipients.iter().cloned(), directory, now)?;
+    // A code that closed meanwhile: the relay lets its node open it, or names the successor, to whom it is sealed anew.
+    let sealed = (preamble.created, preamble.kind == EnvelopeKind::Status);
+    let addressed = pipes.address(preamble.recipients.iter().cloned(), directory, sealed, now)?;
     let labels = Labels {
         subject: held.about.subject.clone(),
         document_id: held.about.document_id.clone(),
@@ -117,7 +119,13 @@ pub(super) fn reseal(
     let before = Raw::<Preamble>::parse(old.preamble.clone())?;
     let opening = old.opening.as_ref().ok_or(ComposeError::Record("a sent envelope has no manifest"))?;
     let signer = pipes.signer(&before.sender, directory, moment.now)?;
-    let addressed = pipes.address([to.clone()], directory, moment.now)?;
+    // The relay says who took over; the directory that the operator signed must say so, too, or the relay could have mail sealed to anybody.
+    if to != recipient && !directory.took_over(recipient, to, moment.now) {
+        let version = directory.version();
+        return Err(ComposeError::OtherSuccessor { code: recipient.clone(), successor: to.clone(), version });
+    }
+    let sealed = (moment.now, before.kind == EnvelopeKind::Status);
+    let addressed = pipes.address([to.clone()], directory, sealed, moment.now)?;
     let shape = Shape {
         kind: before.kind,
         level: before.level,

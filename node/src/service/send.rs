@@ -4,9 +4,10 @@ use std::{io, sync::Arc};
 
 use tokio::{sync::mpsc, time::Instant};
 use tracing::{info, warn};
+use truc_evidence::Directory;
 use truc_ledger::{Ledger, SpaceLeft};
 use truc_proto::{
-    AgencyId, Digest, Reason,
+    AgencyId, Digest, Reason, Timestamp,
     limits::IDEMPOTENCY_KEY_CHARS_MAX,
     node_v1::{self, send_reply::State},
 };
@@ -47,13 +48,25 @@ pub(crate) async fn send(
         return Err(busy());
     }
     let idempotency_key = header.idempotency_key.clone();
+    let request = (sender.clone(), idempotency_key.clone());
+    let before = move |core: &Core| core.sent_by_request(&request.0, &request.1).map(|sent| sent.accepted_at);
+    let asked = shell.engine.ask(before).await?;
     let (pipeline, archive) = (Arc::clone(&shell.pipeline), shell.archive.clone());
     let (of, name) = (sender.clone(), idempotency_key.clone());
     let (ledger, meter) = (shell.ledger.clone(), Arc::clone(&grant.meter));
     let work = move || {
         check_disk(&ledger)?; // before a byte of the content is read
-        let composed = pipeline.compose(header, &mut ChannelParts { parts, meter }, &directory, clock::moment());
-        Ok::<_, Error>((composed, archive.request(&of, &name)))
+        let before = archive.request(&of, &name);
+        // Asked again, it is answered as before, although codes may have closed since.
+        let asked = asked.or_else(|| before.as_ref().map(|(key, _)| key.envelope.made_at()));
+        let mut moment = clock::moment();
+        moment.asked = asked.unwrap_or(moment.now);
+        let composed = match closed_sender(&directory, &of, moment.asked) {
+            Some(refusal) => Err(PipelineError::Refused(Box::new(refusal))),
+            None => pipeline.compose(header, &mut ChannelParts { parts, meter }, &directory, moment),
+        };
+        let before = before.or_else(|| archive.request(&of, &name)); // it may have left memory meanwhile
+        Ok::<_, Error>((composed, before))
     };
     let (composed, before) = shell.work("sealing a document", work).await??;
     let (reply, first) = finish(shell, &sender, idempotency_key, composed, before).await?;
@@ -156,6 +169,31 @@ pub(crate) async fn finish(
         Answer::Busy => Err(busy()),
         other => Err(Error::internal(format!("an unexpected answer of the core: {other:?}"))),
     }
+}
+
+/// A closed code sends nothing new. What it sent before goes on, and it still answers.
+fn closed_sender(directory: &Directory, sender: &AgencyId, now: Timestamp) -> Option<Refusal> {
+    let agency = directory.agency(sender).filter(|agency| !agency.is_open(now))?;
+    let Some(closed) = agency.valid_to.filter(|closed| *closed <= now) else {
+        let from = agency.valid_from;
+        return Some(Refusal {
+            vietnamese: format!("Mã gửi {sender} có hiệu lực từ {}; hãy gửi sau thời điểm đó.", from.in_vietnam()),
+            ..Refusal::new(Reason::NotEntitled, format!("{sender} is in force from {from} on; send then"))
+        });
+    };
+    let successor = directory.successor_of(agency, now);
+    let (english, vietnamese) = match &successor {
+        Some(to) => (format!("send as its successor {to}"), format!("hãy gửi bằng mã kế thừa {to}")),
+        None => (
+            "it has no successor; ask the axis operator".into(),
+            "mã không có mã kế thừa; hãy hỏi đơn vị vận hành trục".into(),
+        ),
+    };
+    Some(Refusal {
+        vietnamese: format!("Mã gửi {sender} đã đóng ngày {}; {vietnamese}.", closed.in_vietnam()),
+        successor,
+        ..Refusal::new(Reason::NotEntitled, format!("{sender} closed on {closed}; {english}"))
+    })
 }
 
 fn blob_of(payload: &Payload) -> Option<Digest> {

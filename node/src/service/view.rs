@@ -33,7 +33,8 @@ fn recipient(
     if let Some(successor) = &pair.successor {
         text = format!("{text} ({successor})");
     }
-    if let Some(envelope) = &pair.superseded_by {
+    let with_successor = || pair.successor.as_ref().filter(|_| pair.reason == Some(Reason::ClosedCode));
+    if let Some(envelope) = pair.superseded_by.or_else(|| sent.has(with_successor()?)) {
         text = format!("{text} → {envelope}");
     }
     node_v1::RecipientState {

@@ -36,5 +36,6 @@ pub fn jitter() -> u32 {
 /// What a pipeline needs of clock and randomness.
 #[must_use]
 pub fn moment() -> Moment {
-    Moment { now: now(), random: random() }
+    let now = now();
+    Moment { now, asked: now, random: random() }
 }

@@ -319,7 +319,7 @@ fn failure(reason: Reason, detail: &str) -> Failure {
 
 /// The relay's word on why it is too late; it may not speak for us about anything else.
 const fn is_too_late(reason: &Reason) -> bool {
-    matches!(reason, Reason::Expired | Reason::Superseded)
+    matches!(reason, Reason::Expired | Reason::Superseded | Reason::ClosedCode)
 }
 
 fn tell_failures(key: &Key, outcomes: &[Outcome]) {

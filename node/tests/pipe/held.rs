@@ -6,7 +6,7 @@ use truc_node::{
     pipeline::{Composed, Moment, Pipeline, PipelineError},
     records::Held,
 };
-use truc_proto::{Preamble, Raw, edxml};
+use truc_proto::{Preamble, Raw, Reason, edxml};
 
 use crate::{
     packets::{PacketOf, document_header, file, packet_header, pieces},
@@ -62,7 +62,7 @@ fn a_request_without_key_is_held_encrypted_and_finished_under_its_id_when_the_ke
 fn sending_waits_when_the_directory_is_past_its_grace() {
     let world = World::new();
     let late = world.now + Duration::from_secs((90 + 31) * 86_400);
-    let moment = Moment { now: late, random: [3; 10] };
+    let moment = Moment { now: late, asked: late, random: [3; 10] };
     let mut parts = List(file("a.pdf", b"x").into_iter());
     let outcome = world.sender().pipes.compose(document_header("k", &["H37"]), &mut parts, &world.directory, moment);
     let held = held(outcome);
@@ -72,10 +72,20 @@ fn sending_waits_when_the_directory_is_past_its_grace() {
 
 #[test]
 fn a_document_is_sealed_again_for_one_recipient_with_the_same_content() {
-    let world = World::new();
+    let mut world = World::new();
     let packet = PacketOf::default().bytes(&[("a.pdf", b"%PDF once")]);
     let first = world.sealed(packet_header("k"), pieces(&packet));
     let before = Raw::<Preamble>::parse(first.outgoing.preamble.clone()).unwrap();
+    // The relay may name whom it likes: sealed is to whom the directory names.
+    let error = world
+        .sender()
+        .pipes
+        .reseal(&first.outgoing, &code("H37"), &code("A11"), &world.directory, world.moment(9))
+        .unwrap_err();
+    assert!(error.to_string().contains("A11 took over H37, and directory version 1 does not"), "{error}");
+    assert!(matches!(error, PipelineError::Failed { key_away: false, .. }), "tried again with the next version");
+    world.draft.close(&code("H37"), world.now, None, Some(code("A11"))).unwrap();
+    world.publish();
     let pipes = &world.sender().pipes;
     let reseal =
         |to: &str| pipes.reseal(&first.outgoing, &code("H37"), &code(to), &world.directory, world.moment(9)).unwrap();
@@ -97,4 +107,31 @@ fn a_document_is_sealed_again_for_one_recipient_with_the_same_content() {
     let error =
         pipes.reseal(&first.outgoing, &code("H37"), &code("A11"), &world.directory, world.moment(8)).unwrap_err();
     assert!(matches!(error, PipelineError::Failed { key_away: true, .. }), "tried again when it is back: {error}");
+}
+
+#[test]
+fn what_was_asked_before_a_code_closed_is_still_sealed_to_it() {
+    let mut world = World::new();
+    let packet = PacketOf::default().bytes(&[("a.pdf", b"%PDF once")]);
+    world.agencies[&code("H26")].service.away.store(true, Ordering::Relaxed);
+    let held = held(world.compose(packet_header("held"), pieces(&packet)));
+    world.agencies[&code("H26")].service.away.store(false, Ordering::Relaxed);
+    let before = world.moment(4);
+    world.draft.close(&code("H37"), world.now + Duration::from_secs(1), None, Some(code("A11"))).unwrap();
+    world.publish();
+    // Held at that second: the relay lets the old code's node open it, or it goes to the successor.
+    let later = world.now + Duration::from_secs(5);
+    let pipes = &world.sender().pipes;
+    let finished = pipes.finish(&held, &world.directory, later).unwrap();
+    let preamble = Raw::<Preamble>::parse(finished.outgoing.preamble.clone()).unwrap();
+    assert!(preamble.recipients.contains(&code("H37")));
+    // Asked again because the answer was lost: the same hash, so the core answers as before. New: refused.
+    let compose = |asked| {
+        let moment = Moment { now: later, asked, random: [5; 10] };
+        pipes.compose(packet_header("k"), &mut List(pieces(&packet).into_iter()), &world.directory, moment)
+    };
+    let Composed::Sealed(again) = compose(before.now).unwrap() else { panic!("sealed") };
+    assert!(!again.outgoing.request_hash.is_empty());
+    let Err(PipelineError::Refused(refused)) = compose(later) else { panic!("refused") };
+    assert_eq!((refused.reason, refused.successor), (Reason::ClosedCode, Some(code("A11"))));
 }

@@ -193,7 +193,7 @@ impl World {
     }
 
     pub(crate) fn moment(&self, seed: u8) -> Moment {
-        Moment { now: self.now, random: [seed; 10] }
+        Moment { now: self.now, asked: self.now, random: [seed; 10] }
     }
 
     pub(crate) fn sender(&self) -> &Node {

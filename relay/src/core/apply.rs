@@ -267,7 +267,11 @@ impl Core {
         let Some(envelope) = self.envelopes.get_mut(&key) else { return Err(ApplyError::Field("key")) };
         let sender_node = envelope.sender_node;
         if let Some(pair) = envelope.pairs.iter_mut().find(|pair| pair.recipient == recipient && pair.state.is_open()) {
-            pair.state = if record.superseded { PairState::Superseded } else { PairState::Expired };
+            pair.state = match (record.superseded, record.ended) {
+                (true, _) => PairState::Superseded,
+                (false, true) => PairState::Ended,
+                (false, false) => PairState::Expired,
+            };
         }
         self.own_leaf(sender_node, leaf_index, OwnLeaf { position, envelope: key.envelope });
         self.deliver(sender_node, Delivery::Own { position, leaf_index, envelope: key.envelope }, after);

@@ -10,7 +10,7 @@ use truc_proto::{
 use super::{
     Core, Turn,
     input::{Acceptance, EnvelopeKey, Found, NewDirectory, OfferOutcome, OfferedRecipient, Refused, VerifiedOffer},
-    state::{AgencyRef, Envelope, KeyRef, NodeRef},
+    state::{AgencyRef, Envelope, KeyRef, NodeRef, Pair},
     statement,
     table::PairState,
 };
@@ -25,13 +25,24 @@ struct Facts<'a> {
     commitment: truc_proto::Digest,
 }
 
+/// Why the relay gives up what it had accepted for a recipient.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Failure {
+    Expired,
+    /// Another envelope stands in.
+    Superseded,
+    /// The code stopped being served.
+    Ended,
+}
+
 impl Core {
     pub(super) fn offered(
         &mut self,
         now: Timestamp,
-        offer: VerifiedOffer,
+        mut offer: VerifiedOffer,
         turn: &mut Turn,
     ) -> Result<OfferOutcome, Refused> {
+        self.close_ended(&mut offer);
         self.check_peer(&offer.sender_node, &offer.mark, || offer.note.clone(), turn)?;
         if let Some(known) = self.known_offer(now, &offer, turn)? {
             return Ok(known);
@@ -54,6 +65,28 @@ impl Core {
         }
         self.supersede(now, &offer, turn);
         Ok(OfferOutcome::Accepted(accepted))
+    }
+
+    /// A code may have gone out of service since the directory was asked: an upload takes its time.
+    fn close_ended(&self, offer: &mut VerifiedOffer) {
+        for recipient in &mut offer.recipients {
+            let OfferedRecipient::Open { code, .. } = recipient else { continue };
+            if let Some(successor) = self.out_of_service.get(code) {
+                *recipient = OfferedRecipient::Closed { code: code.clone(), successor: successor.clone() };
+            }
+        }
+    }
+
+    /// Open envelopes for codes that are out of service are looked at with the next tick.
+    pub(super) fn look_for_ended(&mut self, now: Timestamp) {
+        let known = self.out_of_service.keys().filter_map(|code| self.book.known_agency(code));
+        let ended: std::collections::BTreeSet<_> = known.collect();
+        if ended.is_empty() {
+            return;
+        }
+        let waits = |pair: &Pair| pair.state == PairState::Waiting && ended.contains(&pair.recipient);
+        let found = self.envelopes.iter().filter(|(_, envelope)| envelope.pairs.iter().any(waits));
+        self.due.extend(found.map(|(key, _)| (now, *key)));
     }
 
     pub(super) fn offer_refused(
@@ -215,7 +248,7 @@ impl Core {
             envelope.pairs.iter().any(|pair| pair.recipient == recipient && pair.state == PairState::Waiting)
         });
         if waits {
-            self.fail(now, old, recipient, true, turn);
+            self.fail(now, old, recipient, Failure::Superseded, turn);
         }
     }
 
@@ -252,21 +285,33 @@ impl Core {
         {
             self.due.pop_first();
             let Some(envelope) = self.envelopes.get(&key).filter(|envelope| envelope.is_open()) else { continue };
-            let (leased, open) = self.open_pairs(key, envelope, now);
+            let expired = envelope.expires <= now;
+            let (leased, open) = self.open_pairs(key, envelope, now, expired);
             if let Some(until) = leased {
                 self.due.insert((until, key));
             }
             failures += open.len();
+            let why = if expired { Failure::Expired } else { Failure::Ended };
             for recipient in open {
-                self.fail(now, key, recipient, false, turn);
+                self.fail(now, key, recipient, why, turn);
             }
         }
     }
 
-    /// The end of the last live lease, and the recipients that no node is at work for.
-    fn open_pairs(&self, key: KeyRef, envelope: &Envelope, now: Timestamp) -> (Option<Timestamp>, Vec<AgencyRef>) {
+    /// The recipients whose time is over, all when the envelope expired, else those out of service that were given no keys: the end of the last
+    /// live lease among them, and those that no node is at work for.
+    fn open_pairs(
+        &self,
+        key: KeyRef,
+        envelope: &Envelope,
+        now: Timestamp,
+        expired: bool,
+    ) -> (Option<Timestamp>, Vec<AgencyRef>) {
         let (mut until, mut free) = (None, Vec::new());
-        for pair in envelope.pairs.iter().filter(|pair| pair.state.is_open()) {
+        let ended = |pair: &Pair| {
+            pair.state == PairState::Waiting && self.out_of_service.contains_key(self.book.agency_name(pair.recipient))
+        };
+        for pair in envelope.pairs.iter().filter(|pair| pair.state.is_open() && (expired || ended(pair))) {
             let lease = pair.node.and_then(|node| self.leases.get(&(key, node))).filter(|until| **until > now);
             match lease {
                 Some(lease) => until = until.max(Some(*lease)),
@@ -276,7 +321,7 @@ impl Core {
         (until, free)
     }
 
-    fn fail(&mut self, now: Timestamp, key: KeyRef, recipient: AgencyRef, superseded: bool, turn: &mut Turn) {
+    fn fail(&mut self, now: Timestamp, key: KeyRef, recipient: AgencyRef, why: Failure, turn: &mut Turn) {
         let Some(envelope) = self.envelopes.get(&key) else { return };
         let sender = self.book.agency_name(key.sender).clone();
         let envelope_key = EnvelopeKey { sender, envelope: key.envelope };
@@ -288,13 +333,19 @@ impl Core {
             commitment: envelope.commitment,
         };
         let code = self.book.agency_name(recipient).clone();
-        let reason = if superseded { Reason::Superseded } else { Reason::Expired };
-        let event = self.event(now, EventUri::RelayFailure, &facts, Some(code.clone()), Some(reason), None);
+        let reason = match why {
+            Failure::Expired => Reason::Expired,
+            Failure::Superseded => Reason::Superseded,
+            Failure::Ended => Reason::ClosedCode,
+        };
+        let successor = self.out_of_service.get(&code).filter(|_| why == Failure::Ended).cloned().flatten();
+        let event = self.event(now, EventUri::RelayFailure, &facts, Some(code.clone()), Some(reason), successor);
         let record = records::Failed {
             time_ms: now.unix_ms(),
             key: Some(record_key(&envelope_key)),
             recipient: code.to_string(),
-            superseded,
+            superseded: why == Failure::Superseded,
+            ended: why == Failure::Ended,
         };
         self.append(Body::Failed(record), Some(statement(event)), turn);
     }

@@ -260,6 +260,8 @@ pub enum Input {
         /// Which node.
         node: NodeId,
     },
+    /// The codes that are out of service now, with who has their mail: in place of those told before.
+    OutOfService(Vec<(AgencyId, Option<AgencyId>)>),
     /// Time has passed.
     Tick,
 }

@@ -22,7 +22,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 
 use truc_ledger::{Position, Record};
-use truc_proto::{Digest, NodeId, Raw, Statement, Timestamp, limits};
+use truc_proto::{AgencyId, Digest, NodeId, Raw, Statement, Timestamp, limits};
 
 pub use apply::ApplyError;
 pub use input::{
@@ -96,6 +96,8 @@ pub struct Core {
     unsigned: usize,
     /// Volatile: who is working on what until when. A restart forgets it; nodes lease again.
     leases: BTreeMap<(KeyRef, NodeRef), Timestamp>,
+    /// Volatile, as the directory says by the clock: codes that take nothing more, with who has their mail now.
+    out_of_service: BTreeMap<AgencyId, Option<AgencyId>>,
     /// Volatile: when to look at which open envelope next; its end, or the end of a lease that outlives it.
     due: BTreeSet<(Timestamp, KeyRef)>,
 }
@@ -125,6 +127,7 @@ impl Core {
             signed_size: 0,
             unsigned: 0,
             leases: BTreeMap::new(),
+            out_of_service: BTreeMap::new(),
         }
     }
 
@@ -157,6 +160,11 @@ impl Core {
             Input::Pull { node, cursor, limit } => Some(Reply::Page(self.pull(&node, &cursor, limit))),
             Input::Undelivered { node } => Some(Reply::Undelivered(self.undelivered(&node))),
             Input::HeldOf { node } => Some(Reply::Held(self.held_of(&node))),
+            Input::OutOfService(codes) => {
+                self.out_of_service = codes.into_iter().collect();
+                self.look_for_ended(now);
+                Some(Reply::Done(Ok(())))
+            }
             Input::Tick => {
                 self.tick(now, &mut turn);
                 None

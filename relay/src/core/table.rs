@@ -26,11 +26,13 @@ pub enum PairState {
     Closed = 8,
     /// Consigned after it had expired or been replaced; both events stay.
     ConsignedLate = 9,
+    /// The recipient's code stopped being served while the envelope waited: its keys never left, and another one goes to the successor.
+    Ended = 10,
 }
 
 impl PairState {
     /// Every state.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Waiting,
         Self::Taken,
         Self::Consigned,
@@ -41,6 +43,7 @@ impl PairState {
         Self::Superseded,
         Self::Closed,
         Self::ConsignedLate,
+        Self::Ended,
     ];
 
     /// From its number in a snapshot.
@@ -61,6 +64,7 @@ impl PairState {
         match self {
             Self::Expired => Some(Reason::Expired),
             Self::Superseded => Some(Reason::Superseded),
+            Self::Ended => Some(Reason::ClosedCode),
             _ => None,
         }
     }
@@ -183,6 +187,10 @@ pub const fn step(state: PairState, fact: Fact) -> Step {
         (S::ConsignedLate, F::HandedOver) => Step::Late(S::HandedOver),
         (S::ConsignedLate, F::Taken | F::HandoverFailed | F::PassedOn) => Step::KeepLate,
 
+        // Its acceptance crossed our rejection, or says that no keys came; without keys nothing was opened.
+        (S::Ended, F::Taken | F::Refused | F::PassedOn) => Step::KeepLate,
+        (S::Ended, _) => Step::Contradiction,
+
         // A second consignment or hand-over by another leaf would be two of what happens once (I3).
         (S::Consigned | S::ConsignedLate, F::Consigned) | (S::HandedOver, F::HandedOver) => Step::Contradiction,
         (S::Consigned | S::ConsignedLate | S::HandedOver | S::HandoverFailed, F::Refused) => Step::Contradiction,
@@ -266,7 +274,7 @@ mod tests {
 
     #[test]
     fn numbers_are_those_that_stores_on_disk_carry() {
-        assert_eq!(PairState::ALL.map(|s| s as u8), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+        assert_eq!(PairState::ALL.map(|s| s as u8), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
         assert_eq!(Fact::ALL.map(|f| f as u8), [1, 2, 3, 4, 5, 6]);
         for state in PairState::ALL {
             assert_eq!(PairState::from_number(state as u8), Some(state));

@@ -565,6 +565,80 @@ fn random_step(world: &mut World, dice: &mut Dice) {
     }
 }
 
+fn out_of_service(world: &mut World, codes: &[(&str, &str)]) {
+    let codes = codes.iter().map(|(code, to)| (code.parse().unwrap(), Some(to.parse().unwrap()))).collect();
+    assert!(matches!(world.give(Input::OutOfService(codes)), Some(Reply::Done(Ok(())))));
+    world.give(Input::Tick);
+}
+
+/// The failures in the journal: recipient, reason, successor.
+fn failures(world: &World) -> Vec<(String, Reason, Option<String>)> {
+    let leaves = world.journal.iter().filter_map(|record| record.leaf.clone());
+    let events = leaves.filter_map(|leaf| Raw::<Event>::parse(leaf).ok());
+    let failed = events.filter(|event| event.event == truc_proto::EventUri::RelayFailure);
+    let name = |code: &AgencyId| code.to_string();
+    failed.map(|e| (name(e.recipient.as_ref().unwrap()), e.reason.unwrap(), e.successor.as_ref().map(name))).collect()
+}
+
+#[test]
+fn what_waits_for_a_code_that_goes_out_of_service_is_refused_with_its_successor() {
+    let mut world = World::new();
+    let all = || vec![open("H02", "N-H02"), open("H26", "N-H26")];
+    (1..=4).for_each(|n| _ = world.accepted(offer(n, all())));
+    // One waits, one is leased, of one the keys are out, one is delivered.
+    for n in 2..=4 {
+        world.give(Input::Lease { node: node("N-H02"), key: key(n) });
+    }
+    world.evidence("N-H02", said(3, "H02", Fact::Taken));
+    world.evidence("N-H02", said(4, "H02", Fact::Taken));
+    world.evidence("N-H02", said(4, "H02", Fact::Consigned));
+    assert_eq!(failures(&world), []);
+    out_of_service(&mut world, &[("H02", "H05"), ("H99", "H05")]);
+    let refused = |n: usize| vec![("H02".to_owned(), Reason::ClosedCode, Some("H05".to_owned())); n];
+    assert_eq!(failures(&world), refused(1), "nobody is at work on the first alone");
+    assert_eq!(world.core.next_due(), Some(world.now + std::time::Duration::from_secs(600)), "the end of the lease");
+    // Its acceptance crosses the refusal; there are no keys for it, and nothing contradicts.
+    assert_eq!(world.evidence("N-H02", said(1, "H02", Fact::Taken)), EvidenceOutcome::Taken);
+    assert_eq!(world.evidence("N-H02", said(1, "H02", Fact::Refused)), EvidenceOutcome::Taken);
+    assert_eq!(world.evidence("N-H02", said(1, "H02", Fact::Consigned)), EvidenceOutcome::Contradiction);
+    world.later(10 * MINUTE_MS);
+    world.give(Input::Tick);
+    assert_eq!(failures(&world), refused(2), "the lease is over");
+    // What was taken comes to its end, and no second one stands in for it.
+    assert_eq!(world.evidence("N-H02", said(3, "H02", Fact::Consigned)), EvidenceOutcome::Taken);
+    let stands_in = |n: u64, old: u64| VerifiedOffer {
+        supersedes: Some(Supersedes { envelope: id(old), recipient: "H02".parse().unwrap() }),
+        ..offer(n, vec![open("H05", "N-H05")])
+    };
+    world.accepted(stands_in(11, 1));
+    world.accepted(stands_in(12, 2));
+    assert_eq!(world.rejected(stands_in(13, 3)).reason, Some(Reason::Superseded));
+    assert_eq!(world.rejected(stands_in(21, 1)).reason, Some(Reason::Superseded), "one is enough");
+    // The others of the same envelopes go on.
+    for n in 1..=4 {
+        assert_eq!(world.evidence("N-H26", said(n, "H26", Fact::Consigned)), EvidenceOutcome::Taken);
+    }
+    world.check_fold();
+}
+
+#[test]
+fn an_upload_that_lasts_beyond_the_end_of_service_is_refused_with_the_successor() {
+    let mut world = World::new();
+    // The directory was asked when the upload began.
+    let begun = offer(1, vec![open("H02", "N-H02")]);
+    let shared = offer(2, vec![open("H02", "N-H02"), open("H26", "N-H26")]);
+    out_of_service(&mut world, &[("H02", "H05")]);
+    let rejection = world.rejected(begun);
+    assert_eq!((rejection.reason, rejection.successor), (Some(Reason::ClosedCode), Some("H05".parse().unwrap())));
+    world.accepted(shared);
+    assert_eq!(world.pull("N-H02").waiting.len(), 0);
+    assert_eq!(world.pull("N-H26").waiting.len(), 1);
+    // Opened again by a later version.
+    out_of_service(&mut world, &[]);
+    world.accepted(offer(3, vec![open("H02", "N-H02")]));
+    world.check_fold();
+}
+
 #[test]
 fn after_random_work_a_fold_and_a_snapshot_with_its_tail_give_the_live_state() {
     for seed in 1..=30_u64 {

@@ -6,6 +6,7 @@
 mod changes;
 mod directory;
 pub(crate) use directory::is_the_one;
+pub use offer::offered_recipient;
 mod evidence;
 mod fetch;
 mod hello;

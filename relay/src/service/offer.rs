@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use prost::Message as _;
 use tonic::Status;
-use truc_evidence::{Directory, Leaf, ResolveError, verify_leaf};
+use truc_evidence::{Agency, Directory, Leaf, ResolveError, verify_leaf};
 use truc_proto::{
     AgencyId, Digest, EnvelopeKind, NodeId, Preamble, Raw, Reason, Submission, Timestamp,
     limits::{
@@ -161,7 +161,8 @@ impl<S: Store> Service<S> {
         check_submission(submission, &preamble, &request)?;
         let inline = check_payload(submission, &request.payload)?;
         let (recipients, unresolved) = resolve(directory, &preamble, now);
-        let verdict = match check_times(&preamble, now) {
+        let rules = check_times(&preamble, now).and_then(|()| check_sender(directory, &preamble, submission.time));
+        let verdict = match rules {
             _ if preamble.secrecy().is_err() => Verdict::Reject(Reason::LevelRefused),
             Err(verdict) => verdict,
             Ok(()) => unresolved.map_or(Verdict::Accept, |refusal| Verdict::Refuse(Box::new(refusal))),
@@ -302,8 +303,9 @@ fn is_too_old(key: &EnvelopeKey, now: Timestamp) -> bool {
 /// Where every recipient is served, and the refusal when one cannot be addressed at all.
 fn resolve(directory: &Directory, preamble: &Preamble, now: Timestamp) -> (Vec<OfferedRecipient>, Option<Refusal>) {
     let (mut recipients, mut refusal) = (Vec::with_capacity(preamble.recipients.len()), None);
+    let sealed = (preamble.created, preamble.kind == EnvelopeKind::Status);
     for code in &preamble.recipients {
-        match resolve_one(directory, code, now) {
+        match offered_recipient(directory, code, sealed, now) {
             Ok(recipient) => recipients.push(recipient),
             Err(error) => {
                 refusal.get_or_insert_with(|| Refusal::resolve(&error));
@@ -313,16 +315,36 @@ fn resolve(directory: &Directory, preamble: &Preamble, now: Timestamp) -> (Vec<O
     (recipients, refusal)
 }
 
-fn resolve_one(directory: &Directory, code: &AgencyId, now: Timestamp) -> Result<OfferedRecipient, ResolveError> {
-    let open = |node: &NodeId| OfferedRecipient::Open { code: code.clone(), node: node.clone() };
-    match directory.resolve(code, now) {
-        Ok(agency) => agency.node.as_ref().map(open).ok_or_else(|| ResolveError::NoNode { code: code.clone() }),
-        Err(ResolveError::Closed { successor, .. }) => {
-            // In flight over the change of codes: what was sealed to the old code is opened for a while.
-            let serving = directory.agency(code).filter(|agency| agency.still_serves(now));
-            let node = serving.and_then(|agency| agency.node.as_ref());
-            Ok(node.map_or(OfferedRecipient::Closed { code: code.clone(), successor }, open))
-        }
+/// Where mail for a code goes at `now` that was sealed at `sealed`: what the relay makes of the directory for each recipient of an offer.
+///
+/// What was sealed before the code closed is still opened there while the code serves, and so are statuses; what was sealed later is rejected
+/// with the successor, and the sender's node seals it anew.
+///
+/// # Errors
+/// [`ResolveError`] when the code cannot be addressed at all.
+pub fn offered_recipient(
+    directory: &Directory,
+    code: &AgencyId,
+    (sealed, is_status): (Timestamp, bool),
+    now: Timestamp,
+) -> Result<OfferedRecipient, ResolveError> {
+    let code = || code.clone();
+    match directory.resolve_sealed(&code(), sealed, is_status, now) {
+        Ok(Agency { node: Some(node), .. }) => Ok(OfferedRecipient::Open { code: code(), node: node.clone() }),
+        Ok(_) => Err(ResolveError::NoNode { code: code() }),
+        Err(ResolveError::Closed { successor, .. }) => Ok(OfferedRecipient::Closed { code: code(), successor }),
         Err(error) => Err(error),
     }
+}
+
+/// A closed code brings to an end what it began, and sends nothing new. Refused with evidence: its node, whose directory is an older one, need not
+/// offer it again and again.
+fn check_sender(directory: &Directory, preamble: &Preamble, submitted: Timestamp) -> Result<(), Verdict> {
+    let status = preamble.kind == EnvelopeKind::Status;
+    let may = |agency: &Agency| agency.may_send(preamble.created, status, preamble.supersedes.is_some(), submitted);
+    // Who is unknown is not entitled at all, which was looked at before.
+    if directory.agency(&preamble.sender).is_none_or(may) {
+        return Ok(());
+    }
+    Err(Verdict::Reject(Reason::NotEntitled))
 }

@@ -218,6 +218,14 @@ pub trait Store: Send + Sync + 'static {
         }
     }
 
+    /// The directory and the clock say that these codes take nothing more.
+    fn out_of_service(
+        &self,
+        codes: Vec<(AgencyId, Option<AgencyId>)>,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send {
+        async move { done(self.ask(Input::OutOfService(codes)).await?) }
+    }
+
     /// What waits for a node.
     fn pull(
         &self,
