@@ -21,7 +21,14 @@ async fn a_token_opens_what_it_covers_and_nothing_else() {
         assert!(refused.message().contains("token") && !refused.message().is_ascii(), "in both languages: {refused:?}");
     }
     let codes = BTreeSet::from(["H26.18".parse().unwrap()]);
-    let text = add_token(&world.node_folder("N-H26").join("keys/tokens"), "department", codes, world::now()).unwrap();
+    let text = add_token(
+        &world.node_folder("N-H26").join("keys/tokens"),
+        "department",
+        codes,
+        truc_node::quota::Quota::default(),
+        world::now(),
+    )
+    .unwrap();
     let department = Api::new(address, Some(text.expose()));
     assert_eq!(department.status().await.unwrap().codes, ["H26.18"]);
 
