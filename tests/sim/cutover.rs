@@ -13,7 +13,7 @@ use truc_signer::{Certificate, SoftKey, TrustStore};
 
 use crate::{
     REST,
-    context::{Context, Faults, Map, Provinces, RELAY, Sabotage},
+    context::{Context, Event, Faults, Map, Provinces, RELAY, Sabotage},
     node::Pending,
     quiet::state_at,
     world::{Steps, World},
@@ -202,6 +202,13 @@ fn live_through(seed: u64, faults: Faults, policy: Policy, seen: &mut Seen) {
     };
     let cx = Context::over(map(policy, late), shifted(-45), seed, faults, Sabotage::None);
     let mut world = World::over(seed, cx);
+    while world.cx.now < shifted(-8) {
+        world.run_checked(Steps(1));
+    }
+    // What comes to one node now is held until after the cut.
+    let node = usize::try_from(seed % 3).unwrap();
+    world.nodes[node].key_away = true;
+    world.cx.after(12_000, Event::KeyBack { node: node + 1 });
     while world.cx.now < cut() {
         world.run_checked(Steps(1));
     }
