@@ -49,6 +49,9 @@ pub(crate) enum Command {
     /// The directory of agency codes, nodes and certificates.
     #[command(subcommand)]
     Directory(DirectoryCommand),
+    /// Receiver groups: an agency's named lists of codes, kept by its node, for `truc send --to-group`.
+    #[command(subcommand)]
+    Group(GroupCommand),
     /// State of a node: connection, directory, alarms.
     Status(NodeArgs),
     /// Write a completion script for a shell to standard output.
@@ -89,6 +92,9 @@ pub(crate) struct SendArgs {
     /// A receiving agency's code; repeat for several. Without it a packet's own To is used.
     #[arg(long, value_name = "CODE")]
     pub(crate) to: Vec<AgencyId>,
+    /// A receiver group of the sending agency (`truc group list`); repeat for several, also beside --to. It means who is in it now.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) to_group: Vec<String>,
     /// Secrecy level: ordinary, mat or toi-mat. The last two go over the classified lane alone.
     #[arg(long, default_value = "ordinary")]
     pub(crate) level: truc_proto::WireLevel,
@@ -128,6 +134,47 @@ pub(crate) struct SendArgs {
     /// Wait until every recipient has it, or has failed.
     #[arg(long)]
     pub(crate) wait: bool,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum GroupCommand {
+    /// List groups; with a name, the members of one and whom nothing can be sent to now.
+    List {
+        #[command(flatten)]
+        node: NodeArgs,
+        /// Only this agency's. Default: of all codes that the token covers.
+        #[arg(long, value_name = "CODE")]
+        owner: Option<AgencyId>,
+        /// The group to look into.
+        #[arg(requires = "owner")]
+        name: Option<String>,
+    },
+    /// Make a group, or put another list of codes in its place.
+    Set {
+        #[command(flatten)]
+        node: NodeArgs,
+        /// The agency that sends to it.
+        #[arg(long, value_name = "CODE")]
+        owner: AgencyId,
+        /// Its name, such as "Sở, ban, ngành".
+        name: String,
+        /// Its members: codes of the directory, in their present or an older form.
+        #[arg(value_name = "CODE", required_unless_present = "codes_file")]
+        codes: Vec<String>,
+        /// A file with its members, one code a line; what follows a space, a comma or # is not read. Instead of CODE.
+        #[arg(long, value_name = "FILE", conflicts_with = "codes")]
+        codes_file: Option<PathBuf>,
+    },
+    /// Delete a group.
+    Delete {
+        #[command(flatten)]
+        node: NodeArgs,
+        /// The agency that sends to it.
+        #[arg(long, value_name = "CODE")]
+        owner: AgencyId,
+        /// Its name.
+        name: String,
+    },
 }
 
 #[derive(Subcommand, Debug)]

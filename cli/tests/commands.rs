@@ -208,3 +208,14 @@ fn wrong_input_is_told_in_both_languages_with_what_to_do() {
         assert!(told["vietnamese"].as_str().is_some_and(|text| !text.is_ascii()), "{told}");
     }
 }
+
+#[test]
+fn groups_are_asked_of_a_node_and_a_list_that_cannot_be_read_is_told_before() {
+    let text = check(&["group", "set", "--help"], 0, &["--owner", "--codes-file", "one code a line"]);
+    assert!(text.contains("Sở, ban, ngành"), "{text}");
+    check(&["send", "--help"], 0, &["--to-group"]);
+    check(&["group", "set", "--owner", "G22", "a"], 64, &["CODE"]);
+    check(&["group", "set", "--owner", "G22", "a", "H26", "--codes-file", "x"], 64, &["cannot be used with"]);
+    check(&["group", "list", "a"], 64, &["--owner"]);
+    check(&["group", "set", "--owner", "G22", "a", "--codes-file", "/nonexistent"], 65, &["cannot read /nonexistent"]);
+}

@@ -153,13 +153,14 @@ pub struct Opened {
 
 /// The pipelines.
 pub trait Pipeline: Send + Sync + 'static {
-    /// From a document system's request to a sealed envelope, in one pass.
+    /// From a document system's request to a sealed envelope, in one pass. `grouped`: the codes that the header's groups stand for.
     ///
     /// # Errors
     /// [`PipelineError::Refused`] before anything is stored.
     fn compose(
         &self,
         header: node_v1::SendHeader,
+        grouped: &[AgencyId],
         parts: &mut dyn Parts,
         directory: &Directory,
         moment: Moment,

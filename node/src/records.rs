@@ -10,7 +10,7 @@ use truc_proto::wire_v1::ProvenLeaf;
 #[derive(Clone, PartialEq, Message)]
 pub struct NodeRecord {
     /// Which.
-    #[prost(oneof = "Body", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20")]
+    #[prost(oneof = "Body", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21")]
     pub body: Option<Body>,
 }
 
@@ -77,6 +77,9 @@ pub enum Body {
     /// A document system took a business status.
     #[prost(message, tag = "20")]
     StatusTaken(StatusTaken),
+    /// A receiver group as it is from here on.
+    #[prost(message, tag = "21")]
+    Group(Group),
 }
 
 /// See [`Body::Outgoing`].
@@ -509,6 +512,23 @@ pub struct Entitled {
     pub entitlement: Vec<u8>,
 }
 
+/// See [`Body::Group`].
+#[derive(Clone, PartialEq, Message)]
+pub struct Group {
+    /// The agency that sends to it.
+    #[prost(string, tag = "1")]
+    pub owner: String,
+    /// Its name, unique with its owner.
+    #[prost(string, tag = "2")]
+    pub name: String,
+    /// Its members, sorted; none: it is gone.
+    #[prost(string, repeated, tag = "3")]
+    pub codes: Vec<String>,
+    /// When.
+    #[prost(int64, tag = "4")]
+    pub at_ms: i64,
+}
+
 /// See [`Body::StatusTaken`].
 #[derive(Clone, PartialEq, Message)]
 pub struct StatusTaken {
@@ -691,6 +711,12 @@ mod tests {
                 code: "G22".into(),
                 at_ms: 3,
                 failed: true,
+            }),
+            Body::Group(Group {
+                owner: "H26".into(),
+                name: "Sở, ban, ngành".into(),
+                codes: vec!["H26.18".into(), "H26.19".into()],
+                at_ms: 5,
             }),
         ]
     }

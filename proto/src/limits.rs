@@ -8,6 +8,18 @@ pub const STATEMENT_BYTES_MAX: usize = 256 * 1024;
 pub const JSON_DEPTH_MAX: usize = 16;
 /// Most recipients of one envelope (QĐ 28/2018 circulars reach about 500).
 pub const RECIPIENTS_MAX: usize = 1_000;
+/// Most codes in one receiver group: all of them may go into one envelope.
+pub const GROUP_CODES_MAX: usize = RECIPIENTS_MAX;
+/// Longest name of a receiver group, in characters.
+pub const GROUP_NAME_CHARS_MAX: usize = 100;
+/// Most receiver groups of one agency.
+pub const GROUPS_PER_AGENCY_MAX: usize = 200;
+/// Most receiver groups at one node.
+pub const GROUPS_PER_NODE_MAX: usize = 5_000;
+/// Most codes in all receiver groups of one node: they lie in memory.
+pub const GROUP_CODES_PER_NODE_MAX: usize = 500_000;
+/// Most receiver groups that one request to send may name.
+pub const GROUPS_PER_REQUEST_MAX: usize = 20;
 /// Longest text of one signed note (a checkpoint or a statement note) with all its signature lines.
 pub const NOTE_BYTES_MAX: usize = 512 * 1024;
 /// Most signature lines on one note (Go's sumdb/note stops at the same number).

@@ -8,6 +8,7 @@ mod closings;
 mod dependencies;
 mod directories;
 mod expiry;
+mod groups;
 mod lanes;
 mod lying_relay;
 mod lying_sender;

@@ -5,6 +5,7 @@ mod container;
 mod demo;
 mod directory;
 mod edxml;
+mod group;
 mod inbox;
 mod outbox;
 mod receipt;
@@ -29,6 +30,7 @@ pub(crate) fn run(command: Command, output: &Output) -> Outcome {
         Command::Container(command) => container::run(&command, output),
         Command::Edxml(command) => edxml::run(&command, output),
         Command::Directory(command) => directory::run(&command, output),
+        Command::Group(command) => group::run(&command, output),
         Command::Status(args) => status::run(&args, output),
         Command::Completion { shell } => completion::run(shell),
     }

@@ -106,6 +106,7 @@ fn header(args: &SendArgs, files: &[PathBuf], lengths: &[u64]) -> Result<SendHea
         idempotency_key,
         sender: args.from.to_string(),
         recipients: args.to.iter().map(ToString::to_string).collect(),
+        groups: args.to_group.clone(),
         priority: u32::from(args.priority.unwrap_or(0)),
         priority_from_packet: args.priority.is_none() && args.packet.is_some(),
         level: args.level.to_string(),
@@ -119,6 +120,9 @@ fn derived_key(args: &SendArgs, files: &[PathBuf]) -> anyhow::Result<String> {
     let mut hasher = Hasher::default();
     hasher.update(format!("{}\n{:?}\n{:?}\n{:?}\n", args.from, args.to, args.level, args.subject).as_bytes());
     hasher.update(format!("{:?}\n{:?}\n{:?}\n", args.number, args.notation, args.date).as_bytes());
+    if !args.to_group.is_empty() {
+        hasher.update(format!("{:?}\n", args.to_group).as_bytes());
+    }
     let mut buffer = vec![0; CHUNK_BYTES];
     for path in files {
         let mut file = File::open(path)?;

@@ -14,7 +14,7 @@ use truc_proto::{
 
 use crate::{
     pipeline::Part,
-    service::{Error, ErrorKind, caller, directory, inbox, outbox, receipts, send, status},
+    service::{Error, ErrorKind, caller, directory, groups, inbox, outbox, receipts, send, status},
     shell::Shell,
     tokens::{Grant, LiveTokens},
 };
@@ -136,6 +136,30 @@ impl Node for Api {
         // Whoever may use the node at all may look up whom to write to.
         self.grant(request.metadata())?;
         Ok(Response::new(directory::search(&self.shell, request.into_inner()).await?))
+    }
+
+    async fn list_groups(
+        &self,
+        request: Request<node_v1::ListGroupsRequest>,
+    ) -> Result<Response<node_v1::ListGroupsReply>, Status> {
+        let grant = self.grant(request.metadata())?;
+        Ok(Response::new(groups::list(&self.shell, &grant, request.into_inner()).await?))
+    }
+
+    async fn put_group(
+        &self,
+        request: Request<node_v1::PutGroupRequest>,
+    ) -> Result<Response<node_v1::PutGroupReply>, Status> {
+        let grant = self.grant(request.metadata())?;
+        Ok(Response::new(groups::put(&self.shell, &grant, request.into_inner()).await?))
+    }
+
+    async fn delete_group(
+        &self,
+        request: Request<node_v1::DeleteGroupRequest>,
+    ) -> Result<Response<node_v1::DeleteGroupReply>, Status> {
+        let grant = self.grant(request.metadata())?;
+        Ok(Response::new(groups::delete(&self.shell, &grant, request.into_inner()).await?))
     }
 
     async fn status(&self, request: Request<node_v1::StatusRequest>) -> Result<Response<node_v1::StatusReply>, Status> {

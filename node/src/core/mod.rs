@@ -4,6 +4,7 @@
 //! Nothing here knows sockets, keys, files or clocks.
 
 mod evidence;
+mod groups;
 mod inbox;
 mod outbox;
 mod retention;
@@ -26,6 +27,7 @@ use truc_proto::{AgencyId, Digest, Event, NodeId, Raw, Submission, Timestamp};
 
 use crate::records::{Body, NodeRecord, Place, RecordError};
 
+pub use groups::Group;
 pub use state::{
     Business, Code, Delivery, Hashes, ItemRef, Key, Pair, Received, Removal, Sent, Source, Stage, StatusAbout,
     StatusNote, Step, Unsent, Work,
@@ -59,6 +61,7 @@ pub struct Core {
     directory: Option<(u64, Digest)>,
     parked: BTreeMap<Digest, ItemRef>,
     entitlements: BTreeMap<(NodeId, String), Vec<EntitledRef>>,
+    groups: groups::Groups,
 
     // Found again from the above at start.
     sent_keys: BTreeMap<Key, u64>,
@@ -146,6 +149,7 @@ impl Core {
             directory: None,
             parked: BTreeMap::new(),
             entitlements: BTreeMap::new(),
+            groups: groups::Groups::default(),
             sent_keys: BTreeMap::new(),
             received_keys: BTreeMap::new(),
             sent_leaves: BTreeMap::new(),
@@ -210,6 +214,7 @@ impl Core {
             Input::Undelivered { listed, complete } => self.undelivered(listed, complete),
             Input::Alarm { alarm, text } => self.set_alarm(alarm, text),
             Input::Kept(kept) => self.kept(now, kept),
+            Input::PutGroup { owner, name, codes, reply } => self.put_group(now, &owner, name, &codes, reply),
             Input::Tick => self.tick(now),
         }
         self.pump(now);
@@ -399,6 +404,7 @@ impl Core {
             Body::Closed(record) => self.fold_closed(&record)?,
             Body::Entitled(record) => self.fold_entitled(place, &record)?,
             Body::StatusTaken(record) => self.fold_status_taken(place, &record)?,
+            Body::Group(record) => self.fold_group(record)?,
             Body::PayloadRemoved(record) => self.fold_payload_removed(place, &record)?,
         }
         self.next_position = place.position + 1;

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use truc_ledger::{Fold, FoldError, Replayed};
 use truc_proto::{AgencyId, Digest, NodeId};
 
-use super::{Core, EntitledRef, ItemRef, OwnCheckpoint, Received, Request, Sent, Unsent};
+use super::{Core, EntitledRef, Group, ItemRef, OwnCheckpoint, Received, Request, Sent, Unsent};
 use crate::records::Place;
 
 /// Counts up when the form of the entries changes; older snapshots are then passed over.
@@ -29,6 +29,7 @@ enum Entry<'a> {
     Fork(NodeId, u64),
     Parked(Digest, ItemRef),
     Entitled(NodeId, String, Vec<EntitledRef>),
+    Group(AgencyId, String, Group),
 }
 
 /// Why a snapshot is not used.
@@ -65,6 +66,7 @@ impl Core {
             .chain(self.forks.iter().map(|(node, position)| Entry::Fork(node.clone(), *position)))
             .chain(self.parked.iter().map(|(hash, at)| Entry::Parked(*hash, *at)))
             .chain(self.entitlements.iter().map(|((n, c), refs)| Entry::Entitled(n.clone(), c.clone(), refs.clone())))
+            .chain(self.groups.iter().map(|(owner, name, g)| Entry::Group(owner.clone(), name.clone(), g.clone())))
             .map(|entry| serde_json::to_vec(&entry).expect("plain data with text keys is always JSON"))
     }
 
@@ -90,6 +92,7 @@ impl Core {
                 Entry::Fork(node, position) => _ = self.forks.insert(node, position),
                 Entry::Parked(hash, at) => _ = self.parked.insert(hash, at),
                 Entry::Entitled(node, code, refs) => _ = self.entitlements.insert((node, code), refs),
+                Entry::Group(owner, name, group) => self.groups.put(owner, name, group),
             }
         }
         if started { Ok(()) } else { Err(SnapshotError::Empty) }

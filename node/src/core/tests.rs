@@ -1,5 +1,6 @@
 //! The core without journal, network or keys: what it decides, and that its state is a fold of what it wrote.
 
+mod groups;
 mod unread;
 
 use std::collections::BTreeMap;

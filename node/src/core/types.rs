@@ -414,6 +414,17 @@ pub enum Input {
     },
     /// A received document left memory, and its payload is still here.
     Kept(Kept),
+    /// A receiver group is to have these codes; none: it is to be gone.
+    PutGroup {
+        /// The agency that sends to it.
+        owner: AgencyId,
+        /// Its name.
+        name: String,
+        /// Sorted, each once.
+        codes: Vec<AgencyId>,
+        /// Who waits.
+        reply: Option<Token>,
+    },
     /// Time passed.
     Tick,
 }
@@ -562,6 +573,13 @@ pub enum Answer {
     },
     /// The status may not be set.
     StatusRefused(StatusRefused),
+    /// A receiver group is as asked.
+    Group {
+        /// There was one of this name.
+        existed: bool,
+        /// Since when it is so.
+        at: Timestamp,
+    },
 }
 
 /// What needs a person's attention.

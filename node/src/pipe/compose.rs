@@ -41,11 +41,12 @@ const XML: &str = "application/xml";
 pub(super) fn compose(
     pipes: &Pipes,
     header: node_v1::SendHeader,
+    grouped: &[AgencyId],
     parts: &mut dyn Parts,
     directory: &Directory,
     moment: Moment,
 ) -> Result<Composed, ComposeError> {
-    let request = Request::read(pipes, header)?;
+    let request = Request::read(pipes, header, grouped)?;
     let signer = pipes.signer(&request.sender, directory, moment.now)?;
     let run = Run { pipes, request: &request, directory, moment, signer: &signer };
     let finished = match &request.header.form {

@@ -132,11 +132,12 @@ impl Pipeline for Pipes {
     fn compose(
         &self,
         header: node_v1::SendHeader,
+        grouped: &[AgencyId],
         parts: &mut dyn Parts,
         directory: &Directory,
         moment: Moment,
     ) -> Result<Composed, PipelineError> {
-        Ok(compose::compose(self, header, parts, directory, moment)?)
+        Ok(compose::compose(self, header, grouped, parts, directory, moment)?)
     }
 
     fn compose_status(

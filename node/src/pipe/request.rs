@@ -1,6 +1,6 @@
 //! The header of a Send: everything that can be refused before the first byte of the document is read.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use prost::Message as _;
 use truc_proto::{
@@ -25,7 +25,8 @@ pub(super) struct Request {
 }
 
 impl Request {
-    pub(super) fn read(pipes: &Pipes, header: node_v1::SendHeader) -> Result<Self, ComposeError> {
+    /// `grouped`: the codes that the header's groups stand for. Their names are part of what is asked, their members are not.
+    pub(super) fn read(pipes: &Pipes, header: node_v1::SendHeader, grouped: &[AgencyId]) -> Result<Self, ComposeError> {
         let key = &header.idempotency_key;
         let printable = key.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
         if key.is_empty() || key.len() > IDEMPOTENCY_KEY_CHARS_MAX || !printable {
@@ -50,9 +51,17 @@ impl Request {
         if header.recipients.len() > RECIPIENTS_MAX {
             return Err(too_many_recipients());
         }
-        let recipients = header.recipients.iter().map(|code| parse_code(code)).collect::<Result<Vec<_>, _>>()?;
+        let mut recipients = header.recipients.iter().map(|code| parse_code(code)).collect::<Result<Vec<_>, _>>()?;
         if recipients.contains(&sender) {
             return Err(to_itself(&sender));
+        }
+        let written: BTreeSet<AgencyId> = recipients.iter().cloned().collect();
+        recipients.extend(grouped.iter().filter(|code| !written.contains(code)).cloned());
+        if recipients.len() > RECIPIENTS_MAX {
+            return Err(too_many_recipients());
+        }
+        if recipients.is_empty() && !header.groups.is_empty() {
+            return Err(only_itself(&sender));
         }
         let level: WireLevel = header.level.parse().map_err(|error: truc_proto::IdParseError| {
             ComposeError::request(
@@ -131,5 +140,13 @@ fn to_itself(sender: &AgencyId) -> ComposeError {
         Reason::Invalid,
         format!("{sender} cannot send to itself; take it from the recipients"),
         format!("{sender} không thể gửi cho chính mình; hãy bỏ khỏi nơi nhận."),
+    )
+}
+
+fn only_itself(sender: &AgencyId) -> ComposeError {
+    ComposeError::request(
+        Reason::Invalid,
+        format!("the groups have no member but {sender} itself; add whom it is for"),
+        format!("Các nhóm chỉ có chính {sender}; hãy thêm nơi nhận."),
     )
 }

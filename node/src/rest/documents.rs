@@ -178,6 +178,7 @@ pub(super) async fn send_packet(
         idempotency_key,
         sender,
         recipients,
+        groups: Vec::new(),
         priority: priority.and_then(|number| u32::try_from(number).ok()).unwrap_or_default(),
         priority_from_packet: priority.is_none(),
         level,

@@ -142,6 +142,7 @@ impl DocumentRequest {
             idempotency_key,
             sender: self.sender,
             recipients: self.recipients,
+            groups: Vec::new(),
             priority: self.priority,
             priority_from_packet: false,
             level: self.level.as_str().to_owned(),

@@ -8,6 +8,7 @@ pub(crate) mod caller;
 pub(crate) mod directory;
 mod error;
 pub(crate) mod found;
+pub(crate) mod groups;
 pub(crate) mod inbox;
 pub(crate) mod outbox;
 mod pages;

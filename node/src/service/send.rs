@@ -12,7 +12,7 @@ use truc_proto::{
     node_v1::{self, send_reply::State},
 };
 
-use super::{Error, ErrorKind, busy, view};
+use super::{Error, ErrorKind, busy, groups, view};
 use crate::{
     core::{Answer, Core, Input, Key, Sent},
     pipeline::{Composed, Part, Parts, PipelineError, Refusal},
@@ -49,8 +49,20 @@ pub(crate) async fn send(
     }
     let idempotency_key = header.idempotency_key.clone();
     let request = (sender.clone(), idempotency_key.clone());
-    let before = move |core: &Core| core.sent_by_request(&request.0, &request.1).map(|sent| sent.accepted_at);
+    let before = move |core: &Core| {
+        let sent = core.sent_by_request(&request.0, &request.1)?;
+        Some((sent.accepted_at, sent.pairs.keys().cloned().collect::<Vec<_>>()))
+    };
     let asked = shell.engine.ask(before).await?;
+    let grouped = match &asked {
+        _ if header.groups.is_empty() => Vec::new(),
+        // Asked again: the groups may have changed since, what was accepted has not.
+        Some((_, recipients)) => recipients.clone(),
+        None => match groups::expand(shell, &sender, &header.groups, &directory, clock::now()).await? {
+            Ok(codes) => codes,
+            Err(refusal) => return Ok(refusal_reply(&refusal, None)),
+        },
+    };
     let (pipeline, archive) = (Arc::clone(&shell.pipeline), shell.archive.clone());
     let (of, name) = (sender.clone(), idempotency_key.clone());
     let (ledger, meter) = (shell.ledger.clone(), Arc::clone(&grant.meter));
@@ -58,12 +70,12 @@ pub(crate) async fn send(
         check_disk(&ledger)?; // before a byte of the content is read
         let before = archive.request(&of, &name);
         // Asked again, it is answered as before, although codes may have closed since.
-        let asked = asked.or_else(|| before.as_ref().map(|(key, _)| key.envelope.made_at()));
+        let asked = asked.map(|(at, _)| at).or_else(|| before.as_ref().map(|(key, _)| key.envelope.made_at()));
         let mut moment = clock::moment();
         moment.asked = asked.unwrap_or(moment.now);
         let composed = match closed_sender(&directory, &of, moment.asked) {
             Some(refusal) => Err(PipelineError::Refused(Box::new(refusal))),
-            None => pipeline.compose(header, &mut ChannelParts { parts, meter }, &directory, moment),
+            None => pipeline.compose(header, &grouped, &mut ChannelParts { parts, meter }, &directory, moment),
         };
         let before = before.or_else(|| archive.request(&of, &name)); // it may have left memory meanwhile
         Ok::<_, Error>((composed, before))

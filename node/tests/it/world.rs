@@ -404,6 +404,7 @@ pub(crate) fn document(
         idempotency_key: idempotency_key.into(),
         sender: sender.into(),
         recipients: recipients.iter().map(ToString::to_string).collect(),
+        groups: Vec::new(),
         priority: 0,
         priority_from_packet: false,
         level: "ordinary".into(),

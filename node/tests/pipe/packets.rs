@@ -14,6 +14,7 @@ pub(crate) fn packet_header(key: &str) -> SendHeader {
         idempotency_key: key.to_owned(),
         sender: "H26".to_owned(),
         recipients: Vec::new(),
+        groups: Vec::new(),
         priority: 0,
         priority_from_packet: true,
         level: "ordinary".to_owned(),

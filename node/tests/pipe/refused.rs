@@ -134,7 +134,7 @@ fn a_caller_that_goes_away_leaves_nothing() {
     let world = World::new();
     let mut header = document_header("k", &["H37"]);
     header.priority = 0;
-    let outcome = world.sender().pipes.compose(header, &mut Broken(0), &world.directory, world.moment(1));
+    let outcome = world.sender().pipes.compose(header, &[], &mut Broken(0), &world.directory, world.moment(1));
     assert!(matches!(outcome, Err(PipelineError::Refused(_))), "{outcome:?}");
     check_nothing_stored(&world);
 }

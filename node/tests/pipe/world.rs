@@ -206,7 +206,7 @@ impl World {
         parts: impl IntoIterator<Item = Part>,
     ) -> Result<Composed, PipelineError> {
         let mut parts = List(parts.into_iter());
-        self.sender().pipes.compose(header, &mut parts, &self.directory, self.moment(1))
+        self.sender().pipes.compose(header, &[], &mut parts, &self.directory, self.moment(1))
     }
 
     /// Composes what must not be held or refused.
