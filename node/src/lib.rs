@@ -35,6 +35,7 @@ pub mod init;
 pub mod settings;
 pub mod tokens;
 pub mod uploads;
+pub mod webhooks;
 
 pub use init::{InitArgs, InitError, InitRequest, Initialised, init};
 pub use settings::{Settings, SettingsError};

@@ -37,6 +37,7 @@ use crate::{
     shell::{self, Shell, clock, engine::Engine},
     tokens::LiveTokens,
     uploads::Uploads,
+    webhooks::{Store, Webhooks},
 };
 
 /// Most bytes of one message from a document system: 1 MiB of data and its frame.
@@ -185,7 +186,8 @@ pub async fn start(settings: Settings, doors: impl Into<Doors>, pipeline: MakePi
     if let Some(door) = rest {
         let uploads = open_uploads(&sdk_settings).await?;
         tasks.push(tokio::spawn(sweep_uploads(Arc::clone(&uploads), Arc::clone(&shell))));
-        let face = Rest::new(Arc::clone(&shell), tokens, uploads);
+        let webhooks = open_webhooks(&sdk_settings, &tokens, &shell).await?;
+        let face = Rest::new(Arc::clone(&shell), tokens, uploads, webhooks);
         servers.push(tokio::spawn(door.serve(face, shell.stopping.clone())));
     }
     info!(node = %shell.node, lane = %shell.lane, %address, "node started");
@@ -248,6 +250,24 @@ async fn open_uploads(settings: &Settings) -> anyhow::Result<Arc<Uploads>> {
         Uploads::open(&folder, key).with_context(|| format!("open the uploads in {}", folder.display()))
     };
     Ok(Arc::new(tokio::task::spawn_blocking(open).await.context("open the uploads")??))
+}
+
+async fn open_webhooks(
+    settings: &Settings,
+    tokens: &Arc<LiveTokens>,
+    shell: &Arc<Shell>,
+) -> anyhow::Result<Arc<Webhooks>> {
+    let (settings, tokens, shell) = (settings.clone(), Arc::clone(tokens), Arc::clone(shell));
+    let open = move || -> anyhow::Result<_> {
+        let key = StorageKey::load(&settings.storage_key).context("load the storage key")?;
+        let store = Store::new(settings.webhooks(), settings.webhook_progress(), key);
+        let (allowed, anchors) = match &settings.rest {
+            Some(rest) => (rest.webhooks.clone(), rest.webhook_trust().context("load rest.webhook_anchors")?),
+            None => (Vec::new(), Vec::new()),
+        };
+        Webhooks::open(store, allowed, &anchors, tokens, shell).context("open the webhooks")
+    };
+    tokio::task::spawn_blocking(open).await.context("open the webhooks")?
 }
 
 async fn sweep_uploads(uploads: Arc<Uploads>, shell: Arc<Shell>) {

@@ -25,6 +25,9 @@ use toml::{Table, Value};
 use truc_evidence::ledger_origin;
 use truc_ledger::StoreTag;
 use truc_proto::{AgencyId, AxisId, Lane, NodeId, limits::SETTINGS_BYTES_MAX};
+use truc_signer::Certificate;
+
+use crate::webhooks::Endpoint;
 
 pub use material::{KeySource, MaterialError, TrustFiles};
 use read::Reader;
@@ -97,6 +100,20 @@ pub struct RestSettings {
     pub listen: SocketAddr,
     /// Certificate and key for https; none: http.
     pub tls: Option<KeySource>,
+    /// Where webhooks may be posted to.
+    pub webhooks: Vec<Endpoint>,
+    /// PEM file of the certificates that receivers of webhooks over https are trusted by.
+    pub webhook_anchors: Option<PathBuf>,
+}
+
+impl RestSettings {
+    /// Whom receivers of webhooks are trusted by.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn webhook_trust(&self) -> Result<Vec<Certificate>, MaterialError> {
+        self.webhook_anchors.as_deref().map_or(Ok(Vec::new()), material::read_certificates)
+    }
 }
 
 /// An agency's keys.
@@ -204,6 +221,10 @@ impl Settings {
         if let Some(rest) = &self.rest {
             let mut section = Table::from_iter([("listen".to_owned(), text(&rest.listen))]);
             section.extend(rest.tls.iter().map(|tls| ("tls".to_owned(), self.key_table(tls))));
+            if !rest.webhooks.is_empty() {
+                section.insert("webhooks".into(), Value::Array(rest.webhooks.iter().map(|to| text(to)).collect()));
+            }
+            section.extend(rest.webhook_anchors.iter().map(|path| ("webhook_anchors".to_owned(), self.shown(path))));
             table.insert("rest".into(), section.into());
         }
         let mut send = Table::new();
@@ -279,6 +300,18 @@ impl Settings {
         self.folder.join("sdk-requests.jsonl")
     }
 
+    /// What is registered of webhooks.
+    #[must_use]
+    pub fn webhooks(&self) -> PathBuf {
+        self.folder.join("webhooks.toml")
+    }
+
+    /// Folder of how far each webhook got.
+    #[must_use]
+    pub fn webhook_progress(&self) -> PathBuf {
+        self.store().join("webhooks")
+    }
+
     /// Folder of uploads in pieces, encrypted under the storage key.
     #[must_use]
     pub fn uploads(&self) -> PathBuf {
@@ -347,6 +380,7 @@ mod tests {
             [rest]
             listen = "0.0.0.0:7450"
             path = "/api"
+            webhooks = ["https://qlvb.example.gov.vn/", "http://10.0.0.1/", 7]
             [keys]
             ledger = "keys/none"
             tls = 7
@@ -372,6 +406,9 @@ mod tests {
             "sdk.path: ",
             "rest.listen: 0.0.0.0:7450 is not a loopback address",
             "rest.path: there is no such setting",
+            "rest.webhooks: \"http://10.0.0.1/\": http is spoken with this machine alone",
+            "rest.webhooks: 7: an address in quotes is wanted",
+            "rest.webhook_anchors is missing",
             "keys.ledger: there is no file",
             "keys.witness is missing",
             "keys.tls: ",

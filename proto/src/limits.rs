@@ -364,3 +364,26 @@ pub const REST_UPLOADS_MAX: usize = 1_000;
 pub const REST_UPLOADS_PER_TOKEN_MAX: usize = 100;
 /// Most pieces that one upload may come in, each of at most 1 MiB: the largest packet fits five times over.
 pub const REST_UPLOAD_SEGMENTS_MAX: usize = 131_072;
+
+// Webhooks (node/src/webhooks).
+
+/// Most webhooks of a node.
+pub const WEBHOOKS_MAX: usize = 256;
+/// Most webhooks of one token.
+pub const WEBHOOKS_PER_TOKEN_MAX: usize = 16;
+/// Longest address of a webhook in bytes.
+pub const WEBHOOK_URL_BYTES_MAX: usize = 2_000;
+/// Most journal records that a webhook looks at in one step.
+pub const WEBHOOK_STEP: u64 = 256;
+/// How long one delivery of a webhook may take altogether, in milliseconds.
+pub const WEBHOOK_CALL_MS_MAX: u64 = 15_000;
+/// Most bytes of a receiver's answer that are read; what it says is only for the log.
+pub const WEBHOOK_ANSWER_BYTES_MAX: usize = 1_024;
+/// Longest head of a receiver's answer in bytes.
+pub const WEBHOOK_HEADER_BYTES_MAX: usize = 16 * 1024;
+/// After so many refusals of one message (4xx) it is passed over, so that those behind it go on.
+pub const WEBHOOK_REFUSALS_MAX: u32 = 5;
+/// Longest wait between two attempts, in milliseconds.
+pub const WEBHOOK_RETRY_MS_MAX: u64 = 3_600_000;
+/// A receiver that takes nothing for so long gets nothing more until its webhook is resumed, in milliseconds: three days.
+pub const WEBHOOK_PATIENCE_MS: u64 = 3 * 86_400_000;

@@ -13,6 +13,7 @@ mod outbox;
 mod problem;
 mod request;
 mod uploads;
+mod webhooks;
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -22,7 +23,7 @@ use tokio::{net::TcpListener, sync::watch};
 use tracing::info;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::{settings::RestSettings, shell::Shell, tokens::LiveTokens, uploads::Uploads};
+use crate::{settings::RestSettings, shell::Shell, tokens::LiveTokens, uploads::Uploads, webhooks::Webhooks};
 use listener::Tls;
 use problem::{Kind, Problem};
 
@@ -40,13 +41,19 @@ pub struct Rest {
     shell: Arc<Shell>,
     tokens: Arc<LiveTokens>,
     uploads: Arc<Uploads>,
+    webhooks: Arc<Webhooks>,
 }
 
 impl Rest {
     /// Over a running node; tokens are those of the gRPC API.
     #[must_use]
-    pub const fn new(shell: Arc<Shell>, tokens: Arc<LiveTokens>, uploads: Arc<Uploads>) -> Self {
-        Self { shell, tokens, uploads }
+    pub const fn new(
+        shell: Arc<Shell>,
+        tokens: Arc<LiveTokens>,
+        uploads: Arc<Uploads>,
+        webhooks: Arc<Webhooks>,
+    ) -> Self {
+        Self { shell, tokens, uploads, webhooks }
     }
 
     /// All paths, with everything around them.
@@ -135,6 +142,11 @@ fn operations() -> OpenApiRouter<Rest> {
         .routes(routes!(outbox::receipt))
         .routes(routes!(directory::search))
         .routes(routes!(directory::one))
+        .routes(routes!(webhooks::register))
+        .routes(routes!(webhooks::list))
+        .routes(routes!(webhooks::remove))
+        .routes(routes!(webhooks::resume))
+        .routes(routes!(webhooks::ping))
         .routes(routes!(node::state))
         .routes(routes!(node::token));
     OpenApiRouter::with_openapi(openapi::head()).nest(BASE, operations)

@@ -61,6 +61,7 @@ pub(super) fn head() -> OpenApi {
             tag("Statuses", "Business statuses 01 … 16 (QĐ 28/2018/QĐ-TTg)."),
             tag("Outbox and receipts", "What was sent, where it stands, and the proofs."),
             tag("Directory", "Agencies that documents can be sent to."),
+            tag("Webhooks", "The node calls your system when something happens: see `POST /webhooks`."),
             tag("Node", "The node itself."),
         ]))
         .build()

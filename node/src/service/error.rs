@@ -67,6 +67,10 @@ impl Error {
         Self::new(ErrorKind::Unknown, text)
     }
 
+    pub(crate) fn forbidden(text: impl Into<String>) -> Self {
+        Self::new(ErrorKind::NotEntitled, text)
+    }
+
     /// A limit of the caller's token is reached.
     pub(crate) fn exhausted(by: &Exhausted) -> Self {
         let Exhausted { what, limit, retry_after } = *by;

@@ -29,7 +29,7 @@ const FETCH_BYTES: usize = 256 * 1024;
 const WATCH_PAGE: usize = 500;
 
 /// An entry and where its bodies stand.
-pub(super) struct Found {
+pub(crate) struct Found {
     item: node_v1::InboxItem,
     body: u64,
     content: u64,
@@ -76,7 +76,7 @@ fn page(core: &Core, grant: &Grant, only: Option<&AgencyId>, from: u64) -> (Vec<
 }
 
 /// The entries of one envelope, per code that the caller may see.
-pub(super) fn shown(received: &Received, grant: &Grant, only: Option<&AgencyId>, with_confirmed: bool) -> Vec<Found> {
+pub(crate) fn shown(received: &Received, grant: &Grant, only: Option<&AgencyId>, with_confirmed: bool) -> Vec<Found> {
     let Some(content) = received.content else { return Vec::new() };
     let visible = |(code, entry): &(&AgencyId, &crate::core::Code)| {
         let wanted = match entry.state {
@@ -93,7 +93,7 @@ pub(super) fn shown(received: &Received, grant: &Grant, only: Option<&AgencyId>,
 }
 
 /// Adds what stands in the journal.
-pub(super) async fn fill(shell: &Arc<Shell>, found: Vec<Found>) -> Result<Vec<node_v1::InboxItem>, Error> {
+pub(crate) async fn fill(shell: &Arc<Shell>, found: Vec<Found>) -> Result<Vec<node_v1::InboxItem>, Error> {
     let bodies = shell.bodies();
     let work = move || found.into_iter().map(|found| fill_one(&bodies, found)).collect::<Result<Vec<_>, BodyError>>();
     shell.work("reading the inbox", work).await?.map_err(|e| Error::internal(crate::chain(&e)))

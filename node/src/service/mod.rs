@@ -17,6 +17,7 @@ pub(crate) mod send;
 pub(crate) mod status;
 pub(crate) mod uploads;
 mod view;
+pub(crate) mod webhooks;
 
 use truc_proto::{AgencyId, EnvelopeId, Reason};
 

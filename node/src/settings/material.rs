@@ -166,7 +166,7 @@ impl TrustFiles {
     }
 }
 
-fn read_certificates(path: &Path) -> Result<Vec<Certificate>, MaterialError> {
+pub(super) fn read_certificates(path: &Path) -> Result<Vec<Certificate>, MaterialError> {
     Certificate::from_pem(&read_file(path)?)
         .map_err(|source| MaterialError::Certificates { path: path.to_owned(), source })
 }

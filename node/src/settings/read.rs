@@ -15,6 +15,8 @@ use truc_proto::{
     limits::{AGENCY_KEYS_MAX, ENVELOPE_TTL_MAX_MS, NODE_AGENCIES_MAX},
 };
 
+use crate::webhooks::Endpoint;
+
 use super::{
     AgencySettings, KeySource, RestSettings, SdkSettings, Settings, TTL_DAYS_DEFAULT, TrustFiles, check_address,
 };
@@ -154,8 +156,25 @@ impl Reader<'_> {
                 "rest.listen: {address} is not a loopback address; without a certificate (rest.tls) others on the network could read the tokens"
             ));
         }
+        let allowed = section.remove("webhooks");
+        let mut webhooks = Vec::new();
+        for value in self.array(allowed, "rest.webhooks") {
+            let Value::String(text) = &value else {
+                self.mistakes.push(format!("rest.webhooks: {value}: an address in quotes is wanted"));
+                continue;
+            };
+            match text.parse::<Endpoint>() {
+                Ok(endpoint) => webhooks.push(endpoint),
+                Err(error) => self.mistakes.push(format!("rest.webhooks: {text:?}: {error}")),
+            }
+        }
+        let anchors = if section.contains_key("webhook_anchors") || webhooks.iter().any(|to| to.tls) {
+            self.path(&mut section, "webhook_anchors", "rest.").map(Some)
+        } else {
+            Some(None)
+        };
         self.nothing_else(&section, "rest.");
-        Some(Some(RestSettings { listen: listen?, tls: tls? }))
+        Some(Some(RestSettings { listen: listen?, tls: tls?, webhooks, webhook_anchors: anchors? }))
     }
 
     fn trust(&mut self, table: &mut Table) -> Option<TrustFiles> {

@@ -46,6 +46,7 @@ struct Shared {
     tokens: AtomicU64,
     due: watch::Receiver<Option<Timestamp>>,
     full: Arc<AtomicBool>,
+    grown: watch::Receiver<()>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -65,12 +66,14 @@ impl Engine {
         let (inputs, receiver) = mpsc::channel(INPUTS_MAX);
         let (due_sender, due) = watch::channel(core.next_due());
         let full = Arc::new(AtomicBool::new(core.is_full()));
+        let (grown, growing) = watch::channel(());
         let shared = Arc::new(Shared {
             inputs,
             waiting: Mutex::default(),
             tokens: AtomicU64::new(0),
             due,
             full: Arc::clone(&full),
+            grown: growing,
             thread: Mutex::default(),
         });
         let mut run = Run {
@@ -79,6 +82,7 @@ impl Engine {
             effects,
             due: due_sender,
             full,
+            grown,
             engine: Arc::downgrade(&shared),
             flow: Arc::default(),
             on_dead: Box::new(on_dead),
@@ -87,6 +91,12 @@ impl Engine {
         let thread = std::thread::Builder::new().name("core".into()).spawn(move || run.run(receiver))?;
         *lock(&shared.thread) = Some(thread);
         Ok(Self(shared))
+    }
+
+    /// Changes whenever the journal has grown on the device.
+    #[must_use]
+    pub fn grown(&self) -> watch::Receiver<()> {
+        self.0.grown.clone()
     }
 
     /// Hands the core something that happened.
@@ -241,6 +251,7 @@ struct Run {
     effects: mpsc::UnboundedSender<Effect>,
     due: watch::Sender<Option<Timestamp>>,
     full: Arc<AtomicBool>,
+    grown: watch::Sender<()>,
     engine: std::sync::Weak<Shared>,
     flow: Arc<Flow>,
     on_dead: Box<dyn Fn() + Send>,
@@ -301,8 +312,10 @@ impl Run {
         let bytes = bytes_of(&records);
         self.flow.enter(bytes);
         let (flow, sink, engine) = (Arc::clone(&self.flow), self.effects.clone(), self.engine.clone());
+        let grown = self.grown.clone();
         let release = Box::new(move |_: &Committed| {
             flow.leave(bytes);
+            grown.send_replace(());
             for effect in effects {
                 match effect {
                     Effect::Reply { token, answer } => {

@@ -14,4 +14,5 @@ mod rest;
 mod schemathesis;
 mod tools;
 mod uploads;
+mod webhooks;
 mod world;

@@ -300,7 +300,7 @@ async fn the_description_is_open_to_read_and_the_page_loads_nothing_from_elsewhe
             let told = &operation["responses"]["4XX"]["content"]["application/problem+json"];
             assert!(method == "head" || !told.is_null(), "{path}");
             // Described is what is served: without a token each answers that one is missing.
-            let real = path.replace("{upload}", &"0".repeat(32));
+            let real = path.replace("{upload}", &"0".repeat(32)).replace("{webhook}", &"0".repeat(32));
             let path = &real;
             let real = path.replace("{envelope}", "019373f0-5a00-7000-8000-000000000001").replace("{leaf_hash}", "00");
             let real = real.replace("{name}", "a").replace("{code}", "H26");

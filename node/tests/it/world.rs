@@ -157,7 +157,12 @@ impl World {
         let binding = Raw::<SignedBinding>::parse(made.binding_bytes.clone()).unwrap();
         self.draft_bindings.push(binding);
         let mut settings = made.settings;
-        settings.rest = Some(RestSettings { listen: "127.0.0.1:0".parse().unwrap(), tls: None });
+        settings.rest = Some(RestSettings {
+            listen: "127.0.0.1:0".parse().unwrap(),
+            tls: None,
+            webhooks: Vec::new(),
+            webhook_anchors: None,
+        });
         let node = Node { settings, token: made.token.expose().to_owned(), running: None };
         self.nodes.insert(id.into(), node);
     }
@@ -253,6 +258,12 @@ impl World {
     }
 
     /// Its REST listener speaks https from its next start on.
+    /// Takes effect with the next start of the node.
+    pub(crate) fn allow_webhooks(&mut self, id: &str, below: &str) {
+        let rest = self.nodes.get_mut(id).unwrap().settings.rest.as_mut().unwrap();
+        rest.webhooks = vec![below.parse().unwrap()];
+    }
+
     pub(crate) fn set_rest_tls(&mut self, id: &str) {
         let files = self.tree.node(id, "tls");
         let tls = KeySource::Pem { certificate: files.certificate, key: files.key };

@@ -1,0 +1,205 @@
+//! What a webhook tells, out of the journal: names and states, no content. Whoever is told fetches the rest with its token.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use data_encoding::BASE64;
+use ring::hmac;
+use serde_json::{Value, json};
+use truc_ledger::{Position, ReadError, merkle::leaf_hash};
+use truc_proto::{AgencyId, Digest, EnvelopeId, EnvelopeKind, Event, Raw, Timestamp, limits::WEBHOOK_STEP};
+
+use super::{EventType, Hook};
+use crate::{
+    records::{Body, NodeRecord},
+    service::{self, Error},
+    shell::Shell,
+    tokens::Grant,
+};
+
+/// A message, signed as Standard Webhooks have it (<https://www.standardwebhooks.com>): HMAC-SHA256 over id, timestamp and body.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Message {
+    /// The same for every attempt: what was taken before is known by it.
+    pub id: String,
+    /// When this attempt was signed, in seconds since 1970.
+    pub timestamp: i64,
+    /// `v1,` and the signature in base64.
+    pub signature: String,
+    /// JSON.
+    pub body: Bytes,
+}
+
+impl Message {
+    /// Signed for an attempt at this time.
+    #[must_use]
+    pub fn signed(id: String, body: Bytes, now: Timestamp, key: &hmac::Key) -> Self {
+        let timestamp = now.unix_ms() / 1_000;
+        let mut context = hmac::Context::with_key(key);
+        context.update(format!("{id}.{timestamp}.").as_bytes());
+        context.update(&body);
+        let signature = format!("v1,{}", BASE64.encode(context.sign().as_ref()));
+        Self { id, timestamp, signature, body }
+    }
+}
+
+/// Something in the journal that webhooks may tell.
+#[derive(Clone, Debug)]
+pub(super) struct Seen {
+    /// Where.
+    pub(super) position: u64,
+    /// Which of those that stand there.
+    pub(super) n: usize,
+    what: What,
+}
+
+#[derive(Clone, Debug)]
+enum What {
+    /// A document or status of others for one of our codes.
+    Consigned(Box<Event>),
+    /// What others say about an envelope of ours, and the hash of their leaf.
+    Evidence(Box<Event>, Digest),
+    /// An envelope of ours that failed here.
+    Failed { sender: AgencyId, envelope: EnvelopeId, reason: String, at: Timestamp },
+}
+
+/// The next records from `from` on; says where the next look begins. Blocks.
+pub(super) fn look(ledger: &truc_ledger::Ledger, from: u64) -> Result<(Vec<Seen>, u64), ReadError> {
+    let mut seen = Vec::new();
+    let next = ledger.read_on(Position(from), WEBHOOK_STEP, |Position(position), _, record| {
+        let Ok(body) = NodeRecord::read(&record.state) else { return };
+        let of = |what| Seen { position, n: 0, what };
+        match body {
+            Body::Consigned(_) => {
+                let event = record.leaf.and_then(|leaf| Raw::<Event>::parse(leaf).ok());
+                seen.extend(event.map(|event| of(What::Consigned(Box::new((*event).clone())))));
+            }
+            Body::Evidence(evidence) => {
+                let leaves = evidence.items.into_iter().filter(|item| !item.leaf.is_empty());
+                seen.extend(leaves.enumerate().filter_map(|(n, item)| {
+                    let hash = leaf_hash(&item.leaf);
+                    let event = Raw::<Event>::parse(item.leaf).ok()?;
+                    Some(Seen { n, ..of(What::Evidence(Box::new((*event).clone()), hash)) })
+                }));
+            }
+            Body::SentFailed(failed) => {
+                let parsed = failed.sender.parse().ok().zip(failed.envelope.parse().ok());
+                let at = Timestamp::from_unix_ms(failed.at_ms);
+                seen.extend(
+                    parsed.map(|(sender, envelope)| of(What::Failed { sender, envelope, reason: failed.reason, at })),
+                );
+            }
+            _ => {}
+        }
+    })?;
+    Ok((seen, next.0))
+}
+
+/// What a webhook says of it; none: nothing.
+pub(super) async fn tell(
+    shell: &Arc<Shell>,
+    hook: &Hook,
+    grant: &Grant,
+    seen: &Seen,
+) -> Result<Option<(EventType, Value)>, Error> {
+    let about = |code: &AgencyId| grant.allows(code) && (hook.codes.is_empty() || hook.codes.contains(code));
+    let told = match &seen.what {
+        What::Consigned(event) => match (event.envelope, &event.recipient) {
+            (Some(envelope), Some(code)) if about(code) => received(shell, grant, event, (envelope, code)).await?,
+            _ => None,
+        },
+        What::Evidence(event, leaf) if about(&event.sender) => match event.envelope {
+            Some(envelope) if is_document(shell, envelope, &event.sender).await? => {
+                let mut data = json!({
+                    "envelope": envelope.to_string(),
+                    "sender": event.sender.as_str(),
+                    "event": event.event.name(),
+                    "role": event.actor.role.to_string(),
+                    "time": event.time.to_string(),
+                    "leaf_hash": leaf.to_string(),
+                });
+                if let Some(recipient) = &event.recipient {
+                    put(&mut data, "recipient", recipient.as_str().into());
+                }
+                if let Some(reason) = event.reason {
+                    put(&mut data, "reason", reason.as_str().into());
+                }
+                Some((EventType::DeliveryChanged, data))
+            }
+            _ => None,
+        },
+        What::Failed { sender, envelope, reason, at }
+            if about(sender) && is_document(shell, *envelope, sender).await? =>
+        {
+            let data = json!({
+                "envelope": envelope.to_string(), "sender": sender.as_str(), "event": "Failed", "role": "sender",
+                "time": at.to_string(), "reason": reason,
+            });
+            Some((EventType::DeliveryChanged, data))
+        }
+        What::Evidence(..) | What::Failed { .. } => None,
+    };
+    Ok(told.filter(|(kind, _)| hook.events.contains(kind)))
+}
+
+async fn received(
+    shell: &Arc<Shell>,
+    grant: &Grant,
+    event: &Event,
+    (envelope, code): (EnvelopeId, &AgencyId),
+) -> Result<Option<(EventType, Value)>, Error> {
+    let found = service::found::received(shell, envelope).await?;
+    let Some(received) = found.into_iter().find(|received| received.key.sender == event.sender) else {
+        return Ok(None);
+    };
+    let is_status = received.kind == EnvelopeKind::Status;
+    let shown = service::inbox::shown(&received, grant, Some(code), true);
+    let Some(item) = service::inbox::fill(shell, shown).await?.into_iter().next() else { return Ok(None) };
+    let mut data = json!({
+        "envelope": item.envelope, "sender": item.sender, "recipient": item.recipient, "priority": item.priority,
+        "level": item.level, "consigned_at": item.consigned_at,
+    });
+    match (is_status, item.status) {
+        (true, Some(status)) => {
+            put(&mut data, "code", status.code.into());
+            put(&mut data, "document", status.document.into());
+            put(&mut data, "sequence", status.sequence.into());
+            Ok(Some((EventType::StatusReceived, data)))
+        }
+        (true, None) => Ok(None),
+        (false, _) => Ok(Some((EventType::DocumentReceived, data))),
+    }
+}
+
+fn put(data: &mut Value, name: &str, value: Value) {
+    if let Some(fields) = data.as_object_mut() {
+        fields.insert(name.to_owned(), value);
+    }
+}
+
+/// Statuses are envelopes, too, whose way interests nobody.
+async fn is_document(shell: &Arc<Shell>, envelope: EnvelopeId, sender: &AgencyId) -> Result<bool, Error> {
+    let (sent, _) = service::found::sent(shell, envelope).await?;
+    Ok(sent.iter().any(|sent| sent.key.sender == *sender && sent.kind == EnvelopeKind::Document))
+}
+
+/// A message's JSON.
+pub(super) fn body(kind: &str, time: Timestamp, data: &Value) -> Bytes {
+    json!({ "type": kind, "timestamp": time.to_string(), "data": data }).to_string().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The example of the standard's reference libraries.
+    #[test]
+    fn a_message_is_signed_as_the_standard_has_it() {
+        let secret = BASE64.decode(b"MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &secret);
+        let body = Bytes::from_static(br#"{"test": 2432232314}"#);
+        let at = Timestamp::from_unix_s(1_614_265_330);
+        let message = Message::signed("msg_p5jXN8AQM9LWM0D4loKWxJek".into(), body, at, &key);
+        assert_eq!(message.signature, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
+    }
+}
