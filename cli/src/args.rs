@@ -1,6 +1,6 @@
 //! The command line. Every help text is true: `--help` is part of the documentation.
 
-use std::path::PathBuf;
+use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 use truc_proto::{AgencyId, EnvelopeId, NodeId, StatusCode, Timestamp};
@@ -30,6 +30,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Show the whole thing on this machine: a relay, three nodes, real codes, a restart in the middle, receipts verified.
     Demo(DemoArgs),
+    /// Run an axis of one's own to develop a document system against: test codes that answer by themselves, REST and gRPC open.
+    Sandbox(SandboxArgs),
     /// Send a document: an edXML packet, or files with their particulars.
     Send(SendArgs),
     /// Documents received (đến).
@@ -80,6 +82,23 @@ pub(crate) struct DemoArgs {
     /// Leave relay and nodes running at the end and print how to talk to them (Ctrl-C ends them).
     #[arg(long)]
     pub(crate) keep: bool,
+}
+
+/// Nothing in it can reach a real axis: the sandbox has a trust domain, certificates and a relay of its own.
+#[derive(Args, Debug)]
+pub(crate) struct SandboxArgs {
+    /// Where to put everything; a new folder, or an empty one. Default: a temporary folder, removed at the end.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+    /// Where REST listens; port 0: a free one.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7450")]
+    pub(crate) rest: SocketAddr,
+    /// Where the local gRPC API listens; port 0: a free one.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7440")]
+    pub(crate) local: SocketAddr,
+    /// Where webhooks may be posted to: http on this machine; repeat for several.
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9000/")]
+    pub(crate) webhooks: Vec<truc_node::webhooks::Endpoint>,
 }
 
 #[derive(Args, Debug)]

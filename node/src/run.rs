@@ -90,11 +90,13 @@ pub struct Doors {
     pub local: TcpListener,
     /// The SDK listener's, where settings have one; none: it is bound where they say.
     pub sdk: Option<TcpListener>,
+    /// The REST listener's, as above.
+    pub rest: Option<TcpListener>,
 }
 
 impl From<TcpListener> for Doors {
     fn from(local: TcpListener) -> Self {
-        Self { local, sdk: None }
+        Self { local, sdk: None, rest: None }
     }
 }
 
@@ -146,7 +148,7 @@ pub async fn run(
 /// # Errors
 /// When it cannot start: settings, keys, store, lane and directory that disagree are named.
 pub async fn start(settings: Settings, doors: impl Into<Doors>, pipeline: MakePipeline) -> anyhow::Result<Running> {
-    let Doors { local, sdk: sdk_door } = doors.into();
+    let Doors { local, sdk: sdk_door, rest: rest_door } = doors.into();
     let address = local.local_addr().context("read the local API's address")?;
     if !address.ip().is_loopback() {
         bail!("the local API listens on {address}; it is for this machine alone: set `local` to a loopback address");
@@ -159,7 +161,7 @@ pub async fn start(settings: Settings, doors: impl Into<Doors>, pipeline: MakePi
     let trust_settings = settings.clone();
     let sdk_settings = settings.clone();
     let rest = match &settings.rest {
-        Some(rest) => Some(Door::open(rest).await?),
+        Some(rest) => Some(Door::open(rest, rest_door).await?),
         None => None,
     };
     let build = move || build(settings, pipeline, effects, stopping, dead_sender);

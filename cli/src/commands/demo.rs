@@ -6,7 +6,7 @@
 
 mod account;
 mod fixture;
-mod network;
+pub(super) mod network;
 mod receipts;
 mod search;
 mod story;
@@ -23,7 +23,8 @@ use crate::{
 };
 
 pub(crate) fn run(args: &DemoArgs, output: &Output) -> Outcome {
-    let folder = Folder::prepare(args).or_exit(Exit::Usage, "the demo needs a folder of its own")?;
+    let folder = Folder::prepare("truc-demo-", args.dir.as_deref(), args.keep)
+        .or_exit(Exit::Usage, "the demo needs a folder of its own")?;
     let stage = block_on(async {
         let stage = story::play(folder.path(), output)
             .await
@@ -44,27 +45,27 @@ pub(crate) fn run(args: &DemoArgs, output: &Output) -> Outcome {
     Ok(if stage.all_held() { Exit::Good } else { Exit::Invalid })
 }
 
-/// The demo's folder: the one asked for, which stays, or a temporary one, which goes.
-enum Folder {
+/// The folder of a demo or a sandbox: the one asked for, which stays, or a temporary one, which goes.
+pub(super) enum Folder {
     Asked(PathBuf),
     Temporary(tempfile::TempDir),
 }
 
 impl Folder {
-    fn prepare(args: &DemoArgs) -> anyhow::Result<Self> {
-        let Some(dir) = &args.dir else {
+    pub(super) fn prepare(prefix: &str, dir: Option<&Path>, keep: bool) -> anyhow::Result<Self> {
+        let Some(dir) = dir else {
             let temporary =
-                tempfile::Builder::new().prefix("truc-demo-").tempdir().context("cannot make a temporary folder")?;
-            return Ok(if args.keep { Self::Asked(temporary.keep()) } else { Self::Temporary(temporary) });
+                tempfile::Builder::new().prefix(prefix).tempdir().context("cannot make a temporary folder")?;
+            return Ok(if keep { Self::Asked(temporary.keep()) } else { Self::Temporary(temporary) });
         };
         std::fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
         if std::fs::read_dir(dir)?.next().is_some() {
-            bail!("{} is not empty; the demo never overwrites: name a new folder", dir.display());
+            bail!("{} is not empty, and nothing is ever overwritten: name a new folder", dir.display());
         }
         Ok(Self::Asked(dir.canonicalize()?))
     }
 
-    fn path(&self) -> &Path {
+    pub(super) fn path(&self) -> &Path {
         match self {
             Self::Asked(path) => path,
             Self::Temporary(folder) => folder.path(),

@@ -9,6 +9,7 @@ mod group;
 mod inbox;
 mod outbox;
 mod receipt;
+mod sandbox;
 mod send;
 mod status;
 
@@ -22,6 +23,7 @@ use crate::{
 pub(crate) fn run(command: Command, output: &Output) -> Outcome {
     match command {
         Command::Demo(args) => demo::run(&args, output),
+        Command::Sandbox(args) => sandbox::run(args, output),
         Command::Send(args) => send::run(&args, output),
         Command::Inbox(command) => inbox::run(&command, output),
         Command::Outbox(args) => outbox::run(&args, output),

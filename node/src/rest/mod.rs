@@ -89,13 +89,16 @@ pub struct Door {
 }
 
 impl Door {
-    /// Binds where the settings say.
+    /// Binds where the settings say, unless it is bound already.
     ///
     /// # Errors
     /// When the address is taken, others could listen in, or the certificate cannot be used.
-    pub async fn open(settings: &RestSettings) -> anyhow::Result<Self> {
+    pub async fn open(settings: &RestSettings, bound: Option<TcpListener>) -> anyhow::Result<Self> {
         let listen = settings.listen;
-        let listener = TcpListener::bind(listen).await.with_context(|| format!("listen on {listen} (rest)"))?;
+        let listener = match bound {
+            Some(listener) => listener,
+            None => TcpListener::bind(listen).await.with_context(|| format!("listen on {listen} (rest)"))?,
+        };
         let address = listener.local_addr().context("read the REST listener's address")?;
         if settings.tls.is_none() && !address.ip().is_loopback() {
             bail!(

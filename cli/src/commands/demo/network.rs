@@ -1,4 +1,4 @@
-//! The demo's network: PKI, operator's folder, a relay and three nodes in this process, on free loopback ports.
+//! A network in this process: PKI, operator's folder, a relay and nodes on loopback. The demo's has three nodes, the sandbox's two.
 
 use std::{
     collections::BTreeMap,
@@ -15,7 +15,7 @@ use truc_evidence::{CodeList, Confirmation, Directory, LEVEL1_CODES, PinnedOpera
 use truc_link::{Identity, LinkTrust};
 use truc_node::{
     init::AgencyInit,
-    settings::{KeySource, TrustFiles},
+    settings::{KeySource, RestSettings, TrustFiles},
 };
 use truc_proto::{AxisId, Lane, NodeId, Raw, SignedBinding, node_v1::StatusRequest};
 use truc_signer::{Certificate, SoftKey, TrustStore};
@@ -28,13 +28,59 @@ use crate::{
     operator::{OperatorFolder, Trust},
 };
 
-/// The demo's axis: a trust domain of its own, so that nothing of it means anything elsewhere.
-const AXIS: &str = "vn-demo";
 const RELAY: &str = "RELAY";
 const LANE: Lane = Lane::Ordinary;
-/// Agencies with a node of their own.
-const AGENCIES: [(&str, &str); 3] =
-    [("G22", "Văn phòng Chính phủ"), ("H26", "UBND thành phố Hà Nội"), ("H37", "UBND tỉnh Lạng Sơn")];
+/// Who plays: an axis of its own, so that nothing of it means anything elsewhere, and nodes.
+#[derive(Clone)]
+pub(in crate::commands) struct Cast {
+    /// Trust domain.
+    pub(in crate::commands) axis: &'static str,
+    /// The nodes.
+    pub(in crate::commands) nodes: Vec<NodePlan>,
+    /// A list of further codes, as `truc directory import` reads it.
+    pub(in crate::commands) codes: &'static str,
+}
+
+/// A node to be.
+#[derive(Clone)]
+pub(in crate::commands) struct NodePlan {
+    /// Its id.
+    pub(in crate::commands) id: &'static str,
+    /// Codes and names of its agencies.
+    pub(in crate::commands) agencies: Vec<(&'static str, &'static str)>,
+    /// Where its local API listens.
+    pub(in crate::commands) local: SocketAddr,
+    /// Its REST listener, if it has one.
+    pub(in crate::commands) rest: Option<RestSettings>,
+}
+
+impl Cast {
+    /// Three agencies of the real list, each with a node, on free ports.
+    pub(super) fn demo() -> Self {
+        let node = |id, name| NodePlan { id, agencies: vec![(id, name)], local: anywhere(), rest: None };
+        let nodes = vec![
+            node("G22", "Văn phòng Chính phủ"),
+            node("H26", "UBND thành phố Hà Nội"),
+            node("H37", "UBND tỉnh Lạng Sơn"),
+        ];
+        Self { axis: "vn-demo", nodes, codes: LEVEL1_CODES }
+    }
+
+    fn pki(&self) -> Plan {
+        let of = |node: &NodePlan| {
+            let id = node.id.to_owned();
+            let plan = |(code, name): &(&str, &str)| AgencyPlan { node: id.clone(), ..AgencyPlan::new(code, name) };
+            node.agencies.iter().map(plan).collect::<Vec<_>>()
+        };
+        Plan { agencies: self.nodes.iter().flat_map(of).collect(), relay: RELAY.to_owned(), ..Plan::default() }
+    }
+}
+
+/// A free port of this machine.
+pub(in crate::commands) fn anywhere() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 0))
+}
+
 /// How long relay and nodes may take to come up.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -56,10 +102,12 @@ impl Running {
 struct RunningNode {
     running: Running,
     api: NodeArgs,
+    rest: Option<SocketAddr>,
 }
 
 /// Everything that runs.
-pub(super) struct Network {
+pub(in crate::commands) struct Network {
+    cast: Cast,
     dir: PathBuf,
     tree: Tree,
     codes: usize,
@@ -70,21 +118,21 @@ pub(super) struct Network {
 
 impl Network {
     /// Makes and starts everything, and waits until the nodes are connected.
-    pub(super) async fn start(dir: &Path) -> anyhow::Result<Self> {
-        let (folder, plan) = (dir.join("pki"), plan());
+    pub(in crate::commands) async fn start(dir: &Path, cast: Cast) -> anyhow::Result<Self> {
+        let (folder, plan) = (dir.join("pki"), cast.pki());
         let tree = tokio::task::spawn_blocking(move || write_tree(&folder, &plan))
             .await?
             .context("make the development PKI")?;
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let relay_address = listener.local_addr()?;
         let mut network =
-            Self { dir: dir.to_owned(), tree, codes: 0, relay_address, relay: None, nodes: BTreeMap::new() };
+            Self { cast, dir: dir.to_owned(), tree, codes: 0, relay_address, relay: None, nodes: BTreeMap::new() };
         let directory = Arc::new(network.init_all()?);
         network.codes = directory.agencies().len();
         network.serve_relay(listener)?;
         network.publish(&directory).await?;
-        for (code, _) in AGENCIES {
-            network.serve_node(code).await?;
+        for node in network.cast.nodes.clone() {
+            network.serve_node(&node).await?;
         }
         network.wait_connected().await?;
         Ok(network)
@@ -99,16 +147,16 @@ impl Network {
         self.codes
     }
 
-    pub(super) fn anchors(&self) -> PathBuf {
+    pub(in crate::commands) fn anchors(&self) -> PathBuf {
         self.tree.anchors()
     }
 
-    pub(super) fn operator(&self) -> PathBuf {
+    pub(in crate::commands) fn operator(&self) -> PathBuf {
         self.tree.operator_certificate()
     }
 
     /// A client of the node that serves `code`, with its document system's token.
-    pub(super) async fn node(&self, code: &str) -> anyhow::Result<Node> {
+    pub(in crate::commands) async fn node(&self, code: &str) -> anyhow::Result<Node> {
         let node = self.nodes.get(code).with_context(|| format!("no node serves {code}"))?;
         client::connect(&node.api).await.map_err(|failure| failure.source)
     }
@@ -120,6 +168,12 @@ impl Network {
     pub(super) async fn start_relay(&mut self) -> anyhow::Result<()> {
         let listener = TcpListener::bind(self.relay_address).await.context("listen where the relay did")?;
         self.serve_relay(listener)
+    }
+
+    /// How to reach a node: its local API with a token, and REST.
+    pub(in crate::commands) fn doors(&self, id: &str) -> anyhow::Result<(&NodeArgs, Option<SocketAddr>)> {
+        let node = self.nodes.get(id).with_context(|| format!("no node {id}"))?;
+        Ok((&node.api, node.rest))
     }
 
     /// Commands for another terminal.
@@ -143,7 +197,7 @@ impl Network {
     }
 
     /// Ends everything, relay last.
-    pub(super) async fn stop(self) {
+    pub(in crate::commands) async fn stop(self) {
         let nodes = self.nodes.into_values().map(|n| n.running);
         for part in nodes.chain(self.relay) {
             if let Err(error) = part.stop().await {
@@ -155,14 +209,14 @@ impl Network {
     /// Relay, nodes, and version 1 of the directory.
     fn init_all(&self) -> anyhow::Result<Directory> {
         let mut bindings = vec![self.init_relay()?];
-        for (code, name) in AGENCIES {
-            bindings.push(self.init_node(code, name)?);
+        for node in &self.cast.nodes {
+            bindings.push(self.init_node(node)?);
         }
         let bindings: Vec<_> = bindings.into_iter().map(Raw::<SignedBinding>::parse).collect::<Result<_, _>>()?;
         let folder = OperatorFolder::open(&self.dir.join("operator"))?;
         let trust = self.trust()?;
         let confirmed = Confirmation { sealing: true, endorsement: true };
-        folder.add(&bindings, Some(&CodeList::parse(LEVEL1_CODES.as_bytes())?), confirmed, &trust, now())?;
+        folder.add(&bindings, Some(&CodeList::parse(self.cast.codes.as_bytes())?), confirmed, &trust, now())?;
         let key = self.tree.operator();
         folder.sign(&SoftKey::load_pem(&key.certificate, &key.key)?, &trust, 30, now())
     }
@@ -197,7 +251,7 @@ impl Network {
         let (tls, node) = (self.tree.relay("tls"), self.tree.relay("node"));
         let made = truc_relay::init(&truc_relay::InitOptions {
             dir: self.dir.join("relay"),
-            axis: AXIS.parse()?,
+            axis: self.cast.axis.parse()?,
             lane: LANE,
             id: RELAY.parse()?,
             listen: self.relay_address,
@@ -223,43 +277,55 @@ impl Network {
         Ok(())
     }
 
-    fn init_node(&self, code: &str, name: &str) -> anyhow::Result<Vec<u8>> {
+    fn init_node(&self, node: &NodePlan) -> anyhow::Result<Vec<u8>> {
         let pem = |files: truc_certs_dev::KeyFiles| KeySource::Pem { certificate: files.certificate, key: files.key };
+        let agency = |(code, name): &(&str, &str)| {
+            let (service, sealing) = (self.tree.agency(code, "service"), self.tree.agency(code, "sealing"));
+            let name = Some((*name).to_owned());
+            Ok(AgencyInit { code: code.parse()?, name, service: pem(service), sealing: pem(sealing) })
+        };
         let made = truc_node::init(truc_node::InitRequest {
-            folder: self.dir.join(code),
-            axis: AXIS.parse::<AxisId>()?,
+            folder: self.dir.join(node.id),
+            axis: self.cast.axis.parse::<AxisId>()?,
             lane: LANE,
-            id: code.parse::<NodeId>()?,
-            agencies: vec![AgencyInit {
-                code: code.parse()?,
-                name: Some(name.to_owned()),
-                service: pem(self.tree.agency(code, "service")),
-                sealing: pem(self.tree.agency(code, "sealing")),
-            }],
-            tls: pem(self.tree.node(code, "tls")),
-            node_key: pem(self.tree.node(code, "node")),
+            id: node.id.parse::<NodeId>()?,
+            agencies: node.agencies.iter().map(agency).collect::<anyhow::Result<_>>()?,
+            tls: pem(self.tree.node(node.id, "tls")),
+            node_key: pem(self.tree.node(node.id, "node")),
             trust: self.trust_files(),
             relay: self.relay_address.to_string(),
             relay_id: RELAY.parse()?,
-            local: SocketAddr::from(([127, 0, 0, 1], 0)),
+            local: node.local,
             now: now(),
         })?;
-        write_token(&self.token_file(code), made.token.expose())?;
+        write_token(&self.token_file(node.id), made.token.expose())?;
         Ok(made.binding_bytes)
     }
 
-    fn token_file(&self, code: &str) -> PathBuf {
+    /// The token of a node's document system.
+    pub(in crate::commands) fn token_file(&self, code: &str) -> PathBuf {
         self.dir.join(format!("{code}.token"))
     }
 
-    async fn serve_node(&mut self, code: &str) -> anyhow::Result<()> {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
+    async fn serve_node(&mut self, node: &NodePlan) -> anyhow::Result<()> {
+        let code = node.id;
+        let listener = TcpListener::bind(node.local).await.with_context(|| format!("listen on {}", node.local))?;
         let address = listener.local_addr()?;
         let settings = truc_node::Settings::load(&self.dir.join(code))?;
+        let settings = truc_node::Settings { rest: node.rest.clone(), ..settings };
+        let rest = match &node.rest {
+            Some(rest) => {
+                Some(TcpListener::bind(rest.listen).await.with_context(|| format!("listen on {}", rest.listen))?)
+            }
+            None => None,
+        };
+        let rest_address = rest.as_ref().map(TcpListener::local_addr).transpose()?;
+        let doors = truc_node::run::Doors { local: listener, sdk: None, rest };
         let (shutdown, ended) = oneshot::channel::<()>();
-        let task = tokio::spawn(truc_node::run(settings, listener, async { _ = ended.await }));
+        let task = tokio::spawn(truc_node::run(settings, doors, async { _ = ended.await }));
         let api = NodeArgs { node: format!("http://{address}"), token_file: Some(self.token_file(code)) };
-        self.nodes.insert(code.to_owned(), RunningNode { running: Running { shutdown, task }, api });
+        self.nodes
+            .insert(code.to_owned(), RunningNode { running: Running { shutdown, task }, api, rest: rest_address });
         Ok(())
     }
 
@@ -297,11 +363,6 @@ impl Network {
         }
         Ok(())
     }
-}
-
-fn plan() -> Plan {
-    let agencies = AGENCIES.iter().map(|(code, name)| AgencyPlan::new(code, name)).collect();
-    Plan { agencies, relay: RELAY.to_owned(), ..Plan::default() }
 }
 
 /// A token is a secret of the document system: for its owner alone.

@@ -24,7 +24,7 @@ use truc_proto::{
 use super::{
     account::Account,
     fixture::{self, LARGE_NAME, PDF_NAME, SUBJECT},
-    network::Network,
+    network::{Cast, Network},
     receipts, search,
 };
 use crate::{
@@ -49,7 +49,7 @@ pub(super) async fn play(dir: &Path, output: &Output) -> anyhow::Result<Stage> {
     let started = Instant::now();
     let mut account = Account::default();
     output.line(format!("Development PKI, directory, relay and nodes in {}", dir.display()));
-    let network = Network::start(dir).await?;
+    let network = Network::start(dir, Cast::demo()).await?;
     output.line(format!(
         "relay {} and nodes G22, H26, H37 are up; directory of {} codes published",
         network.relay_address(),

@@ -1,0 +1,111 @@
+//! The sandbox as a developer meets it: started as a program, spoken to over REST.
+
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "what a test helper cannot do fails the test")]
+
+use std::{
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+
+/// The program, ended when the test is.
+struct Sandbox {
+    child: Child,
+    account: Value,
+    token: String,
+}
+
+impl Sandbox {
+    fn start() -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_truc"));
+        command.args(["sandbox", "--json", "--rest", "127.0.0.1:0", "--local", "127.0.0.1:0"]);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        // One JSON value, then silence until it is ended.
+        let values = serde_json::Deserializer::from_reader(child.stdout.take().unwrap()).into_iter::<Value>();
+        let account = values.into_iter().next().unwrap().unwrap();
+        let token = std::fs::read_to_string(account["token_file"].as_str().unwrap()).unwrap().trim().to_owned();
+        Self { child, account, token }
+    }
+
+    fn call(&self, method: &str, path: &str, more: &str, body: &str) -> (u16, Value) {
+        let base = self.account["rest"].as_str().unwrap().strip_prefix("http://").unwrap();
+        let (address, prefix) = base.split_once('/').unwrap();
+        let mut stream = TcpStream::connect(address).unwrap();
+        let head = format!(
+            "{method} /{prefix}{path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\nauthorization: Bearer {}\r\n{more}content-length: {}\r\n\r\n{body}",
+            self.token,
+            body.len()
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
+        let body = answer.split_once("\r\n\r\n").unwrap().1;
+        (status, serde_json::from_str(body).unwrap())
+    }
+
+    fn send(&self, to: &str) -> (u16, Value) {
+        let document = json!({
+            "sender": "Z99.1", "recipients": [to], "level": "ordinary", "subject": "Thử nghiệm", "code_number": "1",
+            "code_notation": "TN", "promulgation_date": "2026/11/22",
+        });
+        let more = format!("content-type: application/json\r\nidempotency-key: to-{to}\r\n");
+        self.call("POST", "/documents", &more, &document.to_string())
+    }
+
+    /// Asks until it is as wanted.
+    #[track_caller]
+    fn until(&self, path: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        let started = Instant::now();
+        loop {
+            let (status, answer) = self.call("GET", path, "", "");
+            if status == 200 && wanted(&answer) {
+                return answer;
+            }
+            assert!(started.elapsed() < Duration::from_secs(120), "{path}: {answer:#}");
+            thread::yield_now();
+        }
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        // As Ctrl-C does.
+        let id = self.child.id().to_string();
+        let _ = Command::new("kill").args(["-INT", &id]).status();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn each_partner_answers_in_its_way() {
+    let sandbox = Sandbox::start();
+    let ends = |to: &str, state: &str, status: &str| {
+        let (code, sent) = sandbox.send(to);
+        assert_eq!(code, 201, "{sent:#}");
+        let path = format!("/outbox/{}", sent["envelope"].as_str().unwrap());
+        let as_wanted = |item: &Value| {
+            let recipient = &item["recipients"][0];
+            recipient["state"] == state && recipient["business_status"].as_str().unwrap_or_default() == status
+        };
+        sandbox.until(&path, as_wanted);
+    };
+    ends("Z99.NHAN", "handed-over", "06");
+    ends("Z99.TUCHOI", "handed-over", "02");
+    ends("Z99.IM", "consigned", "");
+    ends("Z99.TRALOI", "handed-over", "03");
+    let inbox = sandbox.until("/inbox?code=Z99.1", |inbox| {
+        inbox["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|item| item["sender"] == "Z99.TRALOI" && item["kind"] == "document")
+    });
+    assert!(inbox.to_string().contains("Trả lời: Thử nghiệm"));
+    let (code, refused) = sandbox.send("Z99.CU");
+    assert_eq!((code, &refused["successor"]), (422, &json!("Z99.NHAN")));
+}
