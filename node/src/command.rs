@@ -59,6 +59,14 @@ enum Command {
         #[command(subcommand)]
         action: SdkAction,
     },
+    /// The gateway to today's axis, for codes that are still reached there (section `[gateway]` of the settings).
+    Gateway {
+        /// Folder of the node.
+        #[arg(long, value_name = "FOLDER")]
+        dir: PathBuf,
+        #[command(subcommand)]
+        action: GatewayAction,
+    },
     /// Remove the look-up index and the snapshots: both are built again from the journal, which is read whole to check it.
     Reindex {
         /// Folder of the node; it must not be running.
@@ -143,6 +151,17 @@ enum SdkAction {
     },
 }
 
+#[derive(Subcommand, Debug)]
+enum GatewayAction {
+    /// Keep the secret that today's axis gave this node's system id: read from standard input, kept encrypted under the
+    /// storage key. Takes effect at the node's next start.
+    Secret,
+    /// Ask today's axis, as the running node does, what waits there; nothing is taken.
+    Check,
+    /// Remove the secret.
+    Forget,
+}
+
 /// Runs the program.
 #[must_use]
 pub fn main() -> ExitCode {
@@ -171,6 +190,7 @@ fn carry_out(command: Command) -> anyhow::Result<()> {
         Command::Serve { dir } => serve(Settings::load(&dir).context("read the settings")?),
         Command::Token { dir, action } => token(&Settings::load(&dir).context("read the settings")?, action),
         Command::Sdk { dir, action } => sdk(&Settings::load(&dir).context("read the settings")?, action),
+        Command::Gateway { dir, action } => gateway(&Settings::load(&dir).context("read the settings")?, &action),
         Command::Reindex { dir } => reindex(&Settings::load(&dir).context("read the settings")?),
     }
 }
@@ -250,6 +270,40 @@ fn sdk(settings: &Settings, action: SdkAction) -> anyhow::Result<()> {
                 println!("{}\t{}\t{}\t{}\t{about}", request.number, request.kind, request.system, request.at);
             }
         }
+    }
+    Ok(())
+}
+
+#[expect(clippy::print_stdout, reason = "what the administrator asked to see")]
+fn gateway(settings: &Settings, action: &GatewayAction) -> anyhow::Result<()> {
+    use truc_proto::sdk::MessageType;
+    let path = settings.gateway_secret();
+    let section = || {
+        settings
+            .gateway
+            .as_ref()
+            .context("the settings have no section [gateway]; add endpoint, system and codes first")
+    };
+    match action {
+        GatewayAction::Secret => {
+            let section = section()?;
+            let key = StorageKey::load(&settings.storage_key).context("load the storage key")?;
+            let mut secret = zeroize::Zeroizing::new(String::new());
+            std::io::stdin().read_line(&mut secret).context("read the secret from standard input")?;
+            crate::gateway::keep_secret(&path, &key, &section.system, &secret)?;
+            println!("kept for {} at {}", section.system, section.endpoint);
+        }
+        GatewayAction::Check => {
+            section()?;
+            let opened = crate::gateway::Gateway::open(settings)?.context("there is no gateway")?;
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            for message in [MessageType::Document, MessageType::Status] {
+                let items = runtime.block_on(opened.axis.received(message)).map_err(anyhow::Error::from);
+                let items = items.with_context(|| format!("ask {} what waits", opened.settings.endpoint))?;
+                println!("{}\t{} wait", message.as_str(), items.len());
+            }
+        }
+        GatewayAction::Forget => crate::gateway::forget_secret(&path)?,
     }
     Ok(())
 }

@@ -422,6 +422,7 @@ fn write_node(request: &InitRequest, loaded: &Loaded, draft: &Draft) -> Result<I
         retention: None,
         sdk: None,
         rest: None,
+        gateway: None,
     };
     write(&here(SETTINGS_FILE), settings.to_toml().as_bytes())?;
 

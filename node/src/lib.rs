@@ -6,6 +6,7 @@ pub mod api;
 pub mod archive;
 pub mod command;
 pub mod core;
+pub mod gateway;
 pub mod pipe;
 pub mod pipeline;
 pub mod quota;

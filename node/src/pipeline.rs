@@ -132,6 +132,8 @@ pub enum FetchWhat {
         /// Trace stamps of hops after the sender: code or relay, and when.
         stamps: Vec<(String, Timestamp)>,
     },
+    /// The packet's bytes as they came from the document system; a document that came otherwise, as a packet.
+    Packet,
     /// One attachment, by name.
     Attachment(String),
 }

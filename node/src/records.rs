@@ -10,7 +10,10 @@ use truc_proto::wire_v1::ProvenLeaf;
 #[derive(Clone, PartialEq, Message)]
 pub struct NodeRecord {
     /// Which.
-    #[prost(oneof = "Body", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21")]
+    #[prost(
+        oneof = "Body",
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23"
+    )]
     pub body: Option<Body>,
 }
 
@@ -80,6 +83,12 @@ pub enum Body {
     /// A receiver group as it is from here on.
     #[prost(message, tag = "21")]
     Group(Group),
+    /// A step of handing a document over to today's axis that is no evidence.
+    #[prost(message, tag = "22")]
+    PassageNote(PassageNote),
+    /// Today's axis has a document. Leaf: RelayToNonERDS in the role sender.
+    #[prost(message, tag = "23")]
+    PassedOn(PassedOn),
 }
 
 /// See [`Body::Outgoing`].
@@ -549,6 +558,40 @@ pub struct StatusTaken {
     pub failed: bool,
 }
 
+/// See [`Body::PassageNote`].
+#[derive(Clone, PartialEq, Message)]
+pub struct PassageNote {
+    /// Sending agency.
+    #[prost(string, tag = "1")]
+    pub sender: String,
+    /// Envelope.
+    #[prost(string, tag = "2")]
+    pub envelope: String,
+    /// For whom.
+    #[prost(string, tag = "3")]
+    pub recipient: String,
+    /// 1: about to be posted. 2: that axis cannot have it. 3: given up.
+    #[prost(uint32, tag = "4")]
+    pub what: u32,
+    /// When given up: a reason of the closed list.
+    #[prost(string, tag = "5")]
+    pub reason: String,
+    /// For people.
+    #[prost(string, tag = "6")]
+    pub detail: String,
+    /// When.
+    #[prost(int64, tag = "7")]
+    pub at_ms: i64,
+}
+
+/// See [`Body::PassedOn`]; the leaf says what and for whom.
+#[derive(Clone, PartialEq, Message)]
+pub struct PassedOn {
+    /// That axis's name for it.
+    #[prost(string, tag = "1")]
+    pub doc_id: String,
+}
+
 /// Where a record stands.
 #[derive(Clone, Copy, PartialEq, Eq, Message, serde::Serialize, serde::Deserialize)]
 pub struct Place {
@@ -718,6 +761,16 @@ mod tests {
                 codes: vec!["H26.18".into(), "H26.19".into()],
                 at_ms: 5,
             }),
+            Body::PassageNote(PassageNote {
+                sender: "H26".into(),
+                envelope: "e".into(),
+                recipient: "G22".into(),
+                what: 3,
+                reason: "expired".into(),
+                detail: "d".into(),
+                at_ms: 3,
+            }),
+            Body::PassedOn(PassedOn { doc_id: "2f1c".into() }),
         ]
     }
 

@@ -427,6 +427,7 @@ fn build(
         Archive::open(ledger.clone(), settings.store().join("index"), policy).context("open the look-up index")?;
     let on_dead = move || _ = dead.send_replace(true);
     let engine = Engine::start(core, ledger.clone(), effects, on_dead).context("start the core's thread")?;
+    let gateway = crate::gateway::Gateway::open(&settings).context("open the gateway to today's axis")?;
     let own_certificates = own_certificates(&settings)?;
     let workers = std::thread::available_parallelism().map_or(2, std::num::NonZero::get) * 2;
     Ok(Shell {
@@ -440,6 +441,7 @@ fn build(
         ledger,
         archive,
         blobs,
+        gateway,
         pipeline: made.pipeline,
         set_trust: made.set_trust,
         reload_keys: made.reload_keys,

@@ -10,6 +10,7 @@
 //! sdk-requests.jsonl  what document systems ask of the axis operator
 //! ```
 
+mod gateway;
 mod material;
 mod read;
 mod service_key;
@@ -29,6 +30,7 @@ use truc_signer::Certificate;
 
 use crate::webhooks::Endpoint;
 
+pub use gateway::{AxisEndpoint, GatewaySettings};
 pub use material::{KeySource, MaterialError, TrustFiles};
 use read::Reader;
 
@@ -80,6 +82,8 @@ pub struct Settings {
     pub sdk: Option<SdkSettings>,
     /// The REST listener; none: there is none.
     pub rest: Option<RestSettings>,
+    /// The gateway to today's axis; none: who is still there cannot be reached.
+    pub gateway: Option<GatewaySettings>,
 }
 
 /// The listener for document systems that speak the axis SDK.
@@ -227,6 +231,8 @@ impl Settings {
             section.extend(rest.webhook_anchors.iter().map(|path| ("webhook_anchors".to_owned(), self.shown(path))));
             table.insert("rest".into(), section.into());
         }
+        let gateway = self.gateway.as_ref().map(|gateway| gateway.to_table(|path| self.shown(path)));
+        table.extend(gateway.map(|section| ("gateway".to_owned(), section.into())));
         let mut send = Table::new();
         send.insert("ttl_days".into(), integer(self.ttl.as_secs() / 86_400));
         send.extend(self.retention.map(|kept| ("retention_days".to_owned(), integer(kept.as_secs() / 86_400))));
@@ -292,6 +298,12 @@ impl Settings {
     #[must_use]
     pub fn sdk_systems(&self) -> PathBuf {
         self.folder.join("keys").join("sdk-systems")
+    }
+
+    /// The gateway's secret on today's axis, under the storage key.
+    #[must_use]
+    pub fn gateway_secret(&self) -> PathBuf {
+        self.folder.join("keys").join("gateway.secret")
     }
 
     /// What such systems ask of the axis operator.

@@ -43,6 +43,22 @@ impl EventUri {
     pub fn name(self) -> &'static str {
         self.as_str().rsplit('/').next().unwrap_or(self.as_str())
     }
+
+    /// What people must know of an event at the border to a system without sealing and receipts, in English and Vietnamese.
+    #[must_use]
+    pub const fn border(self) -> Option<(&'static str, &'static str)> {
+        match self {
+            Self::RelayToNonErds => Some((
+                "passed on to today's axis: no sealing, no signed receipt beyond this point",
+                "Đã chuyển sang trục hiện hành: từ điểm này không được niêm phong, không có giấy báo nhận ký số",
+            )),
+            Self::ReceivedFromNonErds => Some((
+                "came from today's axis: not sealed, no signed receipt before this point",
+                "Đến từ trục hiện hành: trước điểm này không được niêm phong, không có giấy báo nhận ký số",
+            )),
+            _ => None,
+        }
+    }
 }
 
 closed! {
@@ -98,6 +114,10 @@ closed! {
         RefusedBySystem = "refused-by-system",
         /// Withdrawn by the sender before it left.
         Withdrawn = "withdrawn",
+        /// Today's axis refused it (its words in the details).
+        RefusedByLegacy = "refused-by-legacy",
+        /// Given to today's axis, which neither answered nor shows it: it may have been delivered.
+        LegacyInDoubt = "legacy-in-doubt",
         /// The signing key or the directory does not allow sending now.
         HeldTooLong = "held-too-long",
     }
@@ -130,6 +150,10 @@ impl Reason {
             Self::Superseded => "Văn bản này đã có gói tin khác kết thúc cho nơi nhận; không cần làm gì.",
             Self::RefusedBySystem => "Hệ thống quản lý văn bản từ chối; xem lý do kèm theo.",
             Self::Withdrawn => "Bên gửi đã lấy lại trước khi chuyển đi.",
+            Self::RefusedByLegacy => "Trục hiện hành từ chối; xem lý do kèm theo, sửa rồi gửi lại.",
+            Self::LegacyInDoubt => {
+                "Đã gửi sang trục hiện hành nhưng không có trả lời và danh sách đã gửi của trục không có: có thể đã đến. Hỏi nơi nhận trước khi gửi lại."
+            }
             Self::HeldTooLong => "Không ký được trong thời hạn; kiểm tra khóa ký và danh bạ rồi gửi lại.",
         }
     }
@@ -162,6 +186,10 @@ impl Reason {
             Self::Superseded => "Another envelope for this document and recipient is final already; nothing to do.",
             Self::RefusedBySystem => "The document system refused it; see the reason given.",
             Self::Withdrawn => "The sender withdrew it before it left.",
+            Self::RefusedByLegacy => "Today's axis refused it; see its words, correct and send again.",
+            Self::LegacyInDoubt => {
+                "Given to today's axis, which did not answer and does not list it: it may have arrived. Ask the recipient before sending again."
+            }
             Self::HeldTooLong => {
                 "It could not be signed in time; check the signing key and the directory, then send again."
             }
@@ -230,7 +258,7 @@ pub struct Submission {
     pub payload_length: u64,
     /// The content commitment (docs/FORMATS.md).
     pub commitment: Digest,
-    /// SHA-256 of every key envelope, by recipient.
+    /// SHA-256 of every key envelope, by recipient. Empty when all recipients are reached through today's axis.
     pub key_envelopes: BTreeMap<AgencyId, Digest>,
     /// The directory the sender relied on.
     pub directory: DirectoryRef,
@@ -244,8 +272,8 @@ impl Statement for Submission {
         if self.event != EventUri::SubmissionAcceptance || self.actor.role != Role::Sender {
             return Err("a submission is a SubmissionAcceptance by the sender".into());
         }
-        if self.key_envelopes.is_empty() || self.key_envelopes.len() > RECIPIENTS_MAX {
-            return Err(format!("a submission has 1 to {RECIPIENTS_MAX} key envelopes"));
+        if self.key_envelopes.len() > RECIPIENTS_MAX {
+            return Err(format!("a submission has at most {RECIPIENTS_MAX} key envelopes"));
         }
         Ok(())
     }
@@ -322,8 +350,9 @@ impl Event {
             E::ContentConsignment | E::ContentConsignmentFailure | E::ContentHandover | E::ContentHandoverFailure => {
                 &[Role::Recipient]
             }
-            E::RelayToNonErds => &[Role::Recipient],
-            E::ReceivedFromNonErds => &[Role::Sender],
+            // The node that passes it on or takes it over: the sender's own and the recipient's own.
+            E::RelayToNonErds => &[Role::Sender, Role::Recipient],
+            E::ReceivedFromNonErds => &[Role::Sender, Role::Recipient],
         };
         if allowed.contains(&self.actor.role) {
             return Ok(());
@@ -352,8 +381,10 @@ impl Statement for Event {
                 Err("a SubmissionRejection names the refused request".into())
             };
         }
-        let hashes = [&self.submission, &self.preamble, &self.payload, &self.commitment];
-        if self.envelope.is_none() || hashes.iter().any(|h| h.is_none()) {
+        // What came from today's axis was never submitted here.
+        let submission = self.submission.is_some() || self.event == EventUri::ReceivedFromNonErds;
+        let hashes = [&self.preamble, &self.payload, &self.commitment];
+        if !submission || self.envelope.is_none() || hashes.iter().any(|h| h.is_none()) {
             return Err(format!(
                 "a {} names envelope, submission, preamble, payload and commitment",
                 self.event.name()
@@ -362,6 +393,9 @@ impl Statement for Event {
         match self.actor.role {
             Role::Recipient if self.recipient.is_none() || self.recipient != self.actor.code => {
                 Err("a recipient speaks about its own code".into())
+            }
+            Role::Sender if self.event == EventUri::RelayToNonErds && self.recipient.is_none() => {
+                Err("a RelayToNonERDS names the agency it was passed on for".into())
             }
             Role::Sender if self.actor.code.as_ref() != Some(&self.sender) => {
                 Err("a sender speaks for its own code".into())

@@ -387,3 +387,11 @@ pub const WEBHOOK_REFUSALS_MAX: u32 = 5;
 pub const WEBHOOK_RETRY_MS_MAX: u64 = 3_600_000;
 /// A receiver that takes nothing for so long gets nothing more until its webhook is resumed, in milliseconds: three days.
 pub const WEBHOOK_PATIENCE_MS: u64 = 3 * 86_400_000;
+/// Longest name that today's axis may give a document, in bytes.
+pub const SDK_DOC_ID_BYTES_MAX: usize = 200;
+/// Longest answer of today's axis, the packet in a getEdoc aside, in bytes.
+pub const GATEWAY_ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Longest head of such an answer, in bytes.
+pub const GATEWAY_HEADER_BYTES_MAX: usize = 64 * 1024;
+/// Longest call to today's axis, in milliseconds, however steadily it goes on.
+pub const GATEWAY_CALL_MS_MAX: u64 = 60 * 60_000;

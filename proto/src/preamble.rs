@@ -52,8 +52,11 @@ pub struct Preamble {
     pub level: WireLevel,
     /// The sending agency.
     pub sender: AgencyId,
-    /// The receiving agencies: sorted, no doubles.
+    /// The receiving agencies: sorted, no doubles. Empty only when `legacy` names some; the relay never sees such an envelope.
     pub recipients: Vec<AgencyId>,
+    /// Agencies that the sender's node reaches through today's axis, unsealed: sorted, no doubles, none of `recipients`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub legacy: Vec<AgencyId>,
     /// Document or status.
     pub kind: EnvelopeKind,
     /// Urgency.
@@ -81,19 +84,23 @@ impl Statement for Preamble {
     const TYPE: &'static str = "preamble";
 
     fn check(&self) -> Result<(), String> {
-        if self.recipients.is_empty() || self.recipients.len() > RECIPIENTS_MAX {
-            return Err(format!(
-                "an envelope has 1 to {RECIPIENTS_MAX} recipients, this one {}",
-                self.recipients.len()
-            ));
+        let count = self.recipients.len() + self.legacy.len();
+        if count == 0 || count > RECIPIENTS_MAX {
+            return Err(format!("an envelope has 1 to {RECIPIENTS_MAX} recipients, this one {count}"));
         }
-        if !self.recipients.is_sorted_by(|a, b| a < b) {
+        if !self.recipients.is_sorted_by(|a, b| a < b) || !self.legacy.is_sorted_by(|a, b| a < b) {
             return Err("recipients must be sorted and stand once each".into());
         }
-        if self.recipients.binary_search(&self.sender).is_ok() {
+        if self.legacy.iter().any(|code| self.recipients.binary_search(code).is_ok()) {
+            return Err("a recipient is reached one way".into());
+        }
+        if !self.legacy.is_empty() && self.lane != Lane::Ordinary {
+            return Err("nothing of the classified lane goes through today's axis".into());
+        }
+        if [&self.recipients, &self.legacy].iter().any(|codes| codes.binary_search(&self.sender).is_ok()) {
             return Err(format!("{} cannot send to itself", self.sender));
         }
-        if self.kind == EnvelopeKind::Status && self.recipients.len() != 1 {
+        if self.kind == EnvelopeKind::Status && count != 1 {
             return Err("a status goes to one agency".into());
         }
         if self.expires <= self.created {
@@ -106,7 +113,7 @@ impl Statement for Preamble {
             if supersedes.envelope == self.envelope {
                 return Err("an envelope cannot supersede itself".into());
             }
-            if self.recipients.len() != 1 {
+            if count != 1 {
                 return Err("a superseding envelope goes to one recipient".into());
             }
         }

@@ -245,7 +245,8 @@ impl Node {
             }
             Effect::Reseal { key, body, recipient, to } => self.reseal(cx, &key, body, &recipient, to),
             Effect::FinishHeld { key, body } => self.finish_held(cx, key, body),
-            Effect::Closed { .. } => Ok(()),
+            // The simulated axis has no codes on today's.
+            Effect::Closed { .. } | Effect::Pass { .. } => Ok(()),
             Effect::Broken(why) => {
                 cx.book.violated(format!("node {} calls itself broken: {why}", self.id));
                 Ok(())
@@ -421,6 +422,7 @@ fn compose(now: Timestamp, envelope: EnvelopeId, draft: &Draft) -> Outgoing {
         level: WireLevel::Ordinary,
         sender: draft.sender.clone(),
         recipients: recipients.clone(),
+        legacy: Vec::new(),
         kind: draft.kind,
         priority: Priority::try_from(draft.priority).expect("0 to 4"),
         created: now,

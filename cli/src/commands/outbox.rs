@@ -46,8 +46,11 @@ fn table(items: &[OutboxItem], output: &Output) {
     let rows: Vec<_> = items
         .iter()
         .map(|item| {
-            let reached =
-                item.recipients.iter().filter(|r| matches!(r.state.as_str(), "consigned" | "handed-over")).count();
+            let reached = item
+                .recipients
+                .iter()
+                .filter(|r| matches!(r.state.as_str(), "consigned" | "handed-over" | "passed-on"))
+                .count();
             let failed = item.recipients.iter().filter(|r| r.state == "failed").count();
             [
                 item.envelope.clone(),
@@ -93,6 +96,9 @@ pub(crate) fn ladder(item: &OutboxItem, output: &Output) {
                 step.role
             ));
         }
+        if !recipient.legacy_doc_id.is_empty() {
+            output.line(format!("    docId on today's axis: {}", printable(&recipient.legacy_doc_id)));
+        }
         if !recipient.business_status.is_empty() {
             output.line(format!("    status {}", recipient.business_status));
         }
@@ -126,6 +132,7 @@ fn recipient_json(recipient: &RecipientState) -> Value {
         .map(|s| json!({ "event": s.event, "role": s.role, "time": s.time, "reason": s.reason, "final": s.r#final }))
         .collect();
     json!({
+        "legacy": recipient.legacy, "legacy_doc_id": recipient.legacy_doc_id,
         "recipient": recipient.recipient, "state": recipient.state, "reason": recipient.reason, "text": recipient.text,
         "late": recipient.late, "business_status": recipient.business_status, "ladder": ladder,
     })

@@ -221,7 +221,7 @@ async fn wait(node: &mut Node, envelope: &str) -> Result<OutboxItem, Failure> {
         let open = item
             .recipients
             .iter()
-            .filter(|r| !matches!(r.state.as_str(), "consigned" | "handed-over" | "failed"))
+            .filter(|r| !matches!(r.state.as_str(), "consigned" | "handed-over" | "passed-on" | "failed"))
             .count();
         if open == 0 {
             return Ok(item);

@@ -199,7 +199,9 @@ pub enum ResolveError {
         from: Timestamp,
     },
     /// Reached by the older axis only.
-    #[error("{code} is reached over the older axis only, which this version does not serve; send there as before")]
+    #[error(
+        "{code} is still reached through today's axis alone, and this node is no gateway to it for the sender; its administrator may set up [gateway], or send there as before"
+    )]
     Legacy {
         /// As asked.
         code: AgencyId,
@@ -269,7 +271,9 @@ impl ResolveError {
                 )
             }
             Self::NotYet { code, from } => format!("Mã {code} chỉ có hiệu lực từ {}; hãy gửi sau.", from.in_vietnam()),
-            Self::Legacy { code } => format!("Mã {code} chỉ nhận qua trục cũ; hãy gửi như trước đây."),
+            Self::Legacy { code } => format!(
+                "Mã {code} chỉ nhận qua trục hiện hành và nút này chưa làm cổng nối cho mã gửi; quản trị viên cấu hình [gateway], hoặc gửi như trước đây."
+            ),
             Self::WrongLane { code, lane } => {
                 format!("Mã {code} không tham gia luồng {lane}; hãy hỏi cơ quan đó hoặc đơn vị vận hành trục.")
             }

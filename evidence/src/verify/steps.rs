@@ -625,7 +625,11 @@ impl<'a> Judge<'a> {
     fn preamble_recipient(&self) -> Finding {
         let preamble = need!(given!(self.preamble()));
         let recipient = given!(need!(self.leaf()).recipient.as_ref());
-        holds_if(preamble.recipients.contains(recipient), || format!("{recipient} is not addressed"))
+        let leaf = need!(self.leaf());
+        // What the sender passed on went to an agency of today's axis.
+        let passed_on = (leaf.event, leaf.actor.role) == (EventUri::RelayToNonErds, Role::Sender);
+        let addressed = if passed_on { &preamble.legacy } else { &preamble.recipients };
+        holds_if(addressed.contains(recipient), || format!("{recipient} is not addressed"))
     }
 
     fn submission_recipients(&self) -> Finding {
@@ -750,14 +754,13 @@ fn role_fits(leaf: &LeafFacts) -> bool {
     use EventUri as E;
     let role = leaf.actor.role;
     let fits = match leaf.event {
-        E::SubmissionAcceptance | E::SubmissionRejection | E::ReceivedFromNonErds => role == Role::Sender,
+        E::SubmissionAcceptance | E::SubmissionRejection => role == Role::Sender,
+        E::RelayToNonErds | E::ReceivedFromNonErds => role != Role::Relay,
         E::RelayAcceptance => role != Role::Sender,
         E::RelayRejection | E::RelayFailure => role == Role::Relay,
-        E::ContentConsignment
-        | E::ContentConsignmentFailure
-        | E::ContentHandover
-        | E::ContentHandoverFailure
-        | E::RelayToNonErds => role == Role::Recipient,
+        E::ContentConsignment | E::ContentConsignmentFailure | E::ContentHandover | E::ContentHandoverFailure => {
+            role == Role::Recipient
+        }
     };
     fits && leaf.submission().is_some() == (leaf.event == E::SubmissionAcceptance)
 }

@@ -495,6 +495,7 @@ impl Recipe {
             level: WireLevel::Ordinary,
             sender: code("G22"),
             recipients: vec![code("H26"), code("H37")],
+            legacy: Vec::new(),
             kind: EnvelopeKind::Document,
             priority: Priority::ORDINARY,
             created: after(-600_000),

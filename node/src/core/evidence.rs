@@ -124,7 +124,7 @@ impl Core {
             return Some(format!("its {} names other hashes than what was sent", event.event.name()));
         }
         let Some(recipient) = &event.recipient else { return None };
-        let Some(pair) = sent.pairs.get(recipient) else {
+        let Some(pair) = sent.pairs.get(recipient).filter(|pair| pair.passage.is_none()) else {
             return Some(format!("{recipient} is not among its recipients"));
         };
         let other_key = event.key_envelope.is_some() && pair.key_envelope != event.key_envelope;
@@ -510,6 +510,7 @@ impl Core {
     pub(super) fn rebuild(&mut self) {
         self.timers.clear();
         self.ready.clear();
+        self.passable.clear();
         let sent: Vec<u64> = self.sent.keys().copied().collect();
         for position in sent {
             // What a fold would have had done again is not under way.
@@ -518,6 +519,7 @@ impl Core {
             }
             self.schedule_sent(position);
             self.queue_offer(position);
+            self.queue_passages(position);
         }
         let received: Vec<u64> = self.received.keys().copied().collect();
         for position in received {

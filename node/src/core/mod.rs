@@ -4,6 +4,7 @@
 //! Nothing here knows sockets, keys, files or clocks.
 
 mod evidence;
+mod gateway;
 mod groups;
 mod inbox;
 mod outbox;
@@ -27,6 +28,7 @@ use truc_proto::{AgencyId, Digest, Event, NodeId, Raw, Submission, Timestamp};
 
 use crate::records::{Body, NodeRecord, Place, RecordError};
 
+pub use gateway::{PassOutcome, Passage};
 pub use groups::Group;
 pub use state::{
     Business, Code, Delivery, Hashes, ItemRef, Key, Pair, Received, Removal, Sent, Source, Stage, StatusAbout,
@@ -38,6 +40,7 @@ pub use types::{
     RefusedLeaf, Rejection, Sealed, StatusRequest, Token, Waiting,
 };
 
+use gateway::Outside;
 use inbox::WaitingState;
 use timers::Timers;
 
@@ -84,6 +87,9 @@ pub struct Core {
     waiting: BTreeMap<Key, WaitingState>,
     waiting_ready: BTreeSet<(std::cmp::Reverse<u8>, Key)>,
     openable: BTreeSet<(std::cmp::Reverse<u8>, u64)>,
+    /// What waits to be handed over to today's axis.
+    passable: BTreeSet<(std::cmp::Reverse<u8>, u64, AgencyId)>,
+    outside: Outside,
     taking: BTreeSet<Key>,
     suspects: BTreeSet<Key>,
     status_readers: BTreeSet<AgencyId>,
@@ -164,6 +170,8 @@ impl Core {
             waiting: BTreeMap::new(),
             waiting_ready: BTreeSet::new(),
             openable: BTreeSet::new(),
+            passable: BTreeSet::new(),
+            outside: Outside::default(),
             taking: BTreeSet::new(),
             suspects: BTreeSet::new(),
             status_readers: BTreeSet::new(),
@@ -195,6 +203,7 @@ impl Core {
             Input::Offered { key, acceptance } => self.offered(now, &key, acceptance),
             Input::OfferFailed { key, error, jitter } => self.offer_failed(now, &key, error, jitter),
             Input::Uploaded { key, bytes } => self.uploaded(&key, bytes),
+            Input::Passed { key, recipient, outcome, jitter } => self.passed(now, &key, &recipient, outcome, jitter),
             Input::ResealFailed { key, recipient, error } => self.reseal_failed(now, &key, &recipient, error),
             Input::HeldFailed { key, error, jitter } => self.offer_failed(now, &key, error, jitter),
             Input::KeyBack => self.key_back(),
@@ -406,6 +415,8 @@ impl Core {
             Body::StatusTaken(record) => self.fold_status_taken(place, &record)?,
             Body::Group(record) => self.fold_group(record)?,
             Body::PayloadRemoved(record) => self.fold_payload_removed(place, &record)?,
+            Body::PassageNote(record) => self.fold_passage_note(place, &record)?,
+            Body::PassedOn(record) => self.fold_passed_on(place, &record, leaf)?,
         }
         self.next_position = place.position + 1;
         if let Some(index) = place.leaf {
@@ -436,6 +447,7 @@ impl Core {
     fn pump(&mut self, now: Timestamp) {
         self.pump_offers(now);
         self.pump_takes();
+        self.pump_passages(now);
         self.pump_pushes();
     }
 }

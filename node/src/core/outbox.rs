@@ -305,7 +305,12 @@ impl Core {
             match due {
                 Due::Retry(position) => self.retry(now, position),
                 Due::Deadline(position) => self.deadline(now, position),
-                Due::Expiry(position) => self.expire(now, position),
+                Due::Expiry(position) => {
+                    self.expire(now, position);
+                    self.expire_passages(now, position);
+                }
+                Due::Passage(position) => self.retry_passages(now, position),
+                Due::Outside => {} // the pump looks at it
                 Due::Reseal(position) => self.queue_reseals(position),
                 Due::Take(key) => self.retry_take(&key),
                 Due::Open(position) => self.retry_open(now, position),
@@ -338,7 +343,8 @@ impl Core {
         let Some(sent) = self.sent.get_mut(&position) else { return };
         let passed = sent.relayed_at.is_some_and(|at| at + deadline <= now);
         let mut late = Vec::new();
-        for (code, pair) in sent.pairs.iter_mut().filter(|(_, pair)| passed && !pair.state.is_settled()) {
+        let native = |pair: &Pair| pair.passage.is_none() && !pair.state.is_settled();
+        for (code, pair) in sent.pairs.iter_mut().filter(|(_, pair)| passed && native(pair)) {
             pair.overdue = true;
             late.push(code.to_string());
         }
@@ -356,7 +362,8 @@ impl Core {
     fn expire(&mut self, now: Timestamp, position: u64) {
         let Some(sent) = self.sent.get(&position) else { return };
         // What the relay has may yet be delivered: its own record decides.
-        if sent.is_settled() || sent.relayed_at.is_some() || sent.expires > now || self.offering.contains(&position) {
+        let native = sent.pairs.values().any(|pair| pair.passage.is_none() && !pair.state.is_settled());
+        if !native || sent.relayed_at.is_some() || sent.expires > now || self.offering.contains(&position) {
             return;
         }
         let reason = if sent.is_held() { Reason::HeldTooLong } else { Reason::Expired };
@@ -443,6 +450,12 @@ impl Core {
         sent.delivery = Delivery::Idle;
         sent.pairs =
             submission.key_envelopes.iter().map(|(code, hash)| (code.clone(), new_pair(Some(*hash)))).collect();
+        sent.pairs.extend(
+            preamble
+                .legacy
+                .iter()
+                .map(|code| (code.clone(), Pair { passage: Some(super::Passage::default()), ..new_pair(None) })),
+        );
         sent.about.clone_from(&about);
         if sent.places.last() != Some(&place) {
             sent.places.push(place);
@@ -459,8 +472,12 @@ impl Core {
             source: Source::Own { position: place.position, index },
         });
         self.note_request(&key.sender, &record.idempotency_key, &record.request_hash, key.clone(), place)?;
-        let unsent = Unsent { key: key.clone(), leaf: leaf_hash, position: place.position, stage: Stage::WithOffer };
-        self.set_unsent(index, unsent);
+        // Nobody on this axis has to hear of what goes through today's axis alone.
+        if !preamble.recipients.is_empty() {
+            let unsent =
+                Unsent { key: key.clone(), leaf: leaf_hash, position: place.position, stage: Stage::WithOffer };
+            self.set_unsent(index, unsent);
+        }
         self.sent_leaves.insert(leaf_hash, position);
         self.sent_keys.insert(key.clone(), position);
         self.sent.insert(position, sent);
@@ -472,6 +489,7 @@ impl Core {
         }
         self.schedule_sent(position);
         self.queue_offer(position);
+        self.queue_passages(position);
         Ok(())
     }
 
@@ -551,7 +569,8 @@ impl Core {
         let reason: Reason = parsed(&record.reason, "reason")?;
         let Some(position) = self.sent_keys.get(&key).copied() else { return Ok(()) };
         let Some(sent) = self.sent.get_mut(&position) else { return Ok(()) };
-        for pair in sent.pairs.values_mut().filter(|pair| !pair.state.is_settled()) {
+        // What goes through today's axis ends by itself.
+        for pair in sent.pairs.values_mut().filter(|pair| pair.passage.is_none() && !pair.state.is_settled()) {
             pair.state = PairState::Failed;
             pair.reason = Some(reason);
         }
@@ -572,6 +591,9 @@ impl Core {
                 sent.steps.iter().for_each(|step| _ = self.sent_leaves.remove(&step.leaf));
                 self.requests.remove(&(key.sender.clone(), sent.idempotency_key));
                 self.alarms.remove(&Alarm::Overdue(key.envelope));
+                for code in sent.pairs.keys() {
+                    self.alarms.remove(&Alarm::LegacyInDoubt(key.envelope, code.clone()));
+                }
             }
         } else if let Some(received) = self.received_keys.remove(&key).and_then(|p| self.received.remove(&p)) {
             received.steps.iter().for_each(|step| _ = self.received_leaves.remove(&step.leaf));
@@ -592,7 +614,7 @@ impl Core {
             steps.iter().any(|s| s.event == EventUri::RelayFailure && s.recipient.as_ref().is_none_or(|r| r == code))
         };
         for (code, pair) in &mut sent.pairs {
-            if event.recipient.as_ref().is_some_and(|recipient| recipient != code) {
+            if pair.passage.is_some() || event.recipient.as_ref().is_some_and(|recipient| recipient != code) {
                 continue;
             }
             if let Move::To(state) = pair_move(pair.state, event.event, event.actor.role) {
@@ -616,6 +638,9 @@ impl Core {
     /// Sets the timers of a document, after a change and at start.
     pub(super) fn schedule_sent(&mut self, position: u64) {
         let Some(sent) = self.sent.get(&position) else { return };
+        if sent.open_passages().next().is_some() {
+            self.timers.set(sent.expires, Due::Expiry(position));
+        }
         if sent.is_settled() {
             let at = sent.changed_at + Duration::from_millis(self.policy.close_after_ms);
             self.timers.set(at, Due::CloseSent(position));
@@ -663,6 +688,7 @@ fn new_pair(key_envelope: Option<Digest>) -> Pair {
         superseded_by: None,
         key_envelope,
         business: Business::default(),
+        passage: None,
         resealing: false,
         overdue: false,
     }

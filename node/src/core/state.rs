@@ -12,7 +12,10 @@ use truc_proto::{
 
 use crate::records::Place;
 
-use super::table::{CodeState, PairState, Withdrawal};
+use super::{
+    gateway::Passage,
+    table::{CodeState, PairState, Withdrawal},
+};
 
 /// Names an envelope: the key of deduplication everywhere, so that nobody can poison another's id.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -159,6 +162,9 @@ pub struct Pair {
     pub key_envelope: Option<Digest>,
     /// Business statuses.
     pub business: Business,
+    /// For a recipient on today's axis: how it is handed over there. None: it is sealed to the recipient.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub passage: Option<Passage>,
     /// A replacement is being sealed.
     #[serde(skip)]
     pub resealing: bool,
@@ -268,6 +274,7 @@ impl Sent {
     pub fn needs_offer(&self) -> bool {
         let is_there = || self.steps.iter().any(Step::shows_acceptance);
         !self.is_held()
+            && self.has_native()
             && if self.is_settled() { !self.is_answered() && is_there() } else { self.lost || !self.is_answered() }
     }
 
@@ -320,7 +327,7 @@ impl Sent {
             "final"
         } else if self.is_held() {
             "held"
-        } else if self.relayed_at.is_none() {
+        } else if self.relayed_at.is_none() || !self.has_native() {
             "sending"
         } else {
             "relayed"

@@ -16,6 +16,8 @@ pub enum PairState {
     Relayed,
     /// The recipient's node has the sealed envelope.
     Taken,
+    /// Handed over to today's axis, unsealed: nothing signed comes from there.
+    PassedOn,
     /// The recipient's node opened it and made it available.
     Consigned,
     /// The recipient's document system took it.
@@ -33,16 +35,17 @@ impl PairState {
             Self::Sealed => "sealed",
             Self::Relayed => "relayed",
             Self::Taken => "taken",
+            Self::PassedOn => "passed-on",
             Self::Consigned => "consigned",
             Self::HandedOver => "handed-over",
             Self::Failed => "failed",
         }
     }
 
-    /// True when nothing more has to be sent for this recipient: consigned, handed over or failed.
+    /// True when nothing more has to be sent for this recipient: passed on, consigned, handed over or failed.
     #[must_use]
     pub const fn is_settled(self) -> bool {
-        matches!(self, Self::Consigned | Self::HandedOver | Self::Failed)
+        matches!(self, Self::PassedOn | Self::Consigned | Self::HandedOver | Self::Failed)
     }
 }
 
@@ -65,6 +68,7 @@ pub fn pair_move(from: PairState, event: EventUri, role: Role) -> Move {
     let fail = |unless: S| if from < unless { Move::To(S::Failed) } else { Move::Stay };
     match (event, role) {
         (E::SubmissionAcceptance, Role::Sender) => rise(S::Sealed),
+        (E::RelayToNonErds, Role::Sender) => rise(S::PassedOn),
         (E::RelayAcceptance, Role::Relay) => rise(S::Relayed),
         (E::RelayAcceptance, Role::Recipient) => rise(S::Taken),
         // After a failure it counts, as delivered late: both events stay.

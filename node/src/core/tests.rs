@@ -1,5 +1,6 @@
 //! The core without journal, network or keys: what it decides, and that its state is a fold of what it wrote.
 
+mod gateway;
 mod groups;
 mod unread;
 
@@ -122,6 +123,7 @@ fn preamble(
         level: WireLevel::Ordinary,
         sender: key.sender.clone(),
         recipients: recipients.iter().map(|r| code(r)).collect(),
+        legacy: Vec::new(),
         kind,
         priority: Priority::ORDINARY,
         created: start(),

@@ -19,6 +19,10 @@ pub(super) enum Due {
     Take(Key),
     /// An envelope on our device is opened again.
     Open(u64),
+    /// Documents for today's axis are tried again.
+    Passage(u64),
+    /// Today's axis as a whole is tried again.
+    Outside,
     /// A replacement is tried again.
     Reseal(u64),
     /// A sent document may leave memory.

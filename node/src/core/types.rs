@@ -8,7 +8,7 @@ use truc_proto::{
     AgencyId, Digest, DirectoryRef, EnvelopeId, EnvelopeKind, NodeId, Priority, Reason, StatusCode, Timestamp, limits,
 };
 
-use super::{Key, StatusRefused};
+use super::{Key, PassOutcome, StatusRefused};
 use crate::records;
 
 /// Bounds and intervals. All have defaults; tests and the simulator choose their own.
@@ -20,6 +20,12 @@ pub struct Policy {
     pub open_envelopes_max: usize,
     /// Most envelopes being offered or uploaded at once.
     pub offers_in_flight_max: usize,
+    /// Most documents being handed over to today's axis at once.
+    pub passages_in_flight_max: usize,
+    /// So often today's axis is asked for a document that it took without an answer.
+    pub look_ups_max: u32,
+    /// Time to the second look-up, in milliseconds; doubles with each.
+    pub look_up_min_ms: u64,
     /// Most envelopes being taken and opened at once.
     pub takes_in_flight_max: usize,
     /// Most announced envelopes remembered; the relay announces the rest again.
@@ -48,6 +54,9 @@ impl Policy {
             node,
             open_envelopes_max: limits::OPEN_ENVELOPES_MAX,
             offers_in_flight_max: 16,
+            passages_in_flight_max: 4,
+            look_ups_max: 4,
+            look_up_min_ms: 10_000,
             takes_in_flight_max: 16,
             waiting_max: 65_536,
             push_leaves_max: 1_024,
@@ -303,6 +312,17 @@ pub enum Input {
         /// Bytes that the relay has.
         bytes: u64,
     },
+    /// An attempt to hand a document over to today's axis has ended.
+    Passed {
+        /// The envelope.
+        key: Key,
+        /// For whom.
+        recipient: AgencyId,
+        /// What came of it.
+        outcome: PassOutcome,
+        /// A random number.
+        jitter: u32,
+    },
     /// A replacement could not be made.
     ResealFailed {
         /// The envelope to be replaced.
@@ -450,6 +470,17 @@ pub enum Effect {
         body: u64,
         /// Index of its submission in our ledger.
         index: u64,
+    },
+    /// Hand it over to today's axis; where it may have been before, ask for it there instead.
+    Pass {
+        /// The envelope.
+        key: Key,
+        /// For whom.
+        recipient: AgencyId,
+        /// Position of its [`records::Outgoing`].
+        body: u64,
+        /// When it was posted without an answer: it is not posted again but looked for.
+        since: Option<Timestamp>,
     },
     /// Lease and download.
     Take {
@@ -601,6 +632,10 @@ pub enum Alarm {
     Overdue(EnvelopeId),
     /// An envelope for us that cannot be handled.
     Unusable(EnvelopeId),
+    /// Today's axis does not take documents.
+    Gateway,
+    /// Handed over to today's axis without an answer, and not shown there.
+    LegacyInDoubt(EnvelopeId, AgencyId),
     /// A replacement for a failed recipient could not be made.
     Reseal(EnvelopeId, AgencyId),
     /// The signing key is away.

@@ -36,6 +36,8 @@ pub(super) struct Recipient {
 #[derive(Debug)]
 pub(super) struct Addressed {
     pub(super) recipients: Vec<Recipient>,
+    /// Reached through today's axis: nothing is sealed to them. Sorted.
+    pub(super) legacy: Vec<AgencyId>,
     pub(super) warnings: Vec<String>,
 }
 
@@ -44,6 +46,7 @@ impl Pipes {
     /// status or not. What was sealed before a code closed may be addressed to it still: the relay decides who opens it.
     pub(super) fn address(
         &self,
+        sender: &AgencyId,
         codes: impl IntoIterator<Item = AgencyId>,
         directory: &Directory,
         sealed: (Timestamp, bool),
@@ -52,16 +55,20 @@ impl Pipes {
         let mut codes: Vec<AgencyId> = codes.into_iter().collect();
         codes.sort();
         codes.dedup();
-        let mut addressed = Addressed { recipients: Vec::with_capacity(codes.len()), warnings: Vec::new() };
+        let mut addressed =
+            Addressed { recipients: Vec::with_capacity(codes.len()), legacy: Vec::new(), warnings: Vec::new() };
         let trust = self.trust();
         // All codes first: the asker hears of a wrong code before of anybody's certificate.
-        for code in &codes {
-            match directory.resolve_sealed(code, sealed.0, sealed.1, now) {
-                Err(ResolveError::Closed { closed, .. }) if sealed.0 < closed => {}
-                resolved => _ = resolved?,
+        let mut native = Vec::with_capacity(codes.len());
+        for code in codes {
+            match directory.resolve_sealed(&code, sealed.0, sealed.1, now) {
+                Ok(_) => native.push(code),
+                Err(ResolveError::Legacy { .. }) if self.passes_on_for(sender) => addressed.legacy.push(code),
+                Err(ResolveError::Closed { closed, .. }) if sealed.0 < closed => native.push(code),
+                Err(error) => return Err(error.into()),
             }
         }
-        for code in codes {
+        for code in native {
             let no_sealing = |source| match source {
                 CertificateLookupError::Unread { source, .. } => ComposeError::Directory(source),
                 source => ComposeError::NoSealing { code: code.clone(), source },

@@ -74,7 +74,7 @@ pub(super) fn compose_status(
     moment: Moment,
 ) -> Result<Composed, ComposeError> {
     let signer = pipes.signer(&status.from, directory, moment.now)?;
-    let addressed = pipes.address([status.to.clone()], directory, (moment.now, true), moment.now)?;
+    let addressed = pipes.address(&status.from, [status.to.clone()], directory, (moment.now, true), moment.now)?;
     let sender = status.from.clone();
     let labels = Labels {
         document_id: status.document_id.clone().unwrap_or_default(),
@@ -124,6 +124,7 @@ pub(super) fn preamble(
         level: shape.level,
         sender: sender.clone(),
         recipients: addressed.recipients.iter().map(|recipient| recipient.code.clone()).collect(),
+        legacy: addressed.legacy.clone(),
         kind: shape.kind,
         priority: shape.priority,
         created: moment.now,
@@ -219,7 +220,7 @@ impl<'p> Run<'p, '_> {
 
     /// No code takes it that had closed when it was first asked for; asked again, it is what it was.
     fn address(&self, codes: Vec<AgencyId>) -> Result<Addressed, ComposeError> {
-        self.pipes.address(codes, self.directory, (self.moment.asked, false), self.moment.now)
+        self.pipes.address(&self.request.sender, codes, self.directory, (self.moment.asked, false), self.moment.now)
     }
 
     fn start(&self, addressed: Addressed, priority: Priority) -> Result<Assembly<'p>, ComposeError> {

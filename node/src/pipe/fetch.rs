@@ -53,7 +53,15 @@ pub(super) fn fetch(
     match what {
         FetchWhat::Container { offset } => document.container(*offset, &mut sink),
         FetchWhat::Attachment(name) => document.attachment(name, &mut sink),
-        FetchWhat::Edxml { .. } if !content.status.is_empty() => status_packet(&content.status, &mut sink),
+        FetchWhat::Edxml { .. } | FetchWhat::Packet if !content.status.is_empty() => {
+            status_packet(&content.status, &mut sink)
+        }
+        FetchWhat::Packet => match document.reference(PACKET_ENTRY) {
+            Some((packet, digest)) => extract(document.stream(), &packet, &digest, &mut sink)
+                .map(drop)
+                .map_err(|error| extract_failed(error, &sink)),
+            None => document.written(&document.traces(&[])?, &mut sink),
+        },
         FetchWhat::Edxml { stamps } => {
             let traces = document.traces(stamps)?;
             if document.reference(PACKET_ENTRY).is_some() {

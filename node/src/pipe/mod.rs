@@ -22,6 +22,7 @@ mod spool;
 pub(crate) use spool::Spool;
 
 use std::{
+    collections::BTreeSet,
     path::PathBuf,
     sync::{Arc, PoisonError, RwLock},
     time::Duration,
@@ -54,6 +55,8 @@ pub struct Pipes {
     storage: StorageKey,
     trust: RwLock<Arc<TrustStore>>,
     blobs: Arc<BlobStore>,
+    /// Codes of this node for which documents go through today's axis to those who are still there.
+    gateway: BTreeSet<AgencyId>,
 }
 
 /// Why the pipelines cannot start.
@@ -101,7 +104,13 @@ impl Pipes {
             storage,
             trust: RwLock::new(trust),
             blobs,
+            gateway: settings.gateway.as_ref().map(|gateway| gateway.codes.clone()).unwrap_or_default(),
         })
+    }
+
+    /// Whether documents of this code may go through today's axis; never on the classified lane (I10).
+    fn passes_on_for(&self, sender: &AgencyId) -> bool {
+        self.lane == Lane::Ordinary && self.gateway.contains(sender)
     }
 
     /// Takes newer anchors and revocation lists into use.

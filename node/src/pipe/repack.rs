@@ -16,7 +16,7 @@ use truc_signer::{
 
 use super::{
     Pipes,
-    assembly::{Assembly, Draft, Finished, Labels, Signer},
+    assembly::{Addressed, Assembly, Draft, Finished, Labels, Signer},
     compose::{Shape, preamble},
     error::{ComposeError, of_write},
     payload::StoredPayload,
@@ -54,7 +54,7 @@ pub(super) fn hold(draft: Draft) -> HeldRequest {
         held: Held {
             envelope: preamble.envelope.to_string(),
             sender: preamble.sender.to_string(),
-            recipients: preamble.recipients.iter().map(ToString::to_string).collect(),
+            recipients: preamble.recipients.iter().chain(&preamble.legacy).map(ToString::to_string).collect(),
             priority: u32::from(preamble.priority.value()),
             held_at_ms: preamble.created.unix_ms(),
             expires_ms: preamble.expires.unix_ms(),
@@ -81,7 +81,8 @@ pub(super) fn finish(
     let signer = pipes.signer(&preamble.sender, directory, now)?;
     // A code that closed meanwhile: the relay lets its node open it, or names the successor, to whom it is sealed anew.
     let sealed = (preamble.created, preamble.kind == EnvelopeKind::Status);
-    let addressed = pipes.address(preamble.recipients.iter().cloned(), directory, sealed, now)?;
+    let codes = preamble.recipients.iter().chain(&preamble.legacy).cloned();
+    let addressed = pipes.address(&preamble.sender, codes, directory, sealed, now)?;
     let labels = Labels {
         subject: held.about.subject.clone(),
         document_id: held.about.document_id.clone(),
@@ -97,13 +98,24 @@ pub(super) fn finish(
         manifest: &body.manifest,
         about: &held.about,
     };
-    let assembly = Assembly::start(pipes, preamble.clone(), addressed.recipients)?;
+    // A code may have moved to this axis, or off it, while the request was held; nothing of it was signed yet.
+    let readdressed = addressed.legacy != preamble.legacy;
+    let after = if readdressed { Raw::write(readdress(&preamble, &addressed))? } else { preamble.clone() };
+    let assembly = Assembly::start(pipes, after, addressed.recipients)?;
     match repack(pipes, &old, assembly, labels, &signer)? {
         Finished::Sealed(sealed) => Ok(*sealed),
         Finished::Draft(draft) => {
             forget(pipes, &draft.payload);
             Err(draft.why)
         }
+    }
+}
+
+fn readdress(before: &Preamble, addressed: &Addressed) -> Preamble {
+    Preamble {
+        recipients: addressed.recipients.iter().map(|recipient| recipient.code.clone()).collect(),
+        legacy: addressed.legacy.clone(),
+        ..before.clone()
     }
 }
 
@@ -125,7 +137,7 @@ pub(super) fn reseal(
         return Err(ComposeError::OtherSuccessor { code: recipient.clone(), successor: to.clone(), version });
     }
     let sealed = (moment.now, before.kind == EnvelopeKind::Status);
-    let addressed = pipes.address([to.clone()], directory, sealed, moment.now)?;
+    let addressed = pipes.address(&before.sender, [to.clone()], directory, sealed, moment.now)?;
     let shape = Shape {
         kind: before.kind,
         level: before.level,

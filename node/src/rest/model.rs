@@ -208,7 +208,7 @@ impl Sent {
 pub(super) struct Recipient {
     /// Its code.
     recipient: String,
-    /// sealed, submitted, relayed, taken, consigned, handed-over, or failed.
+    /// sealed, submitted, relayed, taken, passed-on (to today's axis), consigned, handed-over, or failed.
     #[schema(example = "consigned")]
     state: String,
     /// Why it failed, by the list of `docs/ERRORS.md`.
@@ -225,6 +225,12 @@ pub(super) struct Recipient {
     #[serde(skip_serializing_if = "String::is_empty")]
     #[schema(required = false)]
     business_status: String,
+    /// Reached through today's axis: nothing is sealed, and no signed receipt comes beyond `passed-on`.
+    legacy: bool,
+    /// That axis's name for the document, once it has it.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    #[schema(required = false)]
+    legacy_doc_id: String,
     /// Every event, oldest first. Each has a receipt.
     ladder: Vec<Step>,
 }
@@ -238,6 +244,8 @@ impl From<node_v1::RecipientState> for Recipient {
             text: state.text,
             late: state.late,
             business_status: state.business_status,
+            legacy: state.legacy,
+            legacy_doc_id: state.legacy_doc_id,
             ladder: state.ladder.into_iter().map(Into::into).collect(),
         }
     }

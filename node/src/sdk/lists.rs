@@ -182,6 +182,7 @@ fn state_in_vietnamese(pair: &Pair) -> String {
         PairState::Sealed => "Nút đã nhận, đang gửi lên trục",
         PairState::Relayed => "Trục đã nhận",
         PairState::Taken => "Nút bên nhận đã nhận",
+        PairState::PassedOn => truc_proto::EventUri::RelayToNonErds.border().map_or("", |(_, vietnamese)| vietnamese),
         PairState::Consigned => "Đã đến nơi nhận",
         PairState::HandedOver => "Hệ thống bên nhận đã lấy",
         PairState::Failed => "Gửi không thành công",

@@ -38,6 +38,10 @@ fn vietnamese(alarm: &Alarm) -> String {
         Alarm::EvidenceWaits(envelope) => format!(
             "Trục chưa nhận bằng chứng của nút về gói tin {envelope}; nút tự gửi lại. Nếu kéo dài, báo đơn vị vận hành trục"
         ),
+        Alarm::Gateway => "Trục hiện hành chưa nhận được văn bản từ nút này; nút tự thử lại. Nếu kéo dài, quản trị viên kiểm tra [gateway], mạng và khóa bí mật (truc-node gateway check)".to_owned(),
+        Alarm::LegacyInDoubt(envelope, code) => format!(
+            "Gói tin {envelope} gửi {code} qua trục hiện hành không có trả lời: có thể đã đến. Hỏi {code} trước khi gửi lại"
+        ),
         Alarm::Index => "Chỉ mục tra cứu đang được dựng lại; văn bản đã đóng tạm thời chưa tra cứu được".to_owned(),
         Alarm::DiskFull => "Ổ đĩa của nút gần đầy: không nhận thêm văn bản. Quản trị viên phải giải phóng dung lượng".to_owned(),
     }
@@ -60,12 +64,14 @@ mod tests {
             Alarm::ForeignBinding(code.clone()),
             Alarm::Overdue(envelope),
             Alarm::Unusable(envelope),
-            Alarm::Reseal(envelope, code),
+            Alarm::Reseal(envelope, code.clone()),
             Alarm::KeyAway,
             Alarm::RevocationUnknown,
             Alarm::BadEvidence(node),
             Alarm::EvidenceRefused(envelope),
             Alarm::EvidenceWaits(envelope),
+            Alarm::Gateway,
+            Alarm::LegacyInDoubt(envelope, code),
             Alarm::Index,
             Alarm::DiskFull,
         ] {

@@ -1,15 +1,18 @@
 //! Shows the core's documents in the words of the local API.
 
-use truc_proto::{Reason, node_v1};
+use truc_proto::{EventUri, Reason, Role, node_v1};
 
 use crate::{
-    core::{Business, Code, CodeState, OwnCheckpoint, Pair, Received, Sent, Step, is_final},
+    core::{Business, Code, CodeState, OwnCheckpoint, Pair, PairState, Received, Sent, Step, is_final},
     records::{About, Content},
 };
 
 /// The ladder of one recipient.
 fn ladder(own: Option<OwnCheckpoint>, sent: &Sent, recipient: &truc_proto::AgencyId) -> Vec<node_v1::LadderStep> {
-    let of_it = |step: &&Step| step.recipient.as_ref().is_none_or(|r| r == recipient);
+    // What the relay says is not about those who are reached through today's axis.
+    let legacy = sent.pairs.get(recipient).is_some_and(|pair| pair.passage.is_some());
+    let of_it =
+        |step: &&Step| step.recipient.as_ref().is_none_or(|r| r == recipient) && !(legacy && step.role == Role::Relay);
     let mut steps: Vec<&Step> = sent.steps.iter().filter(of_it).collect();
     steps.sort_by_key(|step| step.time);
     let shown = |step: &Step| node_v1::LadderStep {
@@ -23,6 +26,11 @@ fn ladder(own: Option<OwnCheckpoint>, sent: &Sent, recipient: &truc_proto::Agenc
     steps.into_iter().map(shown).collect()
 }
 
+/// Words in both languages for an event at the border to today's axis.
+pub(super) fn border(event: EventUri) -> String {
+    event.border().map(|(english, vietnamese)| format!("{english} / {vietnamese}")).unwrap_or_default()
+}
+
 fn recipient(
     own: Option<OwnCheckpoint>,
     sent: &Sent,
@@ -30,6 +38,16 @@ fn recipient(
     pair: &Pair,
 ) -> node_v1::RecipientState {
     let mut text = pair.reason.map(Reason::vietnamese).unwrap_or_default().to_owned();
+    let passage = pair.passage.as_ref();
+    if let Some(passage) = passage {
+        let detail = if passage.detail.is_empty() { &passage.last_error } else { &passage.detail };
+        text = match pair.state {
+            PairState::PassedOn => border(EventUri::RelayToNonErds),
+            PairState::Failed => format!("{text} {detail}").trim().to_owned(),
+            _ if detail.is_empty() => "waits for today's axis / Chờ chuyển sang trục hiện hành".to_owned(),
+            _ => format!("waits for today's axis / Chờ chuyển sang trục hiện hành: {detail}"),
+        };
+    }
     if let Some(successor) = &pair.successor {
         text = format!("{text} ({successor})");
     }
@@ -45,6 +63,8 @@ fn recipient(
         late: pair.late,
         business_status: pair.business.current.map(|code| code.to_string()).unwrap_or_default(),
         ladder: ladder(own, sent, code),
+        legacy: passage.is_some(),
+        legacy_doc_id: passage.map(|passage| passage.doc_id.clone()).unwrap_or_default(),
     }
 }
 

@@ -56,6 +56,7 @@ impl Reader<'_> {
 
         let sdk = self.sdk(&mut table, lane);
         let rest = self.rest(&mut table);
+        let gateway = self.gateway(&mut table, lane);
 
         let mut documents = self.optional_section(&mut table, "documents");
         let days_max = u64::try_from(ENVELOPE_TTL_MAX_MS / 86_400_000).unwrap_or_default();
@@ -74,6 +75,12 @@ impl Reader<'_> {
 
         let trust = self.trust(&mut table);
         let agencies = self.agencies(&mut table);
+        if let (Some(agencies), Some(Some(gateway))) = (&agencies, &gateway) {
+            let own = |code: &&AgencyId| agencies.iter().any(|agency| agency.code == **code);
+            for foreign in gateway.codes.iter().filter(|code| !own(code)) {
+                self.mistakes.push(format!("gateway.codes: this node does not serve {foreign}"));
+            }
+        }
         self.nothing_else(&table, "");
         let days = |days: u64| Duration::from_secs(days * 86_400);
         Some(Settings {
@@ -95,6 +102,7 @@ impl Reader<'_> {
             trust: trust?,
             sdk: sdk?,
             rest: rest?,
+            gateway: gateway?,
             ttl: days(ttl?),
             retention: match retention {
                 // 0: for ever.
@@ -273,7 +281,7 @@ impl Reader<'_> {
         self.optional_section(table, name)
     }
 
-    fn optional_section(&mut self, table: &mut Table, name: &str) -> Table {
+    pub(super) fn optional_section(&mut self, table: &mut Table, name: &str) -> Table {
         match table.remove(name) {
             Some(Value::Table(section)) => section,
             None => Table::new(),
@@ -284,7 +292,7 @@ impl Reader<'_> {
         }
     }
 
-    fn array(&mut self, value: Option<Value>, name: &str) -> Vec<Value> {
+    pub(super) fn array(&mut self, value: Option<Value>, name: &str) -> Vec<Value> {
         match value {
             Some(Value::Array(values)) => values,
             None => Vec::new(),
@@ -295,7 +303,7 @@ impl Reader<'_> {
         }
     }
 
-    fn text(&mut self, table: &mut Table, key: &str, prefix: &str) -> Option<String> {
+    pub(super) fn text(&mut self, table: &mut Table, key: &str, prefix: &str) -> Option<String> {
         match table.remove(key) {
             Some(Value::String(text)) => Some(text),
             None => {
@@ -315,7 +323,7 @@ impl Reader<'_> {
     }
 
     /// None: not there. Some(None): there and wrong.
-    fn number(
+    pub(super) fn number(
         &mut self,
         table: &mut Table,
         key: &str,
@@ -332,7 +340,7 @@ impl Reader<'_> {
         Some(number)
     }
 
-    fn path(&mut self, table: &mut Table, key: &str, prefix: &str) -> Option<PathBuf> {
+    pub(super) fn path(&mut self, table: &mut Table, key: &str, prefix: &str) -> Option<PathBuf> {
         let text = self.text(table, key, prefix)?;
         self.path_of(Value::String(text), &format!("{prefix}{key}"))
     }
@@ -358,7 +366,7 @@ impl Reader<'_> {
         good
     }
 
-    fn nothing_else(&mut self, table: &Table, prefix: &str) {
+    pub(super) fn nothing_else(&mut self, table: &Table, prefix: &str) {
         self.mistakes.extend(table.keys().map(|key| format!("{prefix}{key}: there is no such setting")));
     }
 }

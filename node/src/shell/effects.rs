@@ -27,6 +27,9 @@ pub async fn run_effects(shell: Arc<Shell>, mut effects: mpsc::UnboundedReceiver
         match effect {
             Effect::Append(_) | Effect::Reply { .. } | Effect::Broken(_) => {} // the engine's
             Effect::Offer { key, body, index } => _ = tokio::spawn(offer::offer(shell, key, body, index)),
+            Effect::Pass { key, recipient, body, since } => {
+                _ = tokio::spawn(crate::gateway::pass(shell, key, recipient, body, since));
+            }
             Effect::Take { key } => _ = tokio::spawn(take::take(shell, key)),
             Effect::Open { key, body, acceptances } => {
                 // Its record is on the device now: the blob is known to the sweep.

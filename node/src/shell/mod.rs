@@ -68,6 +68,8 @@ pub struct Shell {
     pub archive: Archive,
     /// Sealed payloads.
     pub blobs: Arc<BlobStore>,
+    /// The way to today's axis, where settings name one.
+    pub gateway: Option<Arc<crate::gateway::Gateway>>,
     /// The pipelines.
     pub pipeline: Arc<dyn Pipeline>,
     /// Tells the pipelines of newer trust files.

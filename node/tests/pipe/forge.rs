@@ -84,6 +84,7 @@ impl<'w> Forge<'w> {
             level: WireLevel::Ordinary,
             sender: code("H26"),
             recipients: self.recipients.iter().map(|name| code(name)).collect(),
+            legacy: Vec::new(),
             kind: EnvelopeKind::Document,
             priority: Priority::ORDINARY,
             created: self.world.now,

@@ -361,6 +361,7 @@ fn settings(folder: PathBuf, id: &str, lane: Lane) -> Settings {
         retention: None,
         sdk: None,
         rest: None,
+        gateway: None,
         folder,
     }
 }

@@ -4,12 +4,15 @@
 //! `XroadVnpt-sign-header` ([`Parameters`]). Replies are JSON of a fixed shape ([`Reply`]). What the operations mean is the node's
 //! business; nothing here knows documents, keys or sockets.
 
+pub mod client;
+mod edoc_reply;
 mod item;
 mod operation;
 mod packet_file;
 mod parameters;
 mod reply;
 
+pub use edoc_reply::{EdocError, EdocReply};
 pub use item::{Agency, AgencyQd20, Received, Sent, Unit};
 pub use operation::Operation;
 pub use packet_file::{FileDigests, FileHash, PacketHasher, unpadded_hex};
@@ -61,6 +64,16 @@ pub enum Progress {
 }
 
 impl Progress {
+    /// As clients write it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Processing => "processing",
+            Self::Done => "done",
+            Self::Fail => "fail",
+        }
+    }
+
     /// What the parameter `status` of updateStatus says.
     #[must_use]
     pub fn read(text: &str) -> Option<Self> {

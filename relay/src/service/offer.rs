@@ -231,6 +231,11 @@ fn check_submission(
     request: &wire::OfferRequest,
 ) -> Result<(), Refusal> {
     let refuse = |what: &str| Err(Refusal::invalid(what));
+    if preamble.recipients.is_empty() {
+        return refuse(
+            "the envelope has no recipient on this axis: all of them are reached through today's axis by its own node",
+        );
+    }
     if submission.preamble != preamble.digest() || submission.envelope != preamble.envelope {
         return refuse("the submission is about another preamble");
     }

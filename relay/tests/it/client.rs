@@ -127,6 +127,7 @@ impl Node {
             level: draft.level,
             sender: sender.clone(),
             recipients: recipients.clone(),
+            legacy: Vec::new(),
             kind: EnvelopeKind::Document,
             priority: Priority::ORDINARY,
             created: draft.created,

@@ -103,6 +103,7 @@ fn offer(axis: &Axis, number: u64) -> anyhow::Result<wire::OfferRequest> {
         level: WireLevel::Ordinary,
         sender: sender.clone(),
         recipients: vec![recipient.clone()],
+        legacy: Vec::new(),
         kind: EnvelopeKind::Document,
         priority: Priority::ORDINARY,
         created: now,

@@ -119,6 +119,7 @@ impl Forgery {
             level: "ordinary".parse().unwrap(),
             sender: sender.parse().unwrap(),
             recipients: codes,
+            legacy: Vec::new(),
             kind: EnvelopeKind::Document,
             priority: Priority::ORDINARY,
             created: now,

@@ -14,7 +14,7 @@ use truc_evidence::{Confirmation, Directory, DirectoryDraft, PinnedOperator, Rec
 use truc_link::{ConnectError, ConnectSettings, Identity, Link, LinkTrust, NotAdmitted};
 use truc_node::settings::{KeySource, TrustFiles};
 use truc_proto::{
-    AxisId, Digest, Lane, Raw, SignedBinding, SignedDirectory, Timestamp,
+    AgencyEntry, AxisId, Digest, Entry, Lane, Raw, Route, SignedBinding, SignedDirectory, Timestamp,
     relay_v1::{DirectoryChunk, relay_client::RelayClient},
 };
 use truc_signer::{Certificate, Crl, SoftKey, TrustStore};
@@ -147,7 +147,11 @@ fn pinned(pki: &Tree) -> Result<PinnedOperator> {
 }
 
 /// Version 1 of the directory, out of the binding requests.
-pub(super) fn sign_directory(pki: &Tree, bindings: &[Vec<u8>]) -> Result<(SignedDirectory, Directory)> {
+pub(super) fn sign_directory(
+    pki: &Tree,
+    bindings: &[Vec<u8>],
+    legacy: &[String],
+) -> Result<(SignedDirectory, Directory)> {
     let axis: AxisId = AXIS.parse()?;
     let (trust, now) = (trust_store(pki)?, now());
     let mut draft = DirectoryDraft::new(axis.clone(), Lane::Ordinary);
@@ -155,6 +159,22 @@ pub(super) fn sign_directory(pki: &Tree, bindings: &[Vec<u8>]) -> Result<(Signed
         let binding = Raw::<SignedBinding>::parse(binding.clone())?;
         let verified = verify_binding(&binding, None, &trust, &axis, Lane::Ordinary, now)?;
         draft.add(&verified, Confirmation { sealing: true, endorsement: true })?;
+    }
+    for code in legacy {
+        draft.put(Entry::Agency(AgencyEntry {
+            code: code.parse()?,
+            names: vec![format!("Cơ quan {code} (trục hiện hành)")],
+            parent: None,
+            old_codes: Vec::new(),
+            valid_from: Timestamp::from_unix_ms(now.unix_ms() - 86_400_000),
+            valid_to: None,
+            serves_until: None,
+            successor: None,
+            route: Route::Legacy,
+            node: None,
+            lanes: vec![Lane::Ordinary],
+            certificates: Vec::new(),
+        }))?;
     }
     let files = pki.operator();
     let key = SoftKey::load_pem(&files.certificate, &files.key)?;

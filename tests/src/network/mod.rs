@@ -62,6 +62,8 @@ pub struct Layout {
     pub programs: Option<Programs>,
     /// Nodes in this process have an SDK listener under this path.
     pub sdk: Option<String>,
+    /// Codes that the directory says are still on today's axis.
+    pub legacy: Vec<String>,
 }
 
 impl Layout {
@@ -78,7 +80,7 @@ impl Layout {
             folder: root.path().join(id),
         };
         let (relay, nodes) = (root.path().join("relay"), nodes.iter().map(plan).collect());
-        Self { root, relay, nodes, keys: KeyKind::P256, programs: None, sdk: None }
+        Self { root, relay, nodes, keys: KeyKind::P256, programs: None, sdk: None, legacy: Vec::new() }
     }
 
     /// The same with processes.
@@ -92,6 +94,13 @@ impl Layout {
     #[must_use]
     pub fn with_sdk(mut self, path: &str) -> Self {
         self.sdk = Some(path.to_owned());
+        self
+    }
+
+    /// The same with codes that are still on today's axis.
+    #[must_use]
+    pub fn with_legacy(mut self, codes: &[&str]) -> Self {
+        self.legacy = codes.iter().map(|&code| code.into()).collect();
         self
     }
 
@@ -263,7 +272,7 @@ impl Network {
             let host = Host::new(of_processes).await;
             nodes.insert(plan.id.clone(), NodeHost { host, sdk: held_socket(), token: made.token.expose().into() });
         }
-        let directory = making::sign_directory(&pki, &bindings).expect("sign the directory");
+        let directory = making::sign_directory(&pki, &bindings, &layout.legacy).expect("sign the directory");
         let trust = receipt_trust(&pki).expect("read the PKI");
         Self { layout, pki, directory, trust, relay, nodes }
     }
@@ -485,6 +494,27 @@ impl Network {
         self.nodes.get(id).expect("a node of the network").sdk.local_addr().expect("it is bound")
     }
 
+    /// Makes a node the gateway of its codes to an axis; for its next start.
+    ///
+    /// # Panics
+    /// When it cannot be set.
+    pub fn set_gateway(&self, id: &str, endpoint: &str, system: &str, secret: &str) {
+        let folder = self.node_folder(id);
+        let mut settings = truc_node::Settings::load(folder).expect("the node's settings");
+        let key = truc_signer::storage::StorageKey::load(&settings.storage_key).expect("the storage key");
+        truc_node::gateway::keep_secret(&settings.gateway_secret(), &key, system, secret).expect("keep the secret");
+        settings.gateway = Some(truc_node::settings::GatewaySettings {
+            endpoint: truc_node::settings::AxisEndpoint::parse(endpoint).expect("an endpoint"),
+            system: system.to_owned(),
+            codes: settings.codes().cloned().collect(),
+            anchors: None,
+            poll: Duration::from_secs(1),
+            timeout: Duration::from_secs(1),
+        });
+        std::fs::write(folder.join(truc_node::settings::SETTINGS_FILE), settings.to_toml())
+            .expect("write the settings");
+    }
+
     /// Adds a document system to a node; gives its secret.
     ///
     /// # Panics
@@ -516,7 +546,7 @@ impl Network {
     /// # Panics
     /// When that does not happen.
     pub async fn wait_consigned(&self, sender: &str, envelope: &str) -> OutboxItem {
-        let reached = |state: &str| ["consigned", "handed-over", "failed"].contains(&state);
+        let reached = |state: &str| ["consigned", "handed-over", "passed-on", "failed"].contains(&state);
         self.wait_sent("its recipients to have it", sender, envelope, |item| {
             item.recipients.iter().all(|r| reached(&r.state))
         })

@@ -87,6 +87,9 @@ fn print(file: &Path, report: &ReceiptReport, output: &Output) {
             let to = summary.recipient.as_ref().map_or("all recipients".into(), ToString::to_string);
             output.line(format!("  envelope {envelope} from {from} to {to}"));
         }
+        if let Some((english, vietnamese)) = summary.event.border() {
+            output.line(format!("  {} / {vietnamese}", output.paint(Tone::Unsure, english)));
+        }
         if let (Some(version), Some(issued)) = (summary.directory_version, summary.directory_issued) {
             output.line(format!(
                 "  certificates good as of directory {version} of {}, not checked later unless a CRL was given",
@@ -127,7 +130,8 @@ fn report_json(file: &Path, report: &ReceiptReport) -> Value {
             "event": s.event, "role": s.role, "actor": s.actor, "actor_name": s.actor_name, "node": s.node, "time": s.time,
             "envelope": s.envelope, "sender": s.sender, "recipient": s.recipient, "leaf": s.leaf_hash,
             "commitment": s.commitment, "signed_at": s.signed_at, "directory_version": s.directory_version,
-            "directory_issued": s.directory_issued,
+            "directory_issued": s.directory_issued, "note": s.event.border().map(|(english, _)| english),
+            "note_vi": s.event.border().map(|(_, vietnamese)| vietnamese),
         })
     });
     json!({ "file": file, "verdict": report.verdict.as_str(), "summary": summary, "steps": steps })

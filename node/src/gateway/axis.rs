@@ -1,0 +1,249 @@
+//! The operations of today's axis that a gateway uses.
+
+use std::{io, path::Path};
+
+use bytes::Bytes;
+use data_encoding::HEXLOWER;
+use ring::hmac;
+use tokio::sync::mpsc;
+use truc_proto::{
+    Digest,
+    limits::{GATEWAY_ANSWER_BYTES_MAX, SDK_PACKET_BYTES_MAX},
+    sdk::{
+        EdocError, EdocReply, MessageType, Operation, Progress,
+        client::{Answer, AnswerError, Item, Outgoing as Call, SIGNED_KEYS_HEADER, Verdict},
+        unpadded_hex,
+    },
+};
+use truc_signer::Certificate;
+
+use super::http::{Client, HttpError, Outgoing};
+use crate::{core::PassOutcome, pipe::Spool, settings::GatewaySettings, shell::clock};
+
+/// Why that axis could not be asked, or what it said.
+#[derive(Debug, thiserror::Error)]
+pub enum CallFailed {
+    /// The way there.
+    #[error("{0}")]
+    Way(String),
+    /// It answers something else than the protocol has.
+    #[error("today's axis does not answer by its protocol (HTTP {status})")]
+    Answer {
+        /// HTTP's status.
+        status: u16,
+        /// What came.
+        #[source]
+        source: AnswerError,
+    },
+    /// It says no.
+    #[error("today's axis refuses: {} {}", .0.code, .0.description)]
+    Refused(Verdict),
+    /// The packet in its answer.
+    #[error(transparent)]
+    Packet(EdocError),
+    /// The packet is longer than any may be.
+    #[error("the packet is longer than {SDK_PACKET_BYTES_MAX} bytes")]
+    TooLong,
+}
+
+impl From<HttpError> for CallFailed {
+    fn from(error: HttpError) -> Self {
+        Self::Way(crate::chain(&error))
+    }
+}
+
+/// A packet that is to be posted.
+pub(super) struct Posting {
+    pub(super) from: String,
+    pub(super) to: String,
+    pub(super) message: MessageType,
+    pub(super) file: Spool,
+    pub(super) digest: Digest,
+    pub(super) length: u64,
+}
+
+/// Today's axis, as its client sees it.
+pub struct Axis {
+    client: Client,
+    system: String,
+    secret: hmac::Key,
+}
+
+impl std::fmt::Debug for Axis {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Axis({:?}, {}, [redacted])", self.client, self.system)
+    }
+}
+
+impl Axis {
+    pub(super) fn new(settings: &GatewaySettings, secret: hmac::Key) -> anyhow::Result<Self> {
+        use anyhow::Context as _;
+        let read = |path: &Path| -> anyhow::Result<Vec<Certificate>> {
+            let pem = std::fs::read(path).with_context(|| format!("read {}", path.display()))?;
+            Certificate::from_pem(&pem).with_context(|| format!("use the authorities in {}", path.display()))
+        };
+        let anchors = settings.anchors.as_deref().map_or(Ok(Vec::new()), read)?;
+        let client = Client::new(settings.endpoint.clone(), &anchors, settings.timeout).context("set up TLS")?;
+        Ok(Self { client, system: settings.system.clone(), secret })
+    }
+
+    fn new_call(&self, message: MessageType) -> Call {
+        Call::new(&self.system, message, clock::now())
+    }
+
+    async fn call(&self, operation: Operation, call: &Call, body: Outgoing) -> Result<super::http::Answer, HttpError> {
+        let signed = call.signed();
+        let signature = HEXLOWER.encode(hmac::sign(&self.secret, signed.as_bytes()).as_ref());
+        let mut headers: Vec<(String, String)> = call.headers().map(|(name, value)| (name, value.to_owned())).collect();
+        headers.push((SIGNED_KEYS_HEADER.to_owned(), call.signed_keys()));
+        headers.push(("XroadVnpt-sign-header".to_owned(), signed));
+        headers.push(("XroadVnpt-hash-header".to_owned(), signature));
+        let media = if operation == Operation::SendEdoc { "application/octet-stream" } else { "application/json" };
+        headers.push(("Content-Type".to_owned(), media.to_owned()));
+        self.client.call(operation.name(), &headers, body).await
+    }
+
+    async fn ask(&self, operation: Operation, call: &Call, body: Outgoing) -> Result<Answer, CallFailed> {
+        let answer = self.call(operation, call, body).await?;
+        let status = answer.status();
+        let bytes = answer.whole(GATEWAY_ANSWER_BYTES_MAX).await?;
+        let answer = Answer::read(&bytes).map_err(|source| CallFailed::Answer { status, source })?;
+        if answer.verdict.ok { Ok(answer) } else { Err(CallFailed::Refused(answer.verdict)) }
+    }
+
+    /// What waits there for this system.
+    ///
+    /// # Errors
+    /// [`CallFailed`].
+    pub async fn received(&self, message: MessageType) -> Result<Vec<Item>, CallFailed> {
+        let answer = self.ask(Operation::ReceivedEdocList, &self.new_call(message), Outgoing::Nothing).await?;
+        answer.items().ok_or(CallFailed::Answer { status: 200, source: AnswerError::Missing("data") })
+    }
+
+    /// What this system sent, as that axis has it.
+    ///
+    /// # Errors
+    /// [`CallFailed`].
+    pub async fn sent(&self, message: MessageType) -> Result<Vec<Item>, CallFailed> {
+        let answer = self.ask(Operation::SentEdocList, &self.new_call(message), Outgoing::Nothing).await?;
+        answer.items().ok_or(CallFailed::Answer { status: 200, source: AnswerError::Missing("data") })
+    }
+
+    /// Says how far this system is with a document. Saying it again changes nothing there.
+    ///
+    /// # Errors
+    /// [`CallFailed`].
+    pub async fn update(&self, message: MessageType, doc_id: &str, progress: Progress) -> Result<(), CallFailed> {
+        let call = self.new_call(message).with("status", progress.as_str()).with("docId", doc_id);
+        self.ask(Operation::UpdateStatus, &call, Outgoing::Braces(false)).await.map(drop)
+    }
+
+    /// A packet, written to `sink` as it streams by. What was written is of use only when this ends well.
+    ///
+    /// # Errors
+    /// [`CallFailed`].
+    pub async fn edoc(
+        &self,
+        message: MessageType,
+        doc_id: &str,
+        sink: &mut (dyn io::Write + Send),
+    ) -> Result<(), CallFailed> {
+        let call = self.new_call(message).with("docId", doc_id);
+        let mut answer = self.call(Operation::Edoc, &call, Outgoing::Braces(false)).await?;
+        let (status, mut reply, mut length) = (answer.status(), EdocReply::default(), 0_u64);
+        let told = |error| match error {
+            EdocError::Answer(source) => CallFailed::Answer { status, source },
+            EdocError::Refused(verdict) => CallFailed::Refused(verdict),
+            other => CallFailed::Packet(other),
+        };
+        while let Some(piece) = answer.next().await? {
+            length = length.saturating_add(u64::try_from(piece.len()).unwrap_or(u64::MAX));
+            if length > SDK_PACKET_BYTES_MAX / 3 * 4 + u64::try_from(GATEWAY_ANSWER_BYTES_MAX).unwrap_or(u64::MAX) {
+                return Err(CallFailed::TooLong);
+            }
+            reply.push(&piece, &mut *sink).map_err(told)?;
+        }
+        reply.finish(&mut *sink).map_err(told)
+    }
+
+    /// Posts a packet once. Whatever happens is an outcome that the core can go on from.
+    pub(super) async fn post(&self, posting: Posting) -> PassOutcome {
+        let Posting { from, to, message, file, digest, length } = posting;
+        let call = self.new_call(message).with("from", &from).with_list("to", &[&to]);
+        let call = call.with("hash-file", &unpadded_hex(&digest));
+        let (sender, pieces) = mpsc::channel(4);
+        let reader = tokio::task::spawn_blocking(move || {
+            let mut out = Pieces(&sender);
+            // The protocol's clients write two bytes behind the file.
+            let done = file.drain_to(&mut out).and_then(|()| io::Write::write_all(&mut out, b"\r\n"));
+            if let Err(error) = done {
+                let _ = sender.blocking_send(Err(error)); // the connection is gone: it says why
+            }
+        });
+        let answer = self.call(Operation::SendEdoc, &call, Outgoing::pieces(pieces, length + 2)).await;
+        let outcome = match answer {
+            Err(error @ HttpError::Connect { .. }) => PassOutcome::NotSent { error: crate::chain(&error) },
+            Err(HttpError::Broken { what, whole: false }) => PassOutcome::NotSent { error: what },
+            Err(HttpError::Broken { what, whole: true }) => PassOutcome::NoAnswer { error: what },
+            Ok(answer) => {
+                let status = answer.status();
+                match answer.whole(GATEWAY_ANSWER_BYTES_MAX).await {
+                    Err(error) => PassOutcome::NoAnswer { error: crate::chain(&error) },
+                    Ok(bytes) => judge(status, &bytes),
+                }
+            }
+        };
+        let _ = reader.await; // it ends with the connection
+        outcome
+    }
+}
+
+/// What the answer to sendEdoc means.
+fn judge(status: u16, bytes: &[u8]) -> PassOutcome {
+    match Answer::read(bytes) {
+        Ok(answer) if !answer.verdict.ok => {
+            PassOutcome::Refused { error: format!("{} {}", answer.verdict.code, answer.verdict.description) }
+        }
+        Ok(answer) => match answer.doc_id() {
+            Some(doc_id) => PassOutcome::Taken { doc_id },
+            None => PassOutcome::NoAnswer { error: "the answer says OK without a usable DocId".to_owned() },
+        },
+        Err(error) => PassOutcome::NoAnswer { error: format!("HTTP {status}: {error}") },
+    }
+}
+
+/// Hands bytes to the connection.
+struct Pieces<'s>(&'s mpsc::Sender<io::Result<Bytes>>);
+
+impl io::Write for Pieces<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let sent = self.0.blocking_send(Ok(Bytes::copy_from_slice(bytes)));
+        sent.map(|()| bytes.len()).map_err(|_| io::ErrorKind::BrokenPipe.into())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_clear_answer_decides() {
+        let taken = judge(200, br#"{"status":"OK","ErrorCode":"0","ErrorDesc":"","DocId":"a"}"#);
+        assert_eq!(taken, PassOutcome::Taken { doc_id: "a".into() });
+        let refused = judge(500, br#"{"status":"FAIL","ErrorCode":"15","ErrorDesc":"x","DocId":""}"#);
+        assert_eq!(refused, PassOutcome::Refused { error: "15 x".into() });
+        for unclear in [
+            b"".as_slice(),
+            b"<html>502</html>",
+            br#"{"status":"OK","ErrorCode":"0","ErrorDesc":""}"#,
+            br#"{"status":"OK","ErrorCode":"0","DocId":"a b"}"#,
+            br#"{"status":"OK","ErrorCo"#,
+        ] {
+            assert!(matches!(judge(200, unclear), PassOutcome::NoAnswer { .. }), "{unclear:?}");
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! Section `[gateway]`: this node is a client of today's axis for codes that are still reached there.
+
+use std::{collections::BTreeSet, net::IpAddr, path::PathBuf, time::Duration};
+
+use toml::{Table, Value};
+use truc_proto::{AgencyId, Lane, limits::SDK_SYSTEM_ID_CHARS_MAX};
+
+use super::read::Reader;
+
+const POLL_S: u64 = 60;
+const TIMEOUT_S: u64 = 60;
+
+/// The gateway to today's axis.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct GatewaySettings {
+    /// Where that axis answers.
+    pub endpoint: AxisEndpoint,
+    /// What it calls this node.
+    pub system: String,
+    /// Codes of this node that it speaks for there.
+    pub codes: BTreeSet<AgencyId>,
+    /// Authorities that its certificate must lead to (https).
+    pub anchors: Option<PathBuf>,
+    /// How often it is asked for mail.
+    pub poll: Duration,
+    /// How long it may be silent in the middle of a call.
+    pub timeout: Duration,
+}
+
+/// `https://host:port/path`, or `http://127.0.0.1:port/path`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AxisEndpoint {
+    /// https.
+    pub tls: bool,
+    /// Name or address.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+    /// Path before the operations' names; empty, or begins with a slash and ends with none.
+    pub path: String,
+}
+
+impl AxisEndpoint {
+    /// Reads a URL.
+    ///
+    /// # Errors
+    /// Words on what is wrong with it.
+    pub fn parse(url: &str) -> Result<Self, String> {
+        let wrong = || format!("{url:?} is no address such as https://axis.example/api/v1");
+        let (scheme, rest) = url.trim().split_once("://").ok_or_else(wrong)?;
+        let tls = match scheme {
+            "https" => true,
+            "http" => false,
+            _ => return Err(wrong()),
+        };
+        let (authority, path) = rest.split_once('/').map_or((rest, ""), |(authority, path)| (authority, path));
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '-' | '_' | '.');
+        if url.len() > 500 || !path.chars().all(plain) || authority.contains(['@', '?', '#']) {
+            return Err(wrong());
+        }
+        let default = if tls { 443 } else { 80 };
+        let (host, port) = match authority.rsplit_once(':') {
+            Some((host, port)) if !host.is_empty() && !port.ends_with(']') => {
+                (host, port.parse().map_err(|_| wrong())?)
+            }
+            _ => (authority, default),
+        };
+        let host = host.trim_matches(['[', ']']).to_owned();
+        if host.is_empty() || port == 0 {
+            return Err(wrong());
+        }
+        let local = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+        if !tls && !local {
+            return Err(format!(
+                "{url:?} is neither https nor on this machine: documents and the secret's signatures would be open to everyone on the way"
+            ));
+        }
+        let path = path.trim_matches('/');
+        let path = if path.is_empty() { String::new() } else { format!("/{path}") };
+        Ok(Self { tls, host, port, path })
+    }
+}
+
+impl std::fmt::Display for AxisEndpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let scheme = if self.tls { "https" } else { "http" };
+        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
+        write!(f, "{scheme}://{host}:{}{}", self.port, self.path)
+    }
+}
+
+impl GatewaySettings {
+    /// As it stands in the settings file; `shown` writes paths.
+    pub(super) fn to_table(&self, shown: impl Fn(&std::path::Path) -> Value) -> Table {
+        let mut table = Table::new();
+        table.insert("endpoint".into(), self.endpoint.to_string().into());
+        table.insert("system".into(), self.system.clone().into());
+        table.insert(
+            "codes".into(),
+            self.codes.iter().map(|code| Value::from(code.as_str())).collect::<Vec<_>>().into(),
+        );
+        table.extend(self.anchors.iter().map(|path| ("anchors".to_owned(), shown(path))));
+        table.insert("poll_s".into(), super::integer(self.poll.as_secs()));
+        table.insert("timeout_s".into(), super::integer(self.timeout.as_secs()));
+        table
+    }
+}
+
+impl Reader<'_> {
+    /// None: something is wrong. Some(None): no such section.
+    #[expect(clippy::option_option, reason = "absent and wrong are told apart")]
+    pub(super) fn gateway(&mut self, table: &mut Table, lane: Option<Lane>) -> Option<Option<GatewaySettings>> {
+        if !table.contains_key("gateway") {
+            return Some(None);
+        }
+        let mut section = self.optional_section(table, "gateway");
+        if lane == Some(Lane::Classified) {
+            // I10: that axis carries no state secret.
+            self.mistakes.push("gateway: nothing of the classified lane goes through today's axis; remove the section / luồng mật không được nối với trục hiện hành".to_owned());
+        }
+        let endpoint = self.text(&mut section, "endpoint", "gateway.").and_then(|url| {
+            AxisEndpoint::parse(&url).map_err(|why| self.mistakes.push(format!("gateway.endpoint: {why}"))).ok()
+        });
+        let system = self.text(&mut section, "system", "gateway.").filter(|system| {
+            let good = (1..=SDK_SYSTEM_ID_CHARS_MAX).contains(&system.len())
+                && system.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\');
+            if !good {
+                self.mistakes.push(format!("gateway.system: {system:?} is no system id"));
+            }
+            good
+        });
+        let mut codes = BTreeSet::new();
+        for value in self.array(section.remove("codes"), "gateway.codes") {
+            match value.as_str().and_then(|code| code.parse::<AgencyId>().ok()) {
+                Some(code) => _ = codes.insert(code),
+                None => self.mistakes.push(format!("gateway.codes: {value} is no agency code")),
+            }
+        }
+        if codes.is_empty() {
+            self.mistakes.push("gateway.codes: name the codes that this node speaks for on today's axis".to_owned());
+        }
+        let anchors = if section.contains_key("anchors") {
+            self.path(&mut section, "anchors", "gateway.").map(Some)
+        } else {
+            Some(None)
+        };
+        if let (Some(endpoint), Some(None)) = (endpoint.as_ref().filter(|endpoint| endpoint.tls), &anchors) {
+            self.mistakes.push(format!(
+                "gateway.anchors: the certificate of {} must lead to an authority; name the file that holds it",
+                endpoint.host
+            ));
+        }
+        let poll = self.number(&mut section, "poll_s", "gateway.", 1..=86_400).unwrap_or(Some(POLL_S));
+        let timeout = self.number(&mut section, "timeout_s", "gateway.", 1..=3_600).unwrap_or(Some(TIMEOUT_S));
+        self.nothing_else(&section, "gateway.");
+        Some(Some(GatewaySettings {
+            endpoint: endpoint?,
+            system: system?,
+            codes,
+            anchors: anchors?,
+            poll: Duration::from_secs(poll?),
+            timeout: Duration::from_secs(timeout?),
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_endpoint_is_https_or_on_this_machine() {
+        let endpoint = AxisEndpoint::parse("https://axis.example/api/v1/").unwrap();
+        assert_eq!((endpoint.host.as_str(), endpoint.port, endpoint.path.as_str()), ("axis.example", 443, "/api/v1"));
+        assert_eq!(endpoint.to_string(), "https://axis.example:443/api/v1");
+        let local = AxisEndpoint::parse("http://127.0.0.1:7445").unwrap();
+        assert_eq!((local.tls, local.port, local.path.as_str()), (false, 7445, ""));
+        assert_eq!(AxisEndpoint::parse("http://[::1]:80/x").unwrap().to_string(), "http://[::1]:80/x");
+        for wrong in [
+            "http://axis.example/",
+            "http://10.0.0.1:80",
+            "ftp://127.0.0.1",
+            "https://",
+            "https://a:0",
+            "https://user@axis.example",
+            "https://axis.example/a?b",
+            "axis.example",
+        ] {
+            assert!(AxisEndpoint::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! The gateway to today's axis, against one that is played, faults included.
+
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "helpers of tests")]
+
+mod old_axis;
+mod out;
+#[path = "../sdk/packets.rs"]
+#[expect(dead_code, reason = "statuses have tests of their own")]
+mod packets;
+
+use std::time::Duration;
+
+use old_axis::{OldAxis, SECRET, SYSTEM};
+use truc_tests::network::{Layout, Network};
+
+/// Longest that anything here may take before the test fails; far more than it takes.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// N-G22 is the gateway of G22; N-H26 is on this axis alone; H37 and H38 are on today's.
+fn layout() -> Layout {
+    Layout::new(&[("N-G22", &["G22"]), ("N-H26", &["H26"])]).with_legacy(&["H37", "H38"])
+}
+
+async fn start() -> (Network, OldAxis) {
+    let (network, axis) = (Network::make(layout()).await, OldAxis::start());
+    network.set_gateway("N-G22", &axis.endpoint(), SYSTEM, SECRET);
+    network.start_all().await;
+    (network, axis)
+}
+
+/// Waits for something that the played axis shows.
+async fn until(what: &str, axis: &OldAxis, seen: impl Fn(&old_axis::State) -> bool) {
+    truc_tests::wait::until_async(what, PATIENCE, || async { seen(&axis.state()).then_some(()) }).await;
+}

@@ -1,0 +1,245 @@
+//! Today's axis, played: its protocol over plain sockets, and everything that can be wrong with it.
+
+use std::{
+    collections::BTreeMap,
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::{SocketAddr, TcpListener, TcpStream},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    thread,
+};
+
+use ring::hmac;
+use serde_json::{Value, json};
+use truc_proto::{
+    Digest,
+    sdk::{Operation, Parameters, SIGNATURE_HEADER, SIGNED_HEADER, read_signature, unpadded_hex},
+};
+
+pub(crate) const SYSTEM: &str = "truc.gateway";
+pub(crate) const SECRET: &str = "a secret of today's axis";
+pub(crate) const PATH: &str = "/api/v1";
+
+/// What goes wrong with the next call of an operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// A proxy's page; the call was carried out.
+    Html,
+    /// Nothing; the call was carried out.
+    Empty,
+    /// Half an answer; the call was carried out.
+    Truncated,
+    /// The connection ends without an answer; the call was carried out.
+    HangsUp,
+    /// No answer until the client gives up; the call was carried out.
+    Silent,
+    /// The protocol's no; nothing was carried out.
+    Fails,
+    /// The connection ends before the body; nothing was carried out.
+    HangsUpEarly,
+}
+
+/// A packet that was posted.
+#[derive(Debug, Clone)]
+pub(crate) struct Posted {
+    pub(crate) doc_id: String,
+    pub(crate) from: String,
+    pub(crate) to: String,
+    pub(crate) message: String,
+    pub(crate) file: Vec<u8>,
+}
+
+/// A packet that waits for the system.
+#[derive(Debug, Clone)]
+pub(crate) struct Waiting {
+    pub(crate) doc_id: String,
+    pub(crate) from: String,
+    pub(crate) to: String,
+    pub(crate) message: String,
+    pub(crate) packet: Vec<u8>,
+}
+
+#[derive(Default)]
+pub(crate) struct State {
+    pub(crate) posted: Vec<Posted>,
+    pub(crate) waiting: Vec<Waiting>,
+    /// docId and word, as they came.
+    pub(crate) updates: Vec<(String, String)>,
+    pub(crate) faults: Vec<(Operation, Fault)>,
+    pub(crate) calls: Vec<Operation>,
+    /// The list of what was sent stays empty.
+    pub(crate) hides_sent: bool,
+    /// Every waiting packet is listed twice.
+    pub(crate) lists_twice: bool,
+    /// What is done stays listed all the same.
+    pub(crate) keeps_listed: bool,
+}
+
+impl State {
+    pub(crate) fn count(&self, operation: Operation) -> usize {
+        self.calls.iter().filter(|call| **call == operation).count()
+    }
+}
+
+/// A running one; it ends with the process.
+#[derive(Clone)]
+pub(crate) struct OldAxis {
+    address: SocketAddr,
+    state: Arc<Mutex<State>>,
+}
+
+impl OldAxis {
+    pub(crate) fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let axis = Self { address: listener.local_addr().unwrap(), state: Arc::default() };
+        let inner = axis.clone();
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let inner = inner.clone();
+                thread::spawn(move || inner.serve(stream));
+            }
+        });
+        axis
+    }
+
+    pub(crate) fn endpoint(&self) -> String {
+        format!("http://{}{PATH}/", self.address)
+    }
+
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn fault(&self, operation: Operation, fault: Fault) {
+        self.state().faults.push((operation, fault));
+    }
+
+    #[expect(dead_code, reason = "what waits there has tests of its own")]
+    pub(crate) fn lay_down(&self, doc_id: &str, from: &str, to: &str, message: &str, packet: &[u8]) {
+        let (doc_id, from, to) = (doc_id.to_owned(), from.to_owned(), to.to_owned());
+        self.state().waiting.push(Waiting { doc_id, from, to, message: message.to_owned(), packet: packet.to_vec() });
+    }
+
+    fn serve(&self, stream: TcpStream) {
+        let _ = self.exchange(stream); // the client may be gone
+    }
+
+    fn exchange(&self, mut stream: TcpStream) -> std::io::Result<()> {
+        let mut reader = BufReader::new(stream.try_clone()?);
+        let mut line = String::new();
+        reader.read_line(&mut line)?;
+        let path = line.split(' ').nth(1).unwrap_or_default().to_owned();
+        let mut headers = BTreeMap::new();
+        loop {
+            let mut line = String::new();
+            reader.read_line(&mut line)?;
+            let Some((name, value)) = line.trim_end().split_once(':') else { break };
+            headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
+        }
+        let operation = Operation::of_path(&path, PATH).expect("an operation of the protocol");
+        let fault = {
+            let mut state = self.state();
+            state.calls.push(operation);
+            let place = state.faults.iter().position(|(of, _)| *of == operation);
+            place.map(|place| state.faults.remove(place).1)
+        };
+        if fault == Some(Fault::HangsUpEarly) {
+            return stream.shutdown(std::net::Shutdown::Both);
+        }
+        let length: usize = headers.get("content-length").and_then(|text| text.parse().ok()).unwrap_or_default();
+        let mut body = vec![0; length];
+        reader.read_exact(&mut body)?;
+        if fault == Some(Fault::Fails) {
+            let no = json!({"status": "FAIL", "ErrorCode": "15", "ErrorDesc": "Mã đơn vị chưa đăng ký", "DocId": ""});
+            return reply(&mut stream, no.to_string().as_bytes());
+        }
+        let answer = self.carry_out(operation, &headers, &body).to_string().into_bytes();
+        match fault {
+            Some(Fault::Html) => reply(&mut stream, b"<html><body><h1>502 Bad Gateway</h1></body></html>"),
+            Some(Fault::Empty) => reply(&mut stream, b""),
+            Some(Fault::Truncated) => {
+                stream.write_all(head(answer.len()).as_bytes())?;
+                stream.write_all(&answer[..answer.len() / 2])
+            }
+            Some(Fault::HangsUp) => stream.shutdown(std::net::Shutdown::Both),
+            Some(Fault::Silent) => reader.read_to_end(&mut Vec::new()).map(drop),
+            Some(Fault::Fails | Fault::HangsUpEarly) | None => reply(&mut stream, &answer),
+        }
+    }
+
+    fn carry_out(&self, operation: Operation, headers: &BTreeMap<String, String>, body: &[u8]) -> Value {
+        let signed = headers[SIGNED_HEADER].as_bytes();
+        let signature = read_signature(headers[SIGNATURE_HEADER].as_bytes()).expect("a signature");
+        hmac::verify(&hmac::Key::new(hmac::HMAC_SHA256, SECRET.as_bytes()), signed, &signature).expect("it holds");
+        let parameters = Parameters::read(signed).unwrap();
+        assert_eq!(parameters.text("systemid"), Some(SYSTEM));
+        let text = |name: &str| parameters.text(name).unwrap_or_default().to_owned();
+        let message = text("messagetype");
+        let mut state = self.state();
+        let ok = json!({"status": "OK", "ErrorCode": "0", "ErrorDesc": "Success"});
+        let with = |name: &str, value: Value| {
+            let mut object = ok.clone();
+            object[name] = value;
+            object
+        };
+        match operation {
+            Operation::SendEdoc => {
+                let file = body.strip_suffix(b"\r\n").expect("two bytes behind the file").to_vec();
+                assert_eq!(text("hash-file"), unpadded_hex(&Digest::of(&file)));
+                let to = parameters.list("to").unwrap().unwrap();
+                let doc_id = format!("old-{}", state.posted.len() + 1);
+                let posted = Posted { doc_id: doc_id.clone(), from: text("from"), to: to.join(","), message, file };
+                state.posted.push(posted);
+                with("DocId", doc_id.into())
+            }
+            Operation::SentEdocList => {
+                let shown = state.posted.iter().filter(|posted| !state.hides_sent && posted.message == message);
+                let item = |posted: &Posted| {
+                    let text = String::from_utf8_lossy(&posted.file).into_owned();
+                    json!({"senderDocId": posted.doc_id, "fromCode": posted.from, "toCode": posted.to,
+                           "title": element(&text, "Subject"), "sentTime": Value::Null,
+                           "notation": format!("{}/{}", element(&text, "CodeNumber"), element(&text, "CodeNotation"))})
+                };
+                with("data", shown.map(item).collect())
+            }
+            Operation::ReceivedEdocList => {
+                let item = |waiting: &Waiting| {
+                    json!({"docId": waiting.doc_id, "from": waiting.from, "to": waiting.to, "status": "initial",
+                           "messageType": waiting.message, "created_time": Value::Null})
+                };
+                let times = if state.lists_twice { 2 } else { 1 };
+                let of_kind = state.waiting.iter().filter(|waiting| waiting.message == message);
+                with("data", of_kind.flat_map(|waiting| vec![item(waiting); times]).collect())
+            }
+            Operation::Edoc => match state.waiting.iter().find(|waiting| waiting.doc_id == text("docId")) {
+                Some(waiting) => with("data", data_encoding::BASE64.encode(&waiting.packet).into()),
+                None => json!({"status": "FAIL", "ErrorCode": "6", "ErrorDesc": "none", "data": ""}),
+            },
+            Operation::UpdateStatus => {
+                let (doc_id, word) = (text("docId"), text("status"));
+                if !state.keeps_listed && word != "processing" {
+                    state.waiting.retain(|waiting| waiting.doc_id != doc_id);
+                }
+                state.updates.push((doc_id, word));
+                ok
+            }
+            other => panic!("a gateway does not call {other:?}"),
+        }
+    }
+}
+
+fn head(length: usize) -> String {
+    format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
+    )
+}
+
+fn reply(stream: &mut TcpStream, body: &[u8]) -> std::io::Result<()> {
+    stream.write_all(head(body.len()).as_bytes())?;
+    stream.write_all(body)
+}
+
+/// The text of the first element of this name.
+fn element(packet: &str, name: &str) -> String {
+    let after = packet.split_once(&format!(":{name}>")).map_or("", |(_, after)| after);
+    after.split('<').next().unwrap_or_default().to_owned()
+}
