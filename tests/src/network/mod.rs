@@ -394,7 +394,7 @@ impl Network {
             TcpListener::from_std(door.expect("a socket can be copied")).expect("a runtime is there")
         });
         host.start_task(|local, stopped| async move {
-            let doors = truc_node::run::Doors { local, sdk };
+            let doors = truc_node::run::Doors { local, sdk, rest: None };
             truc_node::run(settings, doors, async { _ = stopped.await }).await
         });
     }
