@@ -22,7 +22,7 @@ use tracing::{error, info, warn};
 use truc_evidence::{AdmissionError, Directory, DirectoryWriter};
 use truc_ledger::{LedgerKey, blobs::BlobStore, volume::DirVolume};
 use truc_link::{Identity, Link, LinkTrust, NotAdmitted};
-use truc_proto::{Digest, NodeId, node_v1::node_server::NodeServer};
+use truc_proto::{Digest, NodeId, limits::CLIENT_STREAMS_MAX, node_v1::node_server::NodeServer};
 use truc_signer::{SigningKey, SoftKey, path::TrustStore, storage::StorageKey};
 
 use crate::{
@@ -458,6 +458,7 @@ fn build(
         arrivals: broadcast::channel(1_024).0,
         fresh_blobs: Mutex::new(HashMap::new()),
         workers: Arc::new(Semaphore::new(workers.max(4))),
+        streams: Arc::new(Semaphore::new(CLIENT_STREAMS_MAX)),
         stopping,
         seen: Mutex::default(),
         archived_sequences: Mutex::default(),

@@ -251,6 +251,8 @@ pub const SETTINGS_BYTES_MAX: u64 = 1024 * 1024;
 pub const NODE_AGENCIES_MAX: usize = 1_000;
 /// Most certificates with keys of one agency and use: the current one and older ones that may still have to open mail.
 pub const AGENCY_KEYS_MAX: usize = 16;
+/// Most documents that clients of the local APIs send or fetch at once: each may hold a thread while its client is slow.
+pub const CLIENT_STREAMS_MAX: usize = 256;
 /// What of a packet may stand before its header is known and is kept in memory, in bytes; beyond it is spooled, encrypted.
 pub const SPOOL_MEMORY_BYTES_MAX: usize = 1024 * 1024;
 /// Packets up to this length are parsed from memory when an envelope is opened; longer ones while they stream by.

@@ -7,7 +7,10 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use tokio::sync::{broadcast::error::RecvError, mpsc};
+use tokio::sync::{
+    broadcast::error::RecvError,
+    mpsc::{self, error::TrySendError},
+};
 use tracing::info;
 use truc_proto::{AgencyId, EventUri, Preamble, Raw, Role, node_v1};
 
@@ -15,7 +18,7 @@ use super::{Error, ErrorKind, envelope_id, not_found, pages, view};
 use crate::{
     core::{Answer, CodeState, Core, Input, Key, Received, Removal},
     pipeline::{FetchSink, FetchWhat, PipelineError},
-    shell::{Bodies, BodyError, Shell},
+    shell::{Bodies, BodyError, Shell, Worker},
     tokens::Grant,
 };
 
@@ -245,8 +248,9 @@ pub(crate) async fn fetch(
     let (bodies, pipeline, inner) = (shell.bodies(), Arc::clone(&shell.pipeline), Arc::clone(shell));
     tokio::spawn(async move {
         let broken = sender.clone();
-        let work = move || {
-            let mut sink = ChannelSink { sender, buffer: BytesMut::with_capacity(FETCH_BYTES), length: 0 };
+        let work = move |worker: &mut Worker| {
+            let buffer = BytesMut::with_capacity(FETCH_BYTES);
+            let mut sink = ChannelSink { sender, buffer, length: 0, worker };
             let read = || -> Result<_, BodyError> { Ok((bodies.incoming(body)?, bodies.content(content)?)) };
             let done = match read() {
                 Ok((incoming, content)) => pipeline
@@ -259,9 +263,12 @@ pub(crate) async fn fetch(
                 let _ = sink.sender.blocking_send(Err(status)); // the caller may be gone
             }
         };
-        if let Err(error) = inner.work("fetching a document", work).await {
-            let _ = broken.send(Err(error.into())).await;
-        }
+        let failed = match inner.work_with_client("fetching a document", work).await {
+            Some(Ok(())) => return,
+            Some(Err(error)) => error.into(),
+            None => super::busy(),
+        };
+        let _ = broken.send(Err(failed)).await; // as above
     });
     Ok(chunks)
 }
@@ -284,20 +291,25 @@ fn to_status(error: &PipelineError) -> Error {
 }
 
 /// Passes decrypted bytes on in messages of one size; holds one message at most.
-struct ChannelSink {
+struct ChannelSink<'w> {
     sender: mpsc::Sender<Result<node_v1::FetchChunk, Error>>,
     buffer: BytesMut,
     length: u64,
+    worker: &'w mut Worker,
 }
 
-impl ChannelSink {
+impl ChannelSink<'_> {
     fn pass(&mut self, data: Bytes) -> io::Result<()> {
         let chunk = node_v1::FetchChunk { length: std::mem::take(&mut self.length), data };
-        self.sender.blocking_send(Ok(chunk)).map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))
+        let sent = match self.sender.try_send(Ok(chunk)) {
+            Err(TrySendError::Full(chunk)) => self.worker.wait(|| self.sender.blocking_send(chunk)).is_ok(),
+            sent => sent.is_ok(),
+        };
+        if sent { Ok(()) } else { Err(io::ErrorKind::BrokenPipe.into()) }
     }
 }
 
-impl Write for ChannelSink {
+impl Write for ChannelSink<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let taken = bytes.len().min(FETCH_BYTES - self.buffer.len());
         let (part, _) = bytes.split_at(taken);
@@ -318,7 +330,7 @@ impl Write for ChannelSink {
     }
 }
 
-impl FetchSink for ChannelSink {
+impl FetchSink for ChannelSink<'_> {
     fn length(&mut self, bytes: u64) {
         self.length = bytes;
     }

@@ -2,7 +2,10 @@
 
 use std::{io, sync::Arc};
 
-use tokio::{sync::mpsc, time::Instant};
+use tokio::{
+    sync::mpsc::{self, error::TryRecvError},
+    time::Instant,
+};
 use tracing::{info, warn};
 use truc_evidence::Directory;
 use truc_ledger::{Ledger, SpaceLeft};
@@ -18,7 +21,7 @@ use crate::{
     pipeline::{Composed, Part, Parts, PipelineError, Refusal},
     quota::{Measure, Meter},
     records::Payload,
-    shell::{Shell, clock},
+    shell::{Shell, Worker, clock},
     tokens::Grant,
 };
 
@@ -66,7 +69,7 @@ pub(crate) async fn send(
     let (pipeline, archive) = (Arc::clone(&shell.pipeline), shell.archive.clone());
     let (of, name) = (sender.clone(), idempotency_key.clone());
     let (ledger, meter) = (shell.ledger.clone(), Arc::clone(&grant.meter));
-    let work = move || {
+    let work = move |worker: &mut Worker| {
         check_disk(&ledger)?; // before a byte of the content is read
         let before = archive.request(&of, &name);
         // Asked again, it is answered as before, although codes may have closed since.
@@ -75,12 +78,12 @@ pub(crate) async fn send(
         moment.asked = asked.unwrap_or(moment.now);
         let composed = match closed_sender(&directory, &of, moment.asked) {
             Some(refusal) => Err(PipelineError::Refused(Box::new(refusal))),
-            None => pipeline.compose(header, &grouped, &mut ChannelParts { parts, meter }, &directory, moment),
+            None => pipeline.compose(header, &grouped, &mut ChannelParts { parts, meter, worker }, &directory, moment),
         };
         let before = before.or_else(|| archive.request(&of, &name)); // it may have left memory meanwhile
         Ok::<_, Error>((composed, before))
     };
-    let (composed, before) = shell.work("sealing a document", work).await??;
+    let (composed, before) = shell.work_with_client("sealing a document", work).await.ok_or_else(busy)???;
     let (reply, first) = finish(shell, &sender, idempotency_key, composed, before).await?;
     if first {
         allowance.keep();
@@ -321,14 +324,20 @@ pub(crate) fn no_directory() -> Error {
     Error::refused(ErrorKind::Unavailable, &Refusal::new(Reason::HeldTooLong, detail))
 }
 
-struct ChannelParts {
+struct ChannelParts<'w> {
     parts: SendParts,
     meter: Arc<Meter>,
+    worker: &'w mut Worker,
 }
 
-impl Parts for ChannelParts {
+impl Parts for ChannelParts<'_> {
     fn next(&mut self) -> io::Result<Option<Part>> {
-        let part = self.parts.blocking_recv().transpose()?;
+        let part = match self.parts.try_recv() {
+            Ok(part) => Some(part),
+            Err(TryRecvError::Disconnected) => None,
+            Err(TryRecvError::Empty) => self.worker.wait(|| self.parts.blocking_recv()),
+        };
+        let part = part.transpose()?;
         if let Some(Part::Data(data)) = &part {
             self.meter.use_up(Instant::now(), Measure::Bytes, u64::try_from(data.len()).unwrap_or(u64::MAX));
         }

@@ -24,7 +24,10 @@ use std::{
 };
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use tokio::sync::{Notify, Semaphore, broadcast, watch};
+use tokio::{
+    runtime::Handle,
+    sync::{Notify, OwnedSemaphorePermit, Semaphore, broadcast, watch},
+};
 use truc_evidence::{Directory, PinnedOperator};
 use truc_ledger::{
     Ledger,
@@ -102,6 +105,8 @@ pub struct Shell {
     pub fresh_blobs: Mutex<HashMap<Key, StoredBlob>>,
     /// Work that blocks: sealing, opening, verifying.
     pub workers: Arc<Semaphore>,
+    /// Work that goes at the pace of clients of the local APIs.
+    pub streams: Arc<Semaphore>,
     /// True once the node is to stop.
     pub stopping: watch::Receiver<bool>,
     /// Checkpoints of the relay seen under evidence, not yet proven to be of one history.
@@ -151,6 +156,23 @@ impl Shell {
         Bodies(self.ledger.clone())
     }
 
+    /// As [`Shell::work`], for what goes at the pace of a client: while it waits for one it is no worker, so that slow clients keep
+    /// nobody else waiting. None: there are too many of them.
+    pub(crate) async fn work_with_client<T: Send + 'static>(
+        &self,
+        what: &'static str,
+        work: impl FnOnce(&mut Worker) -> T + Send + 'static,
+    ) -> Option<Result<T, WorkFailed>> {
+        let stream = Arc::clone(&self.streams).try_acquire_owned().ok()?;
+        let workers = Arc::clone(&self.workers);
+        let Ok(permit) = Arc::clone(&workers).acquire_owned().await else { return Some(Err(WorkFailed(what))) };
+        let run = tokio::task::spawn_blocking(move || {
+            let _stream = stream;
+            work(&mut Worker { workers, permit: Some(permit) })
+        });
+        Some(run.await.map_err(|_| WorkFailed(what)))
+    }
+
     /// Runs what blocks on a thread of its own; a bounded number at once, so that hostile documents cannot take all
     /// threads. A panic there becomes an error here.
     pub(crate) async fn work<T: Send + 'static>(
@@ -170,6 +192,23 @@ impl Shell {
 impl std::fmt::Debug for Shell {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Shell({})", self.node)
+    }
+}
+
+/// A place among the workers, on a thread that may block.
+pub(crate) struct Worker {
+    workers: Arc<Semaphore>,
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Worker {
+    /// Waits for a client, and is a worker again behind that.
+    pub(crate) fn wait<T>(&mut self, wait: impl FnOnce() -> T) -> T {
+        self.permit = None;
+        let waited = wait();
+        // Closed only when the node stops: then it does not matter who works.
+        self.permit = Handle::current().block_on(Arc::clone(&self.workers).acquire_owned()).ok();
+        waited
     }
 }
 

@@ -3,6 +3,10 @@
 use std::num::NonZeroU32;
 
 use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
 use truc_node::{quota::Quota, tokens::limit_token};
 
 use crate::{
@@ -283,6 +287,52 @@ async fn hostile_bodies_end_within_limits_and_nothing_is_accepted() {
     assert_eq!(get(&world, "N-A", &long).await.problem(400), "invalid-request");
     assert_eq!(raw(address, b"NONSENSE\r\n\r\n").await.status, 400);
     assert_eq!(get(&world, "N-A", "/outbox").await.ok(200)["items"], json!([]));
+}
+
+/// More than there are workers in the node of a test.
+const SLOW: usize = 40;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_that_send_and_fetch_slowly_keep_nobody_else_waiting() {
+    let world = started().await;
+    let large = vec![b'x'; 8 << 20];
+    let sent = send(&world, "large", &letter(&["H26"]), &[("a.txt", &large)]).await.ok(201);
+    arrived(&world, "N-B", "").await;
+    // They ask for a document and take nothing of it.
+    let mut fetching = Vec::new();
+    for _ in 0..SLOW {
+        let mut stream = TcpStream::connect(world.rest("N-B")).await.unwrap();
+        let path = format!("/api/v1/inbox/{}/attachments/a.txt?recipient=H26", sent["envelope"].as_str().unwrap());
+        let head = format!("GET {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\n\r\n", world.token("N-B"));
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut begun = [0; 12];
+        stream.read_exact(&mut begun).await.unwrap();
+        assert_eq!(&begun, b"HTTP/1.1 200");
+        fetching.push(stream);
+    }
+    // They begin a document and go silent in its first file.
+    let document = form(&letter(&["H26"]), &[("a.txt", b"begun, and")]);
+    let mut sending = Vec::new();
+    for n in 0..SLOW {
+        let mut stream = TcpStream::connect(world.rest("N-A")).await.unwrap();
+        let head = format!(
+            "POST /api/v1/documents HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\nidempotency-key: slow-{n}\r\ncontent-type: multipart/form-data; boundary={BOUNDARY}\r\ncontent-length: {}\r\n\r\n",
+            world.token("N-A"),
+            document.len()
+        );
+        stream.write_all(&[head.as_bytes(), &document[..document.len() - 20]].concat()).await.unwrap();
+        sending.push(stream);
+    }
+    assert_eq!(send(&world, "prompt", &letter(&["H26"]), &[("b.txt", b"b")]).await.status, 201);
+    let one = || async { get(&world, "N-B", "/inbox?code=H26").await.ok(200)["items"].as_array().unwrap().len() };
+    until("N-B opens and shows it", one, |items| *items == 2).await;
+    for stream in &sending {
+        let answered = stream.try_read(&mut [0]);
+        assert!(
+            answered.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock),
+            "the slow ones still wait"
+        );
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
