@@ -2,7 +2,7 @@
 
 use axum::{Json, extract::State};
 use serde::Serialize;
-use truc_proto::{limits::DIRECTORY_HITS_MAX, node_v1};
+use truc_proto::{limits::DIRECTORY_HITS_MAX, node_v1, wire_v1};
 use utoipa::ToSchema;
 
 use super::{
@@ -89,12 +89,14 @@ impl From<node_v1::DirectoryEntry> for Agency {
             route: entry.route,
             node: entry.node,
             reachable: entry.unreachable.is_none(),
-            unreachable: entry.unreachable.map(|refusal| Unreachable {
-                reason: refusal.reason,
-                vi: refusal.vietnamese,
-                en: refusal.english,
-            }),
+            unreachable: entry.unreachable.map(Into::into),
         }
+    }
+}
+
+impl From<wire_v1::Refusal> for Unreachable {
+    fn from(refusal: wire_v1::Refusal) -> Self {
+        Self { reason: refusal.reason, vi: refusal.vietnamese, en: refusal.english }
     }
 }
 

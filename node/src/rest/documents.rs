@@ -34,6 +34,7 @@ use truc_proto::{
 
 use super::{
     BASE, Rest,
+    groups::GroupName,
     model::{
         AgencyCode, DocumentForm, DocumentRequest, Envelope, IdempotencyKey, Level, Sent, StatusRequest, StatusSent,
     },
@@ -142,6 +143,7 @@ async fn choose(rest: &Rest, grant: &Grant, ids: Vec<String>) -> Result<Vec<Arc<
         ("Idempotency-Key" = inline(IdempotencyKey), Header, description = "Names this request; use the document's own id"),
         ("sender" = inline(AgencyCode), Query, description = "The sending agency; the token must cover it"),
         ("recipient" = inline(Option<Vec<AgencyCode>>), Query, description = "A receiving agency; may stand several times. None: the packet's To"),
+        ("group" = inline(Option<Vec<GroupName>>), Query, description = "A receiver group of the sender; may stand several times"),
         ("level" = inline(Level), Query, description = "Secrecy level"),
         ("priority" = Option<u32>, Query, minimum = 0, maximum = 4, description = "Urgency; none: the packet's own"),
         ("ttl_s" = Option<u64>, Query, minimum = 0, maximum = 2_592_000, description = "How long it may be under way, in seconds; 0 or none: as the node's settings say"),
@@ -162,7 +164,7 @@ pub(super) async fn send_packet(
     mut query: Query,
     body: Body,
 ) -> Result<Response, Problem> {
-    let (sender, recipients) = (query.wanted("sender"), query.list("recipient"));
+    let (sender, recipients, groups) = (query.wanted("sender"), query.list("recipient"), query.list("group"));
     let level = query.wanted("level");
     let priority = query.number("priority", 0..=4);
     let ttl_s = query.number("ttl_s", 0..=2_592_000).unwrap_or_default();
@@ -178,7 +180,7 @@ pub(super) async fn send_packet(
         idempotency_key,
         sender,
         recipients,
-        groups: Vec::new(),
+        groups,
         priority: priority.and_then(|number| u32::try_from(number).ok()).unwrap_or_default(),
         priority_from_packet: priority.is_none(),
         level,

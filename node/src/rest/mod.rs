@@ -3,6 +3,7 @@
 
 mod directory;
 mod documents;
+mod groups;
 mod inbox;
 mod layer;
 mod listener;
@@ -145,6 +146,8 @@ fn operations() -> OpenApiRouter<Rest> {
         .routes(routes!(outbox::receipt))
         .routes(routes!(directory::search))
         .routes(routes!(directory::one))
+        .routes(routes!(groups::list))
+        .routes(routes!(groups::one, groups::put, groups::remove))
         .routes(routes!(webhooks::register))
         .routes(routes!(webhooks::list))
         .routes(routes!(webhooks::remove))

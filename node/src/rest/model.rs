@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use truc_proto::node_v1::{self, send_reply};
 use utoipa::ToSchema;
 
-use super::uploads::UploadName;
+use super::{groups::GroupName, uploads::UploadName};
 
 /// Code of an agency (QĐ 20/2020/QĐ-TTg).
 #[derive(ToSchema)]
@@ -73,9 +73,14 @@ pub(super) struct DocumentRequest {
     /// The sending agency; the token must cover it.
     #[schema(value_type = AgencyCode)]
     pub(super) sender: String,
-    /// The receiving agencies.
-    #[schema(value_type = Vec<AgencyCode>, min_items = 1, max_items = 1000)]
+    /// The receiving agencies; may be left away where `groups` names some.
+    #[serde(default)]
+    #[schema(value_type = Vec<AgencyCode>, max_items = 1000)]
     pub(super) recipients: Vec<String>,
+    /// Receiver groups of the sender, by name: who is in them when the request first comes.
+    #[serde(default)]
+    #[schema(value_type = Vec<GroupName>, max_items = 20)]
+    pub(super) groups: Vec<String>,
     /// Secrecy level.
     pub(super) level: Level,
     /// Urgency: 0 thường, 1 khẩn, 2 thượng khẩn, 3 hỏa tốc, 4 hỏa tốc hẹn giờ.
@@ -142,7 +147,7 @@ impl DocumentRequest {
             idempotency_key,
             sender: self.sender,
             recipients: self.recipients,
-            groups: Vec::new(),
+            groups: self.groups,
             priority: self.priority,
             priority_from_packet: false,
             level: self.level.as_str().to_owned(),

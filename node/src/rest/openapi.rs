@@ -72,7 +72,9 @@ pub(super) fn head() -> OpenApi {
 pub fn document() -> OpenApi {
     let (_, mut document) = operations().split_for_parts();
     for item in document.paths.paths.values_mut() {
-        for operation in [&mut item.get, &mut item.post, &mut item.patch, &mut item.delete].into_iter().flatten() {
+        for operation in
+            [&mut item.get, &mut item.post, &mut item.put, &mut item.patch, &mut item.delete].into_iter().flatten()
+        {
             add_problems(operation);
         }
         // Answers to HEAD have no body.

@@ -103,7 +103,7 @@ pub(crate) async fn request(
     for (name, value) in headers {
         head.push_str(&format!("{name}: {value}\r\n"));
     }
-    if matches!(method, "POST" | "PATCH") {
+    if matches!(method, "POST" | "PUT" | "PATCH") {
         head.push_str(&format!("content-length: {}\r\n", body.len()));
     }
     head.push_str("\r\n");

@@ -289,6 +289,33 @@ async fn hostile_bodies_end_within_limits_and_nothing_is_accepted() {
     assert_eq!(get(&world, "N-A", "/outbox").await.ok(200)["items"], json!([]));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn groups_are_kept_and_sent_to_over_rest() {
+    let world = started().await;
+    let path = "/groups/G22/S%E1%BB%9F%20ng%C3%A0nh";
+    let call = |method: &'static str, body: Value| {
+        let bearer = format!("Bearer {}", world.token("N-A"));
+        let address = world.rest("N-A");
+        async move {
+            let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
+            request(address, method, &format!("/api/v1{path}"), &headers, body.to_string().as_bytes()).await
+        }
+    };
+    let made = call("PUT", json!({ "codes": ["H26", "H37"] })).await.ok(201);
+    assert_eq!((&made["name"], &made["members"][1]["code"]), (&json!("Sở ngành"), &json!("H37")));
+    call("PUT", json!({ "codes": ["H37", "H26"] })).await.ok(200);
+    assert_eq!(call("PUT", json!({ "codes": ["X99"] })).await.problem(400), "invalid-request");
+    assert_eq!(get(&world, "N-A", "/groups?owner=G22").await.ok(200)["items"][0]["count"], 2);
+    let mut document = letter(&[]);
+    document["groups"] = json!(["Sở ngành"]);
+    let sent = send(&world, "group", &document, &[]).await.ok(201);
+    assert_eq!(sent["recipients"].as_array().unwrap().len(), 2);
+    assert_eq!(get(&world, "N-A", path).await.ok(200)["owner"], "G22");
+    assert_eq!(call("DELETE", json!({})).await.status, 204);
+    assert_eq!(get(&world, "N-A", path).await.problem(404), "not-found");
+    assert_eq!(send(&world, "none", &document, &[]).await.problem(404), "not-found");
+}
+
 /// More than there are workers in the node of a test.
 const SLOW: usize = 40;
 
@@ -350,7 +377,10 @@ async fn the_description_is_open_to_read_and_the_page_loads_nothing_from_elsewhe
             let told = &operation["responses"]["4XX"]["content"]["application/problem+json"];
             assert!(method == "head" || !told.is_null(), "{path}");
             // Described is what is served: without a token each answers that one is missing.
-            let real = path.replace("{upload}", &"0".repeat(32)).replace("{webhook}", &"0".repeat(32));
+            let real = path
+                .replace("{upload}", &"0".repeat(32))
+                .replace("{webhook}", &"0".repeat(32))
+                .replace("{owner}", "G22");
             let path = &real;
             let real = path.replace("{envelope}", "019373f0-5a00-7000-8000-000000000001").replace("{leaf_hash}", "00");
             let real = real.replace("{name}", "a").replace("{code}", "H26");

@@ -89,7 +89,7 @@ const curl = (method, path, operation, all) => {
     if (parameter.in === "header" && parameter.required) words.push(`-H ${quoted(`${parameter.name}: ${value}`)}`);
   }
   if (method === "head") words.push("--head");
-  if (method === "delete" || (method === "post" && !operation.requestBody)) words.push(`-X ${method.toUpperCase()}`);
+  if (method === "delete" || method === "put" || (method === "post" && !operation.requestBody)) words.push(`-X ${method.toUpperCase()}`);
   const [media, content] = Object.entries(operation.requestBody?.content ?? {})[0] ?? [];
   if (media === "multipart/form-data") {
     const form = all[nameOf(content.schema.$ref)];
@@ -177,7 +177,7 @@ const start = async () => {
   for (const tag of api.tags ?? []) {
     operations.append(element("h2", { textContent: tag.name }), ...prose(tag.description));
     for (const [path, item] of Object.entries(api.paths)) {
-      for (const method of ["get", "post", "head", "patch", "delete"]) {
+      for (const method of ["get", "post", "put", "head", "patch", "delete"]) {
         const operation = item[method];
         if (!operation?.tags?.includes(tag.name)) continue;
         operations.append(shown(method, path, operation, all));
