@@ -227,6 +227,9 @@ pub(crate) enum InboxCommand {
         /// The sending agency's code; needed where several senders used this envelope id.
         #[arg(long, value_name = "CODE")]
         sender: Option<AgencyId>,
+        /// The kept copy of a document that was withdrawn by agreement: for records and auditors.
+        #[arg(long)]
+        withdrawn: bool,
         /// Where to write it; a file that does not exist yet.
         #[arg(short, long, value_name = "FILE")]
         out: PathBuf,
@@ -247,7 +250,7 @@ pub(crate) enum InboxCommand {
         #[arg(long, value_name = "REASON")]
         refuse: Option<String>,
     },
-    /// Send a business status about a document: 01, 02, 03, 06, 15, 16 to its sender, 13 to a recipient.
+    /// Send a business status about a document: 01 to 06, 15, 16 to its sender, 13 to a recipient.
     Status {
         #[command(flatten)]
         node: NodeArgs,
@@ -273,8 +276,37 @@ pub(crate) enum InboxCommand {
     },
 }
 
+#[derive(Subcommand, Debug)]
+pub(crate) enum OutboxCommand {
+    /// Take a sent document back, from some recipients or all.
+    ///
+    /// What has not left yet is withdrawn at once; every other recipient is asked (status 13) and answers with 15, which closes its copy,
+    /// or 16. `truc outbox ENVELOPE` shows how each one stands.
+    Withdraw {
+        #[command(flatten)]
+        node: NodeArgs,
+        /// The document's envelope.
+        envelope: EnvelopeId,
+        /// Why, for the recipients and the records.
+        #[arg(long)]
+        reason: String,
+        /// Only from this recipient; repeat for several. Without it from all.
+        #[arg(long, value_name = "CODE")]
+        to: Vec<AgencyId>,
+        /// The code of the agency that sent it; needed where the token covers several.
+        #[arg(long, value_name = "CODE")]
+        from: Option<AgencyId>,
+        /// The officer.
+        #[arg(long, default_value = "")]
+        staff: String,
+    },
+}
+
 #[derive(Args, Debug)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct OutboxArgs {
+    #[command(subcommand)]
+    pub(crate) command: Option<OutboxCommand>,
     #[command(flatten)]
     pub(crate) node: NodeArgs,
     /// Only this envelope, with every step of every recipient.

@@ -1,7 +1,12 @@
 //! Documents that left memory: found through the look-up index, and folded again from their records. Every hit is read
 //! from the journal and checked, so that a wrong entry cannot be served.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use truc_ledger::{
     Ledger, Position, Record,
@@ -16,7 +21,7 @@ use crate::{
 };
 
 /// Grows when the keys change.
-const SCHEMA: u32 = 3;
+const SCHEMA: u32 = 4;
 /// Memory for the index's cache, in bytes.
 const CACHE_BYTES: u64 = 16 * 1024 * 1024;
 /// A list waits at most so long for the index to take in what was closed just now.
@@ -113,7 +118,11 @@ impl Archive {
         let prefix = document_prefix(sent, sender.as_str(), document_id);
         let hits = self.index.scan(prefix.as_bytes(), None, NAMESAKES_MAX)?;
         let read = |name: &[u8]| std::str::from_utf8(name).ok()?.rsplit_once('/')?.1.parse::<EnvelopeId>().ok();
-        Ok(hits.iter().filter_map(|(name, _)| read(name)).collect())
+        let mut found: Vec<EnvelopeId> = hits.iter().filter_map(|(name, _)| read(name)).collect();
+        // One that was held first stands there twice, its later record first.
+        let mut seen = BTreeSet::new();
+        found.retain(|envelope| seen.insert(*envelope));
+        Ok(found)
     }
 
     /// Names of received envelopes that left memory and were made in the millisecond of `at`. Blocks.
@@ -297,6 +306,10 @@ impl Archive {
         let mut core = Core::new(self.policy.clone());
         for place in places.values() {
             let record = self.ledger.read(Position(place.position)).ok()?;
+            // Of a status about this document only what it says about it: its own envelope is another one.
+            if core.apply_status_about(key, *place, &NodeRecord::read(&record.state).ok()?).ok()? {
+                continue;
+            }
             core.apply(*place, &record.state, record.leaf.as_deref()).ok()?;
         }
         Some(core)
@@ -373,7 +386,7 @@ fn read_key(text: &str) -> Option<Key> {
 /// | `f/<leaf>` | a finalisation of a leaf that was not in memory |
 /// | `i/<sender>/<idempotency key>` | the `Closed` record, by the request's key |
 /// | `ts/<2^64 - 1 - position>/<sender>/<envelope>`, `tr/…` | the `Closed` record, newest document first by its first record |
-/// | `ds/<sender>/<hash of DocumentId>/<2^64 - 1 - position>/<envelope>`, `dr/…` | the `Outgoing`, `Content` record of a document, newest first |
+/// | `ds/<sender>/<hash of DocumentId>/<2^64 - 1 - position>/<envelope>`, `dr/…` | the `Held`, `Outgoing`, `Content` record of a document, newest first |
 /// | `x/<sender>/<idempotency key>/<position>`, `lx/<leaf>` | a `Refused` record, by the key that its request came under, by its leaf |
 /// | `b/<payload>/<position>` | a record that needs this blob; removed by the record that says it does not any more |
 /// | `p/<position>` | the `Incoming` record of a blob that is kept; removed likewise |
@@ -409,7 +422,12 @@ fn changes(position: Position, record: &Record) -> Vec<IndexChange> {
             }
             keys
         }
-        Body::Held(held) if !held.blob.is_empty() => vec![need_key(&held.blob, position.0)],
+        Body::Held(held) => {
+            let need = (!held.blob.is_empty()).then(|| need_key(&held.blob, position.0));
+            let document_id = held.status.is_empty().then_some(&held.about.document_id);
+            let named = document_id.and_then(|id| document_key(true, &held.sender, id, &held.envelope, position));
+            need.into_iter().chain(named).collect()
+        }
         Body::Incoming(incoming) if incoming.payload.inline.is_none() => {
             vec![need_key(&incoming.payload.sha256, position.0), payload_key(position.0)]
         }

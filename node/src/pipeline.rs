@@ -195,11 +195,30 @@ pub trait Pipeline: Send + Sync + 'static {
         moment: Moment,
     ) -> Result<Composed, PipelineError>;
 
-    /// Signs and seals what was held, under the id it was given. `Composed::Held` never comes back.
+    /// A new envelope with the content of one of which only these recipients are left; the old one never leaves.
+    ///
+    /// # Errors
+    /// As [`Pipeline::compose`].
+    fn divide(
+        &self,
+        old: &Outgoing,
+        recipients: &[AgencyId],
+        directory: &Directory,
+        moment: Moment,
+    ) -> Result<Composed, PipelineError>;
+
+    /// Signs and seals what was held, under the id it was given, for those of its recipients that are left. `Composed::Held` never comes
+    /// back.
     ///
     /// # Errors
     /// [`PipelineError::Failed`] with `key_away` while it cannot be done.
-    fn finish(&self, held: &Held, directory: &Directory, now: Timestamp) -> Result<Sealed, PipelineError>;
+    fn finish(
+        &self,
+        held: &Held,
+        recipients: &[AgencyId],
+        directory: &Directory,
+        now: Timestamp,
+    ) -> Result<Sealed, PipelineError>;
 
     /// Opens a received envelope for each code that has a key envelope; everything that can be checked without a private
     /// key is checked before one is used.

@@ -127,6 +127,9 @@ pub struct Outgoing {
     /// The encrypted content that was held and is of no use from here on.
     #[prost(message, optional, tag = "11")]
     pub held: Option<Needless>,
+    /// The envelope of ours that this one goes on for: some of its recipients were withdrawn before it left. Empty: none.
+    #[prost(string, tag = "12")]
+    pub continues: String,
 }
 
 /// A blob that a record does not need any more.
@@ -450,6 +453,12 @@ pub struct SentFailed {
     /// When.
     #[prost(int64, tag = "4")]
     pub at_ms: i64,
+    /// For which recipients; none: for all that were not settled.
+    #[prost(string, repeated, tag = "5")]
+    pub recipients: Vec<String>,
+    /// Why, in a person's words.
+    #[prost(string, tag = "6")]
+    pub text: String,
 }
 
 /// See [`Body::Closed`].
@@ -668,6 +677,7 @@ mod tests {
                 opening: Some(parts.clone()),
                 index_keys: vec!["k".into()],
                 held: Some(Needless { payload: vec![4; 32], position: 8 }),
+                continues: "e".into(),
             }),
             Body::Held(Held { envelope: "e".into(), about: about.clone(), body: vec![1], ..Held::default() }),
             Body::Refused(Refused {
@@ -723,6 +733,8 @@ mod tests {
                 envelope: "e".into(),
                 reason: "expired".into(),
                 at_ms: 2,
+                recipients: vec!["G22".into()],
+                text: "t".into(),
             }),
             Body::Closed(Closed {
                 sent: true,

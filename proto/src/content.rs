@@ -145,7 +145,8 @@ impl Statement for KeyManifest {
 }
 
 closed! {
-    /// Business statuses in use on the axis (QCVN 102 StatusCode).
+    /// Business statuses (QCVN 102 StatusCode). 07 to 12 and 14 were never seen on the axis: who sends one is heard and shown, and it
+    /// changes nothing; we set none of them ([`StatusCode::is_known`]).
     #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
     StatusCode, "a status code: 01, 02, 03, 04, 05, 06, 13, 15 or 16" {
         /// Đã đến.
@@ -160,8 +161,22 @@ closed! {
         InProgress = "05",
         /// Hoàn thành; final.
         Done = "06",
+        /// Unknown.
+        Unknown07 = "07",
+        /// Unknown.
+        Unknown08 = "08",
+        /// Unknown.
+        Unknown09 = "09",
+        /// Unknown.
+        Unknown10 = "10",
+        /// Unknown.
+        Unknown11 = "11",
+        /// Unknown.
+        Unknown12 = "12",
         /// Lấy lại: the sender asks to withdraw.
         WithdrawalRequested = "13",
+        /// Unknown.
+        Unknown14 = "14",
         /// Đồng ý cập nhật / lấy lại.
         WithdrawalAgreed = "15",
         /// Từ chối cập nhật / lấy lại.
@@ -174,6 +189,21 @@ impl StatusCode {
     #[must_use]
     pub fn uri(self) -> String {
         format!("{STATUS_URI_PREFIX}{self}")
+    }
+
+    /// False for the codes of which nobody says what they mean: heard, never set.
+    #[must_use]
+    pub const fn is_known(self) -> bool {
+        !matches!(
+            self,
+            Self::Unknown07
+                | Self::Unknown08
+                | Self::Unknown09
+                | Self::Unknown10
+                | Self::Unknown11
+                | Self::Unknown12
+                | Self::Unknown14
+        )
     }
 
     /// True for 13, which goes from the document's sender to its receiver; all others go back.
@@ -195,6 +225,13 @@ impl StatusCode {
             Self::WithdrawalRequested => "Lấy lại",
             Self::WithdrawalAgreed => "Đồng ý cập nhật / lấy lại",
             Self::WithdrawalRefused => "Từ chối cập nhật / lấy lại",
+            Self::Unknown07
+            | Self::Unknown08
+            | Self::Unknown09
+            | Self::Unknown10
+            | Self::Unknown11
+            | Self::Unknown12
+            | Self::Unknown14 => "Mã trạng thái không rõ",
         }
     }
 }

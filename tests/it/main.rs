@@ -16,3 +16,4 @@ mod send;
 mod statuses;
 mod storage;
 mod support;
+mod withdrawals;

@@ -31,7 +31,7 @@ fn is_refused(answer: Result<truc_proto::node_v1::SetStatusReply, Status>, words
 #[tokio::test(flavor = "multi_thread")]
 async fn statuses_travel_back_in_order_and_never_backwards() {
     let (world, sender, recipient, envelope) = start().await;
-    for (number, code) in (1..).zip(["01", "03", "06"]) {
+    for (number, code) in (1..).zip(["01", "03", "04", "05", "06"]) {
         let reply = recipient.set_status(&envelope, "H26", code, &format!("s{code}")).await.unwrap();
         assert_eq!(reply.sequence, number);
         let again = recipient.set_status(&envelope, "H26", code, &format!("s{code}")).await.unwrap();
@@ -46,12 +46,16 @@ async fn statuses_travel_back_in_order_and_never_backwards() {
     is_refused(recipient.set_status(&envelope, "H26", "15", "nothing-asked").await, "none is open");
     is_refused(recipient.set_status(&envelope, "H26", "13", "wrong-side").await, "by its sender");
     is_refused(sender.set_status(&envelope, "G22", "03", "wrong-side").await, "by the other side");
+    is_refused(recipient.set_status(&envelope, "H26", "07", "nobody-knows").await, "no meaning");
     let unknown = recipient.set_status("01890000-0000-7000-8000-000000000000", "H26", "01", "unknown").await;
     assert_eq!(unknown.unwrap_err().code(), Code::NotFound);
     // The statuses stand on the document, at both ends; a status is no document in the sender's inbox to be confirmed.
     let item = recipient.item(&envelope, "H26").await.unwrap();
     let codes: Vec<_> = item.statuses.iter().map(|note| note.code.as_str()).collect();
-    assert_eq!(codes, ["01", "03", "06"]);
+    assert_eq!(codes, ["01", "03", "04", "05", "06"]);
+    assert!(item.statuses.iter().all(|note| !note.late && !note.text.is_empty()), "{:?}", item.statuses);
+    let at_sender = sender.recipient(&envelope, "H26").await.unwrap();
+    assert_eq!(at_sender.statuses, item.statuses, "both ends show the same");
     assert!(sender.inbox("G22", true).await.iter().all(|item| item.kind == "status"));
 }
 
@@ -70,6 +74,9 @@ async fn a_refusal_needs_a_reason_and_is_final() {
     assert!(status.message().contains("reason"), "{status:?}");
     recipient.set_status(&envelope, "H26", "02", "with-reason").await.unwrap();
     until_business(&sender, &envelope, "02").await;
+    let note = sender.recipient(&envelope, "H26").await.unwrap().statuses.pop().unwrap();
+    assert_eq!((note.code.as_str(), note.text.as_str()), ("02", "Từ chối tiếp nhận"));
+    assert!(!note.reason.is_empty(), "the reason comes along");
     is_refused(recipient.set_status(&envelope, "H26", "03", "after").await, "final");
 }
 

@@ -72,3 +72,47 @@ async fn a_status_stays_listed_until_it_is_taken_and_never_comes_back_not_even_a
     assert_eq!(one.clone().call("countReceiveStatus").await.json()["count"], 0);
     pair.network.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_packet_that_takes_back_what_never_left_withdraws_it_and_asks_nobody() {
+    let pair = Pair::start().await;
+    let one = pair.one();
+    pair.network.stop_relay().await;
+    pair.network.wait_disconnected("N-G22").await;
+    let sent = one.send("G22", "edoc", None, &packets::document("G22", &["H26"], 7, "a.pdf", b"%PDF-1.7")).await;
+    assert_eq!(sent["status"], "OK", "{sent}");
+    let back = packets::status("G22", "G22", 7, "13", "Gửi nhầm");
+    let reply = one.send("G22", "status", None, &back).await;
+    assert_eq!((&reply["status"], &reply["DocId"]), (&"OK".into(), &sent["DocId"]), "{reply}");
+    assert_eq!(
+        one.send("G22", "status", None, &back).await["DocId"],
+        reply["DocId"],
+        "saying so again changes nothing"
+    );
+    let listed = one.clone().with(&[("docId", sent["DocId"].as_str().unwrap()), ("messagetype", "edoc")]);
+    let listed = listed.call("getSentEdocList").await.json();
+    let item = &listed["data"][0];
+    assert_eq!(item["sendStatus"], "failed", "{listed}");
+    assert!(item["sendStatusDesc"].as_str().unwrap().contains("lấy lại"), "{listed}");
+    pair.network.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_taken_back_by_agreement_is_not_given_out_any_more() {
+    let pair = Pair::start().await;
+    let (sent, item) = pair.delivered(&packets::document("G22", &["H26"], 7, "a.pdf", b"%PDF-1.7")).await;
+    let doc_id = item["docId"].as_str().unwrap();
+    let (one, two) = (pair.one(), pair.two());
+    let back = packets::status("G22", "G22", 7, "13", "Gửi nhầm");
+    let asked = one.send("G22", "status", None, &back).await;
+    assert_eq!(one.send("G22", "status", None, &back).await, asked, "the client's second sending is the same request");
+    pair.network.wait_consigned("G22", asked["DocId"].as_str().unwrap()).await;
+    assert_eq!(two.list("edoc").await.len(), 1, "asked is not yet agreed");
+    let agreed = two.send("H26", "status", None, &packets::status("H26", "G22", 7, "15", "Đồng ý")).await;
+    assert_eq!(agreed["status"], "OK", "{agreed}");
+    assert!(two.list("edoc").await.is_empty());
+    let refused = two.clone().with(&[("docId", doc_id), ("filePath", "/tmp/x")]).call("getEdoc").await.failure();
+    assert!(refused["ErrorDesc"].as_str().unwrap().contains("lấy lại"), "{refused}");
+    pair.network.wait_sent("the answer", "G22", &sent, |item| item.recipients[0].withdrawal == "agreed").await;
+    pair.network.stop().await;
+}

@@ -32,6 +32,8 @@ pub(crate) struct Book {
     confirmed: BTreeSet<(usize, Key, AgencyId)>,
     /// What document systems were shown, by machine.
     shown: BTreeSet<(usize, Key, AgencyId)>,
+    /// Documents that their senders were told never left for a recipient.
+    withdrawn: BTreeSet<(Key, AgencyId)>,
     pub(crate) counts: Counts,
 }
 
@@ -48,6 +50,8 @@ pub(crate) struct Counts {
     pub(crate) full: u64,
     /// Codes that asked for keys when their time was over.
     pub(crate) too_late: u64,
+    /// Recipients that a document was withdrawn from before it left.
+    pub(crate) withdrawn: u64,
 }
 
 impl Book {
@@ -59,6 +63,7 @@ impl Book {
             answers: BTreeMap::new(),
             confirmed: BTreeSet::new(),
             shown: BTreeSet::new(),
+            withdrawn: BTreeSet::new(),
             counts: Counts::default(),
         }
     }
@@ -173,7 +178,19 @@ impl Book {
         self.answers.iter().map(|((sender, _), key)| (sender, key))
     }
 
+    /// A sender was told that a document never left for a recipient.
+    pub(crate) fn was_withdrawn(&mut self, key: Key, code: AgencyId) {
+        self.counts.withdrawn += 1;
+        if self.shown.iter().any(|(_, shown, to)| *shown == key && *to == code) {
+            self.violated(format!("{key} was shown to {code}, and its sender was told that it never left"));
+        }
+        self.withdrawn.insert((key, code));
+    }
+
     pub(crate) fn was_shown(&mut self, machine: usize, key: Key, code: AgencyId) {
+        if self.withdrawn.contains(&(key.clone(), code.clone())) {
+            self.violated(format!("{key} was withdrawn from {code} before it left, and is shown there"));
+        }
         self.shown.insert((machine, key, code));
     }
 

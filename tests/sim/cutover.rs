@@ -144,7 +144,7 @@ fn look_at_cut(world: &World, seen: &mut Seen) {
 /// At rest: whom did it reach?
 fn look_at_rest(world: &World, seen: &mut Seen) {
     let by_key: BTreeMap<&Key, &Sent> = sent(world).map(|sent| (&sent.key, sent)).collect();
-    for sent in by_key.values().filter(|sent| sent.supersedes.is_none()) {
+    for sent in by_key.values().filter(|sent| sent.supersedes.is_none() && sent.continues.is_none()) {
         let made = sent.key.envelope.made_at();
         *(if made < cut() { &mut seen.before } else { &mut seen.after }) += 1;
         let mut reached = Vec::new();
@@ -186,7 +186,9 @@ fn follow(
     }
     if let Some(envelope) = pair.superseded_by {
         let next = by_key[&Key { sender: key.sender.clone(), envelope }];
-        for (code, pair) in &next.pairs {
+        // What goes on for several recipients is followed for each of them alone.
+        let same = next.pairs.contains_key(code);
+        for (code, pair) in next.pairs.iter().filter(|(next, _)| !same || *next == code) {
             follow(world, by_key, (next, code, pair), reached, seen);
         }
     }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use truc_ledger::SpaceLeft;
-use truc_node::core::{Answer, Input, Key, StatusRequest, Token};
+use truc_node::core::{Answer, Input, Key, StatusRequest, Token, Withdrawing};
 use truc_proto::{AgencyId, BusinessStatus, Digest, EnvelopeKind, Raw, StatusCode, Timestamp};
 
 use crate::{
@@ -25,6 +25,7 @@ enum Wish {
     Send { letter: Letter, reuses: bool },
     Confirm { key: Key, code: AgencyId, refused: bool },
     Status(StatusRequest),
+    Withdraw { key: Key, recipients: Vec<AgencyId> },
 }
 
 /// What a request says; the same each time it is made.
@@ -114,6 +115,12 @@ impl Office {
                 cx.book.answered(&request.from, &request.idempotency_key, &key);
             }
             (Wish::Status(_), Answer::StatusRefused(_)) => {}
+            (Wish::Withdraw { key, .. }, Answer::Withdrawing(outcomes)) => {
+                let here = outcomes.into_iter().filter(|(_, outcome)| *outcome == Withdrawing::Withdrawn);
+                here.for_each(|(code, _)| cx.book.was_withdrawn(key.clone(), code));
+            }
+            // It left memory meanwhile.
+            (Wish::Withdraw { .. }, Answer::NotFound) => {}
             (_, other) => cx.book.violated(format!("I1: node {machine} answers {other:?}, which nobody expected")),
         }
         None
@@ -208,6 +215,9 @@ impl Node {
                 self.input(cx, Input::Confirm { key, code, refused, reply })
             }
             Wish::Status(request) => self.input(cx, Input::ReserveStatus { request, reply }),
+            Wish::Withdraw { key, recipients } => {
+                self.input(cx, Input::Withdraw { key, recipients, text: "gửi nhầm".into(), reply })
+            }
         }
     }
 
@@ -231,8 +241,27 @@ impl Node {
                     }
                 }
             }
+            9 if cx.random.below(2) == 0 => self.wish_to_withdraw(cx),
             _ => self.wish_for_status(cx),
         }
+    }
+
+    /// One of the newest documents, which may not have left: from all, or from some of its recipients.
+    fn wish_to_withdraw(&mut self, cx: &mut Context) {
+        let Some(live) = &self.live else { return };
+        let newest = live.store.core.sent().values().rev().filter(|sent| sent.kind == EnvelopeKind::Document).take(3);
+        let newest: Vec<(Key, Vec<AgencyId>)> =
+            newest.map(|sent| (sent.key.clone(), sent.pairs.keys().cloned().collect())).collect();
+        if newest.is_empty() {
+            return;
+        }
+        let (key, mut recipients) = newest[cx.index(newest.len())].clone();
+        if cx.random.below(3) == 0 {
+            recipients.clear(); // all
+        } else {
+            recipients.retain(|_| cx.random.below(2) == 0);
+        }
+        self.office.wish(Wish::Withdraw { key, recipients });
     }
 
     fn any_of_inbox(&self, cx: &mut Context) -> Option<(Key, AgencyId)> {

@@ -244,7 +244,8 @@ impl Node {
                 Ok(())
             }
             Effect::Reseal { key, body, recipient, to } => self.reseal(cx, &key, body, &recipient, to),
-            Effect::FinishHeld { key, body } => self.finish_held(cx, key, body),
+            Effect::Divide { key, body, recipients } => self.divide(cx, key, body, recipients),
+            Effect::FinishHeld { key, body, recipients } => self.finish_held(cx, key, body, recipients),
             // The simulated axis has no codes on today's.
             Effect::Closed { .. } | Effect::Pass { .. } => Ok(()),
             Effect::Broken(why) => {
@@ -356,7 +357,7 @@ impl Node {
         self.input(cx, Input::Held { request: Box::new(HeldRequest { held }), reply })
     }
 
-    fn finish_held(&mut self, cx: &mut Context, key: Key, body: u64) -> Result<(), Dead> {
+    fn finish_held(&mut self, cx: &mut Context, key: Key, body: u64, recipients: Vec<AgencyId>) -> Result<(), Dead> {
         let Some(Body::Held(held)) = self.record(body) else {
             cx.book.violated(format!("I1: node {} cannot read what it holds of {key}", self.id));
             return Ok(());
@@ -365,7 +366,11 @@ impl Node {
             let jitter = cx.jitter();
             return self.input(cx, Input::HeldFailed { key, error: "the key is away".into(), jitter });
         }
-        let outgoing = Outgoing::decode(held.body.as_slice()).expect("the simulator's own bytes");
+        let mut outgoing = Outgoing::decode(held.body.as_slice()).expect("the simulator's own bytes");
+        let preamble = Raw::<Preamble>::parse(outgoing.preamble.clone()).expect("the simulator's own bytes");
+        outgoing.key_envelopes.retain(|envelope| recipients.iter().any(|code| code.as_str() == envelope.recipient));
+        let left = Raw::write(Preamble { recipients, ..preamble.into_value() }).expect("fewer recipients");
+        outgoing.preamble = left.bytes().to_vec();
         let sealed = Box::new(seal(cx, outgoing, &held.blob));
         self.input(cx, Input::Prepared { sealed, reply: None })
     }
@@ -398,6 +403,31 @@ impl Node {
             request_hash: Digest::of(b"reseal"),
         };
         self.send_draft(cx, draft, None)
+    }
+
+    fn divide(&mut self, cx: &mut Context, key: Key, body: u64, recipients: Vec<AgencyId>) -> Result<(), Dead> {
+        let Some(Body::Outgoing(old)) = self.record(body) else { return Ok(()) };
+        let preamble = Raw::<Preamble>::parse(old.preamble).expect("the simulator's own bytes");
+        if self.key_away || cx.once_in(5) {
+            return self.input(cx, Input::DivideFailed { key, error: "not now".into() });
+        }
+        let draft = Draft {
+            sender: key.sender.clone(),
+            recipients,
+            kind: preamble.kind,
+            priority: preamble.priority.value(),
+            life_ms: 3_600_000,
+            content: old.wrapped,
+            inline: true,
+            supersedes: None,
+            idempotency: String::new(),
+            request_hash: Digest::of(b"divide"),
+        };
+        let envelope = EnvelopeId::new(self.clock(cx), cx.bytes());
+        let mut outgoing = compose(self.clock(cx), envelope, &draft);
+        outgoing.continues = key.envelope.to_string();
+        let sealed = Box::new(seal(cx, outgoing, &draft.content));
+        self.input(cx, Input::Prepared { sealed, reply: None })
     }
 
     pub(crate) fn record(&self, position: u64) -> Option<Body> {

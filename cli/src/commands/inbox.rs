@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use truc_proto::{
     AgencyId, Digest, Hasher, StatusCode,
     node_v1::{
-        ConfirmRequest, FetchRequest, InboxItem, ListInboxRequest, SetStatusRequest, WatchInboxRequest,
+        ConfirmRequest, FetchRequest, InboxItem, ListInboxRequest, SetStatusRequest, StatusNote, WatchInboxRequest,
         fetch_request::What,
     },
 };
@@ -25,13 +25,14 @@ pub(crate) fn run(command: &InboxCommand, output: &Output) -> Outcome {
         match command {
             InboxCommand::List { node, code, all, watch: false } => list(node, code.as_ref(), *all, output).await,
             InboxCommand::List { node, code, watch: true, .. } => watch(node, code.as_ref(), output).await,
-            InboxCommand::Fetch { node, envelope, code, what, sender, out } => {
+            InboxCommand::Fetch { node, envelope, code, what, sender, withdrawn, out } => {
                 let request = FetchRequest {
                     envelope: envelope.to_string(),
                     recipient: code.to_string(),
                     sender: named(sender.as_ref()),
                     what: Some(part(what)),
                     offset: 0,
+                    even_withdrawn: *withdrawn,
                 };
                 fetch(node, request, out, output).await
             }
@@ -120,13 +121,19 @@ async fn watch(args: &NodeArgs, code: Option<&AgencyId>, output: &Output) -> Out
 }
 
 fn row(item: &InboxItem) -> [String; 8] {
-    let state = match (item.confirmed, item.verdict.as_str()) {
-        (true, _) => "confirmed".to_owned(),
-        (false, "good") => "waiting".to_owned(),
-        (false, verdict) => format!("waiting, certificate {verdict}"),
+    let state = match (item.withdrawal.as_str(), item.confirmed, item.verdict.as_str()) {
+        ("agreed", ..) => "withdrawn".to_owned(),
+        ("asked", true, _) => "confirmed, asked back".to_owned(),
+        ("asked", false, _) => "waiting, asked back".to_owned(),
+        (_, true, _) => "confirmed".to_owned(),
+        (_, false, "good") => "waiting".to_owned(),
+        (_, false, verdict) => format!("waiting, certificate {verdict}"),
     };
     let subject = match &item.status {
-        Some(status) => format!("{} {} of {}", status.code, status.reason, status.document),
+        Some(status) => format!("{} {} {} of {}", status.code, status.text, status.reason, status.document),
+        None if matches!(item.withdrawal.as_str(), "asked" | "agreed") => {
+            format!("{} (lấy lại: {})", item.subject, item.withdrawal_reason)
+        }
         None => item.subject.clone(),
     };
     [
@@ -147,14 +154,21 @@ fn item_json(item: &InboxItem) -> Value {
         .iter()
         .map(|a| json!({ "name": a.name, "length": a.length, "sha256": data_encoding::HEXLOWER.encode(&a.sha256) }))
         .collect();
-    let note = |s: &truc_proto::node_v1::StatusNote| json!({ "code": s.code, "from": s.from, "to": s.to, "time": s.time, "reason": s.reason, "document": s.document, "sequence": s.sequence });
     json!({
         "envelope": item.envelope, "sender": item.sender, "recipient": item.recipient, "kind": item.kind,
         "priority": item.priority, "level": item.level, "subject": item.subject, "document_id": item.document_id,
         "consigned_at": item.consigned_at, "confirmed": item.confirmed, "confirmed_at": item.confirmed_at,
         "verdict": item.verdict, "verdict_text": item.verdict_text, "container_length": item.container_length,
-        "attachments": attachments, "warnings": item.warnings, "status": item.status.as_ref().map(note),
-        "statuses": item.statuses.iter().map(note).collect::<Vec<_>>(),
+        "attachments": attachments, "warnings": item.warnings, "status": item.status.as_ref().map(note_json),
+        "statuses": item.statuses.iter().map(note_json).collect::<Vec<_>>(),
+        "withdrawal": item.withdrawal, "withdrawal_reason": item.withdrawal_reason, "withdrawn_at": item.withdrawn_at,
+    })
+}
+
+pub(crate) fn note_json(note: &StatusNote) -> Value {
+    json!({
+        "code": note.code, "text": note.text, "from": note.from, "to": note.to, "time": note.time, "reason": note.reason,
+        "document": note.document, "sequence": note.sequence, "late": note.late,
     })
 }
 

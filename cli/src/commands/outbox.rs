@@ -2,18 +2,30 @@
 
 use serde_json::{Value, json};
 use truc_proto::{
-    Timestamp,
-    node_v1::{ListOutboxRequest, OutboxItem, RecipientState},
+    Digest, Timestamp,
+    node_v1::{ListOutboxRequest, OutboxItem, RecipientState, WithdrawRequest, WithdrawnRecipient},
 };
 
 use crate::{
-    args::OutboxArgs,
+    args::{NodeArgs, OutboxArgs, OutboxCommand},
     client::{block_on, connect, failed},
+    commands::inbox::note_json,
     exit::{Exit, Outcome},
     output::{Output, Tone, printable, size},
 };
 
 pub(crate) fn run(args: &OutboxArgs, output: &Output) -> Outcome {
+    if let Some(OutboxCommand::Withdraw { node, envelope, reason, to, from, staff }) = &args.command {
+        let request = WithdrawRequest {
+            envelope: envelope.to_string(),
+            from: from.as_ref().map(ToString::to_string).unwrap_or_default(),
+            recipients: to.iter().map(ToString::to_string).collect(),
+            reason: reason.clone(),
+            staff: staff.clone(),
+            idempotency_key: withdrawal_key(&envelope.to_string(), reason),
+        };
+        return block_on(withdraw(node, request, output));
+    }
     block_on(async {
         let mut node = connect(&args.node).await?;
         let mut items = Vec::new();
@@ -40,6 +52,35 @@ pub(crate) fn run(args: &OutboxArgs, output: &Output) -> Outcome {
         });
         Ok(if args.envelope.is_some() && items.is_empty() { Exit::Invalid } else { Exit::Good })
     })
+}
+
+/// The same words about the same document ask each recipient once, also one that refused; other words ask it again.
+fn withdrawal_key(envelope: &str, reason: &str) -> String {
+    format!("sha256-{}", Digest::of(format!("withdraw\n{envelope}\n{reason}").as_bytes()))
+}
+
+async fn withdraw(args: &NodeArgs, request: WithdrawRequest, output: &Output) -> Outcome {
+    let mut node = connect(args).await?;
+    let reply = node.withdraw(request).await.map_err(|s| failed("take the document back", &s))?.into_inner();
+    let shown = |r: &WithdrawnRecipient| {
+        json!({
+            "recipient": r.recipient, "outcome": r.outcome, "text": r.text, "document": r.document, "status_envelope": r.status_envelope,
+            "reason": r.refused.as_ref().map(|refused| &refused.reason),
+        })
+    };
+    output.show(&json!(reply.recipients.iter().map(shown).collect::<Vec<_>>()), |o| {
+        for recipient in &reply.recipients {
+            let tone = match recipient.outcome.as_str() {
+                "withdrawn" | "agreed" => Tone::Good,
+                "failed" => Tone::Bad,
+                _ => Tone::Unsure,
+            };
+            let outcome = o.paint(tone, &recipient.outcome);
+            o.line(format!("{}  {outcome}  {}", printable(&recipient.recipient), printable(&recipient.text)));
+        }
+    });
+    let all = reply.recipients.iter().all(|recipient| recipient.outcome != "failed");
+    Ok(if all { Exit::Good } else { Exit::Invalid })
 }
 
 fn table(items: &[OutboxItem], output: &Output) {
@@ -99,7 +140,13 @@ pub(crate) fn ladder(item: &OutboxItem, output: &Output) {
         if !recipient.legacy_doc_id.is_empty() {
             output.line(format!("    docId on today's axis: {}", printable(&recipient.legacy_doc_id)));
         }
-        if !recipient.business_status.is_empty() {
+        for note in &recipient.statuses {
+            let late = if note.late { "  (changed nothing)" } else { "" };
+            let said = format!("{} {}  {}", note.code, note.text, note.reason);
+            let time = vietnam_time(&note.time);
+            output.line(format!("    {time}  status {}  {}{late}", printable(&said), printable(&note.from)));
+        }
+        if recipient.statuses.is_empty() && !recipient.business_status.is_empty() {
             output.line(format!("    status {}", recipient.business_status));
         }
     }
@@ -135,5 +182,6 @@ fn recipient_json(recipient: &RecipientState) -> Value {
         "legacy": recipient.legacy, "legacy_doc_id": recipient.legacy_doc_id,
         "recipient": recipient.recipient, "state": recipient.state, "reason": recipient.reason, "text": recipient.text,
         "late": recipient.late, "business_status": recipient.business_status, "ladder": ladder,
+        "statuses": recipient.statuses.iter().map(note_json).collect::<Vec<_>>(), "withdrawal": recipient.withdrawal,
     })
 }

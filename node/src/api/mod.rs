@@ -14,7 +14,7 @@ use truc_proto::{
 
 use crate::{
     pipeline::Part,
-    service::{Error, ErrorKind, caller, directory, groups, inbox, outbox, receipts, send, status},
+    service::{Error, ErrorKind, caller, directory, groups, inbox, outbox, receipts, send, status, withdraw},
     shell::Shell,
     tokens::{Grant, LiveTokens},
 };
@@ -103,6 +103,14 @@ impl Node for Api {
     ) -> Result<Response<node_v1::SetStatusReply>, Status> {
         let grant = self.grant(request.metadata())?;
         Ok(Response::new(status::set(&self.shell, &grant, request.into_inner()).await?))
+    }
+
+    async fn withdraw(
+        &self,
+        request: Request<node_v1::WithdrawRequest>,
+    ) -> Result<Response<node_v1::WithdrawReply>, Status> {
+        let grant = self.grant(request.metadata())?;
+        Ok(Response::new(withdraw::withdraw(&self.shell, &grant, request.into_inner()).await?))
     }
 
     async fn list_outbox(

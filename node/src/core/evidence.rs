@@ -298,6 +298,7 @@ impl Core {
             }
             self.queue_offer(position);
             self.queue_reseals(position);
+            self.queue_divide(position);
         }
     }
 
@@ -516,6 +517,9 @@ impl Core {
             // What a fold would have had done again is not under way.
             if let Some(sent) = self.sent.get_mut(&position) {
                 sent.pairs.values_mut().for_each(|pair| pair.resealing = false);
+                sent.dividing = false;
+                // A divided one was kept back.
+                sent.may_have_left = !sent.is_held() && !sent.divided;
             }
             self.schedule_sent(position);
             self.queue_offer(position);

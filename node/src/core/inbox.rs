@@ -211,6 +211,10 @@ impl Core {
         if let (true, Some(at)) = (found.state == wanted, found.confirmed_at) {
             return self.reply(reply, Answer::Confirmed { at, first: false });
         }
+        if found.business.is_withdrawn() && found.state != CodeState::HandedOver {
+            let why = "it was withdrawn by agreement (15) and is no current document any more / Văn bản đã được lấy lại theo thỏa thuận (15)";
+            return self.reply(reply, Answer::NotNow(why));
+        }
         let (event, reason) = match refused {
             Some(_) => (EventUri::ContentHandoverFailure, Some(Reason::RefusedBySystem)),
             None => (EventUri::ContentHandover, None),
@@ -426,7 +430,8 @@ impl Core {
         if received.codes.len() > RECIPIENTS_MAX {
             return Err(inconsistent("too many codes in one envelope"));
         }
-        if before.is_none() {
+        let is_new = before.is_none();
+        if is_new {
             let key_envelope =
                 event.key_envelope.ok_or_else(|| inconsistent("an acceptance that names no key envelope"))?;
             let business = Business::default();
@@ -463,8 +468,12 @@ impl Core {
         if let Some(acceptance) = acceptance {
             self.leaf_is_known(acceptance.index);
         }
-        self.set_unsent(index, Unsent { key, leaf: leaf_hash, position: place.position, stage: Stage::Leaf });
+        let unsent = Unsent { key: key.clone(), leaf: leaf_hash, position: place.position, stage: Stage::Leaf };
+        self.set_unsent(index, unsent);
         self.received_leaves.insert(leaf_hash, position);
+        if is_new {
+            self.take_early(&key, &code);
+        }
         self.note_unread(position);
         self.schedule_received(position);
         Ok(())
@@ -485,7 +494,7 @@ impl Core {
             received.places.push(place);
         }
         if !record.status.is_empty() {
-            self.note_status(&record.status, place.position, false, envelope)?;
+            self.note_status(&record.status, place, false, envelope)?;
         }
         Ok(())
     }

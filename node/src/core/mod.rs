@@ -16,6 +16,7 @@ mod table;
 mod timers;
 mod types;
 mod unread;
+mod withdraw;
 
 #[cfg(test)]
 mod tests;
@@ -31,14 +32,16 @@ use crate::records::{Body, NodeRecord, Place, RecordError};
 pub use gateway::{PassOutcome, Passage};
 pub use groups::Group;
 pub use state::{
-    Business, Code, Delivery, Hashes, ItemRef, Key, Pair, Received, Removal, Sent, Source, Stage, StatusAbout,
-    StatusNote, Step, Unsent, Work,
+    Business, Code, Delivery, EarlyStatus, Hashes, ItemRef, Key, Pair, Received, Removal, Sent, Source, Stage,
+    StatusAbout, StatusNote, Step, Unsent, Work,
 };
-pub use table::{CodeState, Move, PairState, StatusRefused, Withdrawal, check_status, code_move, pair_move};
+pub use table::{Asking, CodeState, Move, PairState, Standing, StatusRefused, code_move, pair_move, status_move};
 pub use types::{
     Alarm, Answer, Effect, Failure, HeldRequest, Input, Kept, Leased, OwnLeaf, Policy, ReceivedItem, ReceivedLeaves,
     RefusedLeaf, Rejection, Sealed, StatusRequest, Token, Waiting,
 };
+
+pub use withdraw::{Withdrawing, withdrawing};
 
 use gateway::Outside;
 use inbox::WaitingState;
@@ -63,6 +66,8 @@ pub struct Core {
     forks: BTreeMap<NodeId, u64>,
     directory: Option<(u64, Digest)>,
     parked: BTreeMap<Digest, ItemRef>,
+    /// Requests to withdraw that came before their document, by it and its recipient.
+    early: BTreeMap<(Key, AgencyId), EarlyStatus>,
     entitlements: BTreeMap<(NodeId, String), Vec<EntitledRef>>,
     groups: groups::Groups,
 
@@ -154,6 +159,7 @@ impl Core {
             forks: BTreeMap::new(),
             directory: None,
             parked: BTreeMap::new(),
+            early: BTreeMap::new(),
             entitlements: BTreeMap::new(),
             groups: groups::Groups::default(),
             sent_keys: BTreeMap::new(),
@@ -205,6 +211,8 @@ impl Core {
             Input::Uploaded { key, bytes } => self.uploaded(&key, bytes),
             Input::Passed { key, recipient, outcome, jitter } => self.passed(now, &key, &recipient, outcome, jitter),
             Input::ResealFailed { key, recipient, error } => self.reseal_failed(now, &key, &recipient, error),
+            Input::Withdraw { key, recipients, text, reply } => self.withdraw(now, &key, &recipients, text, reply),
+            Input::DivideFailed { key, error } => self.divide_failed(now, &key, error),
             Input::HeldFailed { key, error, jitter } => self.offer_failed(now, &key, error, jitter),
             Input::KeyBack => self.key_back(),
             Input::Waiting(waiting) => self.announce(waiting),

@@ -26,6 +26,11 @@ impl Core {
         };
         let key = Key { sender: preamble.sender.clone(), envelope: preamble.envelope };
         let finishes_held = self.find_sent(&key).is_some_and(Sent::is_held);
+        let continues = sealed.outgoing.continues.parse::<EnvelopeId>().ok();
+        let continues = continues.map(|envelope| Key { sender: key.sender.clone(), envelope });
+        if !self.is_wanted(&key, &preamble, continues.as_ref()) {
+            return self.unwanted(now, &key, &preamble, continues.as_ref(), &sealed);
+        }
         if !finishes_held {
             let Some(hash) = request_hash(&sealed.outgoing.request_hash) else {
                 return self.effects.push(Effect::Broken("the pipeline made a request hash of another length".into()));
@@ -33,7 +38,8 @@ impl Core {
             if let Some(answer) = self.known_request(&key.sender, &sealed.outgoing.idempotency_key, hash) {
                 return self.reply(reply, answer);
             }
-            if self.is_full() {
+            // What the node makes by itself stands for something that is open already.
+            if self.is_full() && !sealed.outgoing.idempotency_key.is_empty() {
                 return self.reply(reply, Answer::Busy);
             }
         }
@@ -56,6 +62,27 @@ impl Core {
             }
             Err(why) => self.effects.push(Effect::Broken(why)),
         }
+    }
+
+    /// What was sealed in vain goes; what is still wanted of it is sealed again.
+    fn unwanted(&mut self, now: Timestamp, key: &Key, preamble: &Preamble, continues: Option<&Key>, sealed: &Sealed) {
+        let payload = Digest::from_slice(&sealed.outgoing.payload.sha256).ok();
+        self.effects.push(Effect::Closed { key: key.clone(), payload });
+        let old = match (&preamble.supersedes, continues) {
+            (Some(supersedes), _) => Key { sender: key.sender.clone(), envelope: supersedes.envelope },
+            (None, Some(old)) => old.clone(),
+            (None, None) => key.clone(),
+        };
+        let Some(position) = self.sent_keys.get(&old).copied() else { return };
+        if let Some(sent) = self.sent.get_mut(&position) {
+            sent.dividing = false;
+            sent.pairs.values_mut().for_each(|pair| pair.resealing = false);
+            if sent.is_held() {
+                sent.delivery = Delivery::Idle;
+            }
+        }
+        self.timers.set(now, Due::Retry(position));
+        self.timers.set(now, Due::Reseal(position));
     }
 
     fn submission(&self, now: Timestamp, preamble: &Raw<Preamble>, sealed: &Sealed) -> Result<Raw<Submission>, String> {
@@ -234,7 +261,8 @@ impl Core {
         let Some(sent) = self.sent.get_mut(&position) else { return };
         if sent.is_held() && sent.delivery != Delivery::InFlight && !sent.is_settled() {
             sent.delivery = Delivery::InFlight;
-            self.effects.push(Effect::FinishHeld { key: sent.key.clone(), body: sent.body });
+            let recipients = sent.open_recipients().cloned().collect();
+            self.effects.push(Effect::FinishHeld { key: sent.key.clone(), body: sent.body, recipients });
         }
     }
 
@@ -273,6 +301,7 @@ impl Core {
                 continue;
             };
             sent.delivery = Delivery::InFlight;
+            sent.may_have_left = true;
             self.offering.insert(position);
             self.effects.push(Effect::Offer { key: sent.key.clone(), body: sent.body, index });
         }
@@ -311,7 +340,10 @@ impl Core {
                 }
                 Due::Passage(position) => self.retry_passages(now, position),
                 Due::Outside => {} // the pump looks at it
-                Due::Reseal(position) => self.queue_reseals(position),
+                Due::Reseal(position) => {
+                    self.queue_reseals(position);
+                    self.queue_divide(position);
+                }
                 Due::Take(key) => self.retry_take(&key),
                 Due::Open(position) => self.retry_open(now, position),
                 Due::CloseSent(position) => self.close_sent(now, position),
@@ -368,7 +400,8 @@ impl Core {
         }
         let reason = if sent.is_held() { Reason::HeldTooLong } else { Reason::Expired };
         let (sender, envelope) = (sent.key.sender.to_string(), sent.key.envelope.to_string());
-        let body = SentFailed { sender, envelope, reason: reason.to_string(), at_ms: now.unix_ms() };
+        let (reason, at_ms) = (reason.to_string(), now.unix_ms());
+        let body = SentFailed { sender, envelope, reason, at_ms, ..SentFailed::default() };
         self.commit(Body::SentFailed(body), None);
     }
 
@@ -445,11 +478,13 @@ impl Core {
         sent.held_blob = None;
         sent.payload_length = record.payload.length;
         sent.supersedes.clone_from(&preamble.supersedes);
+        sent.continues = record.continues.parse().ok();
         sent.expires = preamble.expires;
         sent.changed_at = submission.time;
         sent.delivery = Delivery::Idle;
-        sent.pairs =
-            submission.key_envelopes.iter().map(|(code, hash)| (code.clone(), new_pair(Some(*hash)))).collect();
+        // Who was withdrawn while it was held stays in sight.
+        sent.pairs.retain(|_, pair| pair.state == PairState::Failed);
+        sent.pairs.extend(submission.key_envelopes.iter().map(|(code, hash)| (code.clone(), new_pair(Some(*hash)))));
         sent.pairs.extend(
             preamble
                 .legacy
@@ -482,10 +517,13 @@ impl Core {
         self.sent_keys.insert(key.clone(), position);
         self.sent.insert(position, sent);
         if let Some(supersedes) = &preamble.supersedes {
-            self.mark_superseded(&key, supersedes);
+            self.mark_superseded(place, &key, supersedes);
+        }
+        if !record.continues.is_empty() {
+            self.fold_continues(place, &key, parsed(&record.continues, "envelope id")?);
         }
         if !record.status.is_empty() {
-            self.note_status(&record.status, place.position, true, key.envelope)?;
+            self.note_status(&record.status, place, true, key.envelope)?;
         }
         self.schedule_sent(position);
         self.queue_offer(position);
@@ -493,13 +531,15 @@ impl Core {
         Ok(())
     }
 
-    fn mark_superseded(&mut self, key: &Key, supersedes: &truc_proto::Supersedes) {
+    fn mark_superseded(&mut self, place: Place, key: &Key, supersedes: &truc_proto::Supersedes) {
         let old = Key { sender: key.sender.clone(), envelope: supersedes.envelope };
         let position = self.sent_keys.get(&old).copied();
-        let pair = position.and_then(|p| self.sent.get_mut(&p)).and_then(|s| s.pairs.get_mut(&supersedes.recipient));
-        if let Some(pair) = pair {
+        if let Some(sent) = position.and_then(|position| self.sent.get_mut(&position))
+            && let Some(pair) = sent.pairs.get_mut(&supersedes.recipient)
+        {
             pair.superseded_by = Some(key.envelope);
             pair.resealing = false;
+            sent.places.push(place);
         }
         self.alarms.remove(&Alarm::Reseal(supersedes.envelope, supersedes.recipient.clone()));
     }
@@ -569,16 +609,32 @@ impl Core {
         let reason: Reason = parsed(&record.reason, "reason")?;
         let Some(position) = self.sent_keys.get(&key).copied() else { return Ok(()) };
         let Some(sent) = self.sent.get_mut(&position) else { return Ok(()) };
-        // What goes through today's axis ends by itself.
-        for pair in sent.pairs.values_mut().filter(|pair| pair.passage.is_none() && !pair.state.is_settled()) {
-            pair.state = PairState::Failed;
-            pair.reason = Some(reason);
+        let named = |code: &AgencyId| record.recipients.iter().any(|name| name == code.as_str());
+        let mut of_envelope = false;
+        for (code, pair) in &mut sent.pairs {
+            let meant = if record.recipients.is_empty() {
+                // What goes through today's axis ends by itself.
+                pair.passage.is_none() && !pair.state.is_settled()
+            } else {
+                named(code)
+            };
+            // One that failed may still have been about to get a replacement.
+            let arrived = matches!(pair.state, PairState::PassedOn | PairState::Consigned | PairState::HandedOver);
+            if meant && !arrived {
+                (pair.state, pair.reason, pair.words) = (PairState::Failed, Some(reason), Some(place.position));
+                of_envelope |= pair.passage.is_none();
+            }
         }
+        // Its recipients are signed and sealed: for some of them alone it cannot go.
+        sent.divided |= of_envelope && !sent.is_held() && !sent.native_is_settled();
         sent.changed_at = Timestamp::from_unix_ms(record.at_ms);
         sent.places.push(place);
-        self.submission_failed(position);
+        if self.sent.get(&position).is_some_and(Sent::native_is_settled) {
+            self.submission_failed(position);
+        }
         self.schedule_sent(position);
         self.queue_offer(position);
+        self.queue_divide(position);
         Ok(())
     }
 
@@ -689,6 +745,7 @@ fn new_pair(key_envelope: Option<Digest>) -> Pair {
         key_envelope,
         business: Business::default(),
         passage: None,
+        words: None,
         resealing: false,
         overdue: false,
     }
@@ -713,6 +770,7 @@ fn new_sent(
         hashes: None,
         payload_length: 0,
         supersedes: None,
+        continues: None,
         relayed_at: None,
         pairs: BTreeMap::new(),
         steps: Vec::new(),
@@ -721,7 +779,10 @@ fn new_sent(
         about: None,
         shared: false,
         held_blob: None,
+        divided: false,
         changed_at: accepted_at,
+        may_have_left: false,
+        dividing: false,
         delivery: Delivery::Idle,
         lost: false,
         attempts: 0,

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use truc_ledger::{Fold, FoldError, Replayed};
 use truc_proto::{AgencyId, Digest, NodeId};
 
-use super::{Core, EntitledRef, Group, ItemRef, OwnCheckpoint, Received, Request, Sent, Unsent};
+use super::{Core, EarlyStatus, EntitledRef, Group, ItemRef, Key, OwnCheckpoint, Received, Request, Sent, Unsent};
 use crate::records::Place;
 
 /// Counts up when the form of the entries changes; older snapshots are then passed over.
@@ -28,6 +28,7 @@ enum Entry<'a> {
     Seen(NodeId, u64, Vec<u8>),
     Fork(NodeId, u64),
     Parked(Digest, ItemRef),
+    Early(Key, AgencyId, EarlyStatus),
     Entitled(NodeId, String, Vec<EntitledRef>),
     Group(AgencyId, String, Group),
 }
@@ -65,6 +66,7 @@ impl Core {
             .chain(self.seen.iter().map(|(node, (size, note))| Entry::Seen(node.clone(), *size, note.to_vec())))
             .chain(self.forks.iter().map(|(node, position)| Entry::Fork(node.clone(), *position)))
             .chain(self.parked.iter().map(|(hash, at)| Entry::Parked(*hash, *at)))
+            .chain(self.early.iter().map(|((key, code), early)| Entry::Early(key.clone(), code.clone(), early.clone())))
             .chain(self.entitlements.iter().map(|((n, c), refs)| Entry::Entitled(n.clone(), c.clone(), refs.clone())))
             .chain(self.groups.iter().map(|(owner, name, g)| Entry::Group(owner.clone(), name.clone(), g.clone())))
             .map(|entry| serde_json::to_vec(&entry).expect("plain data with text keys is always JSON"))
@@ -91,6 +93,7 @@ impl Core {
                 Entry::Seen(node, size, note) => _ = self.seen.insert(node, (size, Bytes::from(note))),
                 Entry::Fork(node, position) => _ = self.forks.insert(node, position),
                 Entry::Parked(hash, at) => _ = self.parked.insert(hash, at),
+                Entry::Early(key, code, early) => _ = self.early.insert((key, code), early),
                 Entry::Entitled(node, code, refs) => _ = self.entitlements.insert((node, code), refs),
                 Entry::Group(owner, name, group) => self.groups.put(owner, name, group),
             }

@@ -14,7 +14,7 @@ use crate::records::Place;
 
 use super::{
     gateway::Passage,
-    table::{CodeState, PairState, Withdrawal},
+    table::{Asking, CodeState, PairState, Standing},
 };
 
 /// Names an envelope: the key of deduplication everywhere, so that nobody can poison another's id.
@@ -121,9 +121,26 @@ pub struct Business {
     /// Last of all, for people.
     pub current: Option<StatusCode>,
     /// Whether a withdrawal is under way.
-    pub withdrawal: Withdrawal,
-    /// All of them, late ones included, in order of arrival.
+    pub withdrawal: Asking,
+    /// Where the document is a request by itself, to change an earlier one: what became of that.
+    #[serde(default)]
+    pub change: Asking,
+    /// All of them, late ones included, in order of arrival; at most [`truc_proto::limits::STATUS_NOTES_MAX`].
     pub notes: Vec<StatusNote>,
+}
+
+impl Business {
+    /// What the next status depends on.
+    #[must_use]
+    pub const fn standing(&self) -> Standing {
+        Standing { progress: self.progress, withdrawal: self.withdrawal, change: self.change }
+    }
+
+    /// True once the recipient agreed to give the document back: it is closed.
+    #[must_use]
+    pub fn is_withdrawn(&self) -> bool {
+        self.withdrawal == Asking::Agreed
+    }
 }
 
 /// A business status as the journal has it.
@@ -141,8 +158,17 @@ pub struct StatusNote {
     pub time: Timestamp,
     /// Journal position of the record with its text.
     pub position: u64,
-    /// True when it came after a later one and changed nothing.
+    /// True when it changed nothing: it came after a later one, or may not follow what was said before.
     pub late: bool,
+}
+
+/// A request to withdraw that came before its document.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct EarlyStatus {
+    /// What it says.
+    pub note: StatusNote,
+    /// Place of its record.
+    pub place: Place,
 }
 
 /// One recipient of a document of ours.
@@ -165,6 +191,9 @@ pub struct Pair {
     /// For a recipient on today's axis: how it is handed over there. None: it is sealed to the recipient.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub passage: Option<Passage>,
+    /// Position of the record that says in words why it failed here.
+    #[serde(default)]
+    pub words: Option<u64>,
     /// A replacement is being sealed.
     #[serde(skip)]
     pub resealing: bool,
@@ -219,6 +248,9 @@ pub struct Sent {
     pub payload_length: u64,
     /// What it replaces.
     pub supersedes: Option<Supersedes>,
+    /// The divided envelope of ours that it goes on for.
+    #[serde(default)]
+    pub continues: Option<EnvelopeId>,
     /// The relay's time of acceptance: deadlines count from there.
     pub relayed_at: Option<Timestamp>,
     /// Its recipients.
@@ -236,8 +268,17 @@ pub struct Sent {
     /// The encrypted content, while it is held.
     #[serde(default)]
     pub held_blob: Option<Digest>,
+    /// Some recipients were withdrawn from it before it left: it stays here, and goes on to the others as another envelope.
+    #[serde(default)]
+    pub divided: bool,
     /// Last change.
     pub changed_at: Timestamp,
+    /// The relay may have it: it was offered, or is older than this process.
+    #[serde(skip)]
+    pub may_have_left: bool,
+    /// That other envelope is being sealed.
+    #[serde(skip)]
+    pub dividing: bool,
     /// Upload under way.
     #[serde(skip)]
     pub delivery: Delivery,
@@ -275,7 +316,28 @@ impl Sent {
         let is_there = || self.steps.iter().any(Step::shows_acceptance);
         !self.is_held()
             && self.has_native()
-            && if self.is_settled() { !self.is_answered() && is_there() } else { self.lost || !self.is_answered() }
+            && if self.native_is_settled() {
+                !self.is_answered() && is_there()
+            } else {
+                !self.divided && (self.lost || !self.is_answered())
+            }
+    }
+
+    /// True when every recipient on this axis is settled: what is left goes through today's.
+    #[must_use]
+    pub fn native_is_settled(&self) -> bool {
+        self.open_native().next().is_none()
+    }
+
+    /// Recipients on this axis that it is still on its way to.
+    pub fn open_native(&self) -> impl Iterator<Item = &AgencyId> {
+        let open = self.pairs.iter().filter(|(_, pair)| pair.passage.is_none() && !pair.state.is_settled());
+        open.map(|(code, _)| code)
+    }
+
+    /// Recipients that it is still on its way to.
+    pub fn open_recipients(&self) -> impl Iterator<Item = &AgencyId> {
+        self.pairs.iter().filter(|(_, pair)| !pair.state.is_settled()).map(|(code, _)| code)
     }
 
     /// True when the relay has said whether it takes the envelope.
@@ -423,15 +485,16 @@ impl Received {
         self.codes.values().any(|code| code.state == CodeState::Taken)
     }
 
-    /// True when no code waits for anything: failed, handed over, or a consigned status.
+    /// True when no code waits for anything: failed, handed over, withdrawn, or a consigned status.
     #[must_use]
     pub fn is_settled(&self) -> bool {
-        let done = |state| match state {
-            CodeState::Taken | CodeState::HandoverFailed => false,
-            CodeState::Consigned => self.kind == EnvelopeKind::Status,
+        let done = |code: &Code| match code.state {
+            CodeState::Taken => false,
+            CodeState::HandoverFailed => code.business.is_withdrawn(),
+            CodeState::Consigned => self.kind == EnvelopeKind::Status || code.business.is_withdrawn(),
             CodeState::Failed | CodeState::HandedOver => true,
         };
-        self.codes.values().all(|code| done(code.state))
+        self.codes.values().all(done)
     }
 }
 

@@ -1,12 +1,16 @@
 //! Business statuses 01 … 16: numbered per document and agency, correlated on the document and both codes, never
 //! backwards; after 15 the document is closed (docs/FORMATS.md).
 
-use truc_proto::{AgencyId, BusinessStatus, EnvelopeId, Raw, StatusCode};
+use truc_proto::{
+    AgencyId, BusinessStatus, EnvelopeId, Preamble, Raw,
+    limits::{EARLY_STATUSES_MAX, STATUS_NOTES_MAX},
+};
 
 use super::{
-    Answer, Business, CodeState, Core, Key, StatusNote, StatusRefused, StatusRequest, Token, Withdrawal, check_status,
+    Answer, Business, CodeState, Core, EarlyStatus, Key, Standing, StatusNote, StatusRefused, StatusRequest, Token,
+    status_move,
 };
-use crate::records::RecordError;
+use crate::records::{Body, Place, RecordError};
 
 impl Core {
     /// Says whether a status may be set, and under which number; the number is not given out again.
@@ -35,8 +39,7 @@ impl Core {
         };
         let other = if by_sender { &to } else { &request.from };
         let business = self.business_mut(&document, other, by_sender).ok_or(StatusRefused::NoSuchDocument)?;
-        let before = if by_sender { None } else { business.progress };
-        check_status(before, business.withdrawal, request.code, by_sender)?;
+        status_move(business.standing(), request.code, by_sender)?;
         let sequence = business.said.max(business.reserved) + 1;
         business.reserved = sequence;
         Ok(Answer::StatusReserved { sequence, document, to, body })
@@ -79,7 +82,7 @@ impl Core {
     pub(super) fn note_status(
         &mut self,
         bytes: &[u8],
-        position: u64,
+        place: Place,
         ours: bool,
         envelope: EnvelopeId,
     ) -> Result<(), RecordError> {
@@ -90,11 +93,84 @@ impl Core {
         let document = Key { sender: sender.clone(), envelope: status.document };
         // We keep the document as its sender when we set a 13 or hear anything else, else as its receiver.
         let as_sender = ours == by_sender;
-        // What is about a document that left memory is found through the index, by the keys in its record.
-        if let Some(business) = self.business_mut(&document, recipient, as_sender) {
-            note(business, &status, position, ours, envelope);
+        let note = StatusNote {
+            envelope,
+            code: status.code,
+            from: status.from.clone(),
+            sequence: status.sequence,
+            time: status.time,
+            position: place.position,
+            late: false,
+        };
+        match self.business_mut(&document, recipient, as_sender) {
+            Some(business) => {
+                add(business, note, ours);
+                self.noted(&document, place, as_sender);
+            }
+            // A request to withdraw may overtake its document, which is larger.
+            None if by_sender && !ours => self.keep_early(document, recipient.clone(), EarlyStatus { note, place }),
+            // What is about a document that left memory is found through the index, by the keys in its record.
+            None => {}
         }
         Ok(())
+    }
+
+    /// The document's own records name this one from now on, and an agreed withdrawal settles it.
+    fn noted(&mut self, document: &Key, place: Place, as_sender: bool) {
+        if as_sender {
+            let sent = self.sent_keys.get(document).and_then(|position| self.sent.get_mut(position));
+            sent.into_iter().for_each(|sent| sent.places.push(place));
+        } else if let Some(position) = self.received_keys.get(document).copied() {
+            self.received.get_mut(&position).into_iter().for_each(|received| received.places.push(place));
+            self.note_unread(position);
+            self.schedule_received(position);
+        }
+    }
+
+    /// Waits for its document; the last one said for a pair is what counts, and of too many the oldest go.
+    fn keep_early(&mut self, document: Key, recipient: AgencyId, early: EarlyStatus) {
+        let kept = self.early.get(&(document.clone(), recipient.clone()));
+        if kept.is_none_or(|kept| kept.note.sequence < early.note.sequence) {
+            self.early.insert((document, recipient), early);
+        }
+        if self.early.len() > EARLY_STATUSES_MAX {
+            let oldest = self.early.iter().min_by_key(|(_, early)| early.place.position).map(|(key, _)| key.clone());
+            oldest.map(|key| self.early.remove(&key));
+        }
+    }
+
+    /// What was asked about a document before it came.
+    pub(super) fn take_early(&mut self, document: &Key, recipient: &AgencyId) {
+        let Some(early) = self.early.remove(&(document.clone(), recipient.clone())) else { return };
+        if let Some(business) = self.business_mut(document, recipient, false) {
+            add(business, early.note, false);
+            self.noted(document, early.place, false);
+        }
+    }
+
+    /// Folds what a status says about a document that left memory, and nothing of the status's own envelope. True when `body` is one
+    /// about another envelope than `document`.
+    ///
+    /// # Errors
+    /// When it cannot be understood.
+    pub fn apply_status_about(&mut self, document: &Key, place: Place, body: &Body) -> Result<bool, RecordError> {
+        let (key, status, ours) = match body {
+            Body::Outgoing(outgoing) => {
+                let preamble = Raw::<Preamble>::parse(outgoing.preamble.clone());
+                let preamble = preamble.map_err(|error| RecordError::Inconsistent(error.to_string()))?;
+                (Key { sender: preamble.sender.clone(), envelope: preamble.envelope }, &outgoing.status, true)
+            }
+            Body::Content(content) => {
+                let sender = super::parsed(&content.sender, "agency code")?;
+                (Key { sender, envelope: super::parsed(&content.envelope, "envelope id")? }, &content.status, false)
+            }
+            _ => return Ok(false),
+        };
+        if status.is_empty() || key == *document {
+            return Ok(false);
+        }
+        self.note_status(status, place, ours, key.envelope)?;
+        Ok(true)
     }
 
     /// The index key of the document that a status is about, when that document is not in memory.
@@ -111,32 +187,21 @@ impl Core {
     }
 }
 
-/// A higher number of the same agency counts; a lower one is kept as late and changes nothing; an equal one is a double.
-fn note(business: &mut Business, status: &BusinessStatus, position: u64, ours: bool, envelope: EnvelopeId) {
-    if business.notes.iter().any(|note| note.from == status.from && note.sequence == status.sequence) {
+/// A higher number of the same agency counts, where the table lets it follow; any other is kept as late and changes nothing; an equal one
+/// is a double.
+fn add(business: &mut Business, mut note: StatusNote, ours: bool) {
+    let known = |other: &StatusNote| other.from == note.from && other.sequence == note.sequence;
+    if business.notes.len() >= STATUS_NOTES_MAX || business.notes.iter().any(known) {
         return;
     }
     let last = if ours { &mut business.said } else { &mut business.heard };
-    let newer = status.sequence > *last;
-    *last = (*last).max(status.sequence);
-    let counts = newer && business.withdrawal != Withdrawal::Agreed;
-    business.notes.push(StatusNote {
-        envelope,
-        code: status.code,
-        from: status.from.clone(),
-        sequence: status.sequence,
-        time: status.time,
-        position,
-        late: !counts,
-    });
-    if !counts {
-        return;
+    let newer = note.sequence > *last;
+    *last = (*last).max(note.sequence);
+    let moved = status_move(business.standing(), note.code, note.code.is_from_sender()).ok().filter(|_| newer);
+    note.late = moved.is_none();
+    if let Some(Standing { progress, withdrawal, change }) = moved {
+        business.current = Some(note.code);
+        (business.progress, business.withdrawal, business.change) = (progress, withdrawal, change);
     }
-    business.current = Some(status.code);
-    match status.code {
-        StatusCode::WithdrawalRequested => business.withdrawal = Withdrawal::Asked,
-        StatusCode::WithdrawalAgreed => business.withdrawal = Withdrawal::Agreed,
-        StatusCode::WithdrawalRefused => business.withdrawal = Withdrawal::None,
-        progress => business.progress = Some(business.progress.map_or(progress, |before| before.max(progress))),
-    }
+    business.notes.push(note);
 }

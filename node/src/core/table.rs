@@ -114,9 +114,14 @@ pub const fn code_move(from: Option<CodeState>, event: EventUri) -> Option<CodeS
     }
 }
 
-/// Why a business status may not be set now.
+/// Why a business status may not be set now, or changes nothing when it comes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum StatusRefused {
+    /// Nobody says what it means.
+    #[error(
+        "status {0} has no meaning on the axis: it is shown when it comes, and not set; use 01 to 06, 13, 15 or 16"
+    )]
+    Unknown(StatusCode),
     /// Set by the wrong side.
     #[error("status {0} is set by the other side of the document: 13 by its sender, all others by its receiver")]
     WrongSide(StatusCode),
@@ -129,7 +134,7 @@ pub enum StatusRefused {
         now: StatusCode,
     },
     /// Nobody asked.
-    #[error("status {0} answers a request to withdraw (13), and none is open")]
+    #[error("status {0} answers a request to withdraw (13) or an update, and none is open")]
     NothingAsked(StatusCode),
     /// One request is open already.
     #[error("a request to withdraw (13) is open already; wait for its answer (15 or 16)")]
@@ -147,6 +152,9 @@ impl StatusRefused {
     #[must_use]
     pub fn vietnamese(&self) -> String {
         match self {
+            Self::Unknown(code) => format!(
+                "Trạng thái {code} không có nghĩa trên trục: nhận được thì hiển thị, không được đặt; dùng 01 đến 06, 13, 15 hoặc 16."
+            ),
             Self::WrongSide(code) => {
                 format!("Trạng thái {code} do bên kia của văn bản đặt: 13 do bên gửi, các trạng thái khác do bên nhận.")
             }
@@ -154,7 +162,9 @@ impl StatusRefused {
                 "Trạng thái {now} không thể đứng sau {before}: trạng thái không quay lui, 02 và 06 là trạng thái cuối."
             ),
             Self::NothingAsked(code) => {
-                format!("Trạng thái {code} trả lời yêu cầu lấy lại (13), nhưng không có yêu cầu nào đang chờ.")
+                format!(
+                    "Trạng thái {code} trả lời yêu cầu lấy lại (13) hoặc cập nhật, nhưng không có yêu cầu nào đang chờ."
+                )
             }
             Self::AskedAlready => "Đã có một yêu cầu lấy lại (13) đang chờ; đợi trả lời (15 hoặc 16).".to_owned(),
             Self::Closed => "Văn bản đã được lấy lại theo thỏa thuận (15): không đặt thêm trạng thái nữa.".to_owned(),
@@ -165,41 +175,75 @@ impl StatusRefused {
     }
 }
 
-/// Whether a withdrawal is under way.
+/// What a sender asked of a recipient and what it was answered: to give the document back (13), or to take one that changes an
+/// earlier one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-pub enum Withdrawal {
-    /// Never asked, or refused: may be asked (again).
+pub enum Asking {
+    /// Never asked.
     #[default]
     None,
-    /// 13 stands unanswered.
+    /// It stands unanswered.
     Asked,
-    /// 15: the document is closed.
+    /// 15.
     Agreed,
+    /// 16.
+    Refused,
 }
 
-/// The table of business statuses: may `now` be said after `before` (last of the receiver's 01 … 06)?
+impl Asking {
+    /// The word of the local API; empty when nothing was asked.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "",
+            Self::Asked => "asked",
+            Self::Agreed => "agreed",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+/// Where a document stands between its sender and one recipient, as far as the next status depends on it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Standing {
+    /// Last of the receiver's 01 … 06.
+    pub progress: Option<StatusCode>,
+    /// Of the document itself; agreed, it is closed.
+    pub withdrawal: Asking,
+    /// Of what the document does to an earlier one, when it does.
+    pub change: Asking,
+}
+
+/// The closed table of business statuses, for those that we set and those that come: where the document stands after `now`.
 ///
 /// # Errors
-/// [`StatusRefused`] says why not.
-pub fn check_status(
-    before: Option<StatusCode>,
-    withdrawal: Withdrawal,
-    now: StatusCode,
-    by_sender: bool,
-) -> Result<(), StatusRefused> {
+/// [`StatusRefused`] says why it may not be set; one that comes all the same changes nothing.
+pub fn status_move(from: Standing, now: StatusCode, by_sender: bool) -> Result<Standing, StatusRefused> {
     use StatusCode as C;
+    if !now.is_known() {
+        return Err(StatusRefused::Unknown(now));
+    }
     if now.is_from_sender() != by_sender {
         return Err(StatusRefused::WrongSide(now));
     }
-    match (now, withdrawal) {
-        (_, Withdrawal::Agreed) => Err(StatusRefused::Closed),
-        (C::WithdrawalRequested, Withdrawal::Asked) => Err(StatusRefused::AskedAlready),
-        (C::WithdrawalRequested, Withdrawal::None) => Ok(()),
-        (C::WithdrawalAgreed | C::WithdrawalRefused, Withdrawal::Asked) => Ok(()),
-        (C::WithdrawalAgreed | C::WithdrawalRefused, Withdrawal::None) => Err(StatusRefused::NothingAsked(now)),
-        _ => match before {
+    if from.withdrawal == Asking::Agreed {
+        return Err(StatusRefused::Closed);
+    }
+    let answered = if now == C::WithdrawalAgreed { Asking::Agreed } else { Asking::Refused };
+    match now {
+        C::WithdrawalRequested if from.withdrawal == Asking::Asked => Err(StatusRefused::AskedAlready),
+        C::WithdrawalRequested => Ok(Standing { withdrawal: Asking::Asked, ..from }),
+        // A request to withdraw is about the update, too: it is answered first.
+        C::WithdrawalAgreed | C::WithdrawalRefused if from.withdrawal == Asking::Asked => {
+            Ok(Standing { withdrawal: answered, ..from })
+        }
+        C::WithdrawalAgreed | C::WithdrawalRefused if from.change == Asking::Asked => {
+            Ok(Standing { change: answered, ..from })
+        }
+        C::WithdrawalAgreed | C::WithdrawalRefused => Err(StatusRefused::NothingAsked(now)),
+        _ => match from.progress {
             Some(before) if !follows(before, now) => Err(StatusRefused::Backwards { before, now }),
-            _ => Ok(()),
+            _ => Ok(Standing { progress: Some(now), ..from }),
         },
     }
 }
@@ -274,27 +318,91 @@ mod tests {
         assert_eq!(code_move(Some(CodeState::Failed), EventUri::ContentHandover), None);
     }
 
+    fn standing(progress: Option<StatusCode>) -> Standing {
+        Standing { progress, ..Standing::default() }
+    }
+
+    /// Every pair of the receiver's codes, and what the table says of it: the whole of it, written out.
     #[test]
-    fn business_statuses_skip_but_never_go_back() {
+    fn the_receivers_statuses_skip_but_never_go_back() {
         use StatusCode as C;
-        let ok = |before, now| check_status(before, Withdrawal::None, now, false).is_ok();
-        assert!(ok(None, C::Arrived) && ok(None, C::Done) && ok(Some(C::Arrived), C::Refused));
-        assert!(ok(Some(C::Accepted), C::InProgress) && ok(Some(C::Accepted), C::Done));
-        assert!(
-            !ok(Some(C::Accepted), C::Arrived) && !ok(Some(C::Accepted), C::Refused) && !ok(Some(C::Done), C::Done)
-        );
-        assert!(!ok(Some(C::Refused), C::Accepted) && !ok(Some(C::InProgress), C::Assigned));
+        let ladder = [C::Arrived, C::Refused, C::Accepted, C::Assigned, C::InProgress, C::Done];
+        let allowed = [
+            (None, "01 02 03 04 05 06"),
+            (Some(C::Arrived), "02 03 04 05 06"),
+            (Some(C::Refused), ""),
+            (Some(C::Accepted), "04 05 06"),
+            (Some(C::Assigned), "05 06"),
+            (Some(C::InProgress), "06"),
+            (Some(C::Done), ""),
+        ];
+        for (before, allowed) in allowed {
+            for now in ladder {
+                let moved = status_move(standing(before), now, false);
+                if allowed.contains(now.as_str()) {
+                    assert_eq!(moved, Ok(standing(Some(now))), "{before:?} {now}");
+                } else {
+                    let before = before.unwrap();
+                    assert_eq!(moved, Err(StatusRefused::Backwards { before, now }));
+                }
+            }
+        }
     }
 
     #[test]
-    fn a_withdrawal_is_asked_by_the_sender_and_answered_once() {
+    fn codes_without_a_meaning_are_set_by_nobody_and_change_nothing() {
+        let unknown: Vec<_> = StatusCode::ALL.iter().filter(|code| !code.is_known()).copied().collect();
+        assert_eq!(unknown.iter().map(|code| code.as_str()).collect::<Vec<_>>().join(" "), "07 08 09 10 11 12 14");
+        for code in unknown {
+            for by_sender in [false, true] {
+                assert_eq!(status_move(Standing::default(), code, by_sender), Err(StatusRefused::Unknown(code)));
+            }
+        }
+    }
+
+    /// Every state of a withdrawal against every code that moves it, whatever the receiver said before.
+    #[test]
+    fn a_withdrawal_is_asked_by_the_sender_answered_once_and_closes_when_agreed() {
+        use Asking as A;
         use StatusCode as C;
-        let check = |withdrawal, now, by_sender| check_status(Some(C::Done), withdrawal, now, by_sender);
-        assert_eq!(check(Withdrawal::None, C::WithdrawalRequested, true), Ok(()));
-        assert!(matches!(check(Withdrawal::None, C::WithdrawalRequested, false), Err(StatusRefused::WrongSide(_))));
-        assert_eq!(check(Withdrawal::Asked, C::WithdrawalRequested, true), Err(StatusRefused::AskedAlready));
-        assert_eq!(check(Withdrawal::Asked, C::WithdrawalAgreed, false), Ok(()));
-        assert!(matches!(check(Withdrawal::None, C::WithdrawalRefused, false), Err(StatusRefused::NothingAsked(_))));
-        assert_eq!(check(Withdrawal::Agreed, C::Accepted, false), Err(StatusRefused::Closed));
+        for progress in [None, Some(C::Arrived), Some(C::Refused), Some(C::Done)] {
+            let at = |withdrawal| Standing { withdrawal, ..standing(progress) };
+            for from in [A::None, A::Refused] {
+                assert_eq!(status_move(at(from), C::WithdrawalRequested, true), Ok(at(A::Asked)));
+                for answer in [C::WithdrawalAgreed, C::WithdrawalRefused] {
+                    assert_eq!(status_move(at(from), answer, false), Err(StatusRefused::NothingAsked(answer)));
+                }
+            }
+            assert_eq!(status_move(at(A::Asked), C::WithdrawalRequested, true), Err(StatusRefused::AskedAlready));
+            assert_eq!(status_move(at(A::Asked), C::WithdrawalAgreed, false), Ok(at(A::Agreed)));
+            assert_eq!(status_move(at(A::Asked), C::WithdrawalRefused, false), Ok(at(A::Refused)));
+            for code in StatusCode::ALL.iter().copied().filter(|code| code.is_known()) {
+                let closed = status_move(at(A::Agreed), code, code.is_from_sender());
+                assert_eq!(closed, Err(StatusRefused::Closed), "{code}");
+            }
+        }
+        // While it is asked, work goes on.
+        let asked = Standing { withdrawal: A::Asked, ..standing(Some(C::Accepted)) };
+        assert_eq!(status_move(asked, C::Done, false).map(|to| to.withdrawal), Ok(A::Asked));
+        for code in StatusCode::ALL.iter().copied().filter(|code| code.is_known()) {
+            let wrong = status_move(Standing::default(), code, !code.is_from_sender());
+            assert_eq!(wrong, Err(StatusRefused::WrongSide(code)));
+        }
+    }
+
+    #[test]
+    fn what_changes_an_earlier_document_is_answered_once_too_and_stays_open() {
+        use Asking as A;
+        use StatusCode as C;
+        let asked = Standing { change: A::Asked, ..standing(Some(C::Accepted)) };
+        for (answer, change) in [(C::WithdrawalAgreed, A::Agreed), (C::WithdrawalRefused, A::Refused)] {
+            let answered = status_move(asked, answer, false).unwrap();
+            assert_eq!(answered, Standing { change, ..asked });
+            assert_eq!(status_move(answered, answer, false), Err(StatusRefused::NothingAsked(answer)));
+            assert_eq!(status_move(answered, C::Done, false).map(|to| to.progress), Ok(Some(C::Done)));
+        }
+        // Asked back meanwhile: the answer is to that.
+        let both = Standing { withdrawal: A::Asked, ..asked };
+        assert_eq!(status_move(both, C::WithdrawalAgreed, false), Ok(Standing { withdrawal: A::Agreed, ..both }));
     }
 }

@@ -2,7 +2,9 @@
 
 mod gateway;
 mod groups;
+mod statuses;
 mod unread;
+mod withdraw;
 
 use std::collections::BTreeMap;
 
@@ -154,6 +156,7 @@ fn sealed_as(key: &Key, preamble: &Raw<Preamble>, idempotency_key: &str, request
             opening: None,
             index_keys: Vec::new(),
             held: None,
+            continues: String::new(),
         },
         commitment: Digest::of(b"commitment"),
         directory: DirectoryRef { version: 1, root: Digest::of(b"r"), entry: Digest::of(b"e") },
@@ -768,63 +771,6 @@ fn hear(live: &mut Live, n: u8, from: &str, bytes: Vec<u8>) {
     live.handle(after(500), Input::Leased(Box::new(leased)));
     let content = Some(Box::new(content(&key, bytes)));
     live.handle(after(600), Input::Opened { key, content, outcomes: vec![(code(&to), Ok(()))] });
-}
-
-#[test]
-fn statuses_are_told_apart_by_number_and_late_ones_change_nothing() {
-    let (mut sender, _, document) = delivered();
-    hear(&mut sender, 50, "H26", status("H26", "G22", document.envelope, StatusCode::Accepted, 2));
-    hear(&mut sender, 51, "H26", status("H26", "G22", document.envelope, StatusCode::Arrived, 1));
-    hear(&mut sender, 52, "H26", status("H26", "G22", document.envelope, StatusCode::Done, 2));
-    let business = &sender.pair(&document, "H26").business;
-    assert_eq!((business.current, business.notes.len()), (Some(StatusCode::Accepted), 2), "{business:?}");
-    assert!(business.notes[1].late && !business.notes[0].late);
-    assert_eq!(sender.pair(&document, "H37").business.current, None, "the other recipient has its own");
-    // A status envelope needs no confirmation.
-    assert!(sender.core.find_received(&key("H26", 50)).unwrap().is_settled());
-    sender.check_fold();
-}
-
-#[test]
-fn a_withdrawal_goes_from_the_sender_and_closes_the_document_when_agreed() {
-    let (mut sender, mut receiver, document) = delivered();
-    let reserve = |live: &mut Live, from: &str, to: Option<&str>, code: StatusCode, idempotency_key: &str| {
-        let request = StatusRequest {
-            sender: None,
-            document: document.envelope,
-            from: self::code(from),
-            to: to.map(self::code),
-            code,
-            idempotency_key: idempotency_key.into(),
-            request_hash: Digest::of(idempotency_key.as_bytes()),
-        };
-        let effects = live.handle(after(700), Input::ReserveStatus { request, reply: Some(Token(1)) });
-        answer(&effects).clone()
-    };
-    let refused = reserve(&mut receiver, "H26", None, StatusCode::WithdrawalAgreed, "x");
-    assert!(matches!(refused, Answer::StatusRefused(StatusRefused::NothingAsked(_))));
-    let ambiguous = reserve(&mut sender, "G22", None, StatusCode::WithdrawalRequested, "x");
-    assert_eq!(ambiguous, Answer::StatusRefused(StatusRefused::NoSuchDocument), "two recipients: say which");
-    let asked = reserve(&mut sender, "G22", Some("H26"), StatusCode::WithdrawalRequested, "w");
-    let Answer::StatusReserved { sequence: 1, .. } = asked else { panic!("{asked:?}") };
-    let bytes = status("G22", "H26", document.envelope, StatusCode::WithdrawalRequested, 1);
-    let own = key("G22", 60);
-    let preamble = preamble(&own, &["H26"], EnvelopeKind::Status, None);
-    prepare(&mut sender, sealed_as(&own, &preamble, "w", b"w", bytes.clone()));
-    assert_eq!(
-        reserve(&mut sender, "G22", Some("H26"), StatusCode::WithdrawalRequested, "w"),
-        Answer::StatusKnown { key: own.clone(), sequence: 1 }
-    );
-    hear(&mut receiver, 60, "G22", bytes);
-    let agreed = reserve(&mut receiver, "H26", None, StatusCode::WithdrawalAgreed, "y");
-    assert!(matches!(agreed, Answer::StatusReserved { sequence: 1, .. }), "{agreed:?}");
-    let answer_bytes = status("H26", "G22", document.envelope, StatusCode::WithdrawalAgreed, 1);
-    hear(&mut sender, 61, "H26", answer_bytes);
-    assert_eq!(sender.pair(&document, "H26").business.withdrawal, Withdrawal::Agreed);
-    let after = reserve(&mut sender, "G22", Some("H26"), StatusCode::WithdrawalRequested, "z");
-    assert_eq!(after, Answer::StatusRefused(StatusRefused::Closed));
-    sender.check_fold();
-    receiver.check_fold();
 }
 
 #[test]

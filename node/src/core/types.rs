@@ -8,7 +8,7 @@ use truc_proto::{
     AgencyId, Digest, DirectoryRef, EnvelopeId, EnvelopeKind, NodeId, Priority, Reason, StatusCode, Timestamp, limits,
 };
 
-use super::{Key, PassOutcome, StatusRefused};
+use super::{Key, PassOutcome, StatusRefused, Withdrawing};
 use crate::records;
 
 /// Bounds and intervals. All have defaults; tests and the simulator choose their own.
@@ -332,6 +332,24 @@ pub enum Input {
         /// For people.
         error: String,
     },
+    /// A document of ours is to be taken back.
+    Withdraw {
+        /// The envelope.
+        key: Key,
+        /// From which recipients; none: from all.
+        recipients: Vec<AgencyId>,
+        /// Why, in words.
+        text: String,
+        /// Who waits.
+        reply: Option<Token>,
+    },
+    /// What is left of a divided envelope could not be sealed.
+    DivideFailed {
+        /// The envelope.
+        key: Key,
+        /// For people.
+        error: String,
+    },
     /// A held request could still not be finished.
     HeldFailed {
         /// The envelope.
@@ -527,12 +545,23 @@ pub enum Effect {
         /// To whom the new one goes: the successor, or the same again.
         to: AgencyId,
     },
+    /// Make a new envelope for what is left of one that some recipients were withdrawn from.
+    Divide {
+        /// The envelope.
+        key: Key,
+        /// Position of its body.
+        body: u64,
+        /// To whom it still goes.
+        recipients: Vec<AgencyId>,
+    },
     /// Try to sign and seal a held request.
     FinishHeld {
         /// The envelope.
         key: Key,
         /// Position of its [`records::Held`].
         body: u64,
+        /// To whom it still goes.
+        recipients: Vec<AgencyId>,
     },
     /// What kept a payload has ended: a document left memory, was held and is sealed, or was kept long enough.
     Closed {
@@ -611,6 +640,8 @@ pub enum Answer {
         /// Since when it is so.
         at: Timestamp,
     },
+    /// What becomes of a wish to take a document back, by recipient.
+    Withdrawing(std::collections::BTreeMap<AgencyId, Withdrawing>),
 }
 
 /// What needs a person's attention.

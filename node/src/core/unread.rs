@@ -9,7 +9,7 @@ use super::{Answer, CodeState, Core, Key, Received, Token, parsed, timers::Due};
 use crate::records::{Body, Place, RecordError, StatusTaken};
 
 impl Core {
-    /// Documents not yet handed over (or refused) and statuses not yet taken by the document system of a code, in order of arrival.
+    /// Documents not yet handed over (or refused, or withdrawn) and statuses not yet taken by the document system of a code, in order of arrival.
     pub fn unread(&self, code: &AgencyId) -> impl Iterator<Item = &Received> {
         self.unread.get(code).into_iter().flatten().filter_map(|position| self.received.get(position))
     }
@@ -80,7 +80,7 @@ impl Core {
     pub(super) fn note_unread(&mut self, position: u64) {
         let Some(received) = self.received.get(&position) else { return };
         for (code, entry) in &received.codes {
-            if entry.state == CodeState::Consigned && entry.taken_at.is_none() {
+            if entry.state == CodeState::Consigned && entry.taken_at.is_none() && !entry.business.is_withdrawn() {
                 self.unread.entry(code.clone()).or_default().insert(position);
             } else {
                 forget(&mut self.unread, code, position);

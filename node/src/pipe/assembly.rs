@@ -246,6 +246,7 @@ impl<'p> Assembly<'p> {
             opening: Some(OpeningParts { manifest, envelope: envelope.bytes().to_vec() }),
             index_keys: Vec::new(), // the core's
             held: None,             // likewise
+            continues: String::new(),
         };
         if outgoing.encoded_len() + STATEMENT_BYTES_MAX > RECORD_BYTES_MAX {
             return Err(ComposeError::RecordTooLarge);

@@ -172,8 +172,24 @@ impl Pipeline for Pipes {
         Ok(repack::reseal(self, old, recipient, to, directory, moment)?)
     }
 
-    fn finish(&self, held: &Held, directory: &Directory, now: Timestamp) -> Result<Sealed, PipelineError> {
-        Ok(repack::finish(self, held, directory, now)?)
+    fn divide(
+        &self,
+        old: &Outgoing,
+        recipients: &[AgencyId],
+        directory: &Directory,
+        moment: Moment,
+    ) -> Result<Composed, PipelineError> {
+        Ok(repack::divide(self, old, recipients, directory, moment)?)
+    }
+
+    fn finish(
+        &self,
+        held: &Held,
+        recipients: &[AgencyId],
+        directory: &Directory,
+        now: Timestamp,
+    ) -> Result<Sealed, PipelineError> {
+        Ok(repack::finish(self, held, recipients, directory, now)?)
     }
 
     fn open(

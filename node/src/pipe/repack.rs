@@ -1,13 +1,13 @@
-//! The content of a container that is here already, put into a new one: what was held is signed, what could not be opened is
-//! sealed again. The content's bytes stay as they are; `envelope.json` and the signature are new.
+//! The content of a container that is here already, put into a new one: what was held is signed, what could not be opened, or is left of
+//! an envelope that some recipients were withdrawn from, is sealed again. The content's bytes stay as they are; `envelope.json` and the signature are new.
 
 use std::{collections::BTreeMap, io::Write as _, time::Duration};
 
 use prost::Message;
 use truc_evidence::Directory;
 use truc_proto::{
-    ATTACHMENTS_FOLDER, AgencyId, Digest, ENVELOPE_ENTRY, EnvelopeJson, EnvelopeKind, Preamble, Raw, Supersedes,
-    Timestamp, limits::STATEMENT_BYTES_MAX,
+    ATTACHMENTS_FOLDER, AgencyId, Digest, ENVELOPE_ENTRY, EnvelopeId, EnvelopeJson, EnvelopeKind, Preamble, Raw,
+    Supersedes, Timestamp, limits::STATEMENT_BYTES_MAX,
 };
 use truc_signer::{
     asic::{AsicManifest, ContainerError, ContainerReader, Entry, EntryHeader, Visitor, VisitorError},
@@ -72,6 +72,7 @@ pub(super) fn hold(draft: Draft) -> HeldRequest {
 pub(super) fn finish(
     pipes: &Pipes,
     held: &Held,
+    recipients: &[AgencyId],
     directory: &Directory,
     now: Timestamp,
 ) -> Result<Sealed, ComposeError> {
@@ -81,8 +82,7 @@ pub(super) fn finish(
     let signer = pipes.signer(&preamble.sender, directory, now)?;
     // A code that closed meanwhile: the relay lets its node open it, or names the successor, to whom it is sealed anew.
     let sealed = (preamble.created, preamble.kind == EnvelopeKind::Status);
-    let codes = preamble.recipients.iter().chain(&preamble.legacy).cloned();
-    let addressed = pipes.address(&preamble.sender, codes, directory, sealed, now)?;
+    let addressed = pipes.address(&preamble.sender, recipients.iter().cloned(), directory, sealed, now)?;
     let labels = Labels {
         subject: held.about.subject.clone(),
         document_id: held.about.document_id.clone(),
@@ -98,9 +98,8 @@ pub(super) fn finish(
         manifest: &body.manifest,
         about: &held.about,
     };
-    // A code may have moved to this axis, or off it, while the request was held; nothing of it was signed yet.
-    let readdressed = addressed.legacy != preamble.legacy;
-    let after = if readdressed { Raw::write(readdress(&preamble, &addressed))? } else { preamble.clone() };
+    // A code may have moved to this axis, or off it, or been withdrawn from, while the request was held; nothing of it was signed yet.
+    let after = Raw::write(readdress(&preamble, &addressed))?;
     let assembly = Assembly::start(pipes, after, addressed.recipients)?;
     match repack(pipes, &old, assembly, labels, &signer)? {
         Finished::Sealed(sealed) => Ok(*sealed),
@@ -128,16 +127,53 @@ pub(super) fn reseal(
     directory: &Directory,
     moment: Moment,
 ) -> Result<Composed, ComposeError> {
-    let before = Raw::<Preamble>::parse(old.preamble.clone())?;
-    let opening = old.opening.as_ref().ok_or(ComposeError::Record("a sent envelope has no manifest"))?;
-    let signer = pipes.signer(&before.sender, directory, moment.now)?;
     // The relay says who took over; the directory that the operator signed must say so, too, or the relay could have mail sealed to anybody.
     if to != recipient && !directory.took_over(recipient, to, moment.now) {
         let version = directory.version();
         return Err(ComposeError::OtherSuccessor { code: recipient.clone(), successor: to.clone(), version });
     }
-    let sealed = (moment.now, before.kind == EnvelopeKind::Status);
-    let addressed = pipes.address(&before.sender, [to.clone()], directory, sealed, moment.now)?;
+    let replaces = Supersedes { envelope: envelope_of(old)?, recipient: recipient.clone() };
+    let request = format!("truc/reseal/1\n{}\n{recipient}\n{to}", replaces.envelope);
+    let to = std::slice::from_ref(to);
+    Ok(Composed::Sealed(again(pipes, old, to, Some(replaces), &request, directory, moment)?))
+}
+
+/// See [`crate::pipeline::Pipeline::divide`].
+pub(super) fn divide(
+    pipes: &Pipes,
+    old: &Outgoing,
+    recipients: &[AgencyId],
+    directory: &Directory,
+    moment: Moment,
+) -> Result<Composed, ComposeError> {
+    let continues = envelope_of(old)?.to_string();
+    let request = format!("truc/divide/1\n{continues}\n{recipients:?}");
+    let mut sealed = again(pipes, old, recipients, None, &request, directory, moment)?;
+    sealed.outgoing.continues = continues;
+    Ok(Composed::Sealed(sealed))
+}
+
+fn envelope_of(outgoing: &Outgoing) -> Result<EnvelopeId, ComposeError> {
+    Ok(Raw::<Preamble>::parse(outgoing.preamble.clone())?.envelope)
+}
+
+/// The content of an envelope in a new one, for these recipients.
+fn again(
+    pipes: &Pipes,
+    old: &Outgoing,
+    to: &[AgencyId],
+    supersedes: Option<Supersedes>,
+    request: &str,
+    directory: &Directory,
+    moment: Moment,
+) -> Result<Box<Sealed>, ComposeError> {
+    let before = Raw::<Preamble>::parse(old.preamble.clone())?;
+    let opening = old.opening.as_ref().ok_or(ComposeError::Record("a sent envelope has no manifest"))?;
+    let signer = pipes.signer(&before.sender, directory, moment.now)?;
+    // What goes on for the rest of its recipients was accepted then, like what is held.
+    let at = if supersedes.is_some() { moment.now } else { before.created };
+    let sealed = (at, before.kind == EnvelopeKind::Status);
+    let addressed = pipes.address(&before.sender, to.iter().cloned(), directory, sealed, moment.now)?;
     let shape = Shape {
         kind: before.kind,
         level: before.level,
@@ -145,10 +181,9 @@ pub(super) fn reseal(
         ttl: Duration::from_millis(
             u64::try_from(before.expires.unix_ms() - before.created.unix_ms()).unwrap_or_default(),
         ),
-        supersedes: Some(Supersedes { envelope: before.envelope, recipient: recipient.clone() }),
+        supersedes,
     };
     let after = preamble(pipes, &before.sender, &addressed, shape, moment)?;
-    let request = format!("truc/reseal/1\n{}\n{recipient}\n{to}", before.envelope);
     let labels = Labels {
         subject: old.about.subject.clone(),
         document_id: old.about.document_id.clone(),
@@ -166,7 +201,7 @@ pub(super) fn reseal(
     };
     let assembly = Assembly::start(pipes, after, addressed.recipients)?;
     match repack(pipes, &source, assembly, labels, &signer)? {
-        Finished::Sealed(sealed) => Ok(Composed::Sealed(sealed)),
+        Finished::Sealed(sealed) => Ok(sealed),
         // Nothing is lost: the old envelope is here, and this is tried again.
         Finished::Draft(draft) => {
             forget(pipes, &draft.payload);

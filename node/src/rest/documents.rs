@@ -37,6 +37,7 @@ use super::{
     groups::GroupName,
     model::{
         AgencyCode, DocumentForm, DocumentRequest, Envelope, IdempotencyKey, Level, Sent, StatusRequest, StatusSent,
+        WithdrawRequest, Withdrawal,
     },
     problem::{Kind, Problem},
     request::{Caller, InPath, Query, broken, idempotency_key, json, parse_json, require_media_type, too_long},
@@ -44,7 +45,7 @@ use super::{
 };
 use crate::{
     pipeline::Part,
-    service::{send, status, uploads},
+    service::{send, status, uploads, withdraw as withdrawals},
     tokens::Grant,
     uploads::Upload,
 };
@@ -374,4 +375,35 @@ pub(super) async fn set_status(
     let request = node_v1::SetStatusRequest { envelope, from, to, code, reason, staff, idempotency_key, sender };
     let reply = status::set(&rest.shell, &grant, request).await?;
     Ok((StatusCode::CREATED, Json(reply.into())))
+}
+
+/// Take a document back
+///
+/// From some recipients or all, with a reason. What has not left yet is withdrawn at once; every other recipient is asked (status 13)
+/// and answers with 15, which closes its copy, or 16.
+#[utoipa::path(
+    post,
+    path = "/documents/{envelope}/withdrawal",
+    tag = "Send",
+    params(
+        ("envelope" = inline(Envelope), Path, description = "Envelope of the document"),
+        ("Idempotency-Key" = inline(IdempotencyKey), Header, description = "Names this request: each recipient is asked once"),
+    ),
+    request_body = WithdrawRequest,
+    responses((status = 200, description = "What becomes of each recipient", body = Withdrawal))
+)]
+pub(super) async fn withdraw(
+    State(rest): State<Rest>,
+    Caller(grant): Caller,
+    mut path: InPath,
+    headers: HeaderMap,
+    query: Query,
+    body: Body,
+) -> Result<Json<Withdrawal>, Problem> {
+    query.end()?;
+    let idempotency_key = idempotency_key(&headers)?;
+    let WithdrawRequest { from, recipients, reason, staff } = json(&headers, body).await?;
+    let envelope = path.take("envelope");
+    let request = node_v1::WithdrawRequest { envelope, from, recipients, reason, staff, idempotency_key };
+    Ok(Json(withdrawals::withdraw(&rest.shell, &grant, request).await?.into()))
 }

@@ -173,6 +173,7 @@ pub(super) async fn container(
         ("name" = String, Path, description = "The file, by its name in the inbox"),
         ("recipient" = inline(AgencyCode), Query, description = "The receiving agency that asks"),
         ("sender" = inline(Option<AgencyCode>), Query, description = "Needed where several senders used this id"),
+        ("even_withdrawn" = Option<bool>, Query, description = "The kept copy of a document that was withdrawn by agreement"),
     ),
     responses((status = 200, description = "The file's bytes", body = String, content_type = "application/octet-stream"))
 )]
@@ -197,6 +198,7 @@ fn asked(path: &mut InPath, query: &mut Query, what: What) -> node_v1::FetchRequ
         what: Some(what),
         offset: 0,
         sender: query.text("sender"),
+        even_withdrawn: query.boolean("even_withdrawn"),
     }
 }
 

@@ -132,6 +132,7 @@ fn operations() -> OpenApiRouter<Rest> {
         .routes(routes!(documents::send_document))
         .routes(routes!(documents::send_packet))
         .routes(routes!(documents::set_status))
+        .routes(routes!(documents::withdraw))
         .routes(routes!(uploads::create))
         .routes(routes!(uploads::offset, uploads::append, uploads::remove))
         .routes(routes!(inbox::list))

@@ -236,6 +236,14 @@ pub(super) struct Recipient {
     #[serde(skip_serializing_if = "String::is_empty")]
     #[schema(required = false)]
     legacy_doc_id: String,
+    /// Every business status, where one document alone is asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    statuses: Vec<StatusNote>,
+    /// Whether it was asked back: asked, agreed or refused.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    #[schema(required = false)]
+    withdrawal: String,
     /// Every event, oldest first. Each has a receipt.
     ladder: Vec<Step>,
 }
@@ -251,6 +259,8 @@ impl From<node_v1::RecipientState> for Recipient {
             business_status: state.business_status,
             legacy: state.legacy,
             legacy_doc_id: state.legacy_doc_id,
+            statuses: state.statuses.into_iter().map(Into::into).collect(),
+            withdrawal: state.withdrawal,
             ladder: state.ladder.into_iter().map(Into::into).collect(),
         }
     }
@@ -357,6 +367,18 @@ pub(super) struct InboxItem {
     #[serde(skip_serializing_if = "String::is_empty")]
     #[schema(required = false)]
     payload_removed_at: String,
+    /// Whether its sender asked it back: asked (answer with status 15 or 16), agreed (it is closed), refused.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    #[schema(required = false)]
+    withdrawal: String,
+    /// Why, in the sender's words.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    #[schema(required = false)]
+    withdrawal_reason: String,
+    /// When this agency agreed.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    #[schema(required = false)]
+    withdrawn_at: String,
 }
 
 impl From<node_v1::InboxItem> for InboxItem {
@@ -381,6 +403,9 @@ impl From<node_v1::InboxItem> for InboxItem {
             container_length: item.container_length,
             warnings: item.warnings,
             payload_removed_at: item.payload_removed_at,
+            withdrawal: item.withdrawal,
+            withdrawal_reason: item.withdrawal_reason,
+            withdrawn_at: item.withdrawn_at,
         }
     }
 }
@@ -407,6 +432,8 @@ impl From<node_v1::Attachment> for Attachment {
 pub(super) struct StatusNote {
     /// 01 … 16 (QĐ 28/2018/QĐ-TTg).
     code: String,
+    /// What the code means, in Vietnamese.
+    text: String,
     /// Who says it.
     from: String,
     /// To whom.
@@ -421,12 +448,73 @@ pub(super) struct StatusNote {
     document: String,
     /// Statuses of one agency about one document are numbered.
     sequence: u64,
+    /// It changed nothing: it came after a later one, or may not follow what was said before.
+    late: bool,
 }
 
 impl From<node_v1::StatusNote> for StatusNote {
     fn from(note: node_v1::StatusNote) -> Self {
-        let node_v1::StatusNote { code, from, to, time, reason, document, sequence } = note;
-        Self { code, from, to, time, reason, document, sequence }
+        let node_v1::StatusNote { code, from, to, time, reason, document, sequence, late, text } = note;
+        Self { code, text, from, to, time, reason, document, sequence, late }
+    }
+}
+
+/// That a document is to be taken back.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct WithdrawRequest {
+    /// Its sender; needed where the token covers several.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = AgencyCode, required = false)]
+    pub(super) from: String,
+    /// Only from these recipients; none: from all.
+    #[serde(default)]
+    #[schema(value_type = Vec<AgencyCode>, max_items = 500, required = false)]
+    pub(super) recipients: Vec<String>,
+    /// Why, for the recipients and the records.
+    #[schema(min_length = 1, max_length = 1000)]
+    pub(super) reason: String,
+    /// The officer.
+    #[serde(default)]
+    #[schema(max_length = 1000)]
+    pub(super) staff: String,
+}
+
+/// What becomes of the wish to take a document back.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Withdrawal {
+    /// Each recipient.
+    recipients: Vec<WithdrawnRecipient>,
+}
+
+/// What becomes of it for one recipient.
+#[derive(Serialize, ToSchema)]
+pub(super) struct WithdrawnRecipient {
+    /// It.
+    recipient: String,
+    /// withdrawn: never left, and never will; asked: it answers with status 15 or 16; agreed: it had agreed before; not-there: the
+    /// document never became readable there; failed: it could not be asked.
+    outcome: String,
+    /// For people, in Vietnamese.
+    text: String,
+    /// The envelope that was withdrawn or asked for.
+    document: String,
+    /// Envelope of the request to the recipient, where there is one.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    #[schema(required = false)]
+    status_envelope: String,
+}
+
+impl From<node_v1::WithdrawReply> for Withdrawal {
+    fn from(reply: node_v1::WithdrawReply) -> Self {
+        let recipients = reply.recipients.into_iter().map(|recipient| WithdrawnRecipient {
+            recipient: recipient.recipient,
+            outcome: recipient.outcome,
+            text: recipient.text,
+            document: recipient.document,
+            status_envelope: recipient.status_envelope,
+        });
+        Self { recipients: recipients.collect() }
     }
 }
 

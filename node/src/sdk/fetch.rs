@@ -94,6 +94,7 @@ async fn open(face: &Arc<Face>, call: &Call) -> Result<(Bytes, inbox::Replies<Fe
         sender: item.received.key.sender.to_string(),
         what: Some(What::Edxml(true)),
         offset: 0,
+        even_withdrawn: false,
     };
     let mut rest = inbox::fetch(&face.shell, &call.grant, request).await.map_err(|error| failed(&error))?;
     match rest.recv().await {

@@ -8,10 +8,12 @@ use std::{io, sync::Arc};
 use bytes::Bytes;
 use tokio::sync::mpsc;
 use truc_proto::{
-    AgencyId, Digest, Reason, StatusCode,
+    AgencyId, Digest, EnvelopeId, Reason, StatusCode,
     edxml::{self, Discard, Message, StatusPacket},
     limits::{SDK_PACKET_BYTES_MAX, SDK_STATUS_BYTES_MAX, STATUS_TEXT_CHARS_MAX},
-    node_v1::{PacketForm, SendHeader, SendReply, SetStatusRequest, send_header::Form, send_reply::State},
+    node_v1::{
+        PacketForm, SendHeader, SendReply, SetStatusRequest, WithdrawReply, send_header::Form, send_reply::State,
+    },
     sdk::{ErrorCode, FileHash, MessageType, PacketHasher, Reply},
 };
 
@@ -25,7 +27,7 @@ use super::{
 use crate::{
     pipe::Spool,
     pipeline::Part,
-    service::{Error, found, send, status},
+    service::{Error, found, send, status, withdraw},
 };
 
 /// Bytes of a packet that are handed on at once.
@@ -233,7 +235,8 @@ async fn business_status(face: &Arc<Face>, call: &Call, told: &Told, key: &str, 
         )));
     }
     let code = packet.status_code.clone().unwrap_or_default();
-    let code: StatusCode = code.parse().map_err(|_| {
+    let known = code.parse::<StatusCode>().ok().filter(|code| code.is_known());
+    let code = known.ok_or_else(|| {
         refused(format!("Mã trạng thái {code:?} không có trong QCVN 102 (01 đến 06, 13, 15, 16); hãy tạo lại gói."))
     })?;
     let Some(document_id) = packet.response_for.document_id.clone().filter(|id| !id.trim().is_empty()) else {
@@ -249,21 +252,12 @@ async fn business_status(face: &Arc<Face>, call: &Call, told: &Told, key: &str, 
         )
     })?;
     let asked = Asked { told, code, document_id, issuer, packet, key };
-    let targets = asked.targets(face).await.map_err(|error| failed(&error))?.ok_or_else(|| {
-        Reply::fail(
-            ErrorCode::NotFound,
-            format!(
-                "Không tìm thấy văn bản {:?} của {} mà gói trạng thái trả lời; hãy kiểm tra DocumentId và mã cơ quan trong ResponseFor.",
-                asked.document_id, asked.issuer
-            ),
-        )
-    })?;
-    let mut first = None;
-    for request in targets {
-        let set = status::set(&face.shell, &call.grant, request).await.map_err(|error| failed(&error))?;
-        first.get_or_insert(set.envelope);
+    if asked.code.is_from_sender() {
+        return asked.withdraw(face, call).await;
     }
-    Ok(Reply::ok().with_doc_id(&first.unwrap_or_default()))
+    let request = asked.request(face).await.map_err(|error| failed(&error))?.ok_or_else(|| asked.unknown())?;
+    let set = status::set(&face.shell, &call.grant, request).await.map_err(|error| failed(&error))?;
+    Ok(Reply::ok().with_doc_id(&set.envelope))
 }
 
 async fn read_status(file: File) -> Result<StatusPacket, Reply> {
@@ -296,54 +290,77 @@ struct Asked<'a> {
 }
 
 impl Asked<'_> {
-    /// The statuses to set: one, or for a withdrawal one per recipient. None when the document is not there. Correlated on the document's id
-    /// and both agencies; of several documents under one id the newest is meant.
-    async fn targets(&self, face: &Arc<Face>) -> Result<Option<Vec<SetStatusRequest>>, Error> {
-        let by_sender = self.code.is_from_sender();
-        if by_sender && self.issuer != self.told.from {
-            return Ok(None);
+    fn unknown(&self) -> Reply {
+        Reply::fail(
+            ErrorCode::NotFound,
+            format!(
+                "Không tìm thấy văn bản {:?} của {} mà gói trạng thái trả lời; hãy kiểm tra DocumentId và mã cơ quan trong ResponseFor.",
+                self.document_id, self.issuer
+            ),
+        )
+    }
+
+    /// Code 13: takes the document back from those whom the call names, or all. What has not left is withdrawn at once.
+    async fn withdraw(&self, face: &Arc<Face>, call: &Call) -> Result<Reply, Reply> {
+        let (shell, from) = (&face.shell, &self.told.from);
+        if self.issuer != *from {
+            return Err(self.unknown());
         }
+        let found = withdraw::by_document_id(shell, from, &self.document_id, &self.told.to).await;
+        let sent = found.map_err(|error| failed(&error))?.ok_or_else(|| self.unknown())?;
+        let wish = withdraw::Wish {
+            from: from.clone(),
+            envelope: sent.key.envelope,
+            recipients: self.told.to.iter().filter(|to| sent.pairs.contains_key(*to)).cloned().collect(),
+            reason: short(self.packet.description.as_ref()),
+            staff: short(self.packet.staff.staff.as_ref()),
+            idempotency_key: self.key.to_owned(),
+        };
+        let reply = withdraw::carry_out(shell, &call.grant, wish).await.map_err(|error| failed(&error))?;
+        withdrawn(&reply, &sent.key.envelope)
+    }
+
+    /// The status to set; none when the document is not there. Correlated on the document's id and both agencies; of several documents under
+    /// one id the newest is meant.
+    async fn request(&self, face: &Arc<Face>) -> Result<Option<SetStatusRequest>, Error> {
         let (archive, issuer, id) = (face.shell.archive.clone(), self.issuer.clone(), self.document_id.clone());
-        let look = move || archive.of_document_id(by_sender, &issuer, &id);
+        let look = move || archive.of_document_id(false, &issuer, &id);
         let envelopes = face.shell.work("looking up a document", look).await?;
+        let from = &self.told.from;
         for envelope in envelopes.map_err(|error| found::no_answer(&error))? {
-            if by_sender {
-                let (sent, _) = found::sent(&face.shell, envelope).await?;
-                let Some(sent) = sent.into_iter().find(|sent| sent.key.sender == self.told.from) else { continue };
-                let meant = |to: &&AgencyId| self.told.to.is_empty() || self.told.to.contains(to);
-                let recipients: Vec<&AgencyId> = sent.pairs.keys().filter(meant).collect();
-                if !recipients.is_empty() {
-                    let one = |(n, to): (usize, &&AgencyId)| self.request(&envelope.to_string(), to, n);
-                    return Ok(Some(recipients.iter().enumerate().map(one).collect()));
-                }
-            } else {
-                let from = &self.told.from;
-                let received = found::received_for(&face.shell, envelope, from, Some(&self.issuer)).await?;
-                let consigned = |code: &crate::core::Code| code.consigned_at.is_some();
-                if received.is_some_and(|received| received.codes.get(from).is_some_and(consigned)) {
-                    return Ok(Some(vec![self.request(&envelope.to_string(), &self.issuer, 0)]));
-                }
+            let received = found::received_for(&face.shell, envelope, from, Some(&self.issuer)).await?;
+            let consigned = |code: &crate::core::Code| code.consigned_at.is_some();
+            if received.is_some_and(|received| received.codes.get(from).is_some_and(consigned)) {
+                return Ok(Some(SetStatusRequest {
+                    envelope: envelope.to_string(),
+                    from: from.to_string(),
+                    to: self.issuer.to_string(),
+                    code: self.code.to_string(),
+                    reason: short(self.packet.description.as_ref()),
+                    staff: short(self.packet.staff.staff.as_ref()),
+                    idempotency_key: self.key.to_owned(),
+                    sender: self.issuer.to_string(),
+                }));
             }
         }
         Ok(None)
     }
+}
 
-    fn request(&self, envelope: &str, to: &AgencyId, n: usize) -> SetStatusRequest {
-        let short = |text: &Option<String>| {
-            let text = text.as_deref().unwrap_or_default().trim();
-            text.chars().take(STATUS_TEXT_CHARS_MAX).collect::<String>()
-        };
-        SetStatusRequest {
-            envelope: envelope.to_owned(),
-            from: self.told.from.to_string(),
-            to: to.to_string(),
-            code: self.code.to_string(),
-            reason: short(&self.packet.description),
-            staff: short(&self.packet.staff.staff),
-            idempotency_key: if n == 0 { self.key.to_owned() } else { format!("{}-{n}", self.key) },
-            sender: self.issuer.to_string(),
-        }
+fn short(text: Option<&String>) -> String {
+    text.map_or("", |text| text.trim()).chars().take(STATUS_TEXT_CHARS_MAX).collect()
+}
+
+/// The first request's envelope, which the sent list shows; the document's own where nobody had to be asked.
+fn withdrawn(reply: &WithdrawReply, document: &EnvelopeId) -> Result<Reply, Reply> {
+    let failures = reply.recipients.iter().filter(|recipient| recipient.outcome == "failed");
+    if let Some(first) = failures.clone().next()
+        && failures.count() == reply.recipients.len()
+    {
+        return Err(Reply::fail(ErrorCode::NotNow, first.text.clone()));
     }
+    let asked = reply.recipients.iter().map(|recipient| &recipient.status_envelope).find(|status| !status.is_empty());
+    Ok(Reply::ok().with_doc_id(&asked.cloned().unwrap_or_else(|| document.to_string())))
 }
 
 #[cfg(test)]

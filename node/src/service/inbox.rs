@@ -14,7 +14,10 @@ use tokio::sync::{
 use tracing::info;
 use truc_proto::{AgencyId, EventUri, Preamble, Raw, Role, node_v1};
 
-use super::{Error, ErrorKind, envelope_id, not_found, pages, view};
+use super::{
+    Error, ErrorKind, envelope_id, not_found, pages,
+    view::{self, Statuses},
+};
 use crate::{
     core::{Answer, CodeState, Core, Input, Key, Received, Removal},
     pipeline::{FetchSink, FetchWhat, PipelineError},
@@ -36,6 +39,7 @@ pub(crate) struct Found {
     item: node_v1::InboxItem,
     body: u64,
     content: u64,
+    statuses: Statuses,
 }
 
 pub(crate) async fn list(
@@ -84,14 +88,20 @@ pub(crate) fn shown(received: &Received, grant: &Grant, only: Option<&AgencyId>,
     let visible = |(code, entry): &(&AgencyId, &crate::core::Code)| {
         let wanted = match entry.state {
             CodeState::Taken | CodeState::Failed => false,
-            CodeState::Consigned | CodeState::HandoverFailed => true,
+            // What was withdrawn is no current document.
+            CodeState::Consigned | CodeState::HandoverFailed => with_confirmed || !entry.business.is_withdrawn(),
             CodeState::HandedOver => with_confirmed,
         };
         wanted && grant.allows(code) && only.is_none_or(|only| only == *code)
     };
     let entries = received.codes.iter().filter(visible);
     entries
-        .map(|(code, entry)| Found { item: view::inbox_item(received, code, entry), body: received.body, content })
+        .map(|(code, entry)| Found {
+            item: view::inbox_item(received, code, entry),
+            body: received.body,
+            content,
+            statuses: Statuses::of(&entry.business, &received.key, code),
+        })
         .collect()
 }
 
@@ -103,10 +113,12 @@ pub(crate) async fn fill(shell: &Arc<Shell>, found: Vec<Found>) -> Result<Vec<no
 }
 
 fn fill_one(bodies: &Bodies, found: Found) -> Result<node_v1::InboxItem, BodyError> {
-    let Found { mut item, body, content } = found;
+    let Found { mut item, body, content, statuses } = found;
     let preamble = Raw::<Preamble>::parse(bodies.incoming(body)?.preamble);
     let level = preamble.map(|preamble| preamble.level.to_string()).unwrap_or_default();
     view::add_content(&mut item, &bodies.content(content)?, level);
+    item.statuses = statuses.read(bodies)?;
+    (item.withdrawal_reason, item.withdrawn_at) = view::withdrawal_words(&item.statuses);
     Ok(item)
 }
 
@@ -230,13 +242,18 @@ pub(crate) async fn fetch(
         return Err(removed(&removal));
     }
     let (body, content) = (received.body, received.content.filter(|_| readable).ok_or_else(not_found)?);
+    let entry = received.codes.get(&code);
+    if !request.even_withdrawn && entry.is_some_and(|entry| entry.business.is_withdrawn()) {
+        return Err(withdrawn());
+    }
     let by_relay = |step: &&crate::core::Step| (step.event, step.role) == (EventUri::RelayAcceptance, Role::Relay);
     let relayed = received.steps.iter().find(by_relay).map(|step| step.time);
     let what = match request.what {
         Some(What::Container(true)) => FetchWhat::Container { offset: request.offset },
         Some(What::Edxml(true)) => {
-            let stamps = relayed.map(|at| (shell.relay_id.to_string(), at)).into_iter().collect();
-            FetchWhat::Edxml { stamps }
+            let relay = relayed.map(|at| (shell.relay_id.to_string(), at));
+            let own = entry.and_then(|entry| entry.consigned_at).map(|at| (code.to_string(), at));
+            FetchWhat::Edxml { stamps: relay.into_iter().chain(own).collect() }
         }
         Some(What::Attachment(name)) => FetchWhat::Attachment(name),
         _ => return Err(Error::invalid("say what to fetch: `container`, `edxml` or `attachment`")),
@@ -271,6 +288,12 @@ pub(crate) async fn fetch(
         let _ = broken.send(Err(failed)).await; // as above
     });
     Ok(chunks)
+}
+
+fn withdrawn() -> Error {
+    Error::not_now(
+        "the document was withdrawn by agreement (15) and is no current document any more; its kept copy is for records alone (`even_withdrawn`; truc: --withdrawn) / Văn bản đã được lấy lại theo thỏa thuận (15), không còn hiệu lực tại nơi nhận; bản lưu chỉ dùng cho lưu trữ, kiểm tra (`even_withdrawn`; truc: --withdrawn)",
+    )
 }
 
 fn removed(removal: &Removal) -> Error {

@@ -18,6 +18,7 @@ pub(crate) mod status;
 pub(crate) mod uploads;
 mod view;
 pub(crate) mod webhooks;
+pub(crate) mod withdraw;
 
 use truc_proto::{AgencyId, EnvelopeId, Reason};
 

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use truc_proto::{AgencyId, node_v1};
 
-use super::{Error, envelope_id, pages, view};
+use super::{
+    Error, envelope_id, pages,
+    view::{self, Statuses},
+};
 use crate::{
     core::{Core, Key, Sent},
     records::Body,
@@ -24,7 +27,12 @@ pub(crate) async fn list(
     if let Some(envelope) = envelope {
         let (sent, own) = super::found::sent(shell, envelope).await?;
         let sent = sent.iter().filter(|sent| grant.allows(&sent.key.sender));
-        let found = sent.map(|sent| (view::outbox_item(own, sent), sent.body)).collect();
+        let found = sent
+            .map(|sent| Found {
+                details: view::details_of_recipients(sent),
+                ..Found::new(view::outbox_item(own, sent), sent.body)
+            })
+            .collect();
         return Ok(node_v1::ListOutboxReply { items: fill(shell, found).await?, next_page_token: String::new() });
     }
     let (granted, code) = (grant.clone(), only.clone());
@@ -32,7 +40,7 @@ pub(crate) async fn list(
         let own = core.own_checkpoint();
         let entries = |sent: &Sent| {
             let wanted = visible(&granted, code.as_ref(), &sent.key) && (with_final || !sent.is_settled());
-            if wanted { vec![(view::outbox_item(own, sent), sent.body)] } else { Vec::new() }
+            if wanted { vec![Found::new(view::outbox_item(own, sent), sent.body)] } else { Vec::new() }
         };
         (pages::open(core.sent(), before, size, entries), own)
     });
@@ -42,7 +50,7 @@ pub(crate) async fn list(
         let archive = shell.archive.clone();
         let entries = move |key: &Key| {
             let sent = Some(key).filter(|key| visible(&grant, only.as_ref(), key)).and_then(|key| archive.sent(key));
-            sent.map(|sent| (view::outbox_item(own, &sent), sent.body)).into_iter().collect()
+            sent.map(|sent| Found::new(view::outbox_item(own, &sent), sent.body)).into_iter().collect()
         };
         Some(pages::closed(shell, true, before, size, entries).await?)
     } else {
@@ -59,17 +67,38 @@ fn visible(grant: &Grant, only: Option<&AgencyId>, key: &Key) -> bool {
     grant.allows(&key.sender) && only.is_none_or(|only| *only == key.sender)
 }
 
+/// An entry and where its body stands; with what is told of each recipient, where that is wanted.
+struct Found {
+    item: node_v1::OutboxItem,
+    body: u64,
+    details: Vec<(Statuses, Option<u64>)>,
+}
+
+impl Found {
+    const fn new(item: node_v1::OutboxItem, body: u64) -> Self {
+        Self { item, body, details: Vec::new() }
+    }
+}
+
 /// Adds what stands in the journal.
-async fn fill(shell: &Arc<Shell>, found: Vec<(node_v1::OutboxItem, u64)>) -> Result<Vec<node_v1::OutboxItem>, Error> {
+async fn fill(shell: &Arc<Shell>, found: Vec<Found>) -> Result<Vec<node_v1::OutboxItem>, Error> {
     let bodies = shell.bodies();
     let work = move || {
-        let fill = |(mut item, position): (node_v1::OutboxItem, u64)| {
-            let about = match bodies.body(position)?.0 {
+        let fill = |Found { mut item, body, details }: Found| {
+            let about = match bodies.body(body)?.0 {
                 Body::Outgoing(outgoing) => Some(outgoing.about),
                 Body::Held(held) => Some(held.about),
                 _ => None,
             };
             item.subject = about.map(|about| about.subject).unwrap_or_default();
+            for (recipient, (statuses, words)) in item.recipients.iter_mut().zip(details) {
+                recipient.statuses = statuses.read(&bodies)?;
+                if let Some(Body::SentFailed(failed)) = words.map(|at| bodies.body(at)).transpose()?.map(|read| read.0)
+                    && !failed.text.is_empty()
+                {
+                    recipient.text = format!("{}: {}", recipient.text, failed.text);
+                }
+            }
             Ok(item)
         };
         found.into_iter().map(fill).collect::<Result<Vec<_>, crate::shell::BodyError>>()

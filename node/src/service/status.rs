@@ -134,9 +134,8 @@ async fn archived(shell: &Arc<Shell>, asked: StatusRequest) -> Result<(u64, crat
         let (to, body) = (received.key.sender.clone(), received.content.ok_or_else(none)?);
         (code.business, received.key, to, body)
     };
-    let before = if by_sender { None } else { business.progress };
-    crate::core::check_status(before, business.withdrawal, asked.code, by_sender)
-        .map_err(|why| Error::not_now(why.to_string()))?;
+    crate::core::status_move(business.standing(), asked.code, by_sender)
+        .map_err(|why| Error::not_now(format!("{why} / {}", why.vietnamese())))?;
     let sequence = shell.next_archived_sequence(&key, &asked.from, &to, business.said);
     Ok((sequence, key, to, body))
 }

@@ -1,14 +1,17 @@
 //! Shows the core's documents in the words of the local API.
 
-use truc_proto::{EventUri, Reason, Role, node_v1};
+use truc_proto::{AgencyId, EventUri, Reason, Role, StatusCode, node_v1};
 
 use crate::{
-    core::{Business, Code, CodeState, OwnCheckpoint, Pair, PairState, Received, Sent, Step, is_final},
-    records::{About, Content},
+    core::{
+        Business, Code, CodeState, Key, OwnCheckpoint, Pair, PairState, Received, Sent, StatusNote, Step, is_final,
+    },
+    records::{About, Body, Content},
+    shell::{Bodies, BodyError},
 };
 
 /// The ladder of one recipient.
-fn ladder(own: Option<OwnCheckpoint>, sent: &Sent, recipient: &truc_proto::AgencyId) -> Vec<node_v1::LadderStep> {
+fn ladder(own: Option<OwnCheckpoint>, sent: &Sent, recipient: &AgencyId) -> Vec<node_v1::LadderStep> {
     // What the relay says is not about those who are reached through today's axis.
     let legacy = sent.pairs.get(recipient).is_some_and(|pair| pair.passage.is_some());
     let of_it =
@@ -31,12 +34,7 @@ pub(super) fn border(event: EventUri) -> String {
     event.border().map(|(english, vietnamese)| format!("{english} / {vietnamese}")).unwrap_or_default()
 }
 
-fn recipient(
-    own: Option<OwnCheckpoint>,
-    sent: &Sent,
-    code: &truc_proto::AgencyId,
-    pair: &Pair,
-) -> node_v1::RecipientState {
+fn recipient(own: Option<OwnCheckpoint>, sent: &Sent, code: &AgencyId, pair: &Pair) -> node_v1::RecipientState {
     let mut text = pair.reason.map(Reason::vietnamese).unwrap_or_default().to_owned();
     let passage = pair.passage.as_ref();
     if let Some(passage) = passage {
@@ -65,7 +63,70 @@ fn recipient(
         ladder: ladder(own, sent, code),
         legacy: passage.is_some(),
         legacy_doc_id: passage.map(|passage| passage.doc_id.clone()).unwrap_or_default(),
+        statuses: Vec::new(),
+        withdrawal: pair.business.withdrawal.as_str().into(),
     }
+}
+
+/// The statuses of each recipient, and where the words of its failure stand, in the order of [`recipients`].
+pub(super) fn details_of_recipients(sent: &Sent) -> Vec<(Statuses, Option<u64>)> {
+    let of = |(code, pair): (&AgencyId, &Pair)| {
+        (Statuses::of(&pair.business, &sent.key, code), pair.words.filter(|_| pair.state == PairState::Failed))
+    };
+    sent.pairs.iter().map(of).collect()
+}
+
+/// Business statuses as they are shown, and where their words stand in the journal.
+#[derive(Default)]
+pub(super) struct Statuses {
+    notes: Vec<node_v1::StatusNote>,
+    positions: Vec<u64>,
+}
+
+impl Statuses {
+    /// Between the sender of `document` and `recipient`.
+    pub(super) fn of(business: &Business, document: &Key, recipient: &AgencyId) -> Self {
+        let shown = |note: &StatusNote| {
+            let to = if note.from == document.sender { recipient } else { &document.sender };
+            node_v1::StatusNote {
+                code: note.code.to_string(),
+                from: note.from.to_string(),
+                to: to.to_string(),
+                time: note.time.to_string(),
+                reason: String::new(),
+                document: document.envelope.to_string(),
+                sequence: note.sequence,
+                late: note.late,
+                text: note.code.vietnamese().into(),
+            }
+        };
+        Self {
+            notes: business.notes.iter().map(shown).collect(),
+            positions: business.notes.iter().map(|note| note.position).collect(),
+        }
+    }
+
+    /// Adds their words. Blocks.
+    pub(super) fn read(self, bodies: &Bodies) -> Result<Vec<node_v1::StatusNote>, BodyError> {
+        let add = |(mut note, position): (node_v1::StatusNote, u64)| {
+            let status = match bodies.body(position)?.0 {
+                Body::Outgoing(outgoing) => outgoing.status,
+                Body::Content(content) => content.status,
+                _ => Vec::new(),
+            };
+            note.reason = status_of(&status).map(|said| said.reason).unwrap_or_default();
+            Ok(note)
+        };
+        self.notes.into_iter().zip(self.positions).map(add).collect()
+    }
+}
+
+/// The words of the last request to withdraw, and when it was agreed to.
+pub(super) fn withdrawal_words(statuses: &[node_v1::StatusNote]) -> (String, String) {
+    let last = |code: StatusCode| statuses.iter().rev().find(|note| note.code == code.as_str() && !note.late);
+    let reason = last(StatusCode::WithdrawalRequested).map(|note| note.reason.clone());
+    let agreed = last(StatusCode::WithdrawalAgreed).map(|note| note.time.clone());
+    (reason.unwrap_or_default(), agreed.unwrap_or_default())
 }
 
 pub(super) fn recipients(own: Option<OwnCheckpoint>, sent: &Sent) -> Vec<node_v1::RecipientState> {
@@ -89,7 +150,7 @@ pub(super) fn outbox_item(own: Option<OwnCheckpoint>, sent: &Sent) -> node_v1::O
 }
 
 /// An entry of the inbox but for what stands in its body.
-pub(super) fn inbox_item(received: &Received, code: &truc_proto::AgencyId, entry: &Code) -> node_v1::InboxItem {
+pub(super) fn inbox_item(received: &Received, code: &AgencyId, entry: &Code) -> node_v1::InboxItem {
     let confirmed = entry.state == CodeState::HandedOver;
     node_v1::InboxItem {
         envelope: received.key.envelope.to_string(),
@@ -101,30 +162,9 @@ pub(super) fn inbox_item(received: &Received, code: &truc_proto::AgencyId, entry
         confirmed,
         confirmed_at: entry.confirmed_at.filter(|_| confirmed).map(|at| at.to_string()).unwrap_or_default(),
         payload_removed_at: received.removed.map(|removal| removal.at.to_string()).unwrap_or_default(),
-        statuses: statuses(&entry.business, &received.key.sender, code, &received.key.envelope),
+        withdrawal: entry.business.withdrawal.as_str().into(),
         ..node_v1::InboxItem::default()
     }
-}
-
-fn statuses(
-    business: &Business,
-    sender: &truc_proto::AgencyId,
-    recipient: &truc_proto::AgencyId,
-    document: &truc_proto::EnvelopeId,
-) -> Vec<node_v1::StatusNote> {
-    let shown = |note: &crate::core::StatusNote| {
-        let to = if note.from == *sender { recipient } else { sender };
-        node_v1::StatusNote {
-            code: note.code.to_string(),
-            from: note.from.to_string(),
-            to: to.to_string(),
-            time: note.time.to_string(),
-            reason: String::new(),
-            document: document.to_string(),
-            sequence: note.sequence,
-        }
-    };
-    business.notes.iter().map(shown).collect()
 }
 
 /// Adds what the opened content says.
@@ -155,5 +195,7 @@ pub(super) fn status_of(bytes: &[u8]) -> Option<node_v1::StatusNote> {
         reason: status.reason.clone().unwrap_or_default(),
         document: status.document.to_string(),
         sequence: status.sequence,
+        late: false,
+        text: status.code.vietnamese().into(),
     })
 }

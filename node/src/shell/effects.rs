@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::sync::{mpsc, watch};
 use tracing::{error, info, warn};
-use truc_proto::{Digest, Timestamp, relay_v1};
+use truc_proto::{AgencyId, Digest, Timestamp, relay_v1};
 
 use super::{Shell, clock, offer, push, take};
 use crate::{
@@ -47,7 +47,10 @@ pub async fn run_effects(shell: Arc<Shell>, mut effects: mpsc::UnboundedReceiver
             Effect::Reseal { key, body, recipient, to } => {
                 _ = tokio::spawn(reseal(shell, key, body, recipient, to));
             }
-            Effect::FinishHeld { key, body } => _ = tokio::spawn(finish_held(shell, key, body)),
+            Effect::Divide { key, body, recipients } => _ = tokio::spawn(divide(shell, key, body, recipients)),
+            Effect::FinishHeld { key, body, recipients } => {
+                _ = tokio::spawn(finish_held(shell, key, body, recipients));
+            }
             Effect::Closed { payload: Some(payload), .. } => _ = tokio::spawn(drop_payload(shell, payload)),
             Effect::Closed { payload: None, .. } => {}
         }
@@ -138,7 +141,7 @@ fn from_wire(key: &relay_v1::EnvelopeKey) -> Option<Key> {
     Some(Key { sender: key.sender.parse().ok()?, envelope: key.envelope.parse().ok()? })
 }
 
-async fn reseal(shell: Arc<Shell>, key: Key, body: u64, recipient: truc_proto::AgencyId, to: truc_proto::AgencyId) {
+async fn reseal(shell: Arc<Shell>, key: Key, body: u64, recipient: AgencyId, to: AgencyId) {
     let failed = |error: String| Input::ResealFailed { key: key.clone(), recipient: recipient.clone(), error };
     let Some(directory) = shell.directory() else {
         let _ = shell.engine.tell(failed("there is no directory yet".into())).await;
@@ -162,7 +165,31 @@ async fn reseal(shell: Arc<Shell>, key: Key, body: u64, recipient: truc_proto::A
     let _ = shell.engine.tell(input).await;
 }
 
-async fn finish_held(shell: Arc<Shell>, key: Key, body: u64) {
+async fn divide(shell: Arc<Shell>, key: Key, body: u64, recipients: Vec<AgencyId>) {
+    let failed = |error: String| Input::DivideFailed { key: key.clone(), error };
+    let Some(directory) = shell.directory() else {
+        let _ = shell.engine.tell(failed("there is no directory yet".into())).await;
+        return;
+    };
+    let (bodies, pipeline) = (shell.bodies(), Arc::clone(&shell.pipeline));
+    let count = recipients.len();
+    let work = move || {
+        let outgoing = bodies.outgoing(body).map_err(|error| error.to_string())?;
+        pipeline.divide(&outgoing, &recipients, &directory, clock::moment()).map_err(|error| error.to_string())
+    };
+    let input = match shell.work("sealing for the recipients that are left", work).await {
+        Ok(Ok(Composed::Sealed(sealed))) => {
+            info!(envelope = %key.envelope, count, "sealed anew for the recipients that are left");
+            Input::Prepared { sealed, reply: None }
+        }
+        Ok(Ok(Composed::Held(_))) => failed("the signing key is away, or the directory does not allow sending".into()),
+        Ok(Err(error)) => failed(error),
+        Err(error) => failed(error.to_string()),
+    };
+    let _ = shell.engine.tell(input).await;
+}
+
+async fn finish_held(shell: Arc<Shell>, key: Key, body: u64, recipients: Vec<AgencyId>) {
     let failed = |error: String| Input::HeldFailed { key: key.clone(), error, jitter: clock::jitter() };
     let Some(directory) = shell.directory() else {
         let _ = shell.engine.tell(failed("there is no directory yet".into())).await;
@@ -171,7 +198,7 @@ async fn finish_held(shell: Arc<Shell>, key: Key, body: u64) {
     let (bodies, pipeline) = (shell.bodies(), Arc::clone(&shell.pipeline));
     let work = move || {
         let held = bodies.held(body).map_err(|error| error.to_string())?;
-        pipeline.finish(&held, &directory, clock::now()).map_err(|error: PipelineError| error.to_string())
+        pipeline.finish(&held, &recipients, &directory, clock::now()).map_err(|error: PipelineError| error.to_string())
     };
     let input = match shell.work("sealing what was held", work).await {
         Ok(Ok(sealed)) => Input::Prepared { sealed: Box::new(sealed), reply: None },

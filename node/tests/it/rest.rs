@@ -163,6 +163,43 @@ async fn a_document_goes_from_one_document_system_to_another_over_rest() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_document_is_taken_back_over_rest() {
+    let world = started().await;
+    let envelope = send(&world, "back", &letter(&["H26"]), &[]).await.ok(201)["envelope"].clone();
+    arrived(&world, "N-B", "").await;
+    let path = format!("/documents/{}/withdrawal", envelope.as_str().unwrap());
+    let key = [("idempotency-key", "w-1")];
+    let ask = |body: Value| {
+        let (world, path, key) = (&world, &path, &key);
+        async move { post_json(world, "N-A", path, key, &body).await }
+    };
+    assert_eq!(ask(json!({ "reason": " " })).await.problem(400), "invalid-request");
+    assert_eq!(ask(json!({})).await.problem(400), "invalid-request");
+    let asked = ask(json!({ "reason": "Gửi nhầm", "recipients": ["H26"] })).await.ok(200);
+    assert_eq!(
+        (&asked["recipients"][0]["outcome"], &asked["recipients"][0]["recipient"]),
+        (&json!("asked"), &json!("H26"))
+    );
+    let item = || async {
+        let found = get(&world, "N-B", "/inbox").await.ok(200)["items"].clone();
+        found.as_array().unwrap().iter().find(|item| item["envelope"] == envelope).cloned().unwrap_or_default()
+    };
+    let seen = until("the recipient sees it", item, |item| item["withdrawal"] == "asked").await;
+    assert_eq!(seen["withdrawal_reason"], "Gửi nhầm");
+    let status = json!({ "from": "H26", "code": "15" });
+    let statuses = format!("/documents/{}/statuses", envelope.as_str().unwrap());
+    post_json(&world, "N-B", &statuses, &[("idempotency-key", "s-15")], &status).await.ok(201);
+    let outbox = format!("/outbox/{}", envelope.as_str().unwrap());
+    let outbox = || async { get(&world, "N-A", &outbox).await.ok(200) };
+    let item =
+        until("the sender sees the answer", outbox, |item| item["recipients"][0]["withdrawal"] == "agreed").await;
+    assert_eq!(item["recipients"][0]["statuses"][1]["code"], "15", "{item:#}");
+    let fetch = format!("/inbox/{}/edxml?recipient=H26", envelope.as_str().unwrap());
+    assert_eq!(get(&world, "N-B", &fetch).await.problem(409), "not-now");
+    assert_eq!(get(&world, "N-B", &format!("{fetch}&even_withdrawn=true")).await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_packet_is_sent_as_it_is() {
     let world = started().await;
     let envelope = send(&world, "letter", &letter(&["H26"]), &[("a.txt", b"text")]).await.ok(201)["envelope"].clone();

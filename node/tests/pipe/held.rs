@@ -6,7 +6,7 @@ use truc_node::{
     pipeline::{Composed, Moment, Pipeline, PipelineError},
     records::Held,
 };
-use truc_proto::{Preamble, Raw, Reason, edxml};
+use truc_proto::{AgencyId, Preamble, Raw, Reason, edxml};
 
 use crate::{
     packets::{PacketOf, document_header, file, packet_header, pieces},
@@ -35,10 +35,11 @@ fn a_request_without_key_is_held_encrypted_and_finished_under_its_id_when_the_ke
 
     let pipes = &world.sender().pipes;
     let later = world.now + Duration::from_secs(3_600);
-    let error = pipes.finish(&held, &world.directory, later).unwrap_err();
+    let to: Vec<AgencyId> = held.recipients.iter().map(|code| code.parse().unwrap()).collect();
+    let error = pipes.finish(&held, &to, &world.directory, later).unwrap_err();
     assert!(matches!(error, PipelineError::Failed { key_away: true, .. }), "{error}");
     away.store(false, Ordering::Relaxed);
-    let sealed = pipes.finish(&held, &world.directory, later).unwrap();
+    let sealed = pipes.finish(&held, &to, &world.directory, later).unwrap();
     let preamble = Raw::<Preamble>::parse(sealed.outgoing.preamble.clone()).unwrap();
     assert_eq!(preamble.envelope.to_string(), held.envelope);
     assert_eq!(sealed.outgoing.request_hash, held.request_hash);
@@ -59,6 +60,40 @@ fn a_request_without_key_is_held_encrypted_and_finished_under_its_id_when_the_ke
 }
 
 #[test]
+fn of_a_held_or_sealed_document_that_was_withdrawn_from_some_the_others_get_the_same_content() {
+    let world = World::new();
+    let away = &world.agencies[&code("H26")].service.away;
+    away.store(true, Ordering::Relaxed);
+    let packet = PacketOf::default().bytes(&[("a.pdf", b"%PDF rest")]);
+    let held = held(world.compose(packet_header("k1"), pieces(&packet)));
+    away.store(false, Ordering::Relaxed);
+    let pipes = &world.sender().pipes;
+    let recipients: Vec<AgencyId> = held.recipients.iter().map(|code| code.parse().unwrap()).collect();
+    let (gone, left) = recipients.split_first().unwrap();
+    let sealed = pipes.finish(&held, left, &world.directory, world.now).unwrap();
+    let whole = world.sealed(packet_header("k2"), pieces(&packet));
+    let Composed::Sealed(divided) = pipes.divide(&whole.outgoing, left, &world.directory, world.moment(9)).unwrap()
+    else {
+        panic!("sealed")
+    };
+    let preamble = |sealed: &truc_node::core::Sealed| Raw::<Preamble>::parse(sealed.outgoing.preamble.clone()).unwrap();
+    assert_eq!(preamble(&sealed).envelope.to_string(), held.envelope, "held, it keeps its id");
+    assert_eq!(divided.outgoing.continues, preamble(&whole).envelope.to_string());
+    assert_ne!(preamble(&divided).envelope, preamble(&whole).envelope);
+    for rest in [&sealed, &*divided] {
+        assert_eq!(preamble(rest).recipients, left);
+        assert!(rest.outgoing.key_envelopes.iter().all(|envelope| envelope.recipient != gone.as_str()));
+        let (incoming, envelopes) = world.deliver(rest, "N-H49");
+        let opened = world.open("N-H49", &incoming, &envelopes);
+        assert!(
+            !opened.outcomes.is_empty() && opened.outcomes.iter().all(|(_, outcome)| outcome.is_ok()),
+            "{opened:?}"
+        );
+        assert_eq!(opened.content.unwrap().about.attachments, whole.outgoing.about.attachments);
+    }
+}
+
+#[test]
 fn sending_waits_when_the_directory_is_past_its_grace() {
     let world = World::new();
     let late = world.now + Duration::from_secs((90 + 31) * 86_400);
@@ -67,7 +102,7 @@ fn sending_waits_when_the_directory_is_past_its_grace() {
     let outcome =
         world.sender().pipes.compose(document_header("k", &["H37"]), &[], &mut parts, &world.directory, moment);
     let held = held(outcome);
-    let error = world.sender().pipes.finish(&held, &world.directory, late).unwrap_err();
+    let error = world.sender().pipes.finish(&held, &[code("H37")], &world.directory, late).unwrap_err();
     assert!(error.to_string().contains("past its time"), "{error}");
 }
 
@@ -123,7 +158,8 @@ fn what_was_asked_before_a_code_closed_is_still_sealed_to_it() {
     // Held at that second: the relay lets the old code's node open it, or it goes to the successor.
     let later = world.now + Duration::from_secs(5);
     let pipes = &world.sender().pipes;
-    let finished = pipes.finish(&held, &world.directory, later).unwrap();
+    let to: Vec<AgencyId> = held.recipients.iter().map(|code| code.parse().unwrap()).collect();
+    let finished = pipes.finish(&held, &to, &world.directory, later).unwrap();
     let preamble = Raw::<Preamble>::parse(finished.outgoing.preamble.clone()).unwrap();
     assert!(preamble.recipients.contains(&code("H37")));
     // Asked again because the answer was lost: the same hash, so the core answers as before. New: refused.

@@ -254,7 +254,7 @@ fn status_problems(status: &StatusPacket, problems: &mut Vec<IssueProblem>) {
     check_code("From/OrganId", status.from.organ_id.as_ref(), problems);
     check_date("Timestamp", status.timestamp.as_ref(), problems);
     let Some(code) = &status.status_code else { return };
-    let known = code.parse::<StatusCode>().ok();
+    let known = code.parse::<StatusCode>().ok().filter(|code| code.is_known());
     if known.is_none() {
         problems.push(IssueProblem::Status(code.clone()));
     }

@@ -541,6 +541,19 @@ impl Network {
         .await;
     }
 
+    /// Waits until a node has noticed that the relay is away.
+    ///
+    /// # Panics
+    /// When that does not happen.
+    pub async fn wait_disconnected(&self, id: &str) {
+        let client = self.client_of(id);
+        until_async(&format!("{id} to be disconnected"), PATIENCE, || {
+            let mut client = client.clone();
+            async move { client.status().await.ok().filter(|s| !s.connected).map(|_| ()) }
+        })
+        .await;
+    }
+
     /// Waits until every recipient of a document has it (or has failed), as the sender sees it.
     ///
     /// # Panics
