@@ -28,8 +28,9 @@ const DESCRIPTION: &str = "Documents between agencies over the national document
 Every request but this page carries `Authorization: Bearer <token>`; the node's administrator makes tokens with `truc-node token add`, \
 each for certain agencies. What is no success is `application/problem+json` (RFC 9457) in Vietnamese and English; `docs/ERRORS.md` lists \
 every kind.\n\n\
-**Send** a document with its files (`POST /documents`) or an edXML packet (`POST /packets`). **Receive**: wait for what is new \
-(`GET /inbox/watch`), fetch it, confirm it. **Prove**: every event has a receipt that verifies off line.";
+**Send** a document with its files (`POST /documents`) or an edXML packet (`POST /packets`). Large files can come \
+in pieces before (`POST /uploads`). **Receive**: wait for what is new (`GET /inbox/watch`) or be called (`POST /webhooks`), fetch it, \
+confirm it. **Prove**: every event has a receipt that verifies off line.";
 
 /// Who it is, before its operations.
 pub(super) fn head() -> OpenApi {

@@ -90,7 +90,8 @@ const curl = (method, path, operation, all) => {
   }
   if (method === "head") words.push("--head");
   if (method === "delete" || method === "put" || (method === "post" && !operation.requestBody)) words.push(`-X ${method.toUpperCase()}`);
-  const [media, content] = Object.entries(operation.requestBody?.content ?? {})[0] ?? [];
+  const bodies = Object.entries(operation.requestBody?.content ?? {});
+  const [media, content] = bodies.find(([media]) => media === "multipart/form-data") ?? bodies[0] ?? [];
   if (media === "multipart/form-data") {
     const form = all[nameOf(content.schema.$ref)];
     words.push(`-F ${quoted(`document=${JSON.stringify(exampleOf(form.properties.document, all))};type=application/json`)}`, "-F file=@cong-van.pdf");
