@@ -17,6 +17,7 @@ mod grpc;
 mod ids;
 
 mod note;
+mod packed;
 mod preamble;
 mod receipt;
 mod time;
@@ -40,6 +41,7 @@ pub use json::{Raw, Statement, StatementError};
 pub use note::{
     KeyId, NoteError, NoteKey, NoteKeyParseError, NoteSignature, NoteVerifyError, SignedNote, cosigned_message,
 };
+pub use packed::{UnpackError, pack_key_envelopes, unpack_key_envelopes};
 pub use preamble::{EnvelopeKind, Preamble, Suite, Supersedes};
 pub use receipt::{Opening, ProvenEntry, Receipt, ReceiptBody, ReceiptParseError, TimestampToken};
 pub use time::{Timestamp, TimestampParseError};

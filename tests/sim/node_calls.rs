@@ -77,6 +77,7 @@ impl Node {
             None => [key.envelope.as_bytes(), outgoing.wrapped.as_slice()].concat().into(),
         };
         let request = OfferRequest {
+            packed_key_envelopes: Default::default(),
             preamble: outgoing.preamble.into(),
             submission: Some(submission),
             key_envelopes: outgoing.key_envelopes.iter().map(envelope).collect(),

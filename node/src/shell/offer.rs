@@ -9,7 +9,7 @@ use tracing::{info, warn};
 use truc_evidence::prove;
 use truc_ledger::blobs::BlobStore;
 use truc_proto::{
-    Digest,
+    Digest, pack_key_envelopes,
     relay_v1::{self, offer_reply, upload_reply},
     wire_v1,
 };
@@ -22,6 +22,8 @@ use crate::{
 
 /// Bytes of one message of an upload: of a message that a break cuts nothing arrives, so it goes again.
 const UPLOAD_BYTES: usize = 256 * 1024;
+/// From so many recipients on their key envelopes go packed.
+const PACKED_FROM: usize = 8;
 /// An upload that the relay asks to go on is tried so often before the back-off takes over.
 const UPLOADS_MAX: usize = 4;
 
@@ -82,18 +84,23 @@ async fn request(shell: &Arc<Shell>, body: u64, index: u64) -> Result<(relay_v1:
         Ok((outgoing, submission))
     };
     let (outgoing, submission) = shell.work("preparing an offer", work).await.map_err(|e| e.to_string())??;
-    let key_envelopes = outgoing.key_envelopes.iter();
-    let request = relay_v1::OfferRequest {
+    let key_envelope = |envelope: &crate::records::KeyEnvelope| relay_v1::KeyEnvelope {
+        recipient: envelope.recipient.clone(),
+        cms: envelope.cms.clone().into(),
+    };
+    let key_envelopes: Vec<_> = outgoing.key_envelopes.iter().map(key_envelope).collect();
+    let mut request = relay_v1::OfferRequest {
         preamble: outgoing.preamble.clone().into(),
         submission: Some(submission),
-        key_envelopes: key_envelopes
-            .map(|envelope| relay_v1::KeyEnvelope {
-                recipient: envelope.recipient.clone(),
-                cms: envelope.cms.clone().into(),
-            })
-            .collect(),
         payload: outgoing.payload.inline.clone().unwrap_or_default().into(),
+        ..relay_v1::OfferRequest::default()
     };
+    if key_envelopes.len() < PACKED_FROM {
+        request.key_envelopes = key_envelopes;
+    } else {
+        let pack = move || pack_key_envelopes(key_envelopes);
+        request.packed_key_envelopes = shell.work("packing key envelopes", pack).await.map_err(|e| e.to_string())?;
+    }
     Ok((request, outgoing))
 }
 

@@ -6,12 +6,13 @@ use prost::Message as _;
 use tonic::Status;
 use truc_evidence::{Agency, Directory, Leaf, ResolveError, verify_leaf};
 use truc_proto::{
-    AgencyId, Digest, EnvelopeKind, NodeId, Preamble, Raw, Reason, Submission, Timestamp,
+    AgencyId, Digest, EnvelopeKind, NodeId, Preamble, Raw, Reason, Submission, Timestamp, UnpackError,
     limits::{
         BLOB_BYTES_MAX, ENVELOPE_TTL_MAX_MS, FUTURE_SKEW_MAX_MS, INLINE_PAYLOAD_BYTES_MAX, KEY_ENVELOPE_BYTES_MAX,
         OFFER_BYTES_MAX, UPLOADS_MAX,
     },
     relay_v1::{self as wire, offer_reply::Outcome},
+    unpack_key_envelopes,
 };
 
 use super::{PendingUpload, Service, blocking, lock, proofs::Answer, refuse::Refusal};
@@ -142,9 +143,10 @@ impl<S: Store> Service<S> {
         &self,
         node: &NodeId,
         directory: &Directory,
-        request: wire::OfferRequest,
+        mut request: wire::OfferRequest,
     ) -> Result<Checked, Refusal> {
         let now = self.now();
+        unpack(&mut request)?;
         if request.encoded_len() > OFFER_BYTES_MAX {
             return Err(Refusal::because(Reason::TooLarge, format!("an offer has at most {OFFER_BYTES_MAX} bytes")));
         }
@@ -223,6 +225,22 @@ impl<S: Store> Service<S> {
         });
         Ok(wire::ReconcileReply { unknown: unknown.await?? })
     }
+}
+
+/// As if its key envelopes had come one by one.
+fn unpack(request: &mut wire::OfferRequest) -> Result<(), Refusal> {
+    let packed = std::mem::take(&mut request.packed_key_envelopes);
+    if packed.is_empty() {
+        return Ok(());
+    }
+    if !request.key_envelopes.is_empty() {
+        return Err(Refusal::invalid("key envelopes come packed or one by one, not both ways"));
+    }
+    request.key_envelopes = unpack_key_envelopes(&packed).map_err(|error| match error {
+        UnpackError::TooLong => Refusal::because(Reason::TooLarge, error.to_string()),
+        UnpackError::Deflate | UnpackError::Content => Refusal::invalid(error.to_string()),
+    })?;
+    Ok(())
 }
 
 fn check_submission(

@@ -153,6 +153,7 @@ impl Node {
         let submission = prove(&self.ledger, leaf, index, &self.ledger.head()).unwrap();
         let inline = draft.payload.len() < truc_proto::limits::INLINE_PAYLOAD_BYTES_MAX;
         wire::OfferRequest {
+            packed_key_envelopes: Default::default(),
             preamble: preamble.bytes().clone(),
             submission: Some(submission),
             key_envelopes: recipients

@@ -5,6 +5,7 @@
 mod client;
 mod flows;
 mod histories;
+mod packed;
 mod repeated;
 mod unreadable;
 mod world;

@@ -126,6 +126,7 @@ fn offer(axis: &Axis, number: u64) -> anyhow::Result<wire::OfferRequest> {
         directory: DirectoryRef { version: 1, root: Digest::of(b"root"), entry: Digest::of(b"entry") },
     })?;
     Ok(wire::OfferRequest {
+        packed_key_envelopes: Default::default(),
         preamble: preamble.bytes().clone(),
         submission: Some(wire_v1::ProvenLeaf { leaf: submission.bytes().clone(), ..Default::default() }),
         key_envelopes: vec![wire::KeyEnvelope { recipient: recipient.to_string(), cms: key_envelope.into() }],

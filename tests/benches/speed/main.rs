@@ -7,9 +7,11 @@
 mod accept;
 mod append;
 mod axis;
+mod circular;
 mod directory;
 mod end_to_end;
 mod memory;
+mod polling;
 mod receipts;
 mod report;
 mod resume;
@@ -31,10 +33,12 @@ const BENCHES: &[Bench] = &[
     Bench { names: &["P1b"], run: accept::run },
     Bench { names: &["P2"], run: end_to_end::run },
     Bench { names: &["P3"], run: memory::run },
+    Bench { names: &["P4"], run: circular::run },
     Bench { names: &["P6"], run: resume::run },
     Bench { names: &["P7"], run: directory::run },
     Bench { names: &["P8"], run: receipts::run },
     Bench { names: &["P9"], run: start::run },
+    Bench { names: &["polling"], run: polling::run },
     Bench { names: &["streams"], run: streams::run },
 ];
 
@@ -42,7 +46,7 @@ fn main() -> anyhow::Result<()> {
     if std::env::var_os("RUST_LOG").is_some() {
         truc_tests::child::log_to_stderr();
     }
-    if directory::measured()? {
+    if directory::measured()? || polling::asked()? {
         return Ok(());
     }
     let mut report = Report::default();

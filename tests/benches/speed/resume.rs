@@ -54,12 +54,7 @@ pub(crate) fn mebibytes(bytes: u64) -> f64 {
 /// Bytes from the node to the relay for a document of that length: sent in one go, and with one break half-way.
 async fn sent(length: u64) -> anyhow::Result<(u64, u64)> {
     let network = Network::make(Layout::new(&[(SENDER, &["G22"]), ("N-H26", &["H26"])])).await;
-    let proxy = Proxy::open(network.relay_address()).await?;
-    let settings = network.node_folder(SENDER).join("truc-node.toml");
-    let text = std::fs::read_to_string(&settings)?;
-    let redirected = text.replace(&network.relay_address().to_string(), &proxy.address.to_string());
-    ensure!(redirected != text, "the settings name the relay's address");
-    std::fs::write(&settings, redirected)?;
+    let proxy = through(&network, SENDER).await?;
     network.start_all().await;
     let mut client = network.client("G22");
     let mut counts = Vec::new();
@@ -80,8 +75,19 @@ async fn sent(length: u64) -> anyhow::Result<(u64, u64)> {
     Ok((*whole, *broken))
 }
 
+/// Puts a proxy between a node that does not run yet and the relay.
+pub(crate) async fn through(network: &Network, node: &str) -> anyhow::Result<Proxy> {
+    let proxy = Proxy::open(network.relay_address()).await?;
+    let settings = network.node_folder(node).join("truc-node.toml");
+    let text = std::fs::read_to_string(&settings)?;
+    let redirected = text.replace(&network.relay_address().to_string(), &proxy.address.to_string());
+    ensure!(redirected != text, "the settings name the relay's address");
+    std::fs::write(&settings, redirected)?;
+    Ok(proxy)
+}
+
 /// Passes bytes on and counts those that go to the relay.
-struct Proxy {
+pub(crate) struct Proxy {
     address: SocketAddr,
     passed: Arc<AtomicU64>,
     cut: watch::Sender<u64>,
@@ -107,7 +113,7 @@ impl Proxy {
         Ok(proxy)
     }
 
-    fn passed(&self) -> u64 {
+    pub(crate) fn passed(&self) -> u64 {
         self.passed.load(Ordering::Acquire)
     }
 

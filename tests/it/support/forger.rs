@@ -295,6 +295,7 @@ impl Forger {
         let submission = self.leaf(Raw::write(sealed.submission.clone()).unwrap().bytes().to_vec()).await;
         let inline = sealed.payload.len() < truc_proto::limits::INLINE_PAYLOAD_BYTES_MAX;
         wire::OfferRequest {
+            packed_key_envelopes: Default::default(),
             preamble: sealed.preamble.bytes().clone(),
             submission: Some(submission),
             key_envelopes: sealed.key_envelopes.clone(),
