@@ -116,3 +116,17 @@ async fn what_is_taken_back_by_agreement_is_not_given_out_any_more() {
     pair.network.wait_sent("the answer", "G22", &sent, |item| item.recipients[0].withdrawal == "agreed").await;
     pair.network.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_packet_is_given_out_with_a_trace_header_of_every_hop_it_took() {
+    use truc_proto::edxml::{Discard, Message, read};
+    let pair = Pair::start().await;
+    let (_, item) = pair.delivered(&packets::document("G22", &["H26"], 7, "a.pdf", b"%PDF-1.7")).await;
+    let given = pair.two().fetch(item["docId"].as_str().unwrap()).await;
+    let Message::Document(packet) = read(given.as_slice(), &mut Discard).unwrap().message else { panic!("a document") };
+    let hops: Vec<&str> = packet.trace.traces.iter().map(|hop| hop.organ_id.as_ref().unwrap().as_str()).collect();
+    assert_eq!(hops, ["G22", truc_tests::network::RELAY, "H26"], "sender, relay by its own acceptance, recipient");
+    let times: Vec<_> = packet.trace.traces.iter().map(|hop| hop.timestamp.as_ref().unwrap().value.unwrap()).collect();
+    assert!(times.is_sorted(), "{times:?}");
+    pair.network.stop().await;
+}
