@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// Grows when the keys change.
-const SCHEMA: u32 = 4;
+const SCHEMA: u32 = 5;
 /// Memory for the index's cache, in bytes.
 const CACHE_BYTES: u64 = 16 * 1024 * 1024;
 /// A list waits at most so long for the index to take in what was closed just now.
@@ -139,6 +139,19 @@ impl Archive {
             Some(Key { envelope: envelope.parse().ok()?, sender: sender.parse().ok()? })
         };
         Ok(hits.iter().filter_map(|(name, _)| read(name)).collect())
+    }
+
+    /// Whether a document of today's axis was taken over for this code, however long ago. Blocks.
+    ///
+    /// # Errors
+    /// When the index does not answer now: never the same as no.
+    pub fn taken_over(&self, doc_id: &str, to: &AgencyId) -> Result<bool, IndexError> {
+        if !self.index.wait_applied_within(APPLIED_WITHIN) {
+            return Err(IndexError::Unavailable { state: self.index.state() });
+        }
+        let hit = self.index.find(gateway_key(doc_id, to.as_str()).as_bytes())?;
+        let record = hit.and_then(|position| self.body(position.0));
+        Ok(matches!(record, Some(Body::TakenOver(taken)) if taken.doc_id == doc_id && taken.to == to.as_str()))
     }
 
     /// A sent document that left memory. Blocks.
@@ -262,7 +275,11 @@ impl Archive {
         let hits = self.index.scan(b"p/", after.as_ref().map(String::as_bytes), limit)?;
         let mut page = KeptPage { kept: Vec::new(), next: None };
         for (_, position) in &hits {
-            let Some(Body::Incoming(incoming)) = self.body(position.0) else { continue };
+            let incoming = match self.body(position.0) {
+                Some(Body::Incoming(incoming)) => incoming,
+                Some(Body::TakenOver(taken)) => taken.incoming(),
+                _ => continue,
+            };
             if incoming.at_ms > until.unix_ms() {
                 return Ok(page); // what came later is no older
             }
@@ -365,6 +382,11 @@ fn document_key(sent: bool, sender: &str, document_id: &str, envelope: &str, pos
     (!document_id.is_empty()).then(|| format!("{prefix}{:020}/{envelope}", u64::MAX - position.0))
 }
 
+/// Names that another axis gives are of any form.
+fn gateway_key(doc_id: &str, to: &str) -> String {
+    format!("g/{to}/{}", Digest::of(doc_id.as_bytes()))
+}
+
 const fn time_prefix(sent: bool) -> &'static str {
     if sent { "ts/" } else { "tr/" }
 }
@@ -387,6 +409,7 @@ fn read_key(text: &str) -> Option<Key> {
 /// | `i/<sender>/<idempotency key>` | the `Closed` record, by the request's key |
 /// | `ts/<2^64 - 1 - position>/<sender>/<envelope>`, `tr/…` | the `Closed` record, newest document first by its first record |
 /// | `ds/<sender>/<hash of DocumentId>/<2^64 - 1 - position>/<envelope>`, `dr/…` | the `Held`, `Outgoing`, `Content` record of a document, newest first |
+/// | `g/<code>/<hash of docId>` | the `TakenOver` record of a document of today's axis |
 /// | `x/<sender>/<idempotency key>/<position>`, `lx/<leaf>` | a `Refused` record, by the key that its request came under, by its leaf |
 /// | `b/<payload>/<position>` | a record that needs this blob; removed by the record that says it does not any more |
 /// | `p/<position>` | the `Incoming` record of a blob that is kept; removed likewise |
@@ -449,6 +472,16 @@ fn changes(position: Position, record: &Record) -> Vec<IndexChange> {
             if content.status.is_empty() {
                 let document_id = &content.about.document_id;
                 keys.extend(document_key(false, &content.sender, document_id, &content.envelope, position));
+            }
+            keys
+        }
+        Body::TakenOver(taken) => {
+            let content = &taken.content;
+            let mut keys = vec![gateway_key(&taken.doc_id, &taken.to)];
+            let document_id = &content.about.document_id;
+            keys.extend(document_key(false, &content.sender, document_id, &content.envelope, position));
+            if taken.payload.inline.is_none() {
+                keys.extend([need_key(&taken.payload.sha256, position.0), payload_key(position.0)]);
             }
             keys
         }

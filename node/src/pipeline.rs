@@ -11,7 +11,7 @@ use truc_proto::{AgencyId, BusinessStatus, Digest, EnvelopeId, Reason, Timestamp
 
 use crate::{
     core::{Failure, HeldRequest, Sealed},
-    records::{Content, Held, Incoming, KeyEnvelope, Outgoing},
+    records::{Content, Held, Incoming, KeyEnvelope, Outgoing, TakenOver},
 };
 
 /// What arrives behind the header of a Send.
@@ -153,6 +153,17 @@ pub struct Opened {
     pub outcomes: Vec<(AgencyId, Result<(), Failure>)>,
 }
 
+/// What today's axis lists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// That axis's name for it.
+    pub doc_id: String,
+    /// Its sender as listed; may be empty.
+    pub from: String,
+    /// Which of our codes it is for.
+    pub to: AgencyId,
+}
+
 /// The pipelines.
 pub trait Pipeline: Send + Sync + 'static {
     /// From a document system's request to a sealed envelope, in one pass. `grouped`: the codes that the header's groups stand for.
@@ -244,6 +255,18 @@ pub trait Pipeline: Send + Sync + 'static {
         what: &FetchWhat,
         sink: &mut dyn FetchSink,
     ) -> Result<(), PipelineError>;
+
+    /// A packet from today's axis becomes a document of ours; its payload is on the device then.
+    ///
+    /// # Errors
+    /// [`PipelineError::Refused`] when the packet cannot be taken.
+    fn take_over(
+        &self,
+        packet: &mut crate::pipe::Stored,
+        listed: &Listed,
+        directory: &Directory,
+        moment: Moment,
+    ) -> Result<TakenOver, PipelineError>;
 
     /// The salt of a content commitment, for receipts with opening. `wrapped` as in [`Outgoing`] or [`Content`].
     ///

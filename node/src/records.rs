@@ -12,7 +12,7 @@ pub struct NodeRecord {
     /// Which.
     #[prost(
         oneof = "Body",
-        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23"
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24"
     )]
     pub body: Option<Body>,
 }
@@ -89,6 +89,9 @@ pub enum Body {
     /// Today's axis has a document. Leaf: RelayToNonERDS in the role sender.
     #[prost(message, tag = "23")]
     PassedOn(PassedOn),
+    /// A document from today's axis. Leaf: ReceivedFromNonERDS in the role recipient.
+    #[prost(message, tag = "24")]
+    TakenOver(TakenOver),
 }
 
 /// See [`Body::Outgoing`].
@@ -601,6 +604,44 @@ pub struct PassedOn {
     pub doc_id: String,
 }
 
+/// See [`Body::TakenOver`].
+#[derive(Clone, PartialEq, Message)]
+pub struct TakenOver {
+    /// A preamble that this node wrote for itself.
+    #[prost(bytes = "vec", tag = "1")]
+    pub preamble: Vec<u8>,
+    /// The payload, sealed under a key of this node.
+    #[prost(message, required, tag = "2")]
+    pub payload: Payload,
+    /// What is in it.
+    #[prost(message, required, tag = "3")]
+    pub content: Content,
+    /// That axis's name for it.
+    #[prost(string, tag = "4")]
+    pub doc_id: String,
+    /// Its sender as written there.
+    #[prost(string, tag = "5")]
+    pub from: String,
+    /// Which of our codes it is for.
+    #[prost(string, tag = "6")]
+    pub to: String,
+    /// The content commitment.
+    #[prost(bytes = "vec", tag = "7")]
+    pub commitment: Vec<u8>,
+    /// When.
+    #[prost(int64, tag = "8")]
+    pub at_ms: i64,
+}
+
+impl TakenOver {
+    /// As the record of an envelope that came through the relay.
+    #[must_use]
+    pub fn incoming(&self) -> Incoming {
+        let (preamble, payload) = (self.preamble.clone(), self.payload.clone());
+        Incoming { preamble, payload, codes: vec![self.to.clone()], at_ms: self.at_ms, ..Incoming::default() }
+    }
+}
+
 /// Where a record stands.
 #[derive(Clone, Copy, PartialEq, Eq, Message, serde::Serialize, serde::Deserialize)]
 pub struct Place {
@@ -783,6 +824,16 @@ mod tests {
                 at_ms: 3,
             }),
             Body::PassedOn(PassedOn { doc_id: "2f1c".into() }),
+            Body::TakenOver(TakenOver {
+                preamble: b"p".to_vec(),
+                payload: Payload { sha256: vec![2; 32], length: 3, inline: None },
+                content: Content { sender: "H26".into(), envelope: "e".into(), ..Content::default() },
+                doc_id: "2f1c".into(),
+                from: "000.00.00.H26".into(),
+                to: "G22".into(),
+                commitment: vec![3; 32],
+                at_ms: 4,
+            }),
         ]
     }
 

@@ -178,6 +178,7 @@ pub async fn start(settings: Settings, doors: impl Into<Doors>, pipeline: MakePi
         tokio::spawn(shell::run_link(Arc::clone(&shell))),
         tokio::spawn(watch_trust(Arc::clone(&shell), trust_settings, Arc::clone(&reload))),
         tokio::spawn(crate::retention::run(Arc::clone(&shell))),
+        tokio::spawn(crate::gateway::run(Arc::clone(&shell))),
     ];
     let mut servers = vec![tokio::spawn(serve(Arc::clone(&shell), Arc::clone(&tokens), local))];
     if let Some(sdk) = sdk {

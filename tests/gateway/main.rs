@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "helpers of tests")]
 
+mod inward;
 mod old_axis;
 mod out;
 #[path = "../sdk/packets.rs"]

@@ -113,7 +113,6 @@ impl OldAxis {
         self.state().faults.push((operation, fault));
     }
 
-    #[expect(dead_code, reason = "what waits there has tests of its own")]
     pub(crate) fn lay_down(&self, doc_id: &str, from: &str, to: &str, message: &str, packet: &[u8]) {
         let (doc_id, from, to) = (doc_id.to_owned(), from.to_owned(), to.to_owned());
         self.state().waiting.push(Waiting { doc_id, from, to, message: message.to_owned(), packet: packet.to_vec() });

@@ -34,7 +34,7 @@ async fn ends(network: &Network, envelope: &str, code: &str) -> OutboxItem {
     network.wait_sent("its passage to end", "G22", envelope, |item| ended(item, code)).await
 }
 
-async fn send_packet(network: &Network, key: &str, packet: &[u8]) -> SendReply {
+pub(crate) async fn send_packet(network: &Network, key: &str, packet: &[u8]) -> SendReply {
     let header = SendHeader {
         idempotency_key: key.into(),
         sender: "G22".into(),

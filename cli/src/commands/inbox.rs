@@ -127,6 +127,7 @@ fn row(item: &InboxItem) -> [String; 8] {
         ("asked", false, _) => "waiting, asked back".to_owned(),
         (_, true, _) => "confirmed".to_owned(),
         (_, false, "good") => "waiting".to_owned(),
+        (_, false, _) if item.legacy => "waiting, from today's axis: not sealed, no signed receipt".to_owned(),
         (_, false, verdict) => format!("waiting, certificate {verdict}"),
     };
     let subject = match &item.status {
@@ -158,6 +159,7 @@ fn item_json(item: &InboxItem) -> Value {
         "envelope": item.envelope, "sender": item.sender, "recipient": item.recipient, "kind": item.kind,
         "priority": item.priority, "level": item.level, "subject": item.subject, "document_id": item.document_id,
         "consigned_at": item.consigned_at, "confirmed": item.confirmed, "confirmed_at": item.confirmed_at,
+        "legacy": item.legacy, "legacy_doc_id": item.legacy_doc_id,
         "verdict": item.verdict, "verdict_text": item.verdict_text, "container_length": item.container_length,
         "attachments": attachments, "warnings": item.warnings, "status": item.status.as_ref().map(note_json),
         "statuses": item.statuses.iter().map(note_json).collect::<Vec<_>>(),

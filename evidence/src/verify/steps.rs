@@ -628,8 +628,8 @@ impl<'a> Judge<'a> {
         let leaf = need!(self.leaf());
         // What the sender passed on went to an agency of today's axis.
         let passed_on = (leaf.event, leaf.actor.role) == (EventUri::RelayToNonErds, Role::Sender);
-        let addressed = if passed_on { &preamble.legacy } else { &preamble.recipients };
-        holds_if(addressed.contains(recipient), || format!("{recipient} is not addressed"))
+        let addressed = preamble.legacy.contains(recipient) || (!passed_on && preamble.recipients.contains(recipient));
+        holds_if(addressed, || format!("{recipient} is not addressed"))
     }
 
     fn submission_recipients(&self) -> Finding {

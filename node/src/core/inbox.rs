@@ -403,6 +403,7 @@ impl Core {
                 finals,
                 places: vec![place],
                 about: None,
+                origin: None,
                 removed: None,
                 changed_at: at,
                 work: Work::Idle,
@@ -468,8 +469,11 @@ impl Core {
         if let Some(acceptance) = acceptance {
             self.leaf_is_known(acceptance.index);
         }
-        let unsent = Unsent { key: key.clone(), leaf: leaf_hash, position: place.position, stage: Stage::Leaf };
-        self.set_unsent(index, unsent);
+        // Nobody on today's axis hears of it, and the relay knows nothing of it.
+        if self.received.get(&position).is_none_or(|received| received.origin.is_none()) {
+            let unsent = Unsent { key: key.clone(), leaf: leaf_hash, position: place.position, stage: Stage::Leaf };
+            self.set_unsent(index, unsent);
+        }
         self.received_leaves.insert(leaf_hash, position);
         if is_new {
             self.take_early(&key, &code);

@@ -13,6 +13,7 @@ mod snapshot;
 mod state;
 mod status;
 mod table;
+mod takeover;
 mod timers;
 mod types;
 mod unread;
@@ -36,6 +37,7 @@ pub use state::{
     StatusAbout, StatusNote, Step, Unsent, Work,
 };
 pub use table::{Asking, CodeState, Move, PairState, Standing, StatusRefused, code_move, pair_move, status_move};
+pub use takeover::Origin;
 pub use types::{
     Alarm, Answer, Effect, Failure, HeldRequest, Input, Kept, Leased, OwnLeaf, Policy, ReceivedItem, ReceivedLeaves,
     RefusedLeaf, Rejection, Sealed, StatusRequest, Token, Waiting,
@@ -95,6 +97,8 @@ pub struct Core {
     /// What waits to be handed over to today's axis.
     passable: BTreeSet<(std::cmp::Reverse<u8>, u64, AgencyId)>,
     outside: Outside,
+    /// What came from today's axis and is in memory, by its name there and our code.
+    taken_over: BTreeMap<(String, AgencyId), Key>,
     taking: BTreeSet<Key>,
     suspects: BTreeSet<Key>,
     status_readers: BTreeSet<AgencyId>,
@@ -178,6 +182,7 @@ impl Core {
             openable: BTreeSet::new(),
             passable: BTreeSet::new(),
             outside: Outside::default(),
+            taken_over: BTreeMap::new(),
             taking: BTreeSet::new(),
             suspects: BTreeSet::new(),
             status_readers: BTreeSet::new(),
@@ -209,6 +214,7 @@ impl Core {
             Input::Offered { key, acceptance } => self.offered(now, &key, acceptance),
             Input::OfferFailed { key, error, jitter } => self.offer_failed(now, &key, error, jitter),
             Input::Uploaded { key, bytes } => self.uploaded(&key, bytes),
+            Input::TakeOver { record, reply } => self.take_over(now, *record, reply),
             Input::Passed { key, recipient, outcome, jitter } => self.passed(now, &key, &recipient, outcome, jitter),
             Input::ResealFailed { key, recipient, error } => self.reseal_failed(now, &key, &recipient, error),
             Input::Withdraw { key, recipients, text, reply } => self.withdraw(now, &key, &recipients, text, reply),
@@ -425,6 +431,7 @@ impl Core {
             Body::PayloadRemoved(record) => self.fold_payload_removed(place, &record)?,
             Body::PassageNote(record) => self.fold_passage_note(place, &record)?,
             Body::PassedOn(record) => self.fold_passed_on(place, &record, leaf)?,
+            Body::TakenOver(record) => self.fold_taken_over(place, &record, leaf)?,
         }
         self.next_position = place.position + 1;
         if let Some(index) = place.leaf {

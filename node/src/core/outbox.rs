@@ -654,6 +654,7 @@ impl Core {
         } else if let Some(received) = self.received_keys.remove(&key).and_then(|p| self.received.remove(&p)) {
             received.steps.iter().for_each(|step| _ = self.received_leaves.remove(&step.leaf));
             self.forget_unread(&received);
+            self.forget_origin(&received);
         }
         Ok(())
     }

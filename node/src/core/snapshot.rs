@@ -113,6 +113,7 @@ impl Core {
         let position = received.body;
         self.received_keys.insert(received.key.clone(), position);
         self.received_leaves.extend(received.steps.iter().map(|step| (step.leaf, position)));
+        self.note_origin(&received);
         self.received.insert(position, received);
         self.note_unread(position);
     }

@@ -15,6 +15,7 @@ use crate::records::Place;
 use super::{
     gateway::Passage,
     table::{Asking, CodeState, PairState, Standing},
+    takeover::Origin,
 };
 
 /// Names an envelope: the key of deduplication everywhere, so that nobody can poison another's id.
@@ -465,6 +466,9 @@ pub struct Received {
     pub places: Vec<Place>,
     /// For kind `status`.
     pub about: Option<StatusAbout>,
+    /// It came from today's axis.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
     /// Its payload is not kept any more.
     #[serde(default)]
     pub removed: Option<Removal>,

@@ -106,6 +106,7 @@ pub const fn code_move(from: Option<CodeState>, event: EventUri) -> Option<CodeS
     use {CodeState as S, EventUri as E};
     match (from, event) {
         (None, E::RelayAcceptance) => Some(S::Taken),
+        (None, E::ReceivedFromNonErds) => Some(S::Consigned),
         (Some(S::Taken), E::ContentConsignment) => Some(S::Consigned),
         (Some(S::Taken), E::ContentConsignmentFailure) => Some(S::Failed),
         (Some(S::Consigned | S::HandoverFailed), E::ContentHandover) => Some(S::HandedOver),

@@ -312,6 +312,13 @@ pub enum Input {
         /// Bytes that the relay has.
         bytes: u64,
     },
+    /// A document from today's axis was read whole; its payload is on the device.
+    TakeOver {
+        /// The record to be; its `at_ms` is set by the core.
+        record: Box<records::TakenOver>,
+        /// Who waits.
+        reply: Option<Token>,
+    },
     /// An attempt to hand a document over to today's axis has ended.
     Passed {
         /// The envelope.
@@ -665,6 +672,10 @@ pub enum Alarm {
     Unusable(EnvelopeId),
     /// Today's axis does not take documents.
     Gateway,
+    /// Today's axis gives no mail.
+    GatewayMail,
+    /// A document from today's axis was refused: the last one.
+    GatewayRefused,
     /// Handed over to today's axis without an answer, and not shown there.
     LegacyInDoubt(EnvelopeId, AgencyId),
     /// A replacement for a failed recipient could not be made.

@@ -6,6 +6,7 @@
 mod axis;
 mod http;
 mod pass;
+mod poll;
 mod secret;
 
 use std::{path::PathBuf, sync::Arc};
@@ -20,6 +21,7 @@ pub use axis::{Axis, CallFailed};
 pub use secret::{SecretError, forget_secret, keep_secret};
 
 pub(crate) use pass::pass;
+pub(crate) use poll::run;
 
 /// The gateway of a running node.
 #[derive(Debug)]

@@ -171,6 +171,17 @@ pub(super) struct Draft {
     pub(super) why: ComposeError,
 }
 
+/// A container that nobody signed, sealed under a key of this node alone.
+pub(super) struct Unsigned {
+    pub(super) preamble: Raw<Preamble>,
+    pub(super) manifest: Vec<u8>,
+    pub(super) envelope: Vec<u8>,
+    pub(super) payload: Payload,
+    pub(super) wrapped: Vec<u8>,
+    pub(super) about: About,
+    pub(super) commitment: Digest,
+}
+
 /// An envelope while it is made. Entries are written through [`Assembly::container`].
 pub(super) struct Assembly<'p> {
     pipes: &'p Pipes,
@@ -253,6 +264,26 @@ impl<'p> Assembly<'p> {
         }
         let sealed = Sealed { outgoing, commitment, directory: signer.reference.clone() };
         Ok(Finished::Sealed(Box::new(sealed)))
+    }
+
+    /// Writes `envelope.json` and ends the sealing, without a signature: for what came from where there is none.
+    pub(super) fn finish_unsigned(
+        mut self,
+        attachments: Vec<AttachmentDigest>,
+        trace: Vec<TraceStamp>,
+        labels: &Labels,
+    ) -> Result<Unsigned, ComposeError> {
+        let about = about(labels, &attachments);
+        let envelope = self.envelope_json(attachments, trace)?;
+        self.entry(ENVELOPE_ENTRY, "application/json", envelope.bytes())?;
+        let Self { pipes, preamble, secrets, container, .. } = self;
+        let WrittenContainer { sink, manifest, length, .. } = container.finish(|_| Ok(Vec::new()))?;
+        let (sink, _) = sink.finish().map_err(ComposeError::Store)?;
+        let payload = sink.finish(false).map_err(ComposeError::Store)?;
+        let wrapped = secrets.wrap(&pipes.storage, &preamble.sender, preamble.envelope)?;
+        let commitment = content_commitment(&secrets.salt, &manifest);
+        let (about, envelope) = (About { container_length: length, ..about }, envelope.bytes().to_vec());
+        Ok(Unsigned { preamble, manifest, envelope, payload, wrapped, about, commitment })
     }
 
     fn envelope_json(

@@ -18,8 +18,10 @@ mod repack;
 mod request;
 mod secrets;
 mod spool;
+mod takeover;
 
 pub(crate) use spool::Spool;
+pub use spool::Stored;
 
 use std::{
     collections::BTreeSet,
@@ -35,8 +37,8 @@ use truc_signer::{StorageKey, StorageKeyError, TrustStore};
 
 use crate::{
     core::Sealed,
-    pipeline::{Composed, FetchSink, FetchWhat, Moment, Opened, Parts, Pipeline, PipelineError},
-    records::{Content, Held, Incoming, KeyEnvelope, Outgoing},
+    pipeline::{Composed, FetchSink, FetchWhat, Listed, Moment, Opened, Parts, Pipeline, PipelineError},
+    records::{Content, Held, Incoming, KeyEnvelope, Outgoing, TakenOver},
     settings::{MaterialError, Settings},
 };
 
@@ -210,6 +212,16 @@ impl Pipeline for Pipes {
         sink: &mut dyn FetchSink,
     ) -> Result<(), PipelineError> {
         fetch::fetch(self, incoming, content, what, sink)
+    }
+
+    fn take_over(
+        &self,
+        packet: &mut Stored,
+        listed: &Listed,
+        directory: &Directory,
+        moment: Moment,
+    ) -> Result<TakenOver, PipelineError> {
+        takeover::take_over(self, packet, listed, directory, moment)
     }
 
     fn salt(&self, wrapped: &[u8], sender: &AgencyId, envelope: EnvelopeId) -> Result<[u8; 32], PipelineError> {

@@ -62,11 +62,44 @@ impl Spool {
 
     /// Gives everything back, in order.
     pub(crate) fn drain_to(self, out: &mut dyn Write) -> io::Result<()> {
+        self.store()?.write_to(out)
+    }
+
+    /// Nothing more comes; what is here can be read as often as needed.
+    pub(crate) fn store(self) -> io::Result<Stored> {
+        let file = match self.file {
+            Some(OnDisk { key, params, sealer }) => Some((key, params, sealer.finish()?.0)),
+            None => None,
+        };
+        Ok(Stored { memory: self.memory, file, length: self.length })
+    }
+}
+
+/// What a spool took, whole.
+pub struct Stored {
+    memory: Zeroizing<Vec<u8>>,
+    file: Option<(FileKey, StreamParams, File)>,
+    length: u64,
+}
+
+impl std::fmt::Debug for Stored {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Stored({} bytes)", self.length)
+    }
+}
+
+impl Stored {
+    /// Its length in bytes.
+    pub(crate) const fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// Gives everything back, in order.
+    pub(crate) fn write_to(&mut self, out: &mut dyn Write) -> io::Result<()> {
         out.write_all(&self.memory)?;
-        let Some(OnDisk { key, params, sealer }) = self.file else { return Ok(()) };
-        let (mut file, _) = sealer.finish()?;
+        let Some((key, params, file)) = &mut self.file else { return Ok(()) };
         file.rewind()?;
-        let mut opener = StreamOpener::new(&key, params, context(), file);
+        let mut opener = StreamOpener::new(key, *params, context(), file);
         let mut buffer = Zeroizing::new(vec![0; 64 * 1024]);
         loop {
             let read = opener.read(&mut buffer)?;
@@ -77,7 +110,9 @@ impl Spool {
             out.write_all(buffer.get(..read).unwrap_or_default())?;
         }
     }
+}
 
+impl Spool {
     fn on_disk(&mut self) -> io::Result<&mut OnDisk> {
         if self.file.is_none() {
             let random = SystemRandom::new();

@@ -379,6 +379,12 @@ pub(super) struct InboxItem {
     #[serde(skip_serializing_if = "String::is_empty")]
     #[schema(required = false)]
     withdrawn_at: String,
+    /// It came from today's axis: not sealed, and no signed receipt exists from before it came here.
+    legacy: bool,
+    /// That axis's name for it.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    #[schema(required = false)]
+    legacy_doc_id: String,
 }
 
 impl From<node_v1::InboxItem> for InboxItem {
@@ -406,6 +412,8 @@ impl From<node_v1::InboxItem> for InboxItem {
             withdrawal: item.withdrawal,
             withdrawal_reason: item.withdrawal_reason,
             withdrawn_at: item.withdrawn_at,
+            legacy: item.legacy,
+            legacy_doc_id: item.legacy_doc_id,
         }
     }
 }

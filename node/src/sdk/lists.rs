@@ -69,7 +69,10 @@ fn item(received: &Received, code: &truc_proto::AgencyId, message: MessageType) 
         from: received.key.sender.to_string(),
         to: code.to_string(),
         status: "initial".into(),
-        status_desc: "Chờ nhận".into(),
+        status_desc: match received.origin {
+            Some(_) => "Chờ nhận; đến từ trục hiện hành, không được niêm phong, không có giấy báo nhận ký số".into(),
+            None => "Chờ nhận".into(),
+        },
     }
 }
 

@@ -39,6 +39,8 @@ fn vietnamese(alarm: &Alarm) -> String {
             "Trục chưa nhận bằng chứng của nút về gói tin {envelope}; nút tự gửi lại. Nếu kéo dài, báo đơn vị vận hành trục"
         ),
         Alarm::Gateway => "Trục hiện hành chưa nhận được văn bản từ nút này; nút tự thử lại. Nếu kéo dài, quản trị viên kiểm tra [gateway], mạng và khóa bí mật (truc-node gateway check)".to_owned(),
+        Alarm::GatewayMail => "Chưa lấy được văn bản đến từ trục hiện hành; nút tự thử lại. Nếu kéo dài, quản trị viên kiểm tra [gateway], mạng và khóa bí mật (truc-node gateway check)".to_owned(),
+        Alarm::GatewayRefused => "Một văn bản đến từ trục hiện hành bị từ chối vì không an toàn hoặc không đọc được; trục hiện hành đã được báo `fail`. Liên hệ nơi gửi nếu cần".to_owned(),
         Alarm::LegacyInDoubt(envelope, code) => format!(
             "Gói tin {envelope} gửi {code} qua trục hiện hành không có trả lời: có thể đã đến. Hỏi {code} trước khi gửi lại"
         ),
@@ -71,6 +73,8 @@ mod tests {
             Alarm::EvidenceRefused(envelope),
             Alarm::EvidenceWaits(envelope),
             Alarm::Gateway,
+            Alarm::GatewayMail,
+            Alarm::GatewayRefused,
             Alarm::LegacyInDoubt(envelope, code),
             Alarm::Index,
             Alarm::DiskFull,

@@ -24,6 +24,11 @@ use truc_proto::{AgencyId, EnvelopeId, Reason};
 
 pub use error::{Error, ErrorKind};
 
+/// What people read of a document from today's axis, in both languages.
+pub(crate) fn came_from_today() -> String {
+    view::border(truc_proto::EventUri::ReceivedFromNonErds)
+}
+
 use crate::{pipeline::Refusal, tokens::Grant};
 
 /// A code that the caller may act for.

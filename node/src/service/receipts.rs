@@ -231,6 +231,7 @@ fn private_parts(shell: &Shell, places: &Places, with_opening: bool) -> Result<P
     let (preamble, wrapped, parts): (Vec<u8>, Vec<u8>, Option<OpeningParts>) =
         match bodies.body(*body).map_err(|e| crate::chain(&e))?.0 {
             Body::Outgoing(outgoing) => (outgoing.preamble, outgoing.wrapped, outgoing.opening),
+            Body::TakenOver(taken) => (taken.preamble, taken.content.wrapped, Some(taken.content.opening)),
             Body::Incoming(incoming) => match content {
                 Some(content) => {
                     let content = bodies.content(*content).map_err(|e| crate::chain(&e))?;

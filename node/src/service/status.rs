@@ -148,6 +148,7 @@ async fn describe(shell: &Arc<Shell>, key: &crate::core::Key, body: u64) -> Resu
     let work = move || -> Result<(Vec<u8>, String), crate::shell::BodyError> {
         match bodies.body(body)?.0 {
             Body::Outgoing(outgoing) => Ok((outgoing.preamble, outgoing.about.document_id)),
+            Body::TakenOver(taken) => Ok((taken.preamble, taken.content.about.document_id)),
             Body::Content(content) => match incoming {
                 Some(position) => Ok((bodies.incoming(position)?.preamble, content.about.document_id)),
                 None => Err(crate::shell::BodyError::Other { position: body }),

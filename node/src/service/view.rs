@@ -161,6 +161,8 @@ pub(super) fn inbox_item(received: &Received, code: &AgencyId, entry: &Code) -> 
         consigned_at: entry.consigned_at.map(|at| at.to_string()).unwrap_or_default(),
         confirmed,
         confirmed_at: entry.confirmed_at.filter(|_| confirmed).map(|at| at.to_string()).unwrap_or_default(),
+        legacy: received.origin.is_some(),
+        legacy_doc_id: received.origin.as_ref().map(|origin| origin.doc_id.clone()).unwrap_or_default(),
         payload_removed_at: received.removed.map(|removal| removal.at.to_string()).unwrap_or_default(),
         withdrawal: entry.business.withdrawal.as_str().into(),
         ..node_v1::InboxItem::default()

@@ -72,14 +72,30 @@ impl Bodies {
         /// A held request.
         held, Held, Held
     );
-    reader!(
-        /// A received envelope.
-        incoming, Incoming, Incoming
-    );
-    reader!(
-        /// What was in it.
-        content, Content, Content
-    );
+
+    /// A received envelope.
+    ///
+    /// # Errors
+    /// When it cannot be read, or something else stands there.
+    pub fn incoming(&self, position: u64) -> Result<Incoming, BodyError> {
+        match self.body(position)?.0 {
+            Body::Incoming(record) => Ok(record),
+            Body::TakenOver(record) => Ok(record.incoming()),
+            _ => Err(BodyError::Other { position }),
+        }
+    }
+
+    /// What was in it.
+    ///
+    /// # Errors
+    /// When it cannot be read, or something else stands there.
+    pub fn content(&self, position: u64) -> Result<Content, BodyError> {
+        match self.body(position)?.0 {
+            Body::Content(record) => Ok(record),
+            Body::TakenOver(record) => Ok(record.content),
+            _ => Err(BodyError::Other { position }),
+        }
+    }
 
     /// The bytes of an own leaf.
     ///

@@ -1,7 +1,10 @@
 //! What goes through today's axis: once, or visibly not.
 
 use super::*;
-use crate::core::{PassOutcome, Passage};
+use crate::{
+    core::{PassOutcome, Passage},
+    records::TakenOver,
+};
 
 fn preamble_with(key: &Key, recipients: &[&str], legacy: &[&str]) -> Raw<Preamble> {
     let plain = preamble(key, &["H99"], EnvelopeKind::Document, None).into_value();
@@ -190,4 +193,49 @@ fn an_answer_that_comes_twice_or_for_nothing_changes_nothing() {
     ends(&mut live, after(12), &key, "H26", taken("b"));
     ends(&mut live, after(13), &super::key("G22", 99), "H37", taken("b"));
     assert_eq!((live.journal.len(), passage(&live, &key, "H37").doc_id.as_str()), (records, "a"));
+}
+
+fn from_there(doc_id: &str, n: u8) -> Box<TakenOver> {
+    let key = key("H37", n);
+    let plain = preamble(&key, &["H99"], EnvelopeKind::Document, None).into_value();
+    let preamble = Raw::write(Preamble { recipients: vec![], legacy: vec![code("G22")], ..plain }).unwrap();
+    Box::new(TakenOver {
+        preamble: preamble.bytes().to_vec(),
+        payload: Payload { sha256: Digest::of(doc_id.as_bytes()).0.to_vec(), length: 7, inline: None },
+        content: content(&key, Vec::new()),
+        doc_id: doc_id.into(),
+        from: "000.00.00.H37".into(),
+        to: "G22".into(),
+        commitment: Digest::of(b"commitment").0.to_vec(),
+        at_ms: 0,
+    })
+}
+
+#[test]
+fn what_comes_from_there_is_consigned_once_and_nobody_is_told_of_it() {
+    let mut live = Live::new("N1");
+    live.handle(start(), Input::Connected);
+    let take = |live: &mut Live, doc_id: &str, n| {
+        live.handle(after(5), Input::TakeOver { record: from_there(doc_id, n), reply: Some(Token(1)) })
+    };
+    let first = take(&mut live, "../x", 1);
+    assert_eq!(answer(&first), &Answer::Accepted { key: key("H37", 1), first: true });
+    assert!(first.contains(&Effect::Arrived { key: key("H37", 1), code: code("G22") }));
+    let again = take(&mut live, "../x", 2);
+    assert_eq!(answer(&again), &Answer::Accepted { key: key("H37", 1), first: false });
+    live.restart();
+    assert_eq!(answer(&take(&mut live, "../x", 3)), &Answer::Accepted { key: key("H37", 1), first: false });
+    let event = Raw::<Event>::parse(live.leaf(0)).unwrap();
+    assert_eq!((event.event, event.submission), (EventUri::ReceivedFromNonErds, None));
+    assert_eq!(live.core.unread(&code("G22")).count(), 1);
+    // The document system takes it: a leaf that names the first one, for whoever asks here.
+    let confirm = Input::Confirm { key: key("H37", 1), code: code("G22"), refused: None, reply: Some(Token(2)) };
+    live.handle(after(10), confirm);
+    let handover = Raw::<Event>::parse(live.leaf(1)).unwrap();
+    assert_eq!((handover.event, handover.submission), (EventUri::ContentHandover, Some(leaf_hash(&live.leaf(0)))));
+    assert!(live.core.unsent().is_empty());
+    live.check_fold();
+    tick_until(&mut live, after(8 * 86_400_000));
+    assert!(live.core.find_received(&key("H37", 1)).is_none(), "it leaves memory");
+    assert!(live.core.taken_over("../x", &code("G22")).is_none(), "from here on the look-up index knows it");
 }

@@ -1,0 +1,187 @@
+//! Documents that come in through today's axis.
+
+use truc_evidence::ReceiptVerdict;
+use truc_proto::{
+    EventUri,
+    node_v1::{InboxItem, SetStatusRequest, fetch_request::What},
+    sdk::Operation,
+};
+use truc_tests::{
+    network::{Network, Programs},
+    wait::until_async,
+};
+
+use crate::{OldAxis, PATIENCE, SECRET, SYSTEM, layout, old_axis::Fault, out::send_packet, packets, start, until};
+
+const FROM: &str = "H37";
+
+async fn inbox(network: &Network, code: &str, count: usize) -> Vec<InboxItem> {
+    until_async(&format!("{count} documents of {code}"), PATIENCE, || async {
+        let items = network.client(code).inbox(code, true).await.unwrap();
+        assert!(items.len() <= count, "{items:?}");
+        (items.len() == count).then_some(items)
+    })
+    .await
+}
+
+/// Lets so many further polls pass.
+async fn polls(axis: &OldAxis, count: usize) {
+    let before = axis.state().count(Operation::ReceivedEdocList);
+    until("further polls", axis, |state| state.count(Operation::ReceivedEdocList) > before + count).await;
+}
+
+fn done(axis: &OldAxis, doc_id: &str) -> usize {
+    axis.state().updates.iter().filter(|(id, word)| id == doc_id && word == "done").count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_document_from_there_is_in_the_inbox_and_says_what_it_is_not() {
+    let (network, axis) = start().await;
+    let packet = packets::document(FROM, &["G22"], 3, "công văn.pdf", b"%PDF-1.7 letter");
+    axis.lay_down("7d0c-1", FROM, "G22", "edoc", &packet);
+    let item = inbox(&network, "G22", 1).await.remove(0);
+    assert_eq!((item.sender.as_str(), item.legacy, item.legacy_doc_id.as_str()), (FROM, true, "7d0c-1"));
+    assert_eq!((item.verdict.as_str(), item.subject.as_str()), ("unknown", "V/v thử nghiệm số 3"));
+    assert!(item.verdict_text.contains("no signed receipt") && item.verdict_text.contains("giấy báo nhận"));
+    until("it to be acknowledged", &axis, |state| state.updates.contains(&("7d0c-1".into(), "done".into()))).await;
+    let mut client = network.client("G22");
+    let name = item.attachments[0].name.clone();
+    assert_eq!(client.attachment(&item.envelope, "G22", &name).await.unwrap(), b"%PDF-1.7 letter");
+    let rendered = client.fetch(&item.envelope, "G22", What::Edxml(true)).await.unwrap();
+    let parsed = truc_proto::edxml::read(rendered.as_slice(), &mut truc_proto::edxml::Discard).unwrap();
+    assert_eq!(parsed.attachments.len(), 1);
+    client.confirm(&item.envelope, "G22").await.unwrap();
+    // A status about it goes back the way it came.
+    let status = SetStatusRequest {
+        envelope: item.envelope.clone(),
+        from: "G22".into(),
+        code: "03".into(),
+        idempotency_key: "taken".into(),
+        ..SetStatusRequest::default()
+    };
+    client.set_status(status).await.unwrap();
+    until("the status", &axis, |state| !state.posted.is_empty()).await;
+    {
+        let state = axis.state();
+        let posted = &state.posted[0];
+        assert_eq!((posted.to.as_str(), posted.message.as_str()), (FROM, "status"));
+        let parsed = truc_proto::edxml::read(posted.file.as_slice(), &mut truc_proto::edxml::Discard).unwrap();
+        let truc_proto::edxml::Message::Status(status) = parsed.message else { panic!("a status packet") };
+        assert_eq!(status.status_code.as_deref(), Some("03"));
+        assert_eq!(status.response_for.document_id, Some(packets::document_id(FROM, 3)));
+        assert_eq!(status.response_for.organ_id.unwrap().as_str(), FROM);
+    }
+    // What there is to show of it: that it came from there, and that the document system took it.
+    let events = until_async("final receipts", PATIENCE, || async {
+        let receipts = network.receipts("G22", &item.envelope).await.unwrap();
+        let all = receipts.len() == 2 && receipts.iter().all(|(receipt, _)| receipt.r#final);
+        all.then_some(receipts)
+    })
+    .await;
+    let mut seen = Vec::new();
+    for (_, file) in events {
+        let report = network.verify(&file);
+        let against: Vec<_> = report.against().collect();
+        assert_eq!(report.verdict, ReceiptVerdict::Valid, "{against:?}");
+        seen.push(report.summary.unwrap().event);
+    }
+    assert_eq!(seen, [EventUri::ReceivedFromNonErds, EventUri::ContentHandover]);
+    assert!(client.status().await.unwrap().alarms.is_empty(), "nobody waits for evidence of it");
+    network.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_that_axis_answers_a_document_is_shown_once() {
+    let (network, axis) = start().await;
+    axis.state().lists_twice = true;
+    axis.state().keeps_listed = true;
+    axis.fault(Operation::ReceivedEdocList, Fault::Html);
+    for fault in [Fault::Truncated, Fault::Fails, Fault::Silent] {
+        axis.fault(Operation::Edoc, fault);
+    }
+    for fault in [Fault::HangsUp, Fault::Empty] {
+        axis.fault(Operation::UpdateStatus, fault);
+    }
+    let packet = packets::document(FROM, &["G22"], 4, "a.txt", b"text");
+    axis.lay_down("../../etc/x", FROM, "G22", "edoc", &packet);
+    inbox(&network, "G22", 1).await;
+    until("all faults to be over", &axis, |state| state.faults.is_empty()).await;
+    polls(&axis, 2).await;
+    assert!(done(&axis, "../../etc/x") >= 2, "said again as long as it is listed");
+    assert_eq!(inbox(&network, "G22", 1).await[0].legacy_doc_id, "../../etc/x");
+    // Nothing of that name became a file.
+    let found = std::process::Command::new("find").arg(network.node_folder("N-G22")).args(["-name", "x*"]).output();
+    assert_eq!(String::from_utf8_lossy(&found.unwrap().stdout), "");
+    network.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_taken_is_refused_there_and_said_here() {
+    let (network, axis) = start().await;
+    let good = packets::document(FROM, &["G22"], 5, "a.txt", b"text");
+    let text = String::from_utf8(good.clone()).unwrap();
+    let hostile = text.replacen("?>", "?><!DOCTYPE edXML [<!ENTITY x SYSTEM \"file:///etc/passwd\">]>", 1);
+    let foreign = text.replace("<edXML:OrganId>H37<", "<edXML:OrganId>H38<");
+    let secret = text.replace("V/v thử nghiệm số 5", "[TỐI MẬT] Kế hoạch");
+    assert!(hostile != text && foreign != text && secret != text);
+    axis.lay_down("doctype", FROM, "G22", "edoc", hostile.as_bytes());
+    axis.lay_down("another-from", FROM, "G22", "edoc", foreign.as_bytes());
+    axis.lay_down("secret", FROM, "G22", "edoc", secret.as_bytes());
+    axis.lay_down("no-packet", FROM, "G22", "edoc", b"<html>not a packet</html>");
+    axis.lay_down("elsewhere", FROM, "H99", "edoc", &good);
+    axis.lay_down("good", FROM, "G22", "edoc", &good);
+    until("five answers", &axis, |state| state.updates.len() >= 5).await;
+    let updates = axis.state().updates.clone();
+    for (doc_id, word) in
+        [("doctype", "fail"), ("another-from", "fail"), ("secret", "fail"), ("no-packet", "fail"), ("good", "done")]
+    {
+        assert!(updates.contains(&(doc_id.into(), word.into())), "{doc_id}: {updates:?}");
+    }
+    assert!(updates.iter().all(|(doc_id, _)| doc_id != "elsewhere"), "not ours to answer for");
+    assert_eq!(inbox(&network, "G22", 1).await[0].legacy_doc_id, "good");
+    let alarms = network.client("G22").status().await.unwrap().alarms;
+    assert!(alarms.iter().any(|alarm| alarm.contains("was refused") && alarm.contains("bị từ chối")), "{alarms:?}");
+    network.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_killed_before_it_could_say_done_says_so_later_and_shows_it_once() {
+    let programs =
+        Programs { relay: env!("CARGO_BIN_EXE_relay-process").into(), node: env!("CARGO_BIN_EXE_node-process").into() };
+    let (network, axis) = (Network::make(layout().of_processes(programs)).await, OldAxis::start());
+    network.set_gateway("N-G22", &axis.endpoint(), SYSTEM, SECRET);
+    axis.state().keeps_listed = true;
+    axis.fault(Operation::UpdateStatus, Fault::Silent);
+    network.start_all().await;
+    let packet = packets::document(FROM, &["G22"], 6, "a.txt", &vec![b'x'; 200_000]);
+    axis.lay_down("killed", FROM, "G22", "edoc", &packet);
+    until("the first word", &axis, |state| state.count(Operation::UpdateStatus) == 1).await;
+    network.kill_node("N-G22");
+    axis.state().updates.clear();
+    network.start_node("N-G22");
+    network.wait_connected("N-G22").await;
+    until("the word again", &axis, |state| state.updates.contains(&("killed".into(), "done".into()))).await;
+    polls(&axis, 2).await;
+    assert_eq!(inbox(&network, "G22", 1).await.len(), 1);
+    assert_eq!(axis.state().count(Operation::Edoc), 1, "it was here already");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_code_that_has_just_moved_and_its_old_mailbox_show_a_document_once() {
+    let (network, axis) = (Network::make(layout()).await, OldAxis::start());
+    network.set_gateway("N-H26", &axis.endpoint(), SYSTEM, SECRET);
+    network.start_all().await;
+    let packet = packets::document("G22", &["H26"], 8, "a.txt", b"text");
+    let envelope = send_packet(&network, "native", &packet).await.envelope;
+    network.wait_consigned("G22", &envelope).await;
+    axis.lay_down("in-the-old-box", "G22", "H26", "edoc", &packet);
+    until("it to be acknowledged", &axis, |state| state.updates.contains(&("in-the-old-box".into(), "done".into())))
+        .await;
+    assert_eq!(inbox(&network, "H26", 1).await[0].envelope, envelope);
+    // The same number with another content is another document.
+    let other = packets::document("G22", &["H26"], 8, "a.txt", b"another text");
+    axis.lay_down("another", "G22", "H26", "edoc", &other);
+    let items = inbox(&network, "H26", 2).await;
+    assert!(items.iter().any(|item| item.legacy_doc_id == "another"));
+    network.stop().await;
+}
