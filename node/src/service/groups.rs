@@ -124,7 +124,10 @@ fn check_members(
     asked: Timestamp,
 ) -> Option<Refusal> {
     let others = group.codes.iter().filter(|code| *code != sender);
-    let failed: Vec<ResolveError> = others.filter_map(|code| directory.resolve(code, asked).err()).collect();
+    // Whether this node passes on to today's axis is the pipeline's to know.
+    let fails = |error: &ResolveError| !matches!(error, ResolveError::Legacy { .. });
+    let failed: Vec<ResolveError> =
+        others.filter_map(|code| directory.resolve(code, asked).err().filter(fails)).collect();
     let first = failed.first()?;
     let more = failed.len().saturating_sub(NAMED_MAX);
     let told = |text: fn(&ResolveError) -> String, and: String| {
