@@ -478,8 +478,11 @@ fn changes(position: Position, record: &Record) -> Vec<IndexChange> {
         Body::TakenOver(taken) => {
             let content = &taken.content;
             let mut keys = vec![gateway_key(&taken.doc_id, &taken.to)];
-            let document_id = &content.about.document_id;
-            keys.extend(document_key(false, &content.sender, document_id, &content.envelope, position));
+            keys.extend(content.index_keys.iter().cloned());
+            if content.status.is_empty() {
+                let document_id = &content.about.document_id;
+                keys.extend(document_key(false, &content.sender, document_id, &content.envelope, position));
+            }
             if taken.payload.inline.is_none() {
                 keys.extend([need_key(&taken.payload.sha256, position.0), payload_key(position.0)]);
             }

@@ -268,6 +268,17 @@ pub trait Pipeline: Send + Sync + 'static {
         moment: Moment,
     ) -> Result<TakenOver, PipelineError>;
 
+    /// A business status from today's axis, understood, becomes one of ours.
+    ///
+    /// # Errors
+    /// When it cannot be stored.
+    fn take_over_status(
+        &self,
+        status: BusinessStatus,
+        listed: &Listed,
+        moment: Moment,
+    ) -> Result<TakenOver, PipelineError>;
+
     /// The salt of a content commitment, for receipts with opening. `wrapped` as in [`Outgoing`] or [`Content`].
     ///
     /// # Errors

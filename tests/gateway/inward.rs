@@ -3,7 +3,7 @@
 use truc_evidence::ReceiptVerdict;
 use truc_proto::{
     EventUri,
-    node_v1::{InboxItem, SetStatusRequest, fetch_request::What},
+    node_v1::{InboxItem, OutboxItem, SetStatusRequest, fetch_request::What},
     sdk::Operation,
 };
 use truc_tests::{
@@ -183,5 +183,45 @@ async fn a_code_that_has_just_moved_and_its_old_mailbox_show_a_document_once() {
     axis.lay_down("another", "G22", "H26", "edoc", &other);
     let items = inbox(&network, "H26", 2).await;
     assert!(items.iter().any(|item| item.legacy_doc_id == "another"));
+    network.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn statuses_from_there_are_noted_with_their_document_and_never_go_back() {
+    let (network, axis) = start().await;
+    let packet = packets::document("G22", &[FROM], 12, "a.txt", b"x");
+    let envelope = send_packet(&network, "sent", &packet).await.envelope;
+    let passed = |item: &OutboxItem| item.recipients[0].state == "passed-on";
+    network.wait_sent("it to be there", "G22", &envelope, passed).await;
+    let lay_down = |name: &str, n, code: &str| {
+        axis.lay_down(name, FROM, "G22", "status", &packets::status(FROM, "G22", n, code, "words"));
+    };
+    lay_down("s-03", 12, "03");
+    let taken = |item: &OutboxItem| item.recipients[0].business_status == "03";
+    network.wait_sent("the status", "G22", &envelope, taken).await;
+    // Late, twice, about nothing that was ever sent, and no status at all.
+    lay_down("s-01", 12, "01");
+    lay_down("s-03-again", 12, "03");
+    lay_down("s-none", 999, "03");
+    axis.lay_down("s-packet", FROM, "G22", "status", &packet);
+    lay_down("s-06", 12, "06");
+    let finished = |item: &OutboxItem| item.recipients[0].business_status == "06";
+    network.wait_sent("the last status", "G22", &envelope, finished).await;
+    until("all to be answered", &axis, |state| state.waiting.is_empty()).await;
+    let updates = axis.state().updates.clone();
+    for (name, word) in [
+        ("s-03", "done"),
+        ("s-01", "done"),
+        ("s-03-again", "done"),
+        ("s-06", "done"),
+        ("s-none", "fail"),
+        ("s-packet", "fail"),
+    ] {
+        assert!(updates.contains(&(name.into(), word.into())), "{name}: {updates:?}");
+    }
+    network.stop_node("N-G22").await;
+    network.start_node("N-G22");
+    network.wait_connected("N-G22").await;
+    network.wait_sent("the same after a restart", "G22", &envelope, finished).await;
     network.stop().await;
 }

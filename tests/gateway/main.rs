@@ -6,7 +6,6 @@ mod inward;
 mod old_axis;
 mod out;
 #[path = "../sdk/packets.rs"]
-#[expect(dead_code, reason = "statuses have tests of their own")]
 mod packets;
 
 use std::time::Duration;

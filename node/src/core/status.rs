@@ -164,6 +164,11 @@ impl Core {
                 let sender = super::parsed(&content.sender, "agency code")?;
                 (Key { sender, envelope: super::parsed(&content.envelope, "envelope id")? }, &content.status, false)
             }
+            Body::TakenOver(taken) => {
+                let content = &taken.content;
+                let sender = super::parsed(&content.sender, "agency code")?;
+                (Key { sender, envelope: super::parsed(&content.envelope, "envelope id")? }, &content.status, false)
+            }
             _ => return Ok(false),
         };
         if status.is_empty() || key == *document {

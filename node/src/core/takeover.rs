@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use truc_proto::{Actor, AgencyId, Digest, EnvelopeKind, Event, EventUri, Preamble, Raw, Role, Timestamp};
+use truc_proto::{Actor, AgencyId, Digest, Event, EventUri, Preamble, Raw, Role, Timestamp};
 
 use super::{
     Answer, Business, Code, Core, Effect, Hashes, Key, Received, Source, Token, Work, code_move, digest,
-    inbox::step_of_event, parsed,
+    inbox::step_of_event, outbox::status_about, parsed,
 };
 use crate::records::{Body, Place, RecordError, TakenOver};
 
@@ -34,6 +34,7 @@ impl Core {
             return self.reply(reply, Answer::Busy);
         }
         record.at_ms = now.unix_ms();
+        record.content.index_keys = self.status_strays(&record.content.status, false);
         match self.taking_over(now, &record, &to) {
             Ok((key, event)) => {
                 let body = Body::TakenOver(record);
@@ -93,6 +94,10 @@ impl Core {
             .map_err(|error| RecordError::Inconsistent(error.to_string()))?;
         let to: AgencyId = parsed(&record.to, "agency code")?;
         let key = Key { sender: preamble.sender.clone(), envelope: preamble.envelope };
+        let about = match record.content.status.as_slice() {
+            [] => None,
+            bytes => Some(status_about(bytes).map_err(RecordError::Inconsistent)?),
+        };
         let state = code_move(None, event.event).ok_or_else(|| inconsistent("another event than was to be"))?;
         let payload = digest(&record.payload.sha256, "payload")?;
         // Its own leaf stands where the submission's does with others: later events name it.
@@ -118,7 +123,7 @@ impl Core {
                 key: key.clone(),
                 body: position,
                 content: Some(position),
-                kind: EnvelopeKind::Document,
+                kind: preamble.kind,
                 priority: preamble.priority,
                 hashes,
                 payload_length: record.payload.length,
@@ -126,7 +131,7 @@ impl Core {
                 steps: vec![step_of_event(&event, leaf_hash, Source::Own { position, index })],
                 finals: BTreeMap::new(),
                 places: vec![place],
-                about: None,
+                about,
                 origin: Some(Origin { doc_id: record.doc_id.clone(), from: record.from.clone() }),
                 removed: None,
                 changed_at: event.time,
@@ -137,6 +142,9 @@ impl Core {
         self.received_keys.insert(key.clone(), position);
         self.received_leaves.insert(leaf_hash, position);
         self.taken_over.insert((record.doc_id.clone(), to), key);
+        if !record.content.status.is_empty() {
+            self.note_status(&record.content.status, place, false, preamble.envelope)?;
+        }
         self.note_unread(position);
         self.schedule_received(position);
         Ok(())

@@ -8,6 +8,7 @@ mod http;
 mod pass;
 mod poll;
 mod secret;
+mod status;
 
 use std::{path::PathBuf, sync::Arc};
 

@@ -71,14 +71,14 @@ pub(crate) async fn run(shell: Arc<Shell>) {
     }
 }
 
-struct Poll<'p> {
-    shell: &'p Arc<Shell>,
-    gateway: &'p Gateway,
+pub(super) struct Poll<'p> {
+    pub(super) shell: &'p Arc<Shell>,
+    pub(super) gateway: &'p Gateway,
     damaged: &'p mut BTreeMap<String, u32>,
 }
 
 /// What becomes of one item; an error ends the poll, which comes back.
-enum Taken {
+pub(super) enum Taken {
     /// On the device.
     Yes,
     /// Refused for good, in words.
@@ -89,13 +89,19 @@ enum Taken {
 
 impl Poll<'_> {
     async fn all(&mut self) -> Result<(), String> {
+        // Documents first: a status may be about one of them.
+        self.list(MessageType::Document).await?;
+        self.list(MessageType::Status).await
+    }
+
+    async fn list(&mut self, message: MessageType) -> Result<(), String> {
         loop {
-            let items = self.gateway.axis.received(MessageType::Document).await.map_err(told)?;
+            let items = self.gateway.axis.received(message).await.map_err(told)?;
             let full = items.len() >= SDK_LIST_ITEMS_MAX;
             let mut seen = BTreeSet::new();
             let mut taken = 0_usize;
             for item in items {
-                if seen.insert((item.text("docId"), item.text("to"))) && self.one(&item).await? {
+                if seen.insert((item.text("docId"), item.text("to"))) && self.one(&item, message).await? {
                     taken += 1;
                 }
             }
@@ -106,7 +112,7 @@ impl Poll<'_> {
     }
 
     /// True when it will not be listed again.
-    async fn one(&mut self, item: &Item) -> Result<bool, String> {
+    async fn one(&mut self, item: &Item, message: MessageType) -> Result<bool, String> {
         let doc_id = item.text("docId");
         if !is_doc_id(&doc_id) {
             warn!("today's axis lists something under a name that cannot be said back; it is passed over");
@@ -120,13 +126,23 @@ impl Poll<'_> {
             );
             return Ok(false);
         };
-        let listed = Listed { doc_id: doc_id.clone(), from: item.text("from"), to };
-        let outcome = if self.is_known(&listed).await? { Taken::Yes } else { self.take(&listed).await? };
+        // Documents and statuses may be named alike there.
+        let name = match message {
+            MessageType::Document => doc_id.clone(),
+            MessageType::Status => format!("status:{doc_id}"),
+        };
+        let listed = Listed { doc_id: name, from: item.text("from"), to };
+        let outcome = match message {
+            _ if self.is_known(&listed).await? => Taken::Yes,
+            MessageType::Document => self.take(&listed).await?,
+            MessageType::Status => self.take_status(&listed, &doc_id).await?,
+        };
         let progress = match outcome {
             Taken::Yes => Progress::Done,
             Taken::No(why) => {
                 warn!(doc_id, from = listed.from, why, "mail from today's axis refused");
-                let text = format!("the document {doc_id} of {} from today's axis was refused: {why}", listed.from);
+                let what = if message == MessageType::Status { "status" } else { "document" };
+                let text = format!("the {what} {doc_id} of {} from today's axis was refused: {why}", listed.from);
                 let alarm = Input::Alarm { alarm: Alarm::GatewayRefused, text: Some(text) };
                 self.shell.engine.tell(alarm).await.map_err(|error| error.to_string())?;
                 Progress::Fail
@@ -137,7 +153,7 @@ impl Poll<'_> {
             }
         };
         self.damaged.remove(&doc_id);
-        self.gateway.axis.update(MessageType::Document, &doc_id, progress).await.map_err(told)?;
+        self.gateway.axis.update(message, &doc_id, progress).await.map_err(told)?;
         Ok(true)
     }
 
@@ -199,7 +215,7 @@ impl Poll<'_> {
         }
     }
 
-    fn is_damaged(&mut self, doc_id: &str, why: String) -> Taken {
+    pub(super) fn is_damaged(&mut self, doc_id: &str, why: String) -> Taken {
         if self.damaged.len() >= DAMAGED_KEPT_MAX {
             self.damaged.clear();
         }
@@ -247,7 +263,7 @@ fn words(refusal: &Refusal) -> String {
     format!("{}: {} / {vietnamese}", refusal.reason, refusal.english)
 }
 
-fn told(error: CallFailed) -> String {
+pub(super) fn told(error: CallFailed) -> String {
     crate::chain(&error)
 }
 

@@ -22,6 +22,7 @@ mod takeover;
 
 pub(crate) use spool::Spool;
 pub use spool::Stored;
+pub(crate) use takeover::sender_of;
 
 use std::{
     collections::BTreeSet,
@@ -222,6 +223,15 @@ impl Pipeline for Pipes {
         moment: Moment,
     ) -> Result<TakenOver, PipelineError> {
         takeover::take_over(self, packet, listed, directory, moment)
+    }
+
+    fn take_over_status(
+        &self,
+        status: BusinessStatus,
+        listed: &Listed,
+        moment: Moment,
+    ) -> Result<TakenOver, PipelineError> {
+        takeover::take_over_status(self, status, listed, moment)
     }
 
     fn salt(&self, wrapped: &[u8], sender: &AgencyId, envelope: EnvelopeId) -> Result<[u8; 32], PipelineError> {

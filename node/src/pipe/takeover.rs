@@ -5,8 +5,8 @@ use std::io::Write as _;
 
 use truc_evidence::Directory;
 use truc_proto::{
-    AgencyId, Digest, EnvelopeId, EnvelopeKind, ForeignCode, PACKET_ENTRY, Preamble, Priority, Raw, Reason, Suite,
-    TraceStamp, WireLevel,
+    AgencyId, BusinessStatus, Digest, EnvelopeId, EnvelopeKind, ForeignCode, PACKET_ENTRY, Preamble, Priority, Raw,
+    Reason, STATUS_ENTRY, Suite, TraceStamp, WireLevel,
     edxml::{Message, Organization, Parsed, ReadError},
 };
 
@@ -52,23 +52,8 @@ pub(super) fn take_over(
         warnings.push(format!("today's axis gave it to {}, which its To does not name", listed.to));
     }
     let priority = document.header.other.priority.and_then(|number| u8::try_from(number).ok());
-    let preamble = Raw::write(Preamble {
-        axis: pipes.axis.clone(),
-        suite: Suite::S1,
-        envelope: EnvelopeId::new(moment.now, moment.random),
-        lane: pipes.lane,
-        level: WireLevel::Ordinary,
-        sender: sender.clone(),
-        recipients: Vec::new(),
-        legacy: vec![listed.to.clone()],
-        kind: EnvelopeKind::Document,
-        priority: priority.and_then(|number| Priority::try_from(number).ok()).unwrap_or(Priority::ORDINARY),
-        created: moment.now,
-        expires: moment.now + pipes.ttl,
-        supersedes: None,
-    })
-    .map_err(|error| refused(Reason::Invalid, error.to_string()))?;
-    let envelope = preamble.envelope;
+    let priority = priority.and_then(|number| Priority::try_from(number).ok()).unwrap_or(Priority::ORDINARY);
+    let preamble = preamble(pipes, &sender, &listed.to, EnvelopeKind::Document, priority, moment)?;
     let (subject, document_id) = titles(&parsed.message);
     let labels = Labels {
         subject,
@@ -79,26 +64,75 @@ pub(super) fn take_over(
     let attachments = parsed.attachments.iter().map(digest_of).collect();
     let trace = vec![TraceStamp { organ: listed.to.clone(), time: moment.now }];
     let sealed = seal(pipes, packet, preamble, attachments, trace, &labels)?;
-    let Unsigned { preamble, manifest, envelope: inside, payload, wrapped, about, commitment } = sealed;
-    Ok(TakenOver {
+    Ok(record(sealed, &sender, listed, written, Vec::new()))
+}
+
+/// See [`crate::pipeline::Pipeline::take_over_status`].
+pub(super) fn take_over_status(
+    pipes: &Pipes,
+    status: BusinessStatus,
+    listed: &Listed,
+    moment: Moment,
+) -> Result<TakenOver, PipelineError> {
+    let sender = status.from.clone();
+    let preamble = preamble(pipes, &sender, &listed.to, EnvelopeKind::Status, Priority::ORDINARY, moment)?;
+    let labels = Labels { document_id: status.document_id.clone().unwrap_or_default(), ..Labels::default() };
+    let status = Raw::write(status).map_err(|error| refused(Reason::Invalid, error.to_string()))?;
+    let mut assembly = Assembly::start(pipes, preamble, Vec::new())?;
+    assembly.entry(STATUS_ENTRY, "application/json", status.bytes())?;
+    let sealed = assembly.finish_unsigned(Vec::new(), Vec::new(), &labels)?;
+    Ok(record(sealed, &sender, listed, listed.from.clone(), status.bytes().to_vec()))
+}
+
+/// A preamble for ourselves: nobody there wrote one.
+fn preamble(
+    pipes: &Pipes,
+    sender: &AgencyId,
+    to: &AgencyId,
+    kind: EnvelopeKind,
+    priority: Priority,
+    moment: Moment,
+) -> Result<Raw<Preamble>, PipelineError> {
+    Raw::write(Preamble {
+        axis: pipes.axis.clone(),
+        suite: Suite::S1,
+        envelope: EnvelopeId::new(moment.now, moment.random),
+        lane: pipes.lane,
+        level: WireLevel::Ordinary,
+        sender: sender.clone(),
+        recipients: Vec::new(),
+        legacy: vec![to.clone()],
+        kind,
+        priority,
+        created: moment.now,
+        expires: moment.now + pipes.ttl,
+        supersedes: None,
+    })
+    .map_err(|error| refused(Reason::Invalid, error.to_string()))
+}
+
+fn record(sealed: Unsigned, sender: &AgencyId, listed: &Listed, from: String, status: Vec<u8>) -> TakenOver {
+    let Unsigned { preamble, manifest, envelope, payload, wrapped, about, commitment } = sealed;
+    TakenOver {
         preamble: preamble.bytes().to_vec(),
         payload,
         content: Content {
             sender: sender.to_string(),
-            envelope: envelope.to_string(),
+            envelope: preamble.envelope.to_string(),
             wrapped,
-            opening: OpeningParts { manifest, envelope: inside },
+            opening: OpeningParts { manifest, envelope },
             about,
             verdict: "unknown".to_owned(),
             verdict_text: crate::service::came_from_today(),
-            ..Content::default()
+            status,
+            index_keys: Vec::new(), // the core's
         },
         doc_id: listed.doc_id.clone(),
-        from: written,
+        from,
         to: listed.to.to_string(),
         commitment: commitment.as_bytes().to_vec(),
         at_ms: 0, // the core's
-    })
+    }
 }
 
 /// Reads it to its end.
@@ -149,7 +183,7 @@ fn written_sender(from: &Organization, listed: &Listed, directory: &Directory) -
 }
 
 /// A sender's code among ours: as the directory knows it, as it is, or behind `Z00.`, what can be kept of it.
-pub(super) fn sender_of(written: &str, directory: &Directory) -> AgencyId {
+pub(crate) fn sender_of(written: &str, directory: &Directory) -> AgencyId {
     let known = written.parse::<ForeignCode>().ok().and_then(|code| {
         directory.agency_by_any_code(&code).map(|agency| agency.code.clone()).or_else(|| code.as_agency())
     });
