@@ -200,6 +200,23 @@ pub struct About {
     /// What the reader of the packet noticed.
     #[prost(string, repeated, tag = "5")]
     pub warnings: Vec<String>,
+    /// What it does to earlier documents.
+    #[prost(message, optional, tag = "6")]
+    pub change: Option<Change>,
+}
+
+/// A document that revokes, updates or replaces earlier ones of its sender.
+#[derive(Clone, PartialEq, Message)]
+pub struct Change {
+    /// BussinessDocType: 1 revokes, 2 updates, 3 replaces.
+    #[prost(uint32, tag = "1")]
+    pub kind: u32,
+    /// Their edXML DocumentIds, as written.
+    #[prost(string, repeated, tag = "2")]
+    pub document_ids: Vec<String>,
+    /// Why, in its sender's words.
+    #[prost(string, tag = "3")]
+    pub reason: String,
 }
 
 /// An attachment.
@@ -696,6 +713,7 @@ mod tests {
             attachments: vec![Attachment { name: "a.pdf".into(), length: 7, sha256: vec![1; 32] }],
             container_length: 99,
             warnings: vec!["w".into()],
+            change: Some(Change { kind: 2, document_ids: vec!["H26,2026/11/01,5/KH".into()], reason: "r".into() }),
         };
         let payload = Payload { sha256: vec![2; 32], length: 3, inline: Some(vec![1, 2, 3]) };
         let parts = OpeningParts { manifest: b"m".to_vec(), envelope: b"e".to_vec() };

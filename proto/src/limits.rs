@@ -42,6 +42,8 @@ pub const NAME_BYTES_MAX: usize = 1_024;
 pub const STATUS_TEXT_CHARS_MAX: usize = 1_000;
 /// Most business statuses between two agencies about one document that are kept in sight; what comes later is in the journal alone.
 pub const STATUS_NOTES_MAX: usize = 128;
+/// Most earlier documents that one document is shown to replace.
+pub const CHANGE_TARGETS_MAX: usize = 64;
 /// Most requests to withdraw that wait for their document; of more the oldest go.
 pub const EARLY_STATUSES_MAX: usize = 4_096;
 /// Most names, old codes or certificates in one directory entry.

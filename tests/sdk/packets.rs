@@ -23,21 +23,13 @@ fn organ(code: &str) -> Organization {
 
 /// A document with one attachment.
 pub(crate) fn document(from: &str, to: &[&str], n: u32, name: &str, file: &[u8]) -> Vec<u8> {
-    let header = MessageHeader {
-        from: organ(from),
-        to: to.iter().map(|code| organ(code)).collect(),
-        document_id: Some(document_id(from, n)),
-        code_number: Some(n.to_string()),
-        code_notation: Some("KH-THỬ".into()),
-        place: Some("Hà Nội".into()),
-        promulgation_date: Some(Dated::<Date>::read("2026/11/20")),
-        document_type: Some(1),
-        type_name: Some("Kế hoạch".into()),
-        subject: Some(format!("V/v thử nghiệm số {n}")),
-        other: OtherInfo { priority: Some(1), ..OtherInfo::default() },
-        ..MessageHeader::default()
-    };
     let business = Business { doc_type: Some(0), reason: Some("Văn bản mới".into()), ..Business::default() };
+    changing(from, to, n, name, file, business)
+}
+
+/// The same, as its Bussiness says.
+pub(crate) fn changing(from: &str, to: &[&str], n: u32, name: &str, file: &[u8], business: Business) -> Vec<u8> {
+    let header = header(from, to, n);
     let trace = TraceHeaderList { business: Some(business), ..TraceHeaderList::default() };
     let message = Message::Document(Box::new(Packet { header, trace, ..Packet::default() }));
     let mut content = file;
@@ -73,4 +65,21 @@ pub(crate) fn status(from: &str, issuer: &str, n: u32, code: &str, words: &str) 
     let text = String::from_utf8(out).unwrap();
     assert_eq!(text.matches("StatusCode>03<").count(), 1);
     text.replace("StatusCode>03<", &format!("StatusCode>{code}<")).into_bytes()
+}
+
+fn header(from: &str, to: &[&str], n: u32) -> MessageHeader {
+    MessageHeader {
+        from: organ(from),
+        to: to.iter().map(|code| organ(code)).collect(),
+        document_id: Some(document_id(from, n)),
+        code_number: Some(n.to_string()),
+        code_notation: Some("KH-THỬ".into()),
+        place: Some("Hà Nội".into()),
+        promulgation_date: Some(Dated::<Date>::read("2026/11/20")),
+        document_type: Some(1),
+        type_name: Some("Kế hoạch".into()),
+        subject: Some(format!("V/v thử nghiệm số {n}")),
+        other: OtherInfo { priority: Some(1), ..OtherInfo::default() },
+        ..MessageHeader::default()
+    }
 }

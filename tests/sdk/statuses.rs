@@ -130,3 +130,35 @@ async fn a_packet_is_given_out_with_a_trace_header_of_every_hop_it_took() {
     assert!(times.is_sorted(), "{times:?}");
     pair.network.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_update_says_what_it_updates_and_is_answered_with_15() {
+    let pair = Pair::start().await;
+    pair.delivered(&packets::document("G22", &["H26"], 7, "a.pdf", b"%PDF-1.7")).await;
+    let business = truc_proto::edxml::Business {
+        document_id: Some(packets::document_id("G22", 7)),
+        doc_type: Some(2),
+        reason: Some("Bổ sung phụ lục".into()),
+        ..truc_proto::edxml::Business::default()
+    };
+    let packet = packets::changing("G22", &["H26"], 8, "a.pdf", b"%PDF-1.7", business);
+    let (update, _) = pair.delivered(&packet).await;
+    let inbox = pair.network.client("H26").inbox("H26", false).await.unwrap();
+    let change = inbox.iter().find(|item| item.envelope == update).unwrap().change.clone().unwrap();
+    assert_eq!((change.kind.as_str(), change.answer.as_str()), ("updates", "asked"));
+    assert_eq!(
+        (change.document_ids, change.reason.as_str()),
+        (vec![packets::document_id("G22", 7)], "Bổ sung phụ lục")
+    );
+    assert!(inbox.iter().filter(|item| item.envelope != update).all(|item| item.change.is_none()));
+    let two = pair.two();
+    let answer = |n| packets::status("H26", "G22", n, "15", "Đồng ý");
+    let nothing = two.send("H26", "status", None, &answer(7)).await;
+    assert_eq!(nothing["status"], "FAIL", "nothing was asked about the document itself: {nothing}");
+    let agreed = two.send("H26", "status", None, &answer(8)).await;
+    assert_eq!(agreed["status"], "OK", "{agreed}");
+    let sent = pair.network.wait_sent("the answer", "G22", &update, |item| item.recipients[0].change == "agreed").await;
+    assert_eq!(sent.recipients[0].withdrawal, "", "an update is not given back");
+    assert_eq!(two.list("edoc").await.len(), 2, "both are current documents");
+    pair.network.stop().await;
+}

@@ -135,7 +135,10 @@ fn row(item: &InboxItem) -> [String; 8] {
         None if matches!(item.withdrawal.as_str(), "asked" | "agreed") => {
             format!("{} (lấy lại: {})", item.subject, item.withdrawal_reason)
         }
-        None => item.subject.clone(),
+        None => match &item.change {
+            Some(change) => format!("{} ({} {})", item.subject, change.kind, change.document_ids.join("; ")),
+            None => item.subject.clone(),
+        },
     };
     [
         item.envelope.clone(),
@@ -164,6 +167,9 @@ fn item_json(item: &InboxItem) -> Value {
         "attachments": attachments, "warnings": item.warnings, "status": item.status.as_ref().map(note_json),
         "statuses": item.statuses.iter().map(note_json).collect::<Vec<_>>(),
         "withdrawal": item.withdrawal, "withdrawal_reason": item.withdrawal_reason, "withdrawn_at": item.withdrawn_at,
+        "change": item.change.as_ref().map(|change| json!({
+            "kind": change.kind, "document_ids": change.document_ids, "reason": change.reason, "answer": change.answer,
+        })),
     })
 }
 

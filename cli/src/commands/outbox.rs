@@ -183,5 +183,6 @@ fn recipient_json(recipient: &RecipientState) -> Value {
         "recipient": recipient.recipient, "state": recipient.state, "reason": recipient.reason, "text": recipient.text,
         "late": recipient.late, "business_status": recipient.business_status, "ladder": ladder,
         "statuses": recipient.statuses.iter().map(note_json).collect::<Vec<_>>(), "withdrawal": recipient.withdrawal,
+        "change": recipient.change,
     })
 }

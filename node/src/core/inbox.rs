@@ -8,8 +8,8 @@ use truc_proto::{
 };
 
 use super::{
-    Alarm, Answer, Business, Code, CodeState, Core, Effect, Failure, Hashes, Key, Leased, OwnLeaf, Received, Source,
-    Stage, Step, Token, Unsent, Waiting, Work, code_move, event_of, evidence::is_too_old, outbox::back_off,
+    Alarm, Answer, Asking, Business, Code, CodeState, Core, Effect, Failure, Hashes, Key, Leased, OwnLeaf, Received,
+    Source, Stage, Step, Token, Unsent, Waiting, Work, code_move, event_of, evidence::is_too_old, outbox::back_off,
     outbox::status_about, parsed, submission_of, timers::Due,
 };
 use crate::records::{Body, Closed, CodeFact, Content, Incoming, Place, RecordError};
@@ -495,6 +495,10 @@ impl Core {
         if let Some(received) = received {
             received.content = Some(place.position);
             received.about = about;
+            // A document that changes an earlier one is a request, answered with 15 or 16.
+            if record.about.change.is_some() {
+                received.codes.values_mut().for_each(|code| code.business.change = Asking::Asked);
+            }
             received.places.push(place);
         }
         if !record.status.is_empty() {

@@ -9,8 +9,8 @@ use truc_proto::{
 };
 
 use super::{
-    Alarm, Answer, Business, Core, Delivery, Effect, Hashes, HeldRequest, Key, Move, Pair, PairState, Request, Sealed,
-    Sent, Source, Stage, StatusAbout, Step, Token, Unsent, digest, evidence::is_too_old, pair_move, parsed,
+    Alarm, Answer, Asking, Business, Core, Delivery, Effect, Hashes, HeldRequest, Key, Move, Pair, PairState, Request,
+    Sealed, Sent, Source, Stage, StatusAbout, Step, Token, Unsent, digest, evidence::is_too_old, pair_move, parsed,
     submission_of, timers::Due,
 };
 use crate::records::{Body, Closed, Held, Outgoing, Place, RecordError, Refused, SentFailed};
@@ -491,6 +491,10 @@ impl Core {
                 .iter()
                 .map(|code| (code.clone(), Pair { passage: Some(super::Passage::default()), ..new_pair(None) })),
         );
+        if record.about.change.is_some() {
+            let asked = sent.pairs.values_mut().filter(|pair| pair.state != PairState::Failed);
+            asked.for_each(|pair| pair.business.change = Asking::Asked);
+        }
         sent.about.clone_from(&about);
         if sent.places.last() != Some(&place) {
             sent.places.push(place);

@@ -21,7 +21,7 @@ use zeroize::Zeroize as _;
 use super::{Pipes, error::ComposeError, payload::PayloadSink, secrets::Secrets};
 use crate::{
     core::Sealed,
-    records::{About, Attachment, KeyEnvelope, OpeningParts, Outgoing, Payload},
+    records::{About, Attachment, Change, KeyEnvelope, OpeningParts, Outgoing, Payload},
 };
 
 /// A recipient, and what its copy of the key is sealed to.
@@ -147,6 +147,7 @@ pub(super) struct Signer {
 pub(super) struct Labels {
     pub(super) subject: String,
     pub(super) document_id: String,
+    pub(super) change: Option<Change>,
     pub(super) warnings: Vec<String>,
     pub(super) idempotency_key: String,
     pub(super) request_hash: Vec<u8>,
@@ -375,5 +376,6 @@ fn about(labels: &Labels, attachments: &[AttachmentDigest]) -> About {
         attachments: attachments.iter().map(attachment).collect(),
         container_length: 0,
         warnings: labels.warnings.clone(),
+        change: labels.change.clone(),
     }
 }

@@ -16,10 +16,11 @@ use truc_proto::{
     AgencyId, AttachmentDigest, BusinessStatus, DOCUMENT_ENTRY, Digest, EnvelopeId, EnvelopeKind, ForeignCode,
     PACKET_ENTRY, Preamble, Priority, Raw, Reason, STATUS_ENTRY, Suite, Supersedes, Timestamp, TraceStamp, WireLevel,
     edxml::{
-        self, Attachment, AttachmentSink, AttachmentStart, Business, Date, Dated, DocumentId, FieldLengths, IssueError,
-        IssueProblem, Message, MessageHeader, Organization, OtherInfo, Packet, Parsed, ReadError, SignerInfo,
-        TraceHeaderList,
+        self, Attachment, AttachmentSink, AttachmentStart, Business, BusinessKind, Date, Dated, DocumentId,
+        FieldLengths, IssueError, IssueProblem, Message, MessageHeader, Organization, OtherInfo, Packet, Parsed,
+        ReadError, SignerInfo, TraceHeaderList,
     },
+    limits::CHANGE_TARGETS_MAX,
     node_v1,
     node_v1::send_header::Form,
 };
@@ -33,7 +34,10 @@ use super::{
     request::{Request, header_hash},
     spool::Spool,
 };
-use crate::pipeline::{Composed, Moment, Part, Parts};
+use crate::{
+    pipeline::{Composed, Moment, Part, Parts},
+    records::Change,
+};
 
 const XML: &str = "application/xml";
 
@@ -183,6 +187,7 @@ impl<'p> Run<'p, '_> {
         let labels = Labels {
             subject,
             document_id,
+            change: change_of(&parsed.message),
             warnings: parsed.warnings.iter().map(ToString::to_string).chain(issue).chain(warnings).collect(),
             idempotency_key: self.request.header.idempotency_key.clone(),
             request_hash: self.request.hash([packet]).as_bytes().to_vec(),
@@ -210,6 +215,7 @@ impl<'p> Run<'p, '_> {
         let labels = Labels {
             subject,
             document_id,
+            change: None,
             warnings,
             idempotency_key: self.request.header.idempotency_key.clone(),
             request_hash: self.request.hash(attachments.iter().cloned()).as_bytes().to_vec(),
@@ -377,6 +383,23 @@ pub(super) fn titles(message: &Message) -> (String, String) {
     let Message::Document(packet) = message else { return (String::new(), String::new()) };
     let text = |text: &Option<String>| text.clone().unwrap_or_default();
     (text(&packet.header.subject), text(&packet.header.document_id))
+}
+
+/// What a document does to earlier ones. A revocation means its own DocumentId, unless it names another.
+pub(super) fn change_of(message: &Message) -> Option<Change> {
+    let Message::Document(packet) = message else { return None };
+    let business = packet.trace.business.as_ref()?;
+    let named = || business.document_id.clone();
+    let (kind, document_ids): (u32, Vec<String>) = match business.kind()? {
+        BusinessKind::New => return None,
+        BusinessKind::Revoke => (1, named().or_else(|| packet.header.document_id.clone()).into_iter().collect()),
+        BusinessKind::Update => (2, named().into_iter().collect()),
+        BusinessKind::Replace => {
+            let replaced = business.replacements.iter().filter_map(|replaced| replaced.document_id.clone());
+            (3, replaced.take(CHANGE_TARGETS_MAX).collect())
+        }
+    };
+    Some(Change { kind, document_ids, reason: business.reason.clone().unwrap_or_default() })
 }
 
 pub(super) fn digest_of(attachment: &Attachment) -> AttachmentDigest {

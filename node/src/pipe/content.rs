@@ -16,10 +16,10 @@ use truc_signer::asic::{Entry, EntryHeader, OpenedContainer, Visitor, VisitorErr
 use zeroize::Zeroizing;
 
 use super::{
-    compose::{digest_of, is_code, titles},
+    compose::{change_of, digest_of, is_code, titles},
     pump::{self, PieceWriter},
 };
-use crate::core::Failure;
+use crate::{core::Failure, records::Change};
 
 /// Looks at every entry of a container.
 pub(super) struct Inspector<'scope, 'env> {
@@ -181,6 +181,7 @@ pub(super) struct Found {
     pub(super) document_id: String,
     pub(super) attachments: Vec<AttachmentDigest>,
     pub(super) warnings: Vec<String>,
+    pub(super) change: Option<Change>,
     message: Option<Message>,
     business: Option<BusinessStatus>,
 }
@@ -202,6 +203,7 @@ impl Inspection {
             document_id: String::new(),
             attachments: Vec::new(),
             warnings: Vec::new(),
+            change: None,
             message: None,
             business: None,
         };
@@ -211,6 +213,7 @@ impl Inspection {
                 found.attachments =
                     if self.is_packet { parsed.attachments.iter().map(digest_of).collect() } else { self.files };
                 found.warnings = parsed.warnings.iter().map(ToString::to_string).collect();
+                found.change = change_of(&parsed.message);
                 found.message = Some(parsed.message);
             }
             (EnvelopeKind::Status, None, Some(bytes)) => {

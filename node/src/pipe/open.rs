@@ -395,6 +395,7 @@ fn content(preamble: &Preamble, wrapped: Vec<u8>, container: OpenedContainer, fo
         attachments: found.attachments.iter().map(attachment).collect(),
         container_length: container.length,
         warnings: found.warnings,
+        change: found.change,
     };
     let envelope: EnvelopeId = preamble.envelope;
     Content {

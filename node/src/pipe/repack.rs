@@ -86,6 +86,7 @@ pub(super) fn finish(
     let labels = Labels {
         subject: held.about.subject.clone(),
         document_id: held.about.document_id.clone(),
+        change: held.about.change.clone(),
         warnings: held.about.warnings.clone(),
         idempotency_key: held.idempotency_key.clone(),
         request_hash: held.request_hash.clone(),
@@ -187,6 +188,7 @@ fn again(
     let labels = Labels {
         subject: old.about.subject.clone(),
         document_id: old.about.document_id.clone(),
+        change: old.about.change.clone(),
         warnings: addressed.warnings,
         idempotency_key: String::new(),
         request_hash: Digest::of(request.as_bytes()).as_bytes().to_vec(),

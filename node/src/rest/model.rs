@@ -385,6 +385,31 @@ pub(super) struct InboxItem {
     #[serde(skip_serializing_if = "String::is_empty")]
     #[schema(required = false)]
     legacy_doc_id: String,
+    /// Where it revokes, updates or replaces earlier documents of its sender.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    change: Option<Change>,
+}
+
+/// What a document does to earlier ones, as its packet says. It is answered with status 15 or 16.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Change {
+    /// revokes, updates or replaces.
+    kind: String,
+    /// Their edXML DocumentIds, as written.
+    document_ids: Vec<String>,
+    /// Why, in the sender's words.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    #[schema(required = false)]
+    reason: String,
+    /// Where this agency stands: asked, agreed or refused.
+    answer: String,
+}
+
+impl From<node_v1::Change> for Change {
+    fn from(change: node_v1::Change) -> Self {
+        let node_v1::Change { kind, document_ids, reason, answer } = change;
+        Self { kind, document_ids, reason, answer }
+    }
 }
 
 impl From<node_v1::InboxItem> for InboxItem {
@@ -414,6 +439,7 @@ impl From<node_v1::InboxItem> for InboxItem {
             withdrawn_at: item.withdrawn_at,
             legacy: item.legacy,
             legacy_doc_id: item.legacy_doc_id,
+            change: item.change.map(Into::into),
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::{
     core::{
         Business, Code, CodeState, Key, OwnCheckpoint, Pair, PairState, Received, Sent, StatusNote, Step, is_final,
     },
-    records::{About, Body, Content},
+    records::{About, Body, Change, Content},
     shell::{Bodies, BodyError},
 };
 
@@ -65,6 +65,7 @@ fn recipient(own: Option<OwnCheckpoint>, sent: &Sent, code: &AgencyId, pair: &Pa
         legacy_doc_id: passage.map(|passage| passage.doc_id.clone()).unwrap_or_default(),
         statuses: Vec::new(),
         withdrawal: pair.business.withdrawal.as_str().into(),
+        change: pair.business.change.as_str().into(),
     }
 }
 
@@ -165,13 +166,27 @@ pub(super) fn inbox_item(received: &Received, code: &AgencyId, entry: &Code) -> 
         legacy_doc_id: received.origin.as_ref().map(|origin| origin.doc_id.clone()).unwrap_or_default(),
         payload_removed_at: received.removed.map(|removal| removal.at.to_string()).unwrap_or_default(),
         withdrawal: entry.business.withdrawal.as_str().into(),
+        change: Some(node_v1::Change { answer: entry.business.change.as_str().into(), ..Default::default() }),
         ..node_v1::InboxItem::default()
     }
 }
 
+fn shown_change(change: Change) -> node_v1::Change {
+    let kind = match change.kind {
+        1 => "revokes",
+        2 => "updates",
+        _ => "replaces",
+    };
+    let Change { document_ids, reason, .. } = change;
+    node_v1::Change { kind: kind.into(), document_ids, reason, answer: String::new() }
+}
+
 /// Adds what the opened content says.
 pub(super) fn add_content(item: &mut node_v1::InboxItem, content: &Content, level: String) {
-    let About { subject, document_id, attachments, container_length, warnings } = content.about.clone();
+    let About { subject, document_id, attachments, container_length, warnings, change } = content.about.clone();
+    // Where it stands was known before what it is.
+    let answer = item.change.take().map(|change| change.answer).unwrap_or_default();
+    item.change = change.map(|change| node_v1::Change { answer, ..shown_change(change) });
     item.subject = subject;
     item.document_id = document_id;
     item.container_length = container_length;

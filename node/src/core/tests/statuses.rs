@@ -162,3 +162,34 @@ fn statuses_of_a_document_that_left_memory_are_found_with_it_those_set_later_too
     archive.close();
     ledger.close();
 }
+
+#[test]
+fn a_document_that_changes_an_earlier_one_is_answered_like_a_request_and_stays_open() {
+    let (mut sender, mut receiver, update) = (Live::new("N1"), Live::new("N2"), key("G22", 1));
+    let change =
+        crate::records::Change { kind: 2, document_ids: vec!["G22,2026/11/01,5/KH".into()], reason: "x".into() };
+    let about = About { change: Some(change), ..About::default() };
+    let mut document = sealed(&update, &["H26"], "a", b"a");
+    document.outgoing.about = about.clone();
+    prepare(&mut sender, document);
+    let leased = Leased { incoming: incoming(&sender, &update, &["H26"]) };
+    receiver.handle(after(100), Input::Leased(Box::new(leased)));
+    let opened = Content { about, ..content(&update, Vec::new()) };
+    let outcomes = vec![(code("H26"), Ok(()))];
+    receiver.handle(after(200), Input::Opened { key: update.clone(), content: Some(Box::new(opened)), outcomes });
+    assert_eq!(sender.pair(&update, "H26").business.change, Asking::Asked);
+    let at_receiver = |live: &Live| live.core.find_received(&update).unwrap().codes[&code("H26")].business.clone();
+    assert_eq!(at_receiver(&receiver).change, Asking::Asked);
+    let agreed = status("H26", "G22", update.envelope, StatusCode::WithdrawalAgreed, 1);
+    let own = key("H26", 60);
+    let preamble = preamble(&own, &["G22"], EnvelopeKind::Status, None);
+    prepare(&mut receiver, sealed_as(&own, &preamble, "y", b"y", agreed.clone()));
+    hear(&mut sender, 60, "H26", agreed);
+    for business in [at_receiver(&receiver), sender.pair(&update, "H26").business.clone()] {
+        assert_eq!((business.change, business.withdrawal), (Asking::Agreed, Asking::None));
+        assert!(!business.is_withdrawn(), "the update itself stays a current document");
+    }
+    assert_eq!(receiver.core.unread(&code("H26")).count(), 1);
+    sender.check_fold();
+    receiver.check_fold();
+}
