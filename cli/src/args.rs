@@ -98,7 +98,7 @@ pub(crate) struct SandboxArgs {
     pub(crate) local: SocketAddr,
     /// Where webhooks may be posted to: http on this machine; repeat for several.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9000/")]
-    pub(crate) webhooks: Vec<truc_node::webhooks::Endpoint>,
+    pub(crate) webhooks: Vec<truc_node::endpoint::Endpoint>,
 }
 
 #[derive(Args, Debug)]

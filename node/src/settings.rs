@@ -28,9 +28,9 @@ use truc_ledger::StoreTag;
 use truc_proto::{AgencyId, AxisId, Lane, NodeId, limits::SETTINGS_BYTES_MAX};
 use truc_signer::Certificate;
 
-use crate::webhooks::Endpoint;
+use crate::endpoint::Endpoint;
 
-pub use gateway::{AxisEndpoint, GatewaySettings};
+pub use gateway::GatewaySettings;
 pub use material::{KeySource, MaterialError, TrustFiles};
 use read::Reader;
 

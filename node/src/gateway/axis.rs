@@ -1,6 +1,6 @@
 //! The operations of today's axis that a gateway uses.
 
-use std::{io, path::Path};
+use std::{io, path::Path, time::Duration};
 
 use bytes::Bytes;
 use data_encoding::HEXLOWER;
@@ -8,7 +8,7 @@ use ring::hmac;
 use tokio::sync::mpsc;
 use truc_proto::{
     Digest,
-    limits::{GATEWAY_ANSWER_BYTES_MAX, SDK_PACKET_BYTES_MAX},
+    limits::{GATEWAY_ANSWER_BYTES_MAX, GATEWAY_CALL_MS_MAX, GATEWAY_HEADER_BYTES_MAX, SDK_PACKET_BYTES_MAX},
     sdk::{
         EdocError, EdocReply, MessageType, Operation, Progress,
         client::{Answer, AnswerError, Item, Outgoing as Call, SIGNED_KEYS_HEADER, Verdict},
@@ -17,8 +17,14 @@ use truc_proto::{
 };
 use truc_signer::Certificate;
 
-use super::http::{Client, HttpError, Outgoing};
-use crate::{core::PassOutcome, pipe::Spool, settings::GatewaySettings, shell::clock};
+use crate::{
+    core::PassOutcome,
+    endpoint::Endpoint,
+    http_client::{self, Bounds, Client, HttpError, Outgoing},
+    pipe::Spool,
+    settings::GatewaySettings,
+    shell::clock,
+};
 
 /// Why that axis could not be asked, or what it said.
 #[derive(Debug, thiserror::Error)]
@@ -65,13 +71,14 @@ pub(super) struct Posting {
 /// Today's axis, as its client sees it.
 pub struct Axis {
     client: Client,
+    endpoint: Endpoint,
     system: String,
     secret: hmac::Key,
 }
 
 impl std::fmt::Debug for Axis {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Axis({:?}, {}, [redacted])", self.client, self.system)
+        write!(f, "Axis({}, {}, [redacted])", self.endpoint, self.system)
     }
 }
 
@@ -83,15 +90,20 @@ impl Axis {
             Certificate::from_pem(&pem).with_context(|| format!("use the authorities in {}", path.display()))
         };
         let anchors = settings.anchors.as_deref().map_or(Ok(Vec::new()), read)?;
-        let client = Client::new(settings.endpoint.clone(), &anchors, settings.timeout).context("set up TLS")?;
-        Ok(Self { client, system: settings.system.clone(), secret })
+        let bounds = Bounds {
+            stall: settings.timeout,
+            whole: Duration::from_millis(GATEWAY_CALL_MS_MAX),
+            head: GATEWAY_HEADER_BYTES_MAX,
+        };
+        let client = Client::new(&anchors, "truc-node gateway", bounds).context("set up TLS")?;
+        Ok(Self { client, endpoint: settings.endpoint.clone(), system: settings.system.clone(), secret })
     }
 
     fn new_call(&self, message: MessageType) -> Call {
         Call::new(&self.system, message, clock::now())
     }
 
-    async fn call(&self, operation: Operation, call: &Call, body: Outgoing) -> Result<super::http::Answer, HttpError> {
+    async fn call(&self, operation: Operation, call: &Call, body: Outgoing) -> Result<http_client::Answer, HttpError> {
         let signed = call.signed();
         let signature = HEXLOWER.encode(hmac::sign(&self.secret, signed.as_bytes()).as_ref());
         let mut headers: Vec<(String, String)> = call.headers().map(|(name, value)| (name, value.to_owned())).collect();
@@ -100,7 +112,8 @@ impl Axis {
         headers.push(("XroadVnpt-hash-header".to_owned(), signature));
         let media = if operation == Operation::SendEdoc { "application/octet-stream" } else { "application/json" };
         headers.push(("Content-Type".to_owned(), media.to_owned()));
-        self.client.call(operation.name(), &headers, body).await
+        let path = format!("{}/{}", self.endpoint.path.trim_end_matches('/'), operation.name());
+        self.client.post(&self.endpoint, &path, &headers, body).await
     }
 
     async fn ask(&self, operation: Operation, call: &Call, body: Outgoing) -> Result<Answer, CallFailed> {
@@ -135,7 +148,7 @@ impl Axis {
     /// [`CallFailed`].
     pub async fn update(&self, message: MessageType, doc_id: &str, progress: Progress) -> Result<(), CallFailed> {
         let call = self.new_call(message).with("status", progress.as_str()).with("docId", doc_id);
-        self.ask(Operation::UpdateStatus, &call, Outgoing::Braces(false)).await.map(drop)
+        self.ask(Operation::UpdateStatus, &call, Outgoing::whole("{}")).await.map(drop)
     }
 
     /// A packet, written to `sink` as it streams by. What was written is of use only when this ends well.
@@ -149,7 +162,7 @@ impl Axis {
         sink: &mut (dyn io::Write + Send),
     ) -> Result<(), CallFailed> {
         let call = self.new_call(message).with("docId", doc_id);
-        let mut answer = self.call(Operation::Edoc, &call, Outgoing::Braces(false)).await?;
+        let mut answer = self.call(Operation::Edoc, &call, Outgoing::whole("{}")).await?;
         let (status, mut reply, mut length) = (answer.status(), EdocReply::default(), 0_u64);
         let told = |error| match error {
             EdocError::Answer(source) => CallFailed::Answer { status, source },

@@ -4,7 +4,6 @@
 //! that comes from it. Nothing that axis says becomes a file's name.
 
 mod axis;
-mod http;
 mod pass;
 mod poll;
 mod secret;

@@ -6,9 +6,10 @@ use truc_proto::limits::{NODE_AGENCIES_MAX, WEBHOOK_URL_BYTES_MAX};
 
 use super::Error;
 use crate::{
+    endpoint::Endpoint,
     shell::{WorkFailed, clock},
     tokens::Grant,
-    webhooks::{Endpoint, EventType, Hook, Outcome, Progress, Secret, StoreError, Webhooks},
+    webhooks::{EventType, Hook, Outcome, Progress, Secret, StoreError, Webhooks},
 };
 
 /// Registers a webhook of the caller; without events it tells all.

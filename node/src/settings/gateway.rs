@@ -1,9 +1,11 @@
 //! Section `[gateway]`: this node is a client of today's axis for codes that are still reached there.
 
-use std::{collections::BTreeSet, net::IpAddr, path::PathBuf, time::Duration};
+use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
 use toml::{Table, Value};
 use truc_proto::{AgencyId, Lane, limits::SDK_SYSTEM_ID_CHARS_MAX};
+
+use crate::endpoint::Endpoint;
 
 use super::read::Reader;
 
@@ -14,7 +16,7 @@ const TIMEOUT_S: u64 = 60;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct GatewaySettings {
     /// Where that axis answers.
-    pub endpoint: AxisEndpoint,
+    pub endpoint: Endpoint,
     /// What it calls this node.
     pub system: String,
     /// Codes of this node that it speaks for there.
@@ -25,68 +27,6 @@ pub struct GatewaySettings {
     pub poll: Duration,
     /// How long it may be silent in the middle of a call.
     pub timeout: Duration,
-}
-
-/// `https://host:port/path`, or `http://127.0.0.1:port/path`.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct AxisEndpoint {
-    /// https.
-    pub tls: bool,
-    /// Name or address.
-    pub host: String,
-    /// The port.
-    pub port: u16,
-    /// Path before the operations' names; empty, or begins with a slash and ends with none.
-    pub path: String,
-}
-
-impl AxisEndpoint {
-    /// Reads a URL.
-    ///
-    /// # Errors
-    /// Words on what is wrong with it.
-    pub fn parse(url: &str) -> Result<Self, String> {
-        let wrong = || format!("{url:?} is no address such as https://axis.example/api/v1");
-        let (scheme, rest) = url.trim().split_once("://").ok_or_else(wrong)?;
-        let tls = match scheme {
-            "https" => true,
-            "http" => false,
-            _ => return Err(wrong()),
-        };
-        let (authority, path) = rest.split_once('/').map_or((rest, ""), |(authority, path)| (authority, path));
-        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '-' | '_' | '.');
-        if url.len() > 500 || !path.chars().all(plain) || authority.contains(['@', '?', '#']) {
-            return Err(wrong());
-        }
-        let default = if tls { 443 } else { 80 };
-        let (host, port) = match authority.rsplit_once(':') {
-            Some((host, port)) if !host.is_empty() && !port.ends_with(']') => {
-                (host, port.parse().map_err(|_| wrong())?)
-            }
-            _ => (authority, default),
-        };
-        let host = host.trim_matches(['[', ']']).to_owned();
-        if host.is_empty() || port == 0 {
-            return Err(wrong());
-        }
-        let local = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
-        if !tls && !local {
-            return Err(format!(
-                "{url:?} is neither https nor on this machine: documents and the secret's signatures would be open to everyone on the way"
-            ));
-        }
-        let path = path.trim_matches('/');
-        let path = if path.is_empty() { String::new() } else { format!("/{path}") };
-        Ok(Self { tls, host, port, path })
-    }
-}
-
-impl std::fmt::Display for AxisEndpoint {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let scheme = if self.tls { "https" } else { "http" };
-        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
-        write!(f, "{scheme}://{host}:{}{}", self.port, self.path)
-    }
 }
 
 impl GatewaySettings {
@@ -118,8 +58,14 @@ impl Reader<'_> {
             // I10: that axis carries no state secret.
             self.mistakes.push("gateway: nothing of the classified lane goes through today's axis; remove the section / luồng mật không được nối với trục hiện hành".to_owned());
         }
-        let endpoint = self.text(&mut section, "endpoint", "gateway.").and_then(|url| {
-            AxisEndpoint::parse(&url).map_err(|why| self.mistakes.push(format!("gateway.endpoint: {why}"))).ok()
+        let endpoint = self.parsed::<Endpoint>(&mut section, "endpoint", "gateway.").filter(|endpoint| {
+            let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '-' | '_' | '.');
+            let good = endpoint.path.len() <= 500 && endpoint.path.chars().all(plain);
+            if !good {
+                self.mistakes
+                    .push(format!("gateway.endpoint: {endpoint} is no address such as https://axis.example/api/v1"));
+            }
+            good
         });
         let system = self.text(&mut section, "system", "gateway.").filter(|system| {
             let good = (1..=SDK_SYSTEM_ID_CHARS_MAX).contains(&system.len())
@@ -161,32 +107,5 @@ impl Reader<'_> {
             poll: Duration::from_secs(poll?),
             timeout: Duration::from_secs(timeout?),
         }))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_endpoint_is_https_or_on_this_machine() {
-        let endpoint = AxisEndpoint::parse("https://axis.example/api/v1/").unwrap();
-        assert_eq!((endpoint.host.as_str(), endpoint.port, endpoint.path.as_str()), ("axis.example", 443, "/api/v1"));
-        assert_eq!(endpoint.to_string(), "https://axis.example:443/api/v1");
-        let local = AxisEndpoint::parse("http://127.0.0.1:7445").unwrap();
-        assert_eq!((local.tls, local.port, local.path.as_str()), (false, 7445, ""));
-        assert_eq!(AxisEndpoint::parse("http://[::1]:80/x").unwrap().to_string(), "http://[::1]:80/x");
-        for wrong in [
-            "http://axis.example/",
-            "http://10.0.0.1:80",
-            "ftp://127.0.0.1",
-            "https://",
-            "https://a:0",
-            "https://user@axis.example",
-            "https://axis.example/a?b",
-            "axis.example",
-        ] {
-            assert!(AxisEndpoint::parse(wrong).is_err(), "{wrong}");
-        }
     }
 }

@@ -15,7 +15,7 @@ use truc_proto::{
     limits::{AGENCY_KEYS_MAX, ENVELOPE_TTL_MAX_MS, NODE_AGENCIES_MAX},
 };
 
-use crate::webhooks::Endpoint;
+use crate::endpoint::Endpoint;
 
 use super::{
     AgencySettings, KeySource, RestSettings, SdkSettings, Settings, TTL_DAYS_DEFAULT, TrustFiles, check_address,
@@ -317,7 +317,12 @@ impl Reader<'_> {
         }
     }
 
-    fn parsed<T: FromStr<Err: fmt::Display>>(&mut self, table: &mut Table, key: &str, prefix: &str) -> Option<T> {
+    pub(super) fn parsed<T: FromStr<Err: fmt::Display>>(
+        &mut self,
+        table: &mut Table,
+        key: &str,
+        prefix: &str,
+    ) -> Option<T> {
         let text = self.text(table, key, prefix)?;
         text.parse().map_err(|error| self.mistakes.push(format!("{prefix}{key}: {error}"))).ok()
     }

@@ -4,7 +4,6 @@
 //! id; nothing is left out. Messages of one webhook go one after the other, in the journal's order.
 
 mod call;
-mod endpoint;
 mod events;
 mod store;
 
@@ -27,6 +26,7 @@ use truc_proto::{
 };
 
 use crate::{
+    endpoint::Endpoint,
     shell::{Shell, clock},
     tokens::LiveTokens,
 };
@@ -34,7 +34,6 @@ use call::Caller;
 use events::Seen;
 
 pub use call::Outcome;
-pub use endpoint::{Endpoint, EndpointError};
 pub use events::Message;
 pub use store::{EventType, Hook, Progress, Secret, Store, StoreError};
 

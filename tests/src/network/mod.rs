@@ -504,7 +504,7 @@ impl Network {
         let key = truc_signer::storage::StorageKey::load(&settings.storage_key).expect("the storage key");
         truc_node::gateway::keep_secret(&settings.gateway_secret(), &key, system, secret).expect("keep the secret");
         settings.gateway = Some(truc_node::settings::GatewaySettings {
-            endpoint: truc_node::settings::AxisEndpoint::parse(endpoint).expect("an endpoint"),
+            endpoint: endpoint.parse().expect("an endpoint"),
             system: system.to_owned(),
             codes: settings.codes().cloned().collect(),
             anchors: None,

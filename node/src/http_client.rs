@@ -17,6 +17,7 @@ use hyper::{
     Request, Response,
     body::{Body, Frame, Incoming, SizeHint},
     client::conn::http1,
+    header::{HOST, USER_AGENT},
 };
 use hyper_util::rt::TokioIo;
 use rustls::{
@@ -32,14 +33,14 @@ use tokio::{
     time::Instant,
 };
 use tokio_rustls::TlsConnector;
-use truc_proto::limits::{GATEWAY_CALL_MS_MAX, GATEWAY_HEADER_BYTES_MAX, HANDSHAKE_MS_MAX};
+use truc_proto::limits::HANDSHAKE_MS_MAX;
 use truc_signer::Certificate;
 
-use crate::settings::AxisEndpoint;
+use crate::endpoint::Endpoint;
 
 /// Where a call stopped.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum HttpError {
+pub(crate) enum HttpError {
     /// No connection: nothing left this machine.
     #[error("{endpoint} cannot be reached")]
     Connect { endpoint: String, source: io::Error },
@@ -48,77 +49,84 @@ pub(super) enum HttpError {
     Broken { what: String, whole: bool },
 }
 
-pub(super) struct Client {
-    endpoint: AxisEndpoint,
-    tls: Option<TlsConnector>,
-    stall: Duration,
+/// How long a call may take, and how much head its answer may have.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    /// Without progress.
+    pub(crate) stall: Duration,
+    /// Altogether.
+    pub(crate) whole: Duration,
+    /// In bytes.
+    pub(crate) head: usize,
+}
+
+#[derive(Clone)]
+pub(crate) struct Client {
+    tls: TlsConnector,
+    agent: &'static str,
+    bounds: Bounds,
 }
 
 impl std::fmt::Debug for Client {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Client({})", self.endpoint)
+        write!(f, "Client({})", self.agent)
     }
 }
 
 impl Client {
-    pub(super) fn new(endpoint: AxisEndpoint, anchors: &[Certificate], stall: Duration) -> Result<Self, rustls::Error> {
-        let tls = if endpoint.tls {
-            let mut roots = RootCertStore::empty();
-            for anchor in anchors {
-                roots.add(CertificateDer::from(anchor.der().to_vec()))?;
-            }
-            // That axis may know TLS 1.2 at most.
-            let mut config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-                .with_protocol_versions(&[&version::TLS13, &version::TLS12])?
-                .with_root_certificates(roots)
-                .with_no_client_auth();
-            config.alpn_protocols = vec![b"http/1.1".to_vec()];
-            Some(TlsConnector::from(Arc::new(config)))
-        } else {
-            None
-        };
-        Ok(Self { endpoint, tls, stall })
+    /// Trusts these certificates alone.
+    pub(crate) fn new(anchors: &[Certificate], agent: &'static str, bounds: Bounds) -> Result<Self, rustls::Error> {
+        let mut roots = RootCertStore::empty();
+        for anchor in anchors {
+            roots.add(CertificateDer::from(anchor.der().to_vec()))?;
+        }
+        // Others may know TLS 1.2 at most.
+        let mut config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_protocol_versions(&[&version::TLS13, &version::TLS12])?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(Self { tls: TlsConnector::from(Arc::new(config)), agent, bounds })
     }
 
-    /// Makes a call, and waits for the answer's head.
-    pub(super) async fn call(
+    /// Posts to a path of the endpoint's host, and waits for the answer's head.
+    pub(crate) async fn post(
         &self,
-        operation: &str,
+        endpoint: &Endpoint,
+        path: &str,
         headers: &[(String, String)],
         body: Outgoing,
     ) -> Result<Answer, HttpError> {
-        let until = Instant::now() + Duration::from_millis(GATEWAY_CALL_MS_MAX);
-        let shake = Duration::from_millis(HANDSHAKE_MS_MAX).min(self.stall);
-        let unreachable = |source| HttpError::Connect { endpoint: self.endpoint.to_string(), source };
+        let until = Instant::now() + self.bounds.whole;
+        let shake = Duration::from_millis(HANDSHAKE_MS_MAX).min(self.bounds.stall);
+        let unreachable = |source| HttpError::Connect { endpoint: endpoint.to_string(), source };
         let slow = |_| io::Error::from(io::ErrorKind::TimedOut);
-        let connect = TcpStream::connect((self.endpoint.host.as_str(), self.endpoint.port));
+        let request =
+            self.request(endpoint, path, headers, body).map_err(|error| unreachable(io::Error::other(error)))?;
+        let connect = TcpStream::connect((endpoint.host.as_str(), endpoint.port));
         let stream = tokio::time::timeout(shake, connect).await.map_err(slow).flatten().map_err(unreachable)?;
         stream.set_nodelay(true).map_err(unreachable)?;
-        let request = self.request(operation, headers, body);
-        match &self.tls {
-            None => self.exchange(stream, request, until).await,
-            Some(tls) => {
-                let name = ServerName::try_from(self.endpoint.host.clone())
-                    .map_err(|error| unreachable(io::Error::other(error)))?;
-                let handshake = tokio::time::timeout(shake, tls.connect(name, stream));
-                let stream = handshake.await.map_err(slow).flatten().map_err(unreachable)?;
-                self.exchange(stream, request, until).await
-            }
+        if !endpoint.tls {
+            return self.exchange(stream, request, until).await;
         }
+        let name = ServerName::try_from(endpoint.host.clone()).map_err(|error| unreachable(io::Error::other(error)))?;
+        let handshake = tokio::time::timeout(shake, self.tls.connect(name, stream));
+        let stream = handshake.await.map_err(slow).flatten().map_err(unreachable)?;
+        self.exchange(stream, request, until).await
     }
 
-    fn request(&self, operation: &str, headers: &[(String, String)], body: Outgoing) -> Request<Outgoing> {
-        let AxisEndpoint { host, port, path, .. } = &self.endpoint;
-        let mut request = Request::builder()
-            .method("POST")
-            .uri(format!("{path}/{operation}"))
-            .header("Host", format!("{host}:{port}"))
-            .header("User-Agent", "truc-node gateway");
+    fn request(
+        &self,
+        endpoint: &Endpoint,
+        path: &str,
+        headers: &[(String, String)],
+        body: Outgoing,
+    ) -> Result<Request<Outgoing>, hyper::http::Error> {
+        let mut request = Request::post(path).header(HOST, endpoint.authority()).header(USER_AGENT, self.agent);
         for (name, value) in headers {
             request = request.header(name, value);
         }
-        // What is in it was checked: codes, ids, names of ours. Anything else gives a call that is refused there.
-        request.body(body).unwrap_or_else(|_| Request::new(Outgoing::Nothing))
+        request.body(body)
     }
 
     async fn exchange<S>(&self, stream: S, request: Request<Outgoing>, until: Instant) -> Result<Answer, HttpError>
@@ -131,7 +139,7 @@ impl Client {
             whole: progress.is_whole(),
         };
         let handshake = http1::Builder::new()
-            .max_buf_size(GATEWAY_HEADER_BYTES_MAX)
+            .max_buf_size(self.bounds.head)
             .ignore_invalid_headers_in_responses(true)
             .handshake(TokioIo::new(stream));
         let (mut sender, connection) =
@@ -143,13 +151,13 @@ impl Client {
         let mut answer = pin!(sender.send_request(request));
         let mut seen = progress.sent();
         loop {
-            let wait = (Instant::now() + self.stall).min(until);
+            let wait = (Instant::now() + self.bounds.stall).min(until);
             match tokio::time::timeout_at(wait, answer.as_mut()).await {
-                Ok(Ok(response)) => return Ok(Answer { response, stall: self.stall, until }),
+                Ok(Ok(response)) => return Ok(Answer { response, stall: self.bounds.stall, until }),
                 Ok(Err(error)) => return Err(broken("the connection broke off before an answer came", &error)),
                 Err(_) if progress.sent() != seen && Instant::now() < until => seen = progress.sent(),
                 Err(_) => {
-                    let what = format!("no answer within {} s", self.stall.as_secs());
+                    let what = format!("no answer within {} s", self.bounds.stall.as_secs());
                     return Err(HttpError::Broken { what, whole: progress.is_whole() });
                 }
             }
@@ -158,19 +166,19 @@ impl Client {
 }
 
 /// An answer whose head has come.
-pub(super) struct Answer {
+pub(crate) struct Answer {
     response: Response<Incoming>,
     stall: Duration,
     until: Instant,
 }
 
 impl Answer {
-    pub(super) fn status(&self) -> u16 {
+    pub(crate) fn status(&self) -> u16 {
         self.response.status().as_u16()
     }
 
     /// The next piece of the body; none at its end.
-    pub(super) async fn next(&mut self) -> Result<Option<Bytes>, HttpError> {
+    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, HttpError> {
         let broken = |what: String| HttpError::Broken { what, whole: true };
         loop {
             let wait = (Instant::now() + self.stall).min(self.until);
@@ -190,7 +198,7 @@ impl Answer {
     }
 
     /// The whole body, when it is no longer than this.
-    pub(super) async fn whole(mut self, bytes_max: usize) -> Result<Vec<u8>, HttpError> {
+    pub(crate) async fn whole(mut self, bytes_max: usize) -> Result<Vec<u8>, HttpError> {
         let mut bytes = Vec::new();
         while let Some(piece) = self.next().await? {
             if bytes.len() + piece.len() > bytes_max {
@@ -205,7 +213,7 @@ impl Answer {
 
 /// How much of a body has been given to the connection.
 #[derive(Clone)]
-pub(super) struct Progress {
+pub(crate) struct Progress {
     sent: Arc<AtomicU64>,
     length: u64,
 }
@@ -222,10 +230,9 @@ impl Progress {
 }
 
 /// A request's body.
-pub(super) enum Outgoing {
+pub(crate) enum Outgoing {
     Nothing,
-    /// `{}`.
-    Braces(bool),
+    Whole(Option<Bytes>),
     /// Pieces of a known length, together.
     Pieces {
         pieces: mpsc::Receiver<io::Result<Bytes>>,
@@ -234,14 +241,18 @@ pub(super) enum Outgoing {
 }
 
 impl Outgoing {
-    pub(super) fn pieces(pieces: mpsc::Receiver<io::Result<Bytes>>, length: u64) -> Self {
+    pub(crate) fn whole(bytes: impl Into<Bytes>) -> Self {
+        Self::Whole(Some(bytes.into()))
+    }
+
+    pub(crate) fn pieces(pieces: mpsc::Receiver<io::Result<Bytes>>, length: u64) -> Self {
         Self::Pieces { pieces, progress: Progress { sent: Arc::default(), length } }
     }
 
     fn progress(&self) -> Progress {
         match self {
             Self::Pieces { progress, .. } => progress.clone(),
-            Self::Nothing | Self::Braces(_) => Progress { sent: Arc::default(), length: 0 },
+            Self::Nothing | Self::Whole(_) => Progress { sent: Arc::default(), length: 0 },
         }
     }
 }
@@ -253,11 +264,7 @@ impl Body for Outgoing {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         match self.get_mut() {
             Self::Nothing => Poll::Ready(None),
-            Self::Braces(given) if *given => Poll::Ready(None),
-            Self::Braces(given) => {
-                *given = true;
-                Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b"{}")))))
-            }
+            Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Self::Pieces { pieces, progress } => pieces.poll_recv(cx).map(|piece| {
                 let piece = piece?;
                 if let Ok(bytes) = &piece {
@@ -269,13 +276,13 @@ impl Body for Outgoing {
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self, Self::Nothing | Self::Braces(true))
+        matches!(self, Self::Nothing | Self::Whole(None))
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Nothing => SizeHint::with_exact(0),
-            Self::Braces(given) => SizeHint::with_exact(if *given { 0 } else { 2 }),
+            Self::Nothing | Self::Whole(None) => SizeHint::with_exact(0),
+            Self::Whole(Some(bytes)) => SizeHint::with_exact(u64::try_from(bytes.len()).unwrap_or(u64::MAX)),
             Self::Pieces { progress, .. } => SizeHint::with_exact(progress.length.saturating_sub(progress.sent())),
         }
     }

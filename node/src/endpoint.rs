@@ -1,5 +1,4 @@
-//! Where a webhook is posted to. In the clear only to this machine; whoever is to be reached must be allowed by the settings,
-//! or a token could make the node call anything in its network.
+//! Where this node calls others over HTTP: today's axis, receivers of webhooks. In the clear only on this machine.
 
 use std::{fmt, net::IpAddr, str::FromStr};
 
@@ -25,7 +24,9 @@ pub enum EndpointError {
     #[error("not an address such as https://qlvb.example.gov.vn/hooks")]
     Malformed,
     /// In the clear over the network.
-    #[error("http is spoken with this machine alone (127.0.0.1, ::1, localhost); others need https")]
+    #[error(
+        "http is spoken with this machine alone (127.0.0.1, ::1, localhost), for everyone on the way could read along; others need https"
+    )]
     Clear,
 }
 
@@ -46,14 +47,14 @@ impl FromStr for Endpoint {
             let segment = segment.to_ascii_lowercase().replace("%2e", ".");
             segment == ".." || segment == "."
         });
-        if host.is_empty() || authority.as_str().contains('@') || climbs || uri.path().contains('\\') {
+        let port = authority.port_u16().unwrap_or(if tls { 443 } else { 80 });
+        if host.is_empty() || port == 0 || authority.as_str().contains('@') || climbs || uri.path().contains('\\') {
             return Err(EndpointError::Malformed);
         }
         let here = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
         if !tls && !here {
             return Err(EndpointError::Clear);
         }
-        let port = authority.port_u16().unwrap_or(if tls { 443 } else { 80 });
         Ok(Self { tls, host, port, path: path.to_owned() })
     }
 }
@@ -70,7 +71,7 @@ impl Endpoint {
     }
 
     /// As the header `Host` has it.
-    pub(super) fn authority(&self) -> String {
+    pub(crate) fn authority(&self) -> String {
         if self.host.contains(':') {
             format!("[{}]:{}", self.host, self.port)
         } else {
@@ -109,6 +110,8 @@ mod tests {
             "https://a/%2E%2e/c",
             "https://a/b\\c",
             "https://a b/",
+            "https://a:0/",
+            "axis.example",
         ] {
             assert_eq!(read(bad), Err(EndpointError::Malformed), "{bad}");
         }
