@@ -11,7 +11,7 @@ use truc_proto::{AgencyId, Digest, EnvelopeId, EnvelopeKind, Event, Raw, Timesta
 
 use super::{EventType, Hook};
 use crate::{
-    records::{Body, NodeRecord},
+    records::{Body, NodeRecord, SentFailed},
     service::{self, Error},
     shell::Shell,
     tokens::Grant,
@@ -57,10 +57,10 @@ pub(super) struct Seen {
 enum What {
     /// A document or status of others for one of our codes.
     Consigned(Box<Event>),
-    /// What others say about an envelope of ours, and the hash of their leaf.
+    /// What is attested about an envelope of ours, and the hash of the leaf.
     Evidence(Box<Event>, Digest),
-    /// An envelope of ours that failed here.
-    Failed { sender: AgencyId, envelope: EnvelopeId, reason: String, at: Timestamp },
+    /// An envelope of ours that failed here; for all recipients when none is named.
+    Failed { sender: AgencyId, envelope: EnvelopeId, reason: String, recipients: Vec<String>, at: Timestamp },
 }
 
 /// The next records from `from` on; says where the next look begins. Blocks.
@@ -68,31 +68,35 @@ pub(super) fn look(ledger: &truc_ledger::Ledger, from: u64) -> Result<(Vec<Seen>
     let mut seen = Vec::new();
     let next = ledger.read_on(Position(from), WEBHOOK_STEP, |Position(position), _, record| {
         let Ok(body) = NodeRecord::read(&record.state) else { return };
-        let of = |what| Seen { position, n: 0, what };
-        match body {
-            Body::Consigned(_) => {
-                let event = record.leaf.and_then(|leaf| Raw::<Event>::parse(leaf).ok());
-                seen.extend(event.map(|event| of(What::Consigned(Box::new((*event).clone())))));
-            }
-            Body::Evidence(evidence) => {
-                let leaves = evidence.items.into_iter().filter(|item| !item.leaf.is_empty());
-                seen.extend(leaves.enumerate().filter_map(|(n, item)| {
-                    let hash = leaf_hash(&item.leaf);
-                    let event = Raw::<Event>::parse(item.leaf).ok()?;
-                    Some(Seen { n, ..of(What::Evidence(Box::new((*event).clone()), hash)) })
-                }));
-            }
-            Body::SentFailed(failed) => {
-                let parsed = failed.sender.parse().ok().zip(failed.envelope.parse().ok());
-                let at = Timestamp::from_unix_ms(failed.at_ms);
-                seen.extend(
-                    parsed.map(|(sender, envelope)| of(What::Failed { sender, envelope, reason: failed.reason, at })),
-                );
-            }
-            _ => {}
-        }
+        let told = said_by(body, record.leaf).into_iter().enumerate();
+        seen.extend(told.filter_map(|(n, what)| Some(Seen { position, n, what: what? })));
     })?;
     Ok((seen, next.0))
+}
+
+/// What a record says; each thing has its number there, whether it is told or not.
+fn said_by(body: Body, leaf: Option<Vec<u8>>) -> Vec<Option<What>> {
+    let event = |leaf: Vec<u8>| Raw::<Event>::parse(leaf).ok().map(|event| Box::new((*event).clone()));
+    let attested = |leaf: Vec<u8>| {
+        let hash = leaf_hash(&leaf);
+        event(leaf).map(|event| What::Evidence(event, hash))
+    };
+    match body {
+        // From this axis, or through the gateway from today's.
+        Body::Consigned(_) | Body::TakenOver(_) => vec![leaf.and_then(event).map(What::Consigned)],
+        // Nobody else attests what goes to today's axis.
+        Body::PassedOn(_) => vec![leaf.and_then(attested)],
+        Body::Evidence(evidence) => {
+            let leaves = evidence.items.into_iter().map(|item| item.leaf);
+            leaves.map(|leaf| Some(leaf).filter(|leaf| !leaf.is_empty()).and_then(attested)).collect()
+        }
+        Body::SentFailed(SentFailed { sender, envelope, reason, at_ms, recipients, .. }) => {
+            let parsed = sender.parse().ok().zip(envelope.parse().ok());
+            let at = Timestamp::from_unix_ms(at_ms);
+            vec![parsed.map(|(sender, envelope)| What::Failed { sender, envelope, reason, recipients, at })]
+        }
+        _ => Vec::new(),
+    }
 }
 
 /// What a webhook says of it; none: nothing.
@@ -128,13 +132,16 @@ pub(super) async fn tell(
             }
             _ => None,
         },
-        What::Failed { sender, envelope, reason, at }
+        What::Failed { sender, envelope, reason, recipients, at }
             if about(sender) && is_document(shell, *envelope, sender).await? =>
         {
-            let data = json!({
+            let mut data = json!({
                 "envelope": envelope.to_string(), "sender": sender.as_str(), "event": "Failed", "role": "sender",
                 "time": at.to_string(), "reason": reason,
             });
+            if !recipients.is_empty() {
+                put(&mut data, "recipients", recipients.clone().into());
+            }
             Some((EventType::DeliveryChanged, data))
         }
         What::Evidence(..) | What::Failed { .. } => None,
@@ -190,7 +197,55 @@ pub(super) fn body(kind: &str, time: Timestamp, data: &Value) -> Bytes {
 
 #[cfg(test)]
 mod tests {
+    use truc_proto::{Actor, EventUri, Role};
+
     use super::*;
+    use crate::records::{CodeFact, Evidence, EvidenceItem, PassedOn, TakenOver};
+
+    fn event(uri: EventUri, role: Role) -> Vec<u8> {
+        let actor = if role == Role::Sender { "G22" } else { "H26" };
+        let event = Event {
+            event: uri,
+            actor: Actor { code: Some(actor.parse().unwrap()), node: "N-B".parse().unwrap(), role },
+            time: Timestamp::from_unix_s(1_800_000_000),
+            envelope: Some(EnvelopeId::new(Timestamp::from_unix_s(1_800_000_000), [7; 10])),
+            sender: "G22".parse().unwrap(),
+            recipient: Some("H26".parse().unwrap()),
+            submission: (uri != EventUri::ReceivedFromNonErds).then(|| Digest::of(b"s")),
+            preamble: Some(Digest::of(b"p")),
+            payload: Some(Digest::of(b"l")),
+            commitment: Some(Digest::of(b"c")),
+            key_envelope: None,
+            reason: None,
+            details: None,
+            request: None,
+            successor: None,
+        };
+        Raw::write(event).unwrap().bytes().to_vec()
+    }
+
+    #[test]
+    fn what_comes_and_goes_through_the_gateway_is_told_like_everything_else() {
+        let told = |body: Body, leaf: Option<Vec<u8>>| format!("{:?}", said_by(body, leaf));
+        let received = event(EventUri::ReceivedFromNonErds, Role::Recipient);
+        assert!(told(Body::TakenOver(TakenOver::default()), Some(received)).starts_with("[Some(Consigned("));
+        let consigned = event(EventUri::ContentConsignment, Role::Recipient);
+        assert!(told(Body::Consigned(CodeFact::default()), Some(consigned.clone())).starts_with("[Some(Consigned("));
+        let passed_on = event(EventUri::RelayToNonErds, Role::Sender);
+        assert!(told(Body::PassedOn(PassedOn::default()), Some(passed_on)).starts_with("[Some(Evidence("));
+        // A finalisation tells nothing new, and keeps its number.
+        let items = [Vec::new(), consigned].map(|leaf| EvidenceItem { leaf, ..EvidenceItem::default() });
+        let evidence = Body::Evidence(Evidence { items: items.into(), ..Evidence::default() });
+        assert!(told(evidence, None).starts_with("[None, Some(Evidence("));
+        let failed = SentFailed {
+            sender: "G22".into(),
+            envelope: "019373f0-5a00-7000-8000-000000000001".into(),
+            recipients: vec!["H26".into()],
+            ..SentFailed::default()
+        };
+        assert!(told(Body::SentFailed(failed), None).contains("recipients: [\"H26\"]"));
+        assert_eq!(told(Body::Pushed(crate::records::Pushed::default()), None), "[]");
+    }
 
     /// The example of the standard's reference libraries.
     #[test]
