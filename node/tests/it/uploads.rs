@@ -11,7 +11,7 @@ use tokio::{
 use crate::{
     http::{Answer, request},
     rest::{get, letter, post_json, started},
-    tools::tool,
+    tools::python,
     world::{World, until},
 };
 
@@ -170,7 +170,7 @@ async fn what_is_not_the_protocol_is_refused_and_others_uploads_are_not_there() 
 /// A client of the protocol that knows nothing of this project.
 #[tokio::test(flavor = "multi_thread")]
 async fn tuspy_uploads_in_pieces() {
-    let Some(python) = tool("tus-upload").and_then(|_| tool("python3")) else { return };
+    let Some(python) = python("tusclient") else { return };
     let world = started().await;
     let (script, file) =
         (Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/interop/tus_client.py"), bytes(2_600_000));
