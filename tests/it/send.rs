@@ -82,12 +82,13 @@ async fn a_circular_reaches_every_code_and_a_node_downloads_it_once_however_many
         assert!(api.confirm(&envelope, code).await.first);
         sender.until_state(&envelope, code, "handed-over").await;
     }
-    // What came as files is rendered as a packet that carries them, and the relay's stamp with the sender's.
+    // What came as files is rendered as a packet that carries them, and the stamps of all hops: sender, relay, recipient.
     let rendered = world.api("N-H37").fetch(&envelope, "H37", What::Edxml(true)).await.unwrap();
     let parsed = truc_proto::edxml::read(rendered.as_slice(), &mut truc_proto::edxml::Discard).unwrap();
     assert_eq!(parsed.attachments[0].sha256, truc_proto::Digest::of(&letter.files[0].1));
     let truc_proto::edxml::Message::Document(packet) = parsed.message else { panic!("a status was rendered") };
-    assert_eq!(packet.trace.traces.len(), 2);
+    let hops: Vec<_> = packet.trace.traces.iter().map(|hop| hop.organ_id.as_ref().unwrap().as_str()).collect();
+    assert_eq!(hops, ["G22", "RELAY", "H37"]);
     let item = sender.sent(&envelope).await.unwrap();
     let (served, downloads) = (liar.counts.served.load(Ordering::SeqCst), liar.counts.downloads.load(Ordering::SeqCst));
     assert_eq!((served, downloads), (2 * item.payload_length, 2), "each node took the payload once");
