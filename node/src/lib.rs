@@ -6,6 +6,7 @@ pub mod api;
 pub mod archive;
 pub mod command;
 pub mod core;
+mod door;
 pub mod endpoint;
 pub mod gateway;
 mod http_client;

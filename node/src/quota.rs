@@ -4,14 +4,12 @@
 //! Each limit is a bucket that refills evenly (the generic cell rate algorithm, ITU-T I.371): after a day's worth is used up, the next
 //! document may go a moment later, not at midnight. Levels live in memory; after a start all buckets are full.
 
-use std::{
-    num::NonZeroU32,
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::{num::NonZeroU32, sync::Mutex, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
+
+use crate::shell::lock;
 
 const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(86_400);
@@ -208,7 +206,7 @@ impl Meter {
     }
 
     fn levels(&self) -> std::sync::MutexGuard<'_, [Option<Instant>; 3]> {
-        self.full_at.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.full_at)
     }
 }
 

@@ -29,14 +29,15 @@ use crate::{
     api::Api,
     archive::Archive,
     core::{Alarm, Core, Input, Policy},
+    door::Door,
     pipe::Pipes,
     pipeline::Pipeline,
-    rest::{Door, Rest},
-    sdk::{self, Face, FaceFiles, Tls},
-    settings::{KeySource, Settings},
+    rest::{self, Rest},
+    sdk::{self, Face, FaceFiles},
+    settings::{RestSettings, Settings},
     shell::{self, Shell, clock, engine::Engine},
     tokens::LiveTokens,
-    uploads::Uploads,
+    uploads::{self, Uploads},
     webhooks::{Store, Webhooks},
 };
 
@@ -160,8 +161,8 @@ pub async fn start(settings: Settings, doors: impl Into<Doors>, pipeline: MakePi
     let tokens = Arc::new(LiveTokens::open(&settings.tokens).context("read the bearer tokens")?);
     let trust_settings = settings.clone();
     let sdk_settings = settings.clone();
-    let rest = match &settings.rest {
-        Some(rest) => Some(Door::open(rest, rest_door).await?),
+    let rest = match settings.rest.clone() {
+        Some(rest) => Some((Door::open(rest::MANNERS, rest.listen, rest.tls.clone(), rest_door).await?, rest)),
         None => None,
     };
     let build = move || build(settings, pipeline, effects, stopping, dead_sender);
@@ -170,7 +171,7 @@ pub async fn start(settings: Settings, doors: impl Into<Doors>, pipeline: MakePi
     // What is not signed yet is signed once checkpoints are exchanged.
     shell.sign.notify_one();
     let sdk = open_sdk(&shell, &sdk_settings, sdk_door).await?;
-    let sdk_address = sdk.as_ref().map(|sdk| sdk.address);
+    let sdk_address = sdk.as_ref().map(|(_, door)| door.address);
     let mut tasks = vec![
         tokio::spawn(shell::run_effects(Arc::clone(&shell), effect_receiver)),
         tokio::spawn(shell::run_timer(Arc::clone(&shell))),
@@ -181,17 +182,15 @@ pub async fn start(settings: Settings, doors: impl Into<Doors>, pipeline: MakePi
         tokio::spawn(crate::gateway::run(Arc::clone(&shell))),
     ];
     let mut servers = vec![tokio::spawn(serve(Arc::clone(&shell), Arc::clone(&tokens), local))];
-    if let Some(sdk) = sdk {
-        tasks.push(tokio::spawn(watch_sdk(Arc::clone(&sdk.face), sdk.tls.clone(), Arc::clone(&shell))));
-        servers.push(tokio::spawn(sdk::serve(sdk.face, sdk.door, sdk.tls.map(|(tls, _)| tls), shell.stopping.clone())));
+    if let Some((face, door)) = sdk {
+        tasks.push(tokio::spawn(watch_sdk(Arc::clone(&face), Arc::clone(&shell))));
+        servers.push(tokio::spawn(sdk::serve(face, door, shell.stopping.clone())));
     }
-    let rest_address = rest.as_ref().map(|door| door.address);
-    if let Some(door) = rest {
-        let uploads = open_uploads(&sdk_settings).await?;
-        tasks.push(tokio::spawn(sweep_uploads(Arc::clone(&uploads), Arc::clone(&shell))));
-        let webhooks = open_webhooks(&sdk_settings, &tokens, &shell).await?;
-        let face = Rest::new(Arc::clone(&shell), tokens, uploads, webhooks);
-        servers.push(tokio::spawn(door.serve(face, shell.stopping.clone())));
+    let rest_address = rest.as_ref().map(|(door, _)| door.address);
+    if let Some((door, rest)) = rest {
+        let face = open_rest(&sdk_settings, rest, tokens, Arc::clone(&shell)).await?;
+        tasks.push(tokio::spawn(uploads::sweep_on(Arc::clone(face.uploads()), Arc::clone(&shell))));
+        servers.push(tokio::spawn(face.serve(door, shell.stopping.clone())));
     }
     info!(node = %shell.node, lane = %shell.lane, %address, "node started");
     Ok(Running { address, sdk: sdk_address, rest: rest_address, shell, stop, reload, dead, servers, tasks })
@@ -243,101 +242,54 @@ impl std::fmt::Debug for Running {
     }
 }
 
-/// How often uploads that nobody goes on with are looked for.
-const UPLOADS_EVERY: Duration = Duration::from_secs(600);
-
-async fn open_uploads(settings: &Settings) -> anyhow::Result<Arc<Uploads>> {
-    let (folder, key) = (settings.uploads(), settings.storage_key.clone());
-    let open = move || -> anyhow::Result<Uploads> {
-        let key = StorageKey::load(&key).context("load the storage key")?;
-        Uploads::open(&folder, key).with_context(|| format!("open the uploads in {}", folder.display()))
-    };
-    Ok(Arc::new(tokio::task::spawn_blocking(open).await.context("open the uploads")??))
-}
-
-async fn open_webhooks(
+/// What REST keeps on the disk: uploads and webhooks.
+async fn open_rest(
     settings: &Settings,
-    tokens: &Arc<LiveTokens>,
-    shell: &Arc<Shell>,
-) -> anyhow::Result<Arc<Webhooks>> {
-    let (settings, tokens, shell) = (settings.clone(), Arc::clone(tokens), Arc::clone(shell));
+    rest: RestSettings,
+    tokens: Arc<LiveTokens>,
+    shell: Arc<Shell>,
+) -> anyhow::Result<Rest> {
+    let settings = settings.clone();
     let open = move || -> anyhow::Result<_> {
-        let key = StorageKey::load(&settings.storage_key).context("load the storage key")?;
+        let key = Arc::new(StorageKey::load(&settings.storage_key).context("load the storage key")?);
+        let folder = settings.uploads();
+        let uploads = Uploads::open(&folder, Arc::clone(&key));
+        let uploads = Arc::new(uploads.with_context(|| format!("open the uploads in {}", folder.display()))?);
         let store = Store::new(settings.webhooks(), settings.webhook_progress(), key);
-        let (allowed, anchors) = match &settings.rest {
-            Some(rest) => (rest.webhooks.clone(), rest.webhook_trust().context("load rest.webhook_anchors")?),
-            None => (Vec::new(), Vec::new()),
-        };
-        Webhooks::open(store, allowed, &anchors, tokens, shell).context("open the webhooks")
+        let anchors = rest.webhook_trust().context("load rest.webhook_anchors")?;
+        let webhooks = Webhooks::open(store, rest.webhooks, &anchors, Arc::clone(&tokens), Arc::clone(&shell));
+        Ok(Rest::new(shell, tokens, uploads, webhooks.context("open the webhooks")?))
     };
-    tokio::task::spawn_blocking(open).await.context("open the webhooks")?
+    tokio::task::spawn_blocking(open).await.context("open REST")?
 }
 
-async fn sweep_uploads(uploads: Arc<Uploads>, shell: Arc<Shell>) {
-    let mut stopping = shell.stopping.clone();
-    loop {
-        let inner = Arc::clone(&uploads);
-        if shell.work("removing old uploads", move || inner.sweep(SystemTime::now())).await.is_err() {
-            return;
-        }
-        tokio::select! {
-            () = tokio::time::sleep(UPLOADS_EVERY) => {}
-            _ = stopping.changed() => return,
-        }
-    }
-}
-
-/// The SDK listener, ready to serve.
-struct Sdk {
-    face: Arc<Face>,
-    door: TcpListener,
-    address: SocketAddr,
-    tls: Option<(Tls, KeySource)>,
-}
-
-/// How often the SDK's files are looked at: its systems, its certificate.
+/// How often the SDK's systems are looked at.
 const SDK_EVERY: Duration = Duration::from_secs(5);
 
-async fn open_sdk(shell: &Arc<Shell>, settings: &Settings, door: Option<TcpListener>) -> anyhow::Result<Option<Sdk>> {
+async fn open_sdk(
+    shell: &Arc<Shell>,
+    settings: &Settings,
+    bound: Option<TcpListener>,
+) -> anyhow::Result<Option<(Arc<Face>, Door)>> {
     let Some(sdk) = settings.sdk.clone() else { return Ok(None) };
-    let door = match door {
-        Some(door) => door,
-        None => TcpListener::bind(sdk.listen).await.with_context(|| format!("listen on {} (sdk)", sdk.listen))?,
-    };
-    let address = door.local_addr().context("read the SDK listener's address")?;
-    if sdk.tls.is_none() && !address.ip().is_loopback() {
-        bail!(
-            "the SDK listener is on {address} without a certificate; set `sdk.tls`, or `sdk.listen` to a loopback address"
-        );
-    }
+    let door = Door::open(sdk::MANNERS, sdk.listen, sdk.tls, bound).await?;
     let (inner, settings) = (Arc::clone(shell), settings.clone());
     let open = move || -> anyhow::Result<_> {
         let key = StorageKey::load(&settings.storage_key).context("load the storage key")?;
         let files =
             FaceFiles { systems: settings.sdk_systems(), requests: settings.sdk_requests(), spool: settings.spool() };
-        let face = Face::open(inner, files, sdk.path, key).context("read the document systems")?;
-        let tls = match sdk.tls {
-            Some(source) => {
-                let key = source.load().context("load the SDK listener's key")?;
-                Some((Tls::new(&key)?, source))
-            }
-            None => None,
-        };
-        Ok((face, tls))
+        Face::open(inner, files, sdk.path, key).context("read the document systems")
     };
-    let (face, tls) = tokio::task::spawn_blocking(open).await.context("open the SDK listener")??;
+    let face = tokio::task::spawn_blocking(open).await.context("open the SDK listener")??;
     let codes = face.systems().context("read the document systems")?.codes();
     shell.engine.tell(Input::StatusReaders(codes)).await?;
-    info!(%address, https = tls.is_some(), "the SDK listener is open");
-    Ok(Some(Sdk { face: Arc::new(face), door, address, tls }))
+    Ok(Some((Arc::new(face), door)))
 }
 
-/// Tells the core whose statuses are read one by one, and takes a newer certificate into use.
-async fn watch_sdk(face: Arc<Face>, tls: Option<(Tls, KeySource)>, shell: Arc<Shell>) {
+/// Tells the core whose statuses are read one by one.
+async fn watch_sdk(face: Arc<Face>, shell: Arc<Shell>) {
     let mut stopping = shell.stopping.clone();
-    let changed = |source: &KeySource| std::fs::metadata(source.path()).and_then(|metadata| metadata.modified()).ok();
     let mut known = BTreeSet::new();
-    let mut seen = tls.as_ref().and_then(|(_, source)| changed(source));
     loop {
         match face.systems().map(|systems| systems.codes()) {
             Ok(codes) if codes != known => {
@@ -348,15 +300,6 @@ async fn watch_sdk(face: Arc<Face>, tls: Option<(Tls, KeySource)>, shell: Arc<Sh
             }
             Ok(_) => {}
             Err(error) => warn!(error = crate::chain(&error), "the document systems cannot be read; nobody is let in"),
-        }
-        if let Some((tls, source)) = tls.as_ref().filter(|(_, source)| changed(source) != seen) {
-            match source.load().map_err(anyhow::Error::from).and_then(|key| Ok(tls.replace(&key)?)) {
-                Ok(()) => {
-                    seen = changed(source);
-                    info!("the SDK listener's certificate was loaded again");
-                }
-                Err(error) => warn!(error = format!("{error:#}"), "the SDK listener keeps its old certificate"),
-            }
         }
         tokio::select! {
             () = tokio::time::sleep(SDK_EVERY) => {}

@@ -10,7 +10,7 @@ use std::{
     io::{self, Read, Write},
     os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
 };
 
 use data_encoding::BASE64URL_NOPAD;
@@ -23,7 +23,10 @@ use truc_proto::{
 };
 use zeroize::Zeroizing;
 
-use crate::quota::{Meter, Quota};
+use crate::{
+    quota::{Meter, Quota},
+    shell::lock,
+};
 
 const PREFIX: &str = "truc_";
 const SECRET_BYTES: usize = 32;
@@ -304,7 +307,7 @@ impl LiveTokens {
     }
 
     fn meter(&self, tokens: &Tokens, token: &Token) -> Arc<Meter> {
-        let mut meters = self.meters.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut meters = lock(&self.meters);
         match meters.get(&token.name) {
             Some(meter) if meter.quota() == token.quota => return Arc::clone(meter),
             Some(meter) => {
@@ -323,7 +326,7 @@ impl LiveTokens {
     fn current(&self) -> Result<Arc<Tokens>, TokenError> {
         let failed = |source| TokenError::Io { what: "read", path: self.path.clone(), source };
         let now = FileStamp::of(&fs::metadata(&self.path).map_err(failed)?);
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = lock(&self.state);
         if state.0 != now {
             let (tokens, stamp) = read(&self.path)?;
             *state = (stamp, Arc::new(tokens));

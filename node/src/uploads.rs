@@ -12,7 +12,7 @@ use std::{
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     str::FromStr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     time::{Duration, SystemTime},
 };
 
@@ -30,7 +30,10 @@ use truc_signer::{
 };
 use zeroize::Zeroizing;
 
-use crate::tokens::write_private;
+use crate::{
+    shell::{Shell, lock},
+    tokens::write_private,
+};
 
 /// How long an upload that nobody goes on with is kept.
 pub const KEPT: Duration = Duration::from_secs(24 * 3_600);
@@ -113,9 +116,8 @@ impl Uploads {
     ///
     /// # Errors
     /// When the folder cannot be made or read.
-    pub fn open(folder: &Path, key: StorageKey) -> io::Result<Self> {
+    pub fn open(folder: &Path, key: Arc<StorageKey>) -> io::Result<Self> {
         fs::create_dir_all(folder)?;
-        let key = Arc::new(key);
         let mut known = BTreeMap::new();
         for entry in fs::read_dir(folder)? {
             let path = entry?.path();
@@ -190,13 +192,31 @@ impl Uploads {
     }
 
     fn known(&self) -> std::sync::MutexGuard<'_, BTreeMap<UploadId, Arc<Upload>>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.known)
     }
 }
 
 impl fmt::Debug for Uploads {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Uploads({})", self.folder.display())
+    }
+}
+
+/// How often uploads that nobody goes on with are looked for.
+const SWEEP_EVERY: Duration = Duration::from_secs(600);
+
+/// Removes what nobody goes on with, until the node stops.
+pub(crate) async fn sweep_on(uploads: Arc<Uploads>, shell: Arc<Shell>) {
+    let mut stopping = shell.stopping.clone();
+    loop {
+        let inner = Arc::clone(&uploads);
+        if shell.work("removing old uploads", move || inner.sweep(SystemTime::now())).await.is_err() {
+            return;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(SWEEP_EVERY) => {}
+            _ = stopping.changed() => return,
+        }
     }
 }
 
@@ -436,7 +456,7 @@ impl Upload {
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 
@@ -528,7 +548,7 @@ mod tests {
     }
 
     fn start(folder: &Path) -> Uploads {
-        Uploads::open(&folder.join("uploads"), key(folder)).unwrap()
+        Uploads::open(&folder.join("uploads"), Arc::new(key(folder))).unwrap()
     }
 
     fn read(upload: &Upload) -> io::Result<Vec<u8>> {

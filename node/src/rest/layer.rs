@@ -6,7 +6,7 @@ use std::{
     io,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
     task::{Context, Poll},
     time::Duration,
 };
@@ -28,6 +28,7 @@ use tracing::{error, info};
 use truc_proto::limits::{REST_DISCARD_BYTES_MAX, REST_QUERY_BYTES_MAX, REST_STALL_MS_MAX};
 
 use super::problem::{Kind, Problem};
+use crate::shell::lock;
 
 /// The outermost layer.
 pub(super) async fn around(request: Request, next: Next) -> Response {
@@ -79,10 +80,6 @@ struct Shared {
     body: Body,
     late: bool,
     begun: bool,
-}
-
-fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
-    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A client that is answered before it has sent everything may see no answer at all: the rest is read and thrown away, up to a limit.

@@ -6,7 +6,6 @@ mod documents;
 mod groups;
 mod inbox;
 mod layer;
-mod listener;
 mod model;
 mod node;
 mod openapi;
@@ -16,16 +15,24 @@ mod request;
 mod uploads;
 mod webhooks;
 
-use std::{net::SocketAddr, sync::Arc};
+use std::sync::Arc;
 
-use anyhow::{Context as _, bail};
-use axum::{Router, extract::Request, middleware, routing::get};
-use tokio::{net::TcpListener, sync::watch};
-use tracing::info;
+use axum::{Router, body::Body, extract::Request, middleware, routing::get};
+use hyper::body::Incoming;
+use tokio::sync::watch;
+use tower::ServiceExt as _;
+use truc_proto::limits::{
+    REST_CONNECTIONS_MAX, REST_HEADER_BYTES_MAX, REST_HEADERS_MAX, REST_IDLE_MS_MAX, REST_STALL_MS_MAX,
+};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::{settings::RestSettings, shell::Shell, tokens::LiveTokens, uploads::Uploads, webhooks::Webhooks};
-use listener::Tls;
+use crate::{
+    door::{Door, Manners},
+    shell::Shell,
+    tokens::LiveTokens,
+    uploads::Uploads,
+    webhooks::Webhooks,
+};
 use problem::{Kind, Problem};
 
 pub use openapi::document;
@@ -35,6 +42,16 @@ pub use problem::{
 
 /// Before every path.
 pub const BASE: &str = "/api/v1";
+
+pub(crate) const MANNERS: Manners = Manners {
+    name: "REST",
+    connections: REST_CONNECTIONS_MAX,
+    head_bytes: REST_HEADER_BYTES_MAX,
+    headers: REST_HEADERS_MAX,
+    idle_ms: REST_IDLE_MS_MAX,
+    stall_ms: Some(REST_STALL_MS_MAX),
+    lenient: false,
+};
 
 /// The face over a running node.
 #[derive(Clone)]
@@ -55,6 +72,20 @@ impl Rest {
         webhooks: Arc<Webhooks>,
     ) -> Self {
         Self { shell, tokens, uploads, webhooks }
+    }
+
+    pub(crate) const fn uploads(&self) -> &Arc<Uploads> {
+        &self.uploads
+    }
+
+    /// Serves until `stopping` says so; requests in progress end then.
+    pub(crate) async fn serve(self, door: Door, stopping: watch::Receiver<bool>) {
+        let router = self.router();
+        let answer = move |request: hyper::Request<Incoming>| {
+            let answered = router.clone().oneshot(request.map(Body::new));
+            async move { answered.await.unwrap_or_else(|never| match never {}) }
+        };
+        door.serve(answer, stopping).await;
     }
 
     /// All paths, with everything around them.
@@ -78,51 +109,6 @@ impl Rest {
 impl std::fmt::Debug for Rest {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Rest")
-    }
-}
-
-/// The listener, bound and ready to serve.
-pub struct Door {
-    /// Where it listens.
-    pub address: SocketAddr,
-    listener: TcpListener,
-    tls: Option<Tls>,
-}
-
-impl Door {
-    /// Binds where the settings say, unless it is bound already.
-    ///
-    /// # Errors
-    /// When the address is taken, others could listen in, or the certificate cannot be used.
-    pub async fn open(settings: &RestSettings, bound: Option<TcpListener>) -> anyhow::Result<Self> {
-        let listen = settings.listen;
-        let listener = match bound {
-            Some(listener) => listener,
-            None => TcpListener::bind(listen).await.with_context(|| format!("listen on {listen} (rest)"))?,
-        };
-        let address = listener.local_addr().context("read the REST listener's address")?;
-        if settings.tls.is_none() && !address.ip().is_loopback() {
-            bail!(
-                "the REST listener is on {address} without a certificate; set `rest.tls`, or `rest.listen` to a loopback address"
-            );
-        }
-        let tls = match settings.tls.clone() {
-            Some(source) => Some(tokio::task::spawn_blocking(move || Tls::load(source)).await??),
-            None => None,
-        };
-        info!(%address, https = tls.is_some(), "the REST listener is open");
-        Ok(Self { address, listener, tls })
-    }
-
-    /// Serves until `stopping` says so; requests in progress end then.
-    pub async fn serve(self, rest: Rest, stopping: watch::Receiver<bool>) {
-        listener::serve(rest.router(), self.listener, self.tls, stopping).await;
-    }
-}
-
-impl std::fmt::Debug for Door {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Door({})", self.address)
     }
 }
 

@@ -30,7 +30,8 @@ use truc_proto::{
 use truc_signer::storage::StorageKey;
 
 pub use doc_id::doc_id;
-pub use listener::{Tls, TlsError, raise_file_limit, serve};
+pub use listener::raise_file_limit;
+pub(crate) use listener::{MANNERS, serve};
 pub use requests::{AgencyRequest, AgencyRequests, AgencyText, RequestKind, RequestsError};
 pub use systems::{
     LiveSystems, SecretText, System, SystemEntry, Systems, SystemsError, add_system, list_systems, remove_system,

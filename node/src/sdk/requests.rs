@@ -8,7 +8,7 @@ use std::{
     io::{self, Read as _, Write as _},
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    sync::Mutex,
 };
 
 use serde::{Deserialize, Serialize};
@@ -16,6 +16,8 @@ use truc_proto::{
     Timestamp,
     limits::{SDK_REQUEST_FILE_BYTES_MAX, SDK_REQUESTS_MAX},
 };
+
+use crate::shell::lock;
 
 /// What is asked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -144,7 +146,7 @@ impl AgencyRequests {
         agency: AgencyText,
         now: Timestamp,
     ) -> Result<AgencyRequest, RequestsError> {
-        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _writing = lock(&self.writing);
         let (open, next) = self.read()?;
         let same = |known: &&AgencyRequest| known.kind == kind && known.system == system && known.agency == agency;
         if let Some(known) = open.iter().find(same) {
@@ -163,7 +165,7 @@ impl AgencyRequests {
     /// # Errors
     /// When no such request is open, or the file cannot be read or written.
     pub fn done(&self, number: u64, now: Timestamp) -> Result<(), RequestsError> {
-        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _writing = lock(&self.writing);
         if !self.read()?.0.iter().any(|request| request.number == number) {
             return Err(RequestsError::Unknown { number });
         }

@@ -7,7 +7,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fmt, fs, io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
 };
 
 use data_encoding::{BASE64, BASE64URL_NOPAD};
@@ -23,7 +23,10 @@ use truc_proto::{
 use truc_signer::storage::{StorageKey, WrapError};
 use zeroize::Zeroizing;
 
-use crate::tokens::{FileStamp, Grant, read_private, replace_private};
+use crate::{
+    shell::lock,
+    tokens::{FileStamp, Grant, read_private, replace_private},
+};
 
 const SECRET_BYTES: usize = 32;
 const WRAP_CONTEXT: &str = "truc/sdk-system/1\n";
@@ -301,7 +304,7 @@ impl LiveSystems {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(source) => return Err(SystemsError::Io { what: "read", path: self.path.clone(), source }),
         };
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = lock(&self.state);
         if state.0 != now {
             *state = match now {
                 Some(_) => {

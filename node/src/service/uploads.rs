@@ -15,7 +15,7 @@ use super::{Error, send};
 use crate::{
     pipeline::Part,
     quota::Measure,
-    shell::{Shell, WorkFailed},
+    shell::{Shell, blocking},
     tokens::Grant,
     uploads::{About, CreateError, Place, Upload, UploadId, Uploads},
 };
@@ -178,14 +178,6 @@ pub(crate) async fn pass_on(chosen: &[Arc<Upload>], as_files: bool, parts: &mpsc
             }
         }
     }
-}
-
-/// Short work on the disk. Not among the node's workers: they may all be waiting for what this brings.
-async fn blocking<T: Send + 'static>(
-    what: &'static str,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, WorkFailed> {
-    tokio::task::spawn_blocking(work).await.map_err(|_| WorkFailed(what))
 }
 
 /// That an upload is whole, before a document is made of it.

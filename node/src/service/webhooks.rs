@@ -7,7 +7,7 @@ use truc_proto::limits::{NODE_AGENCIES_MAX, WEBHOOK_URL_BYTES_MAX};
 use super::Error;
 use crate::{
     endpoint::Endpoint,
-    shell::{WorkFailed, clock},
+    shell::{blocking, clock},
     tokens::Grant,
     webhooks::{EventType, Hook, Outcome, Progress, Secret, StoreError, Webhooks},
 };
@@ -46,24 +46,24 @@ pub(crate) async fn register(
         from: 0,
     };
     let webhooks = Arc::clone(webhooks);
-    blocking(move || webhooks.add(hook)).await
+    files(move || webhooks.add(hook)).await
 }
 
 pub(crate) async fn list(webhooks: &Arc<Webhooks>, grant: &Grant) -> Result<Vec<(Hook, Progress)>, Error> {
     let (webhooks, owner) = (Arc::clone(webhooks), grant.name.clone());
-    blocking(move || webhooks.list(&owner)).await
+    files(move || webhooks.list(&owner)).await
 }
 
 pub(crate) async fn remove(webhooks: &Arc<Webhooks>, grant: &Grant, id: &str) -> Result<(), Error> {
     let hook = find(webhooks, grant, id).await?;
     let webhooks = Arc::clone(webhooks);
-    blocking(move || webhooks.remove(&hook.id)).await.map(|_| ())
+    files(move || webhooks.remove(&hook.id)).await.map(|_| ())
 }
 
 pub(crate) async fn resume(webhooks: &Arc<Webhooks>, grant: &Grant, id: &str) -> Result<(), Error> {
     let hook = find(webhooks, grant, id).await?;
     let webhooks = Arc::clone(webhooks);
-    blocking(move || webhooks.resume(&hook)).await
+    files(move || webhooks.resume(&hook)).await
 }
 
 pub(crate) async fn ping(webhooks: &Arc<Webhooks>, grant: &Grant, id: &str) -> Result<Outcome, Error> {
@@ -78,11 +78,9 @@ async fn find(webhooks: &Arc<Webhooks>, grant: &Grant, id: &str) -> Result<Hook,
     })
 }
 
-/// Short work on small files.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
-) -> Result<T, Error> {
-    tokio::task::spawn_blocking(work).await.map_err(|_| WorkFailed("changing webhooks"))?.map_err(failed)
+/// Changes, or reads, the files of webhooks.
+async fn files<T: Send + 'static>(work: impl FnOnce() -> Result<T, StoreError> + Send + 'static) -> Result<T, Error> {
+    blocking("changing webhooks", work).await?.map_err(failed)
 }
 
 fn failed(error: StoreError) -> Error {

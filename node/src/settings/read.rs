@@ -123,7 +123,7 @@ impl Reader<'_> {
             // A packet of the SDK names no level, and its clients are of the ordinary network.
             self.mistakes.push("sdk: document systems of the axis SDK connect on the ordinary lane alone".to_owned());
         }
-        let listen = self.parsed::<SocketAddr>(&mut section, "listen", "sdk.");
+        let (listen, tls) = self.listener(&mut section, "sdk.", "act for the document systems");
         let path =
             if section.contains_key("path") { self.text(&mut section, "path", "sdk.") } else { Some(String::new()) };
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '-' | '_' | '.');
@@ -134,17 +134,29 @@ impl Reader<'_> {
             }
             good
         });
+        self.nothing_else(&section, "sdk.");
+        Some(Some(SdkSettings { listen: listen?, path: path?, tls: tls? }))
+    }
+
+    /// Where a door for document systems listens, and with which certificate; none: wrong. In the clear on this machine alone.
+    #[expect(clippy::option_option, reason = "absent and wrong are told apart")]
+    fn listener(
+        &mut self,
+        section: &mut Table,
+        prefix: &str,
+        harm: &str,
+    ) -> (Option<SocketAddr>, Option<Option<KeySource>>) {
+        let listen = self.parsed::<SocketAddr>(section, "listen", prefix);
         let tls = match section.remove("tls") {
-            Some(value) => self.key(Some(value), "sdk.tls").map(Some),
+            Some(value) => self.key(Some(value), &format!("{prefix}tls")).map(Some),
             None => Some(None),
         };
         if let (Some(address), Some(None)) = (listen.filter(|address| !address.ip().is_loopback()), &tls) {
             self.mistakes.push(format!(
-                "sdk.listen: {address} is not a loopback address; without a certificate (sdk.tls) others on the network could act for the document systems"
+                "{prefix}listen: {address} is not a loopback address; without a certificate ({prefix}tls) others on the network could {harm}"
             ));
         }
-        self.nothing_else(&section, "sdk.");
-        Some(Some(SdkSettings { listen: listen?, path: path?, tls: tls? }))
+        (listen, tls)
     }
 
     /// As above.
@@ -154,16 +166,7 @@ impl Reader<'_> {
             return Some(None);
         }
         let mut section = self.optional_section(table, "rest");
-        let listen = self.parsed::<SocketAddr>(&mut section, "listen", "rest.");
-        let tls = match section.remove("tls") {
-            Some(value) => self.key(Some(value), "rest.tls").map(Some),
-            None => Some(None),
-        };
-        if let (Some(address), Some(None)) = (listen.filter(|address| !address.ip().is_loopback()), &tls) {
-            self.mistakes.push(format!(
-                "rest.listen: {address} is not a loopback address; without a certificate (rest.tls) others on the network could read the tokens"
-            ));
-        }
+        let (listen, tls) = self.listener(&mut section, "rest.", "read the tokens");
         let allowed = section.remove("webhooks");
         let mut webhooks = Vec::new();
         for value in self.array(allowed, "rest.webhooks") {

@@ -166,11 +166,11 @@ impl Shell {
         let stream = Arc::clone(&self.streams).try_acquire_owned().ok()?;
         let workers = Arc::clone(&self.workers);
         let Ok(permit) = Arc::clone(&workers).acquire_owned().await else { return Some(Err(WorkFailed(what))) };
-        let run = tokio::task::spawn_blocking(move || {
+        let run = blocking(what, move || {
             let _stream = stream;
             work(&mut Worker { workers, permit: Some(permit) })
         });
-        Some(run.await.map_err(|_| WorkFailed(what)))
+        Some(run.await)
     }
 
     /// Runs what blocks on a thread of its own; a bounded number at once, so that hostile documents cannot take all
@@ -181,11 +181,11 @@ impl Shell {
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, WorkFailed> {
         let permit = Arc::clone(&self.workers).acquire_owned().await.map_err(|_| WorkFailed(what))?;
-        let run = tokio::task::spawn_blocking(move || {
+        blocking(what, move || {
             let _permit = permit;
             work()
-        });
-        run.await.map_err(|_| WorkFailed(what))
+        })
+        .await
     }
 }
 
@@ -193,6 +193,15 @@ impl std::fmt::Debug for Shell {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Shell({})", self.node)
     }
+}
+
+/// Runs what blocks on a thread of its own, outside the count of workers: for short work on the disk, which they may all be waiting for. A panic
+/// there becomes an error here.
+pub(crate) async fn blocking<T: Send + 'static>(
+    what: &'static str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, WorkFailed> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| WorkFailed(what))
 }
 
 /// A place among the workers, on a thread that may block.

@@ -9,7 +9,7 @@ mod store;
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -27,7 +27,7 @@ use truc_proto::{
 
 use crate::{
     endpoint::Endpoint,
-    shell::{Shell, clock},
+    shell::{Shell, blocking, clock, lock},
     tokens::LiveTokens,
 };
 use call::Caller;
@@ -240,10 +240,6 @@ impl std::fmt::Debug for Webhooks {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// The task of one webhook.
 struct Teller {
     webhooks: Arc<Webhooks>,
@@ -320,7 +316,7 @@ impl Teller {
                 info!(webhook = self.hook.id, owner = self.hook.owner, "a webhook ends with its token");
                 let (webhooks, id) = (Arc::clone(&self.webhooks), self.hook.id.clone());
                 // Ends this task, too.
-                tokio::task::spawn_blocking(move || webhooks.remove(&id)).await.ok();
+                let _ = blocking("removing a webhook", move || webhooks.remove(&id)).await; // the next start tries again
                 return Ok(false);
             };
             let told = events::tell(&self.webhooks.shell, &self.hook, &grant, seen).await;

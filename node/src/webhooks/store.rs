@@ -7,6 +7,7 @@ use std::{
     collections::BTreeSet,
     fmt, fs, io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use data_encoding::{BASE64, HEXLOWER};
@@ -178,13 +179,13 @@ impl fmt::Debug for Secret {
 pub struct Store {
     file: PathBuf,
     folder: PathBuf,
-    key: StorageKey,
+    key: Arc<StorageKey>,
 }
 
 impl Store {
     /// Over the file of registrations and the folder of progress.
     #[must_use]
-    pub const fn new(file: PathBuf, folder: PathBuf, key: StorageKey) -> Self {
+    pub const fn new(file: PathBuf, folder: PathBuf, key: Arc<StorageKey>) -> Self {
         Self { file, folder, key }
     }
 
@@ -331,7 +332,7 @@ mod tests {
     #[test]
     fn a_webhook_is_kept_with_its_secret_sealed_and_its_place() {
         let folder = tempfile::tempdir().unwrap();
-        let key = || StorageKey::load(&folder.path().join("key")).unwrap();
+        let key = || Arc::new(StorageKey::load(&folder.path().join("key")).unwrap());
         StorageKey::create(&folder.path().join("key"), 1).unwrap();
         let store = || Store::new(folder.path().join("webhooks.toml"), folder.path().join("progress"), key());
         assert!(store().list().unwrap().is_empty());
