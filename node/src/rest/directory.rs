@@ -9,7 +9,7 @@ use super::{
     Rest,
     model::AgencyCode,
     problem::Problem,
-    request::{Caller, InPath, Query},
+    request::{Caller, InPath, NoQuery, Query},
 };
 use crate::service::directory;
 
@@ -145,8 +145,7 @@ pub(super) async fn one(
     State(rest): State<Rest>,
     Caller(_): Caller,
     mut path: InPath,
-    query: Query,
+    _: NoQuery,
 ) -> Result<Json<Agency>, Problem> {
-    query.end()?;
     Ok(Json(directory::look_up(&rest.shell, &path.take("code"))?.into()))
 }

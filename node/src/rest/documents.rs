@@ -40,7 +40,9 @@ use super::{
         WithdrawRequest, Withdrawal,
     },
     problem::{Kind, Problem},
-    request::{Caller, InPath, Query, broken, idempotency_key, json, parse_json, require_media_type, too_long},
+    request::{
+        Caller, InPath, NoQuery, Query, broken, idempotency_key, json, parse_json, require_media_type, too_long,
+    },
     uploads::UploadName,
 };
 use crate::{
@@ -74,21 +76,14 @@ pub(super) async fn send_document(
     State(rest): State<Rest>,
     Caller(grant): Caller,
     headers: HeaderMap,
-    query: Query,
+    _: NoQuery,
     body: Body,
 ) -> Result<Response, Problem> {
-    query.end()?;
     let key = idempotency_key(&headers)?;
     if require_media_type(&headers, "application/json").is_ok() {
         let mut document: DocumentRequest = json(&headers, body).await?;
         let chosen = choose(&rest, &grant, std::mem::take(&mut document.uploads)).await?;
-        let (sender, parts) = mpsc::channel(4);
-        let pump = async {
-            uploads::pass_on(&chosen, true, &sender).await;
-            drop(sender);
-            None
-        };
-        return hand_over(&rest, &grant, document.into_header(key), parts, (pump, &chosen)).await;
+        return hand_over(&rest, &grant, document.into_header(key), &chosen, async |_| None).await;
     }
     require_media_type(&headers, "multipart/form-data")?;
     let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
@@ -104,19 +99,14 @@ pub(super) async fn send_document(
     let mut document: DocumentRequest = parse_json(&form.short(first).await?)?;
     let chosen = choose(&rest, &grant, std::mem::take(&mut document.uploads)).await?;
     let header = document.into_header(key);
-    let (sender, parts) = mpsc::channel(4);
-    let pump = async {
-        uploads::pass_on(&chosen, true, &sender).await;
-        if let Err(problem) = form.files(&sender).await {
-            // The pipeline must not take what came for everything.
-            let told = io::Error::other("the multipart body is not valid, or did not come whole");
-            let _ = sender.send(Err(told)).await; // the pipeline may have refused already
-            return Some(problem);
-        }
-        drop(sender);
-        None
+    let files = async |parts: &Parts| {
+        let problem = form.files(parts).await.err()?;
+        // The pipeline must not take what came for everything.
+        let told = io::Error::other("the multipart body is not valid, or did not come whole");
+        let _ = parts.send(Err(told)).await; // the pipeline may have refused already
+        Some(problem)
     };
-    hand_over(&rest, &grant, header, parts, (pump, &chosen)).await
+    hand_over(&rest, &grant, header, &chosen, files).await
 }
 
 /// The caller's uploads of these ids, each whole.
@@ -191,33 +181,36 @@ pub(super) async fn send_packet(
     };
     let uploaded = if uploaded.is_empty() { Vec::new() } else { vec![uploaded] };
     let chosen = choose(&rest, &grant, uploaded).await?;
-    let (sender, parts) = mpsc::channel(4);
-    let pump = async {
-        uploads::pass_on(&chosen, false, &sender).await;
+    let packet = async |parts: &Parts| {
         let mut pieces = body.into_data_stream();
         while let Some(piece) = pieces.next().await {
             let (part, problem) = match piece {
                 Ok(data) => (Ok(Part::Data(data)), None),
                 Err(error) => (Err(io::Error::other(error.to_string())), Some(broken(&error))),
             };
-            if sender.send(part).await.is_err() || problem.is_some() {
+            if parts.send(part).await.is_err() || problem.is_some() {
                 return problem;
             }
         }
-        drop(sender);
         None
     };
-    hand_over(&rest, &grant, header, parts, (pump, &chosen)).await
+    hand_over(&rest, &grant, header, &chosen, packet).await
 }
 
-/// The pipeline takes what the pump brings; a fault of the body explains the pipeline's.
+/// The pipeline takes the uploads, and what `body` brings behind them; a fault of the body explains the pipeline's.
 async fn hand_over(
     rest: &Rest,
     grant: &Grant,
     header: SendHeader,
-    parts: send::SendParts,
-    (pump, chosen): (impl Future<Output = Option<Problem>>, &[Arc<Upload>]),
+    chosen: &[Arc<Upload>],
+    body: impl AsyncFnOnce(&Parts) -> Option<Problem>,
 ) -> Result<Response, Problem> {
+    let as_files = matches!(header.form, Some(Form::Document(_)));
+    let (sender, parts) = mpsc::channel(4);
+    let pump = async move {
+        uploads::pass_on(chosen, as_files, &sender).await;
+        body(&sender).await // and the channel closes
+    };
     let sent = send::send(&rest.shell, grant, header, parts);
     let mut sent = std::pin::pin!(sent);
     let mut pump = std::pin::pin!(pump);
@@ -365,10 +358,9 @@ pub(super) async fn set_status(
     Caller(grant): Caller,
     mut path: InPath,
     headers: HeaderMap,
-    query: Query,
+    _: NoQuery,
     body: Body,
 ) -> Result<(StatusCode, Json<StatusSent>), Problem> {
-    query.end()?;
     let idempotency_key = idempotency_key(&headers)?;
     let StatusRequest { from, to, code, reason, staff, sender } = json(&headers, body).await?;
     let envelope = path.take("envelope");
@@ -397,10 +389,9 @@ pub(super) async fn withdraw(
     Caller(grant): Caller,
     mut path: InPath,
     headers: HeaderMap,
-    query: Query,
+    _: NoQuery,
     body: Body,
 ) -> Result<Json<Withdrawal>, Problem> {
-    query.end()?;
     let idempotency_key = idempotency_key(&headers)?;
     let WithdrawRequest { from, recipients, reason, staff } = json(&headers, body).await?;
     let envelope = path.take("envelope");

@@ -15,7 +15,7 @@ use super::{
     directory::Unreachable,
     model::AgencyCode,
     problem::{Kind, Problem},
-    request::{Caller, InPath, Query, json},
+    request::{Caller, InPath, NoQuery, Query, json},
 };
 use crate::service::groups;
 
@@ -139,9 +139,8 @@ pub(super) async fn one(
     State(rest): State<Rest>,
     Caller(grant): Caller,
     mut path: InPath,
-    query: Query,
+    _: NoQuery,
 ) -> Result<Json<ReceiverGroup>, Problem> {
-    query.end()?;
     let request = node_v1::ListGroupsRequest { owner: path.take("owner"), name: path.take("name") };
     let reply = groups::list(&rest.shell, &grant, request).await?;
     let group = reply.groups.into_iter().next().ok_or_else(|| Problem::of(Kind::NotFound))?;
@@ -170,10 +169,9 @@ pub(super) async fn put(
     Caller(grant): Caller,
     mut path: InPath,
     headers: HeaderMap,
-    query: Query,
+    _: NoQuery,
     body: Body,
 ) -> Result<(StatusCode, Json<ReceiverGroup>), Problem> {
-    query.end()?;
     let GroupCodes { codes } = json(&headers, body).await?;
     let request = node_v1::PutGroupRequest { owner: path.take("owner"), name: path.take("name"), codes };
     let reply = groups::put(&rest.shell, &grant, request).await?;
@@ -198,9 +196,8 @@ pub(super) async fn remove(
     State(rest): State<Rest>,
     Caller(grant): Caller,
     mut path: InPath,
-    query: Query,
+    _: NoQuery,
 ) -> Result<StatusCode, Problem> {
-    query.end()?;
     let request = node_v1::DeleteGroupRequest { owner: path.take("owner"), name: path.take("name") };
     groups::delete(&rest.shell, &grant, request).await?;
     Ok(StatusCode::NO_CONTENT)

@@ -26,7 +26,7 @@ use super::{
     Rest,
     model::{AgencyCode, Arrivals, ConfirmRequest, Confirmed, Envelope, InboxPage, PageToken},
     problem::Problem,
-    request::{Caller, InPath, Query, json},
+    request::{Caller, InPath, NoQuery, Query, json},
 };
 use crate::service::{arrivals, inbox};
 
@@ -257,10 +257,9 @@ pub(super) async fn confirm(
     Caller(grant): Caller,
     mut path: InPath,
     headers: HeaderMap,
-    query: Query,
+    _: NoQuery,
     body: Body,
 ) -> Result<Json<Confirmed>, Problem> {
-    query.end()?;
     let ConfirmRequest { recipient, sender, refused, reason } = json(&headers, body).await?;
     let request = node_v1::ConfirmRequest { envelope: path.take("envelope"), recipient, refused, reason, sender };
     Ok(Json(inbox::confirm(&rest.shell, &grant, request).await?.into()))

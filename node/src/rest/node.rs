@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use super::{
     Rest,
     problem::Problem,
-    request::{Caller, Query},
+    request::{Caller, NoQuery},
 };
 use crate::{quota::Measure, service::status, tokens::Grant};
 
@@ -115,9 +115,8 @@ impl TokenState {
 pub(super) async fn state(
     State(rest): State<Rest>,
     Caller(grant): Caller,
-    query: Query,
+    _: NoQuery,
 ) -> Result<Json<NodeStatus>, Problem> {
-    query.end()?;
     Ok(Json(status::of_node(&rest.shell, &grant).await?.into()))
 }
 
@@ -130,7 +129,6 @@ pub(super) async fn state(
     tag = "Node",
     responses((status = 200, description = "The token", body = TokenState))
 )]
-pub(super) async fn token(Caller(grant): Caller, query: Query) -> Result<Json<TokenState>, Problem> {
-    query.end()?;
+pub(super) async fn token(Caller(grant): Caller, _: NoQuery) -> Result<Json<TokenState>, Problem> {
     Ok(Json(TokenState::of(&grant)))
 }

@@ -17,7 +17,7 @@ use super::{
     inbox::page_size,
     model::{AgencyCode, Envelope, Hash, IdempotencyKey, OutboxItem, OutboxPage, PageToken, ReceiptList},
     problem::{Kind, Problem},
-    request::{Caller, InPath, Query},
+    request::{Caller, InPath, NoQuery, Query},
 };
 use crate::service::{outbox, receipts};
 
@@ -68,9 +68,8 @@ pub(super) async fn one(
     State(rest): State<Rest>,
     Caller(grant): Caller,
     mut path: InPath,
-    query: Query,
+    _: NoQuery,
 ) -> Result<Json<OutboxItem>, Problem> {
-    query.end()?;
     let request = node_v1::ListOutboxRequest { envelope: path.take("envelope"), ..Default::default() };
     let reply = outbox::list(&rest.shell, grant, request).await?;
     let item = reply.items.into_iter().next().ok_or_else(|| Problem::of(Kind::NotFound))?;

@@ -322,7 +322,7 @@ impl Problem {
             headers.insert(RETRY_AFTER, HeaderValue::from_static(RETRY_S));
         }
         if kind == Kind::UploadProtocol {
-            headers.insert("tus-version", HeaderValue::from_static("1.0.0"));
+            headers.insert("tus-version", HeaderValue::from_static(super::uploads::VERSION));
         }
         if kind == Kind::Unauthorised {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"truc\""));

@@ -157,6 +157,17 @@ impl Query {
     }
 }
 
+/// That there is no query: the operation knows none.
+pub(super) struct NoQuery;
+
+impl<S: Send + Sync> FromRequestParts<S> for NoQuery {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        Query::of(parts.uri.query().unwrap_or_default()).end().map(|()| Self)
+    }
+}
+
 /// The idempotency key (draft-ietf-httpapi-idempotency-key-header: a string in quotes; most clients leave them away).
 pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<String, Problem> {
     let mut values = headers.get_all("idempotency-key").iter();

@@ -5,10 +5,11 @@ use std::io;
 
 use axum::{
     body::Body,
-    extract::State,
+    extract::{FromRequestParts, State},
     http::{
         HeaderMap, HeaderName, HeaderValue, StatusCode,
         header::{CACHE_CONTROL, LOCATION},
+        request::Parts,
     },
     response::{IntoResponse as _, Response},
 };
@@ -20,11 +21,12 @@ use utoipa::ToSchema;
 use super::{
     BASE, Rest,
     problem::{Kind, Problem},
-    request::{Caller, InPath, Query, broken, require_media_type},
+    request::{Caller, InPath, NoQuery, broken, require_media_type},
 };
 use crate::service::uploads;
 
-const VERSION: &str = "1.0.0";
+/// The version of the protocol that is spoken.
+pub(super) const VERSION: &str = "1.0.0";
 const RESUMABLE: HeaderName = HeaderName::from_static("tus-resumable");
 const OFFSET: HeaderName = HeaderName::from_static("upload-offset");
 const LENGTH: HeaderName = HeaderName::from_static("upload-length");
@@ -64,10 +66,9 @@ pub(super) async fn create(
     State(rest): State<Rest>,
     Caller(grant): Caller,
     headers: HeaderMap,
-    query: Query,
+    _: NoQuery,
+    _: Tus,
 ) -> Result<Response, Problem> {
-    query.end()?;
-    require_version(&headers)?;
     let length = number(&headers, &LENGTH)?;
     if length > PACKET_BYTES_MAX {
         return Err(Problem::of(Kind::TooLarge));
@@ -98,11 +99,9 @@ pub(super) async fn offset(
     State(rest): State<Rest>,
     Caller(grant): Caller,
     mut path: InPath,
-    headers: HeaderMap,
-    query: Query,
+    _: NoQuery,
+    _: Tus,
 ) -> Result<Response, Problem> {
-    query.end()?;
-    require_version(&headers)?;
     let upload = uploads::find(&rest.uploads, &grant, &path.take("upload"))?;
     let mut response = answer(StatusCode::OK, uploads::received(&upload).await?);
     response.headers_mut().insert(LENGTH, upload.about().length.into());
@@ -129,11 +128,10 @@ pub(super) async fn append(
     Caller(grant): Caller,
     mut path: InPath,
     headers: HeaderMap,
-    query: Query,
+    _: NoQuery,
+    _: Tus,
     body: Body,
 ) -> Result<Response, Problem> {
-    query.end()?;
-    require_version(&headers)?;
     require_media_type(&headers, "application/offset+octet-stream")?;
     let offset = number(&headers, &OFFSET)?;
     let upload = uploads::find(&rest.uploads, &grant, &path.take("upload"))?;
@@ -162,11 +160,9 @@ pub(super) async fn remove(
     State(rest): State<Rest>,
     Caller(grant): Caller,
     mut path: InPath,
-    headers: HeaderMap,
-    query: Query,
+    _: NoQuery,
+    _: Tus,
 ) -> Result<Response, Problem> {
-    query.end()?;
-    require_version(&headers)?;
     let upload = uploads::find(&rest.uploads, &grant, &path.take("upload"))?;
     uploads::remove(&rest.uploads, &upload).await?;
     let mut response = StatusCode::NO_CONTENT.into_response();
@@ -194,11 +190,16 @@ fn answer(status: StatusCode, offset: u64) -> Response {
     response
 }
 
-fn require_version(headers: &HeaderMap) -> Result<(), Problem> {
-    if headers.get(RESUMABLE).is_some_and(|version| version == VERSION) {
-        return Ok(());
+/// That the request is by the protocol's version.
+pub(super) struct Tus;
+
+impl<S: Send + Sync> FromRequestParts<S> for Tus {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let spoken = parts.headers.get(RESUMABLE).is_some_and(|version| version == VERSION);
+        if spoken { Ok(Self) } else { Err(Problem::of(Kind::UploadProtocol)) }
     }
-    Err(Problem::of(Kind::UploadProtocol))
 }
 
 fn number(headers: &HeaderMap, name: &HeaderName) -> Result<u64, Problem> {

@@ -15,7 +15,7 @@ use super::{
     Rest,
     model::AgencyCode,
     problem::Problem,
-    request::{Caller, InPath, Query, json},
+    request::{Caller, InPath, NoQuery, json},
 };
 use crate::{
     service,
@@ -137,10 +137,9 @@ pub(super) async fn register(
     State(rest): State<Rest>,
     Caller(grant): Caller,
     headers: HeaderMap,
-    query: Query,
+    _: NoQuery,
     body: Body,
 ) -> Result<(StatusCode, Json<NewWebhook>), Problem> {
-    query.end()?;
     let WebhookRequest { url, events, codes } = json(&headers, body).await?;
     let (hook, secret) = service::webhooks::register(&rest.webhooks, &grant, &url, events, &codes).await?;
     let secret = secret.text().to_string();
@@ -159,9 +158,8 @@ pub(super) async fn register(
 pub(super) async fn list(
     State(rest): State<Rest>,
     Caller(grant): Caller,
-    query: Query,
+    _: NoQuery,
 ) -> Result<Json<WebhookList>, Problem> {
-    query.end()?;
     let found = service::webhooks::list(&rest.webhooks, &grant).await?;
     Ok(Json(WebhookList { items: found.into_iter().map(|(hook, progress)| Webhook::of(hook, progress)).collect() }))
 }
@@ -180,9 +178,8 @@ pub(super) async fn remove(
     State(rest): State<Rest>,
     Caller(grant): Caller,
     mut path: InPath,
-    query: Query,
+    _: NoQuery,
 ) -> Result<StatusCode, Problem> {
-    query.end()?;
     service::webhooks::remove(&rest.webhooks, &grant, &path.take("webhook")).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -201,9 +198,8 @@ pub(super) async fn resume(
     State(rest): State<Rest>,
     Caller(grant): Caller,
     mut path: InPath,
-    query: Query,
+    _: NoQuery,
 ) -> Result<StatusCode, Problem> {
-    query.end()?;
     service::webhooks::resume(&rest.webhooks, &grant, &path.take("webhook")).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -222,9 +218,8 @@ pub(super) async fn ping(
     State(rest): State<Rest>,
     Caller(grant): Caller,
     mut path: InPath,
-    query: Query,
+    _: NoQuery,
 ) -> Result<Json<Pinged>, Problem> {
-    query.end()?;
     let outcome = service::webhooks::ping(&rest.webhooks, &grant, &path.take("webhook")).await?;
     let (taken, error) = match outcome {
         Outcome::Taken => (true, String::new()),
