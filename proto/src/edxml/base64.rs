@@ -7,7 +7,7 @@ use data_encoding::BASE64;
 
 /// Why the text is no base64.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Base64Defect {
+pub(crate) enum Base64Defect {
     /// More letters after `=`.
     AfterPadding,
     /// One letter is left over: the end is missing.
@@ -17,24 +17,36 @@ pub(super) enum Base64Defect {
 /// Letters per round of the fast path; a multiple of four.
 const ROUND: usize = 16 * 1024;
 
-pub(super) struct Decoder {
+pub(crate) struct Decoder {
     bits: u32,
     letters: u8,
     padded: bool,
     /// Characters that are neither letters nor white space nor padding.
-    pub(super) junk: u64,
+    pub(crate) junk: u64,
     out: Vec<u8>,
     /// Scratch: a round without its white space.
     unwrapped: Vec<u8>,
 }
 
+impl Default for Decoder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl std::fmt::Debug for Decoder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Decoder") // never what it decodes
+    }
+}
+
 impl Decoder {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { bits: 0, letters: 0, padded: false, junk: 0, out: vec![0; ROUND / 4 * 3], unwrapped: Vec::new() }
     }
 
     /// Decodes the next piece; `take` gets plain bytes.
-    pub(super) fn push<E: From<Base64Defect>>(
+    pub(crate) fn push<E: From<Base64Defect>>(
         &mut self,
         mut text: &[u8],
         take: &mut dyn FnMut(&[u8]) -> Result<(), E>,
@@ -124,7 +136,7 @@ impl Decoder {
     }
 
     /// The last bytes of an unpadded or padded end.
-    pub(super) fn finish<E: From<Base64Defect>>(
+    pub(crate) fn finish<E: From<Base64Defect>>(
         &mut self,
         take: &mut dyn FnMut(&[u8]) -> Result<(), E>,
     ) -> Result<(), E> {

@@ -5,7 +5,7 @@
 //! packet byte for byte and adds our hops ([`render_delivery`]). Signatures inside packets are shown, never trusted.
 
 mod attachment;
-mod base64;
+pub(crate) mod base64;
 mod date;
 mod delivery;
 mod element;

@@ -3,6 +3,7 @@
 use std::io;
 
 use super::client::{AnswerError, Verdict, shown_words, text, verdict};
+use crate::edxml::base64::{Base64Defect, Decoder};
 
 /// Longest text or name that is held of an answer, in bytes.
 const HELD_BYTES_MAX: usize = 64 * 1024;
@@ -24,6 +25,17 @@ pub enum EdocError {
     Sink(#[from] io::Error),
 }
 
+impl From<Base64Defect> for EdocError {
+    fn from(defect: Base64Defect) -> Self {
+        Self::Damaged(match defect {
+            Base64Defect::AfterPadding => "the packet goes on behind its end",
+            Base64Defect::Truncated => NOT_BASE64,
+        })
+    }
+}
+
+const NOT_BASE64: &str = "the packet is not in base64";
+
 /// Reads the answer in pieces of any length; the packet's bytes go to the sink that each call is given.
 #[derive(Debug, Default)]
 pub struct EdocReply {
@@ -32,7 +44,7 @@ pub struct EdocReply {
     escaped: bool,
     fields: Vec<(String, String)>,
     name: String,
-    base64: Base64,
+    base64: Decoder,
     data: bool,
     first: Vec<u8>,
 }
@@ -69,10 +81,17 @@ impl EdocReply {
     pub fn push(&mut self, bytes: &[u8], sink: &mut dyn io::Write) -> Result<(), EdocError> {
         let room = 80usize.saturating_sub(self.first.len()).min(bytes.len());
         self.first.extend_from_slice(bytes.get(..room).unwrap_or_default());
-        for byte in bytes {
-            self.take(*byte, sink)?;
+        let mut left = bytes;
+        while let Some((byte, behind)) = left.split_first() {
+            let (letters, rest) = left.split_at(self.letters_of(left));
+            if letters.is_empty() {
+                self.take(*byte, sink)?;
+                left = behind;
+            } else {
+                self.decode(letters, sink)?;
+                left = rest;
+            }
         }
-        self.base64.flush(sink)?;
         Ok(())
     }
 
@@ -87,7 +106,7 @@ impl EdocReply {
         if self.state != State::End {
             return Err(EdocError::Damaged("it ends too soon"));
         }
-        self.base64.finish(sink)?;
+        self.base64.finish::<EdocError>(&mut |plain| Ok(sink.write_all(plain)?))?;
         let field = |name: &str| {
             let found = self.fields.iter().find(|(field, _)| field == name);
             found.map(|(_, text)| text.clone()).filter(|text| !text.is_empty())
@@ -150,6 +169,22 @@ impl EdocReply {
             State::Name | State::Colon | State::Comma | State::End => {
                 return Err(EdocError::Damaged("it is no JSON object"));
             }
+        }
+        Ok(())
+    }
+
+    /// How many bytes from here on are the packet's, with nothing of JSON between them.
+    fn letters_of(&self, bytes: &[u8]) -> usize {
+        if self.state != State::InData || self.escaped {
+            return 0;
+        }
+        bytes.iter().position(|byte| matches!(byte, b'"' | b'\\')).unwrap_or(bytes.len())
+    }
+
+    fn decode(&mut self, letters: &[u8], sink: &mut dyn io::Write) -> Result<(), EdocError> {
+        self.base64.push::<EdocError>(letters, &mut |plain| Ok(sink.write_all(plain)?))?;
+        if self.base64.junk > 0 {
+            return Err(EdocError::Damaged(NOT_BASE64));
         }
         Ok(())
     }
@@ -233,14 +268,14 @@ impl EdocReply {
                 Some(b'u') => {
                     let digits = self.held.get(1..).and_then(|digits| std::str::from_utf8(digits).ok());
                     let code = digits.and_then(|digits| u8::from_str_radix(digits.trim_start_matches("00"), 16).ok());
-                    code.ok_or(EdocError::Damaged("the packet is not in base64"))?
+                    code.ok_or(EdocError::Damaged(NOT_BASE64))?
                 }
                 Some(b'n' | b'r' | b't') => b'\n',
                 Some(other) => *other,
                 None => b'\n',
             };
             self.escaped = false;
-            return self.base64.take(done, sink);
+            return self.decode(&[done], sink);
         }
         match byte {
             b'"' => self.state = State::Comma,
@@ -248,70 +283,9 @@ impl EdocReply {
                 self.held.clear();
                 self.escaped = true;
             }
-            _ => self.base64.take(byte, sink)?,
+            _ => self.decode(&[byte], sink)?,
         }
         Ok(())
-    }
-}
-
-/// Decodes as existing clients do: line ends passed over, both alphabets, padding or none.
-#[derive(Debug, Default)]
-struct Base64 {
-    bits: u32,
-    count: u32,
-    padded: bool,
-    out: Vec<u8>,
-}
-
-impl Base64 {
-    fn take(&mut self, byte: u8, sink: &mut dyn io::Write) -> Result<(), EdocError> {
-        let value = match byte {
-            b'A'..=b'Z' => byte - b'A',
-            b'a'..=b'z' => byte - b'a' + 26,
-            b'0'..=b'9' => byte - b'0' + 52,
-            b'+' | b'-' => 62,
-            b'/' | b'_' => 63,
-            b'=' => {
-                self.padded = true;
-                return Ok(());
-            }
-            blank if blank.is_ascii_whitespace() => return Ok(()),
-            _ => return Err(EdocError::Damaged("the packet is not in base64")),
-        };
-        if self.padded {
-            return Err(EdocError::Damaged("the packet goes on behind its end"));
-        }
-        self.bits = (self.bits << 6) | u32::from(value);
-        self.count += 1;
-        if self.count == 4 {
-            let [_, first, second, third] = self.bits.to_be_bytes();
-            self.out.extend([first, second, third]);
-            (self.bits, self.count) = (0, 0);
-            if self.out.len() >= 48 * 1024 {
-                self.flush(sink)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn flush(&mut self, sink: &mut dyn io::Write) -> io::Result<()> {
-        sink.write_all(&self.out)?;
-        self.out.clear();
-        Ok(())
-    }
-
-    fn finish(&mut self, sink: &mut dyn io::Write) -> Result<(), EdocError> {
-        match self.count {
-            0 => {}
-            2 => self.out.push(u8::try_from((self.bits >> 4) & 0xff).unwrap_or_default()),
-            3 => {
-                let [_, _, first, second] = (self.bits >> 2).to_be_bytes();
-                self.out.extend([first, second]);
-            }
-            _ => return Err(EdocError::Damaged("the packet is not in base64")),
-        }
-        self.count = 0;
-        Ok(self.flush(sink)?)
     }
 }
 
