@@ -111,6 +111,7 @@ pub(super) async fn watch(
         ("envelope" = inline(Envelope), Path, description = "The document"),
         ("recipient" = inline(AgencyCode), Query, description = "The receiving agency that asks"),
         ("sender" = inline(Option<AgencyCode>), Query, description = "Needed where several senders used this id"),
+        ("even_withdrawn" = Option<bool>, Query, description = "The kept copy of a document that was withdrawn by agreement"),
     ),
     responses((status = 200, description = "The packet", body = String, content_type = "application/xml"))
 )]
@@ -138,6 +139,7 @@ pub(super) async fn edxml(
         ("envelope" = inline(Envelope), Path, description = "The document"),
         ("recipient" = inline(AgencyCode), Query, description = "The receiving agency that asks"),
         ("sender" = inline(Option<AgencyCode>), Query, description = "Needed where several senders used this id"),
+        ("even_withdrawn" = Option<bool>, Query, description = "The kept copy of a document that was withdrawn by agreement"),
         ("Range" = Option<String>, Header, description = "`bytes=N-`: from byte N on; other ranges get the whole"),
     ),
     responses(
