@@ -247,6 +247,12 @@ impl Directory {
         self.agencies.get(usize::try_from(self.by_old_code.get(place)?.0).ok()?)
     }
 
+    /// The present form of a code as somebody else wrote it; where the directory does not know it, the code itself when it is one.
+    #[must_use]
+    pub fn present_code(&self, code: &ForeignCode) -> Option<AgencyId> {
+        self.agency_by_any_code(code).map(|agency| agency.code.clone()).or_else(|| code.as_agency())
+    }
+
     /// A node or the relay by its id.
     #[must_use]
     pub fn node(&self, id: &NodeId) -> Option<(NodeKind, &NodeEntry)> {

@@ -501,6 +501,11 @@ fn path(folder: &Path, id: UploadId, what: &str) -> PathBuf {
     folder.join(format!("{id}.{what}"))
 }
 
+/// Whose file it is.
+fn id_of(path: &Path) -> Option<UploadId> {
+    path.file_stem()?.to_str()?.parse().ok()
+}
+
 fn parts_file() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.read(true).write(true).mode(0o600);
@@ -521,8 +526,7 @@ fn remove_files(folder: &Path, id: UploadId) -> io::Result<()> {
 fn remove_strays(folder: &Path, known: &BTreeMap<UploadId, Arc<Upload>>) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
-        let id = path.file_stem().and_then(|stem| stem.to_str()?.parse::<UploadId>().ok());
-        if id.is_none_or(|id| !known.contains_key(&id)) {
+        if id_of(&path).is_none_or(|id| !known.contains_key(&id)) {
             fs::remove_file(&path)?;
         }
     }

@@ -5,7 +5,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io,
     sync::Arc,
     time::Duration,
 };
@@ -23,6 +22,7 @@ use crate::{
     pipe::Spool,
     pipeline::{Listed, PipelineError, Refusal},
     records::{About, TakenOver},
+    service::found,
     shell::{Shell, clock},
 };
 
@@ -160,9 +160,10 @@ impl Poll<'_> {
     /// The code of this gateway that the axis means, in whatever form.
     fn own_code(&self, written: &str) -> Option<AgencyId> {
         let code = written.parse::<ForeignCode>().ok()?;
-        let directory = self.shell.directory();
-        let known = directory.as_ref().and_then(|directory| directory.agency_by_any_code(&code));
-        let code = known.map(|agency| agency.code.clone()).or_else(|| code.as_agency())?;
+        let code = match self.shell.directory() {
+            Some(directory) => directory.present_code(&code),
+            None => code.as_agency(),
+        }?;
         self.gateway.settings.codes.contains(&code).then_some(code)
     }
 
@@ -184,7 +185,7 @@ impl Poll<'_> {
             return Err("too much is open on this node".to_owned());
         }
         let directory = self.shell.directory().ok_or("there is no directory yet")?;
-        let mut file = File(Spool::new(&self.gateway.spool));
+        let mut file = Spool::new(&self.gateway.spool);
         match self.gateway.axis.edoc(MessageType::Document, &listed.doc_id, &mut file).await {
             Ok(()) => {}
             Err(error @ (CallFailed::Way(_) | CallFailed::Answer { .. })) => return Err(told(error)),
@@ -192,7 +193,7 @@ impl Poll<'_> {
             Err(error @ CallFailed::Refused(_)) => return Ok(Taken::Later(told(error))),
             Err(error @ CallFailed::Packet(_)) => return Ok(self.is_damaged(&listed.doc_id, told(error))),
         }
-        let mut packet = file.0.store().map_err(|error| error.to_string())?;
+        let mut packet = file.store().map_err(|error| error.to_string())?;
         let (pipeline, wanted) = (Arc::clone(&self.shell.pipeline), listed.clone());
         let work = move || pipeline.take_over(&mut packet, &wanted, &directory, clock::moment());
         let record = match self.shell.work("taking a document over", work).await.map_err(|error| error.to_string())? {
@@ -232,11 +233,9 @@ impl Poll<'_> {
         if about.document_id.is_empty() {
             return Ok(None);
         }
-        let (archive, of, document_id) = (self.shell.archive.clone(), sender.clone(), about.document_id.clone());
-        let look = move || archive.of_document_id(false, &of, &document_id);
-        let found = self.shell.work("looking for a document", look).await.map_err(|error| error.to_string())?;
-        for envelope in found.map_err(|error| error.to_string())? {
-            let received = crate::service::found::received(self.shell, envelope).await;
+        let found = found::by_document_id(self.shell, false, &sender, &about.document_id).await;
+        for envelope in found.map_err(|error| error.text().to_owned())? {
+            let received = found::received(self.shell, envelope).await;
             for received in received.map_err(|error| error.text().to_owned())? {
                 let has = received.codes.get(to).is_some_and(|code| code.consigned_at.is_some());
                 let Some(content) = received.content.filter(|_| has && received.key.sender == sender) else { continue };
@@ -265,16 +264,4 @@ fn words(refusal: &Refusal) -> String {
 
 pub(super) fn told(error: CallFailed) -> String {
     crate::chain(&error)
-}
-
-struct File(Spool);
-
-impl io::Write for File {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.push(bytes).map(|()| bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }

@@ -84,10 +84,8 @@ impl Poll<'_> {
         };
         let ours = !code.is_from_sender();
         let sender = if ours { to.clone() } else { from.clone() };
-        let (archive, of) = (self.shell.archive.clone(), sender.clone());
-        let look = move || archive.of_document_id(ours, &of, &document_id);
-        let found = self.shell.work("looking for a document", look).await.map_err(|error| error.to_string())?;
-        for envelope in found.map_err(|error| error.to_string())? {
+        let found = found::by_document_id(self.shell, ours, &sender, &document_id).await;
+        for envelope in found.map_err(|error| error.text().to_owned())? {
             let business = if ours {
                 let (sent, _) = found::sent(self.shell, envelope).await.map_err(|error| error.text().to_owned())?;
                 let pairs = sent.into_iter().filter(|sent| sent.key.sender == sender);

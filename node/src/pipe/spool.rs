@@ -26,6 +26,16 @@ pub(crate) struct Spool {
     memory_bytes_max: usize,
 }
 
+impl Write for Spool {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.push(bytes).map(|()| bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 struct OnDisk {
     key: FileKey,
     params: StreamParams,

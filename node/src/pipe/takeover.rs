@@ -184,9 +184,7 @@ fn written_sender(from: &Organization, listed: &Listed, directory: &Directory) -
 
 /// A sender's code among ours: as the directory knows it, as it is, or behind `Z00.`, what can be kept of it.
 pub(crate) fn sender_of(written: &str, directory: &Directory) -> AgencyId {
-    let known = written.parse::<ForeignCode>().ok().and_then(|code| {
-        directory.agency_by_any_code(&code).map(|agency| agency.code.clone()).or_else(|| code.as_agency())
-    });
+    let known = written.parse::<ForeignCode>().ok().and_then(|code| directory.present_code(&code));
     known.unwrap_or_else(|| {
         let plain = written.to_uppercase();
         let groups = plain.split(|c: char| !c.is_ascii_alphanumeric()).filter(|group| !group.is_empty());

@@ -94,8 +94,7 @@ impl Face {
     fn agency(&self, written: &str) -> Result<Option<AgencyId>, Error> {
         let Ok(code) = written.parse::<ForeignCode>() else { return Ok(None) };
         let directory = self.shell.directory().ok_or_else(no_directory)?;
-        let listed = directory.agency_by_any_code(&code).map(|agency| agency.code.clone());
-        Ok(listed.or_else(|| code.as_agency()))
+        Ok(directory.present_code(&code))
     }
 }
 

@@ -323,11 +323,8 @@ impl Asked<'_> {
     /// The status to set; none when the document is not there. Correlated on the document's id and both agencies; of several documents under
     /// one id the newest is meant.
     async fn request(&self, face: &Arc<Face>) -> Result<Option<SetStatusRequest>, Error> {
-        let (archive, issuer, id) = (face.shell.archive.clone(), self.issuer.clone(), self.document_id.clone());
-        let look = move || archive.of_document_id(false, &issuer, &id);
-        let envelopes = face.shell.work("looking up a document", look).await?;
         let from = &self.told.from;
-        for envelope in envelopes.map_err(|error| found::no_answer(&error))? {
+        for envelope in found::by_document_id(&face.shell, false, &self.issuer, &self.document_id).await? {
             let received = found::received_for(&face.shell, envelope, from, Some(&self.issuer)).await?;
             let consigned = |code: &crate::core::Code| code.consigned_at.is_some();
             if received.is_some_and(|received| received.codes.get(from).is_some_and(consigned)) {

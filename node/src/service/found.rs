@@ -46,6 +46,18 @@ pub(crate) fn no_answer(error: &IndexError) -> Error {
     ))
 }
 
+/// Envelopes with documents of `sender` that carry this edXML DocumentId, newest first: what we sent, or what we received.
+pub(crate) async fn by_document_id(
+    shell: &Shell,
+    sent: bool,
+    sender: &AgencyId,
+    document_id: &str,
+) -> Result<Vec<EnvelopeId>, Error> {
+    let (archive, of, name) = (shell.archive.clone(), sender.clone(), document_id.to_owned());
+    let look = move || archive.of_document_id(sent, &of, &name);
+    shell.work("looking up a document", look).await?.map_err(|error| no_answer(&error))
+}
+
 /// What we received under this envelope id, from whatever sender: what is open, and what left memory.
 pub(crate) async fn received(shell: &Arc<Shell>, envelope: EnvelopeId) -> Result<Vec<Received>, Error> {
     let found = shell.engine.ask(move |core| core.received_of(envelope).cloned().collect::<Vec<_>>());

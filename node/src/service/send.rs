@@ -36,9 +36,15 @@ pub(crate) async fn send(
 ) -> Result<node_v1::SendReply, Error> {
     let sender = super::code(grant, &header.sender, "sender")?;
     check_idempotency_key(&header.idempotency_key)?;
+    let request = (sender.clone(), header.idempotency_key.clone());
+    let before = move |core: &Core| {
+        let sent = core.sent_by_request(&request.0, &request.1)?;
+        Some((sent.accepted_at, sent.pairs.keys().cloned().collect::<Vec<_>>()))
+    };
+    let asked = shell.engine.ask(before).await?;
     let allowance = match Allowance::take(grant) {
         // Who asks again what its request led to is not told to wait.
-        Err(_) if known(shell, &sender, &header.idempotency_key).await? => Allowance(None),
+        Err(_) if asked.is_some() || left_memory(shell, &sender, &header.idempotency_key).await? => Allowance(None),
         allowance => allowance?,
     };
     let directory = shell.directory().ok_or_else(no_directory)?;
@@ -51,12 +57,6 @@ pub(crate) async fn send(
         return Err(busy());
     }
     let idempotency_key = header.idempotency_key.clone();
-    let request = (sender.clone(), idempotency_key.clone());
-    let before = move |core: &Core| {
-        let sent = core.sent_by_request(&request.0, &request.1)?;
-        Some((sent.accepted_at, sent.pairs.keys().cloned().collect::<Vec<_>>()))
-    };
-    let asked = shell.engine.ask(before).await?;
     let grouped = match &asked {
         _ if header.groups.is_empty() => Vec::new(),
         // Asked again: the groups may have changed since, what was accepted has not.
@@ -91,12 +91,8 @@ pub(crate) async fn send(
     Ok(reply)
 }
 
-/// Whether this request was accepted before, and may only be repeated.
-async fn known(shell: &Shell, sender: &AgencyId, idempotency_key: &str) -> Result<bool, Error> {
-    let (of, name) = (sender.clone(), idempotency_key.to_owned());
-    if shell.engine.ask(move |core| core.sent_by_request(&of, &name).is_some()).await? {
-        return Ok(true);
-    }
+/// Whether this request was accepted so long ago that its document left memory.
+async fn left_memory(shell: &Shell, sender: &AgencyId, idempotency_key: &str) -> Result<bool, Error> {
     let (archive, of, name) = (shell.archive.clone(), sender.clone(), idempotency_key.to_owned());
     Ok(shell.work("looking a request up", move || archive.request(&of, &name).is_some()).await?)
 }

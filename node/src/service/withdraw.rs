@@ -68,10 +68,7 @@ pub(crate) async fn by_document_id(
     document_id: &str,
     recipients: &[AgencyId],
 ) -> Result<Option<Sent>, Error> {
-    let (archive, of, name) = (shell.archive.clone(), from.clone(), document_id.to_owned());
-    let look = move || archive.of_document_id(true, &of, &name);
-    let envelopes = shell.work("looking up a document", look).await?;
-    for envelope in envelopes.map_err(|error| super::found::no_answer(&error))? {
+    for envelope in super::found::by_document_id(shell, true, from, document_id).await? {
         let (sent, _) = super::found::sent(shell, envelope).await?;
         let is_it = |sent: &Sent| {
             sent.key.sender == *from

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use data_encoding::BASE64;
 use ring::hmac;
+use serde::Serialize;
 use serde_json::{Value, json};
 use truc_ledger::{Position, ReadError, merkle::leaf_hash};
 use truc_proto::{AgencyId, Digest, EnvelopeId, EnvelopeKind, Event, Raw, Timestamp, limits::WEBHOOK_STEP};
@@ -191,7 +192,7 @@ async fn is_document(shell: &Arc<Shell>, envelope: EnvelopeId, sender: &AgencyId
 }
 
 /// A message's JSON.
-pub(super) fn body(kind: &str, time: Timestamp, data: &Value) -> Bytes {
+pub(super) fn body(kind: impl Serialize, time: Timestamp, data: &Value) -> Bytes {
     json!({ "type": kind, "timestamp": time.to_string(), "data": data }).to_string().into()
 }
 

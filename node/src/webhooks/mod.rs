@@ -330,7 +330,7 @@ impl Teller {
             };
             let now = clock::now();
             let id = format!("{}.{}.{}", self.hook.id, seen.position, seen.n);
-            let message = Message::signed(id, events::body(kind.as_str(), now, &data), now, &self.key);
+            let message = Message::signed(id, events::body(kind, now, &data), now, &self.key);
             let outcome = self.webhooks.caller.post(&endpoint, &message).await;
             let next = lock(&self.progress).after(outcome, now);
             match next {

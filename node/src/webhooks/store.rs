@@ -49,16 +49,6 @@ pub enum EventType {
 impl EventType {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::DocumentReceived, Self::StatusReceived, Self::DeliveryChanged];
-
-    /// For programs.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::DocumentReceived => "document.received",
-            Self::StatusReceived => "status.received",
-            Self::DeliveryChanged => "delivery.changed",
-        }
-    }
 }
 
 /// A webhook as it was registered.
