@@ -109,3 +109,11 @@ fn each_partner_answers_in_its_way() {
     let (code, refused) = sandbox.send("Z99.CU");
     assert_eq!((code, &refused["successor"]), (422, &json!("Z99.NHAN")));
 }
+
+#[test]
+fn a_sandbox_that_cannot_open_its_door_says_why() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_truc"));
+    let ended = command.args(["sandbox", "--rest", "0.0.0.0:0", "--local", "127.0.0.1:0"]).output().unwrap();
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert!(!ended.status.success() && said.contains("without a certificate; set `rest.tls`"), "{said}");
+}

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 use truc_certs_dev::{AgencyPlan, Plan, Tree, write_tree};
 use truc_evidence::{CodeList, Confirmation, Directory, LEVEL1_CODES, PinnedOperator};
@@ -345,10 +345,18 @@ impl Network {
         }
     }
 
-    async fn wait_connected(&self) -> anyhow::Result<()> {
+    async fn wait_connected(&mut self) -> anyhow::Result<()> {
         let started = Instant::now();
-        for code in self.nodes.keys() {
+        for code in self.nodes.keys().cloned().collect::<Vec<_>>() {
+            let code = code.as_str();
             loop {
+                // Where the node itself gave up, its reason is the one that helps.
+                if self.nodes.get(code).is_some_and(|node| node.running.task.is_finished())
+                    && let Some(node) = self.nodes.remove(code)
+                {
+                    node.running.stop().await.with_context(|| format!("node {code} did not start"))?;
+                    bail!("node {code} ended by itself");
+                }
                 let state = match self.node(code).await {
                     Ok(mut node) => node.status(StatusRequest {}).await?.into_inner(),
                     Err(error) if started.elapsed() > PATIENCE => return Err(error),
