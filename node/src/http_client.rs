@@ -13,6 +13,7 @@ use std::{
 };
 
 use bytes::Bytes;
+pub use hyper::Method;
 use hyper::{
     Request, Response,
     body::{Body, Frame, Incoming, SizeHint},
@@ -40,28 +41,39 @@ use crate::endpoint::Endpoint;
 
 /// Where a call stopped.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum HttpError {
+pub enum HttpError {
     /// No connection: nothing left this machine.
     #[error("{endpoint} cannot be reached")]
-    Connect { endpoint: String, source: io::Error },
-    /// It broke off or stalled; `whole`: everything that was to be sent had left.
+    Connect {
+        /// Where to.
+        endpoint: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// It broke off or stalled.
     #[error("{what}")]
-    Broken { what: String, whole: bool },
+    Broken {
+        /// For people.
+        what: String,
+        /// Everything that was to be sent had left.
+        whole: bool,
+    },
 }
 
 /// How long a call may take, and how much head its answer may have.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Bounds {
+pub struct Bounds {
     /// Without progress.
-    pub(crate) stall: Duration,
+    pub stall: Duration,
     /// Altogether.
-    pub(crate) whole: Duration,
+    pub whole: Duration,
     /// In bytes.
-    pub(crate) head: usize,
+    pub head: usize,
 }
 
+/// Calls over HTTP.
 #[derive(Clone)]
-pub(crate) struct Client {
+pub struct Client {
     tls: TlsConnector,
     agent: &'static str,
     bounds: Bounds,
@@ -75,7 +87,10 @@ impl std::fmt::Debug for Client {
 
 impl Client {
     /// Trusts these certificates alone.
-    pub(crate) fn new(anchors: &[Certificate], agent: &'static str, bounds: Bounds) -> Result<Self, rustls::Error> {
+    ///
+    /// # Errors
+    /// When one of them cannot be used.
+    pub fn new(anchors: &[Certificate], agent: &'static str, bounds: Bounds) -> Result<Self, rustls::Error> {
         let mut roots = RootCertStore::empty();
         for anchor in anchors {
             roots.add(CertificateDer::from(anchor.der().to_vec()))?;
@@ -89,9 +104,13 @@ impl Client {
         Ok(Self { tls: TlsConnector::from(Arc::new(config)), agent, bounds })
     }
 
-    /// Posts to a path of the endpoint's host, and waits for the answer's head.
-    pub(crate) async fn post(
+    /// Asks for a path of the endpoint's host, and waits for the answer's head.
+    ///
+    /// # Errors
+    /// Where it stopped.
+    pub async fn call(
         &self,
+        method: Method,
         endpoint: &Endpoint,
         path: &str,
         headers: &[(String, String)],
@@ -101,8 +120,9 @@ impl Client {
         let shake = Duration::from_millis(HANDSHAKE_MS_MAX).min(self.bounds.stall);
         let unreachable = |source| HttpError::Connect { endpoint: endpoint.to_string(), source };
         let slow = |_| io::Error::from(io::ErrorKind::TimedOut);
-        let request =
-            self.request(endpoint, path, headers, body).map_err(|error| unreachable(io::Error::other(error)))?;
+        let request = self
+            .request(method, endpoint, path, headers, body)
+            .map_err(|error| unreachable(io::Error::other(error)))?;
         let connect = TcpStream::connect((endpoint.host.as_str(), endpoint.port));
         let stream = tokio::time::timeout(shake, connect).await.map_err(slow).flatten().map_err(unreachable)?;
         stream.set_nodelay(true).map_err(unreachable)?;
@@ -117,12 +137,14 @@ impl Client {
 
     fn request(
         &self,
+        method: Method,
         endpoint: &Endpoint,
         path: &str,
         headers: &[(String, String)],
         body: Outgoing,
     ) -> Result<Request<Outgoing>, hyper::http::Error> {
-        let mut request = Request::post(path).header(HOST, endpoint.authority()).header(USER_AGENT, self.agent);
+        let mut request = Request::builder().method(method).uri(path);
+        request = request.header(HOST, endpoint.authority()).header(USER_AGENT, self.agent);
         for (name, value) in headers {
             request = request.header(name, value);
         }
@@ -166,19 +188,24 @@ impl Client {
 }
 
 /// An answer whose head has come.
-pub(crate) struct Answer {
+pub struct Answer {
     response: Response<Incoming>,
     stall: Duration,
     until: Instant,
 }
 
 impl Answer {
-    pub(crate) fn status(&self) -> u16 {
+    /// HTTP's status.
+    #[must_use]
+    pub fn status(&self) -> u16 {
         self.response.status().as_u16()
     }
 
     /// The next piece of the body; none at its end.
-    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, HttpError> {
+    ///
+    /// # Errors
+    /// When it breaks off or stalls.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, HttpError> {
         let broken = |what: String| HttpError::Broken { what, whole: true };
         loop {
             let wait = (Instant::now() + self.stall).min(self.until);
@@ -198,7 +225,10 @@ impl Answer {
     }
 
     /// The whole body, when it is no longer than this.
-    pub(crate) async fn whole(mut self, bytes_max: usize) -> Result<Vec<u8>, HttpError> {
+    ///
+    /// # Errors
+    /// When it is longer, breaks off or stalls.
+    pub async fn whole(mut self, bytes_max: usize) -> Result<Vec<u8>, HttpError> {
         let mut bytes = Vec::new();
         while let Some(piece) = self.next().await? {
             if bytes.len() + piece.len() > bytes_max {
@@ -213,7 +243,7 @@ impl Answer {
 
 /// How much of a body has been given to the connection.
 #[derive(Clone)]
-pub(crate) struct Progress {
+pub struct Progress {
     sent: Arc<AtomicU64>,
     length: u64,
 }
@@ -230,22 +260,30 @@ impl Progress {
 }
 
 /// A request's body.
-pub(crate) enum Outgoing {
+pub enum Outgoing {
+    /// None.
     Nothing,
+    /// All of it; none once it is given away.
     Whole(Option<Bytes>),
     /// Pieces of a known length, together.
     Pieces {
+        /// They.
         pieces: mpsc::Receiver<io::Result<Bytes>>,
+        /// How much is gone.
         progress: Progress,
     },
 }
 
 impl Outgoing {
-    pub(crate) fn whole(bytes: impl Into<Bytes>) -> Self {
+    /// A body that is here.
+    #[must_use]
+    pub fn whole(bytes: impl Into<Bytes>) -> Self {
         Self::Whole(Some(bytes.into()))
     }
 
-    pub(crate) fn pieces(pieces: mpsc::Receiver<io::Result<Bytes>>, length: u64) -> Self {
+    /// A body that comes in pieces, `length` bytes altogether.
+    #[must_use]
+    pub fn pieces(pieces: mpsc::Receiver<io::Result<Bytes>>, length: u64) -> Self {
         Self::Pieces { pieces, progress: Progress { sent: Arc::default(), length } }
     }
 

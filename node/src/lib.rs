@@ -9,7 +9,7 @@ pub mod core;
 mod door;
 pub mod endpoint;
 pub mod gateway;
-mod http_client;
+pub mod http_client;
 pub mod pipe;
 pub mod pipeline;
 pub mod quota;

@@ -5,9 +5,11 @@
 //! the offline verifier.
 
 mod account;
+mod apis;
 mod fixture;
 pub(super) mod network;
 mod receipts;
+mod rest;
 mod search;
 mod story;
 
@@ -40,6 +42,7 @@ pub(crate) fn run(args: &DemoArgs, output: &Output) -> Outcome {
             let _ = tokio::signal::ctrl_c().await;
         }
         stage.network.stop().await;
+        stage.today.stop().await;
         Ok(stage.account)
     })?;
     Ok(if stage.all_held() { Exit::Good } else { Exit::Invalid })

@@ -9,7 +9,7 @@ use truc_node::settings::RestSettings;
 
 use super::demo::{
     Folder,
-    network::{Cast, Network, NodePlan, anywhere},
+    network::{Cast, Network, NodePlan},
 };
 use crate::{
     args::SandboxArgs,
@@ -47,10 +47,10 @@ async fn play(args: SandboxArgs, dir: &std::path::Path, output: &Output) -> anyh
     let rest = RestSettings { listen: args.rest, tls: None, webhooks: args.webhooks, webhook_anchors: None };
     let partners = partner::ALL.map(|partner| (partner.code(), partner.name()));
     let nodes = vec![
-        NodePlan { id: OWN, agencies: OWN_CODES.to_vec(), local: args.local, rest: Some(rest) },
-        NodePlan { id: PARTNERS, agencies: partners.to_vec(), local: anywhere(), rest: None },
+        NodePlan { local: args.local, rest: Some(rest), ..NodePlan::new(OWN, OWN_CODES.to_vec()) },
+        NodePlan::new(PARTNERS, partners.to_vec()),
     ];
-    let network = Network::start(dir, Cast { axis: "vn-sandbox", nodes, codes: CODES }).await?;
+    let network = Network::start(dir, Cast { axis: "vn-sandbox", nodes, codes: CODES, changes: None }).await?;
     let mut tasks = tokio::task::JoinSet::new();
     for partner in partner::ALL {
         tasks.spawn(partner::play(partner, network.node(PARTNERS).await?));

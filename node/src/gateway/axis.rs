@@ -1,9 +1,10 @@
 //! The operations of today's axis that a gateway uses.
 
-use std::{io, path::Path, time::Duration};
+use std::{io, time::Duration};
 
 use bytes::Bytes;
 use data_encoding::HEXLOWER;
+use hyper::Method;
 use ring::hmac;
 use tokio::sync::mpsc;
 use truc_proto::{
@@ -21,8 +22,6 @@ use crate::{
     core::PassOutcome,
     endpoint::Endpoint,
     http_client::{self, Bounds, Client, HttpError, Outgoing},
-    pipe::Spool,
-    settings::GatewaySettings,
     shell::clock,
 };
 
@@ -58,14 +57,29 @@ impl From<HttpError> for CallFailed {
     }
 }
 
+/// Writes a packet, once.
+pub type WritePacket = Box<dyn FnOnce(&mut dyn io::Write) -> io::Result<()> + Send>;
+
 /// A packet that is to be posted.
-pub(super) struct Posting {
-    pub(super) from: String,
-    pub(super) to: String,
-    pub(super) message: MessageType,
-    pub(super) file: Spool,
-    pub(super) digest: Digest,
-    pub(super) length: u64,
+pub struct Posting {
+    /// Sending agency.
+    pub from: String,
+    /// Receiving agency.
+    pub to: String,
+    /// Document or status.
+    pub message: MessageType,
+    /// Its bytes.
+    pub packet: WritePacket,
+    /// Their SHA-256.
+    pub digest: Digest,
+    /// How many they are.
+    pub length: u64,
+}
+
+impl std::fmt::Debug for Posting {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Posting({} from {} to {})", self.message.as_str(), self.from, self.to)
+    }
 }
 
 /// Today's axis, as its client sees it.
@@ -83,20 +97,25 @@ impl std::fmt::Debug for Axis {
 }
 
 impl Axis {
-    pub(super) fn new(settings: &GatewaySettings, secret: hmac::Key) -> anyhow::Result<Self> {
+    /// A client of the axis at `endpoint`, which knows it as `system` by `secret`; `timeout` is the longest silence within a call.
+    ///
+    /// # Errors
+    /// When an anchor cannot be used.
+    pub fn new(
+        endpoint: Endpoint,
+        system: &str,
+        secret: &[u8],
+        anchors: &[Certificate],
+        timeout: Duration,
+    ) -> anyhow::Result<Self> {
         use anyhow::Context as _;
-        let read = |path: &Path| -> anyhow::Result<Vec<Certificate>> {
-            let pem = std::fs::read(path).with_context(|| format!("read {}", path.display()))?;
-            Certificate::from_pem(&pem).with_context(|| format!("use the authorities in {}", path.display()))
-        };
-        let anchors = settings.anchors.as_deref().map_or(Ok(Vec::new()), read)?;
         let bounds = Bounds {
-            stall: settings.timeout,
+            stall: timeout,
             whole: Duration::from_millis(GATEWAY_CALL_MS_MAX),
             head: GATEWAY_HEADER_BYTES_MAX,
         };
-        let client = Client::new(&anchors, "truc-node gateway", bounds).context("set up TLS")?;
-        Ok(Self { client, endpoint: settings.endpoint.clone(), system: settings.system.clone(), secret })
+        let client = Client::new(anchors, "truc-node gateway", bounds).context("set up TLS")?;
+        Ok(Self { client, endpoint, system: system.to_owned(), secret: hmac::Key::new(hmac::HMAC_SHA256, secret) })
     }
 
     fn new_call(&self, message: MessageType) -> Call {
@@ -113,7 +132,7 @@ impl Axis {
         let media = if operation == Operation::SendEdoc { "application/octet-stream" } else { "application/json" };
         headers.push(("Content-Type".to_owned(), media.to_owned()));
         let path = format!("{}/{}", self.endpoint.path.trim_end_matches('/'), operation.name());
-        self.client.post(&self.endpoint, &path, &headers, body).await
+        self.client.call(Method::POST, &self.endpoint, &path, &headers, body).await
     }
 
     async fn ask(&self, operation: Operation, call: &Call, body: Outgoing) -> Result<Answer, CallFailed> {
@@ -180,15 +199,15 @@ impl Axis {
     }
 
     /// Posts a packet once. Whatever happens is an outcome that the core can go on from.
-    pub(super) async fn post(&self, posting: Posting) -> PassOutcome {
-        let Posting { from, to, message, file, digest, length } = posting;
+    pub async fn post(&self, posting: Posting) -> PassOutcome {
+        let Posting { from, to, message, packet, digest, length } = posting;
         let call = self.new_call(message).with("from", &from).with_list("to", &[&to]);
         let call = call.with("hash-file", &unpadded_hex(&digest));
         let (sender, pieces) = mpsc::channel(4);
         let reader = tokio::task::spawn_blocking(move || {
             let mut out = Pieces(&sender);
             // The protocol's clients write two bytes behind the file.
-            let done = file.drain_to(&mut out).and_then(|()| io::Write::write_all(&mut out, b"\r\n"));
+            let done = packet(&mut out).and_then(|()| io::Write::write_all(&mut out, b"\r\n"));
             if let Err(error) = done {
                 let _ = sender.blocking_send(Err(error)); // the connection is gone: it says why
             }

@@ -17,7 +17,7 @@ use truc_signer::StorageKey;
 
 use crate::settings::Settings;
 
-pub use axis::{Axis, CallFailed};
+pub use axis::{Axis, CallFailed, Posting, WritePacket};
 pub use secret::{SecretError, forget_secret, keep_secret};
 
 pub(crate) use pass::pass;
@@ -46,7 +46,9 @@ impl Gateway {
         }
         let key = StorageKey::load(&settings.storage_key).context("load the storage key")?;
         let secret = secret::read(&settings.gateway_secret(), &key, &section.system)?;
-        let axis = Axis::new(&section, secret).context("prepare the gateway")?;
+        let anchors = section.trust().context("read the authorities of today's axis")?;
+        let axis = Axis::new(section.endpoint.clone(), &section.system, &secret, &anchors, section.timeout)
+            .context("prepare the gateway")?;
         Ok(Some(Arc::new(Self { axis, settings: section, spool: settings.spool() })))
     }
 }

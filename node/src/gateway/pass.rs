@@ -52,7 +52,7 @@ async fn post(shell: &Arc<Shell>, gateway: &Gateway, key: &Key, recipient: &Agen
                 from: key.sender.to_string(),
                 to: recipient.to_string(),
                 message,
-                file: spool,
+                packet: Box::new(|out| spool.drain_to(out)),
                 digest: hasher.finish(),
                 length,
             };

@@ -4,10 +4,14 @@ use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
 use toml::{Table, Value};
 use truc_proto::{AgencyId, Lane, limits::SDK_SYSTEM_ID_CHARS_MAX};
+use truc_signer::Certificate;
 
 use crate::endpoint::Endpoint;
 
-use super::read::Reader;
+use super::{
+    material::{self, MaterialError},
+    read::Reader,
+};
 
 const POLL_S: u64 = 60;
 const TIMEOUT_S: u64 = 60;
@@ -30,6 +34,14 @@ pub struct GatewaySettings {
 }
 
 impl GatewaySettings {
+    /// Whom that axis is trusted by.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn trust(&self) -> Result<Vec<Certificate>, MaterialError> {
+        self.anchors.as_deref().map_or(Ok(Vec::new()), material::read_certificates)
+    }
+
     /// As it stands in the settings file; `shown` writes paths.
     pub(super) fn to_table(&self, shown: impl Fn(&std::path::Path) -> Value) -> Table {
         let mut table = Table::new();

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use hyper::Method;
 use truc_proto::limits::{WEBHOOK_ANSWER_BYTES_MAX, WEBHOOK_CALL_MS_MAX, WEBHOOK_HEADER_BYTES_MAX};
 use truc_signer::Certificate;
 
@@ -54,7 +55,7 @@ impl Caller {
         ]
         .map(|(name, value)| (name.to_owned(), value));
         let body = Outgoing::whole(Bytes::clone(&message.body));
-        let mut answer = self.0.post(endpoint, &endpoint.path, &headers, body).await?;
+        let mut answer = self.0.call(Method::POST, endpoint, &endpoint.path, &headers, body).await?;
         // Read a little, so that the receiver is not cut off while it writes; what it says does not matter.
         let mut read = 0;
         while read < WEBHOOK_ANSWER_BYTES_MAX {

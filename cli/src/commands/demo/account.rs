@@ -50,10 +50,11 @@ impl Account {
 
     pub(super) fn print(&self, output: &Output) {
         output.line(output.paint(Tone::Strong, "\nAccount"));
+        let width = self.promises.iter().map(|promise| promise.what.chars().count()).max().unwrap_or_default();
         for promise in &self.promises {
             let mark =
                 if promise.held { output.paint(Tone::Good, "held  ") } else { output.paint(Tone::Bad, "BROKEN") };
-            output.line(format!("  {mark}  {:<52} {}", promise.what, promise.detail));
+            output.line(format!("  {mark}  {:<width$}  {}", promise.what, promise.detail));
         }
         let held = self.promises.iter().filter(|p| p.held).count();
         let tone = if self.all_held() { Tone::Good } else { Tone::Bad };

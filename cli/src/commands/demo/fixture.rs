@@ -49,19 +49,12 @@ pub(super) fn packet(
     seed: u64,
     out: &mut dyn Write,
 ) -> anyhow::Result<Written> {
-    let organization = |(code, name): &(&str, &str)| -> anyhow::Result<Organization> {
-        Ok(Organization {
-            organ_id: Some(ForeignCode::from_str(code)?),
-            organ_name: Some((*name).to_owned()),
-            ..Organization::default()
-        })
-    };
     let organ: truc_proto::AgencyId = from.0.parse()?;
     let date = Date::of(now);
     let document_id = DocumentId::compose(&organ, date, "2714", "KH-VPCP");
     let header = MessageHeader {
-        from: organization(&from)?,
-        to: to.iter().map(organization).collect::<Result<_, _>>()?,
+        from: organization(from)?,
+        to: to.iter().copied().map(organization).collect::<Result<_, _>>()?,
         document_id: Some(document_id.clone()),
         code_number: Some("2714".into()),
         code_notation: Some("KH-VPCP".into()),
@@ -112,6 +105,52 @@ pub(super) fn packet(
     ];
     write_packet(&message, &mut attachments, &FieldLengths::default(), out).context("write the demo's packet")?;
     Ok(Written { document_id, pdf: Digest::of(&pdf), large: large.hasher.finish() })
+}
+
+fn organization((code, name): (&str, &str)) -> anyhow::Result<Organization> {
+    Ok(Organization {
+        organ_id: Some(ForeignCode::from_str(code)?),
+        organ_name: Some(name.to_owned()),
+        ..Organization::default()
+    })
+}
+
+/// A short packet as a document system writes it: its bytes and its DocumentId.
+pub(super) fn letter(
+    from: (&str, &str),
+    to: (&str, &str),
+    number: &str,
+    subject: &str,
+    file: (&str, &[u8]),
+    now: Timestamp,
+) -> anyhow::Result<(Vec<u8>, String)> {
+    let date = Date::of(now);
+    let document_id = DocumentId::compose(&from.0.parse()?, date, number, "UBND-VP");
+    let header = MessageHeader {
+        from: organization(from)?,
+        to: vec![organization(to)?],
+        document_id: Some(document_id.clone()),
+        code_number: Some(number.to_owned()),
+        code_notation: Some("UBND-VP".into()),
+        promulgation_date: Some(Dated::from(date)),
+        document_type: Some(2),
+        type_name: Some("Công văn".into()),
+        subject: Some(subject.to_owned()),
+        ..MessageHeader::default()
+    };
+    let business = Business { doc_type: Some(0), reason: Some("Văn bản mới".into()), ..Business::default() };
+    let trace = TraceHeaderList { business: Some(business), ..TraceHeaderList::default() };
+    let message = Message::Document(Box::new(Packet { header, trace, ..Packet::default() }));
+    let mut content = file.1;
+    let attachment = OutgoingAttachment {
+        content_id: "cong-van".into(),
+        name: file.0.to_owned(),
+        description: None,
+        content: &mut content,
+    };
+    let mut bytes = Vec::new();
+    write_packet(&message, &mut [attachment], &FieldLengths::default(), &mut bytes).context("write a letter")?;
+    Ok((bytes, document_id))
 }
 
 /// A one-page PDF with a right cross-reference table.

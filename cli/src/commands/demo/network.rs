@@ -1,4 +1,5 @@
-//! A network in this process: PKI, operator's folder, a relay and nodes on loopback. The demo's has three nodes, the sandbox's two.
+//! A network in this process: PKI, operator's folder, a relay and nodes on loopback. The demo's has three nodes, the sandbox's two;
+//! another of one node plays today's axis.
 
 use std::{
     collections::BTreeMap,
@@ -14,11 +15,14 @@ use truc_certs_dev::{AgencyPlan, Plan, Tree, write_tree};
 use truc_evidence::{CodeList, Confirmation, Directory, LEVEL1_CODES, PinnedOperator};
 use truc_link::{Identity, LinkTrust};
 use truc_node::{
+    endpoint::Endpoint,
+    gateway::{self, Axis},
     init::AgencyInit,
-    settings::{KeySource, RestSettings, TrustFiles},
+    sdk::{self, SecretText},
+    settings::{GatewaySettings, KeySource, RestSettings, SdkSettings, TrustFiles},
 };
 use truc_proto::{AxisId, Lane, NodeId, Raw, SignedBinding, node_v1::StatusRequest};
-use truc_signer::{Certificate, SoftKey, TrustStore};
+use truc_signer::{Certificate, SoftKey, TrustStore, storage::StorageKey};
 
 use crate::{
     args::NodeArgs,
@@ -30,6 +34,11 @@ use crate::{
 
 const RELAY: &str = "RELAY";
 const LANE: Lane = Lane::Ordinary;
+/// Where the SDK listeners answer, as a client's configuration has it.
+const SDK_PATH: &str = "/api/v1";
+/// Longest silence within a call of a document system.
+const SILENCE: Duration = Duration::from_secs(10);
+
 /// Who plays: an axis of its own, so that nothing of it means anything elsewhere, and nodes.
 #[derive(Clone)]
 pub(in crate::commands) struct Cast {
@@ -39,6 +48,8 @@ pub(in crate::commands) struct Cast {
     pub(in crate::commands) nodes: Vec<NodePlan>,
     /// A list of further codes, as `truc directory import` reads it.
     pub(in crate::commands) codes: &'static str,
+    /// A list of what is different from there.
+    pub(in crate::commands) changes: Option<&'static str>,
 }
 
 /// A node to be.
@@ -52,18 +63,65 @@ pub(in crate::commands) struct NodePlan {
     pub(in crate::commands) local: SocketAddr,
     /// Its REST listener, if it has one.
     pub(in crate::commands) rest: Option<RestSettings>,
+    /// Document systems that speak the axis SDK: their ids and their codes. With any, it has a listener for them.
+    pub(in crate::commands) systems: Vec<(&'static str, Vec<&'static str>)>,
+    /// Its account on another axis, if it is a gateway to one.
+    pub(in crate::commands) gateway: Option<Account>,
 }
 
+impl NodePlan {
+    /// A node with a local API on a free port.
+    pub(in crate::commands) fn new(id: &'static str, agencies: Vec<(&'static str, &'static str)>) -> Self {
+        Self { id, agencies, local: anywhere(), rest: None, systems: Vec::new(), gateway: None }
+    }
+}
+
+/// What a document system's administrator enters into its configuration: three lines.
+#[derive(Clone)]
+pub(in crate::commands) struct Account {
+    endpoint: Endpoint,
+    system: &'static str,
+    secret: Arc<SecretText>,
+}
+
+impl Account {
+    /// The document system.
+    pub(super) fn client(&self) -> anyhow::Result<Axis> {
+        // What the gateway's client does, any document system's does.
+        Axis::new(self.endpoint.clone(), self.system, self.secret.expose().as_bytes(), &[], SILENCE)
+    }
+}
+
+/// The document system of H26, which speaks the axis SDK.
+pub(super) const H26_SYSTEM: &str = "qlvb.h26";
+/// The document system of H17, which is still on today's axis.
+pub(super) const H17_SYSTEM: &str = "qlvb.h17";
+/// How today's axis knows the gateway of G22.
+pub(super) const GATEWAY_SYSTEM: &str = "truc.g22";
+/// The route of a code that has not moved. Columns: docs/DIRECTORY.md.
+const ON_TODAYS_AXIS: &str = "code,name,route\nH17,UBND thành phố Đà Nẵng,legacy\n";
+
 impl Cast {
-    /// Three agencies of the real list, each with a node, on free ports.
-    pub(super) fn demo() -> Self {
-        let node = |id, name| NodePlan { id, agencies: vec![(id, name)], local: anywhere(), rest: None };
+    /// Three agencies of the real list, each with a node, on free ports; a fourth code is reached through today's axis.
+    pub(super) fn demo(gateway: Account) -> Self {
+        let rest = RestSettings { listen: anywhere(), tls: None, webhooks: Vec::new(), webhook_anchors: None };
         let nodes = vec![
-            node("G22", "Văn phòng Chính phủ"),
-            node("H26", "UBND thành phố Hà Nội"),
-            node("H37", "UBND tỉnh Lạng Sơn"),
+            NodePlan { gateway: Some(gateway), ..NodePlan::new("G22", vec![("G22", "Văn phòng Chính phủ")]) },
+            NodePlan {
+                systems: vec![(H26_SYSTEM, vec!["H26"])],
+                ..NodePlan::new("H26", vec![("H26", "UBND thành phố Hà Nội")])
+            },
+            NodePlan { rest: Some(rest), ..NodePlan::new("H37", vec![("H37", "UBND tỉnh Lạng Sơn")]) },
         ];
-        Self { axis: "vn-demo", nodes, codes: LEVEL1_CODES }
+        Self { axis: "vn-demo", nodes, codes: LEVEL1_CODES, changes: Some(ON_TODAYS_AXIS) }
+    }
+
+    /// What plays today's axis: whoever speaks the SDK to it cannot tell the difference.
+    pub(super) fn today() -> Self {
+        let agencies = vec![("G22", "Văn phòng Chính phủ"), ("H17", "UBND thành phố Đà Nẵng")];
+        let systems = vec![(GATEWAY_SYSTEM, vec!["G22"]), (H17_SYSTEM, vec!["H17"])];
+        let nodes = vec![NodePlan { systems, ..NodePlan::new("TODAY", agencies) }];
+        Self { axis: "vn-today", nodes, codes: LEVEL1_CODES, changes: None }
     }
 
     fn pki(&self) -> Plan {
@@ -114,6 +172,8 @@ pub(in crate::commands) struct Network {
     relay_address: SocketAddr,
     relay: Option<Running>,
     nodes: BTreeMap<String, RunningNode>,
+    /// Accounts of the document systems that speak the SDK.
+    accounts: BTreeMap<&'static str, Account>,
 }
 
 impl Network {
@@ -125,8 +185,16 @@ impl Network {
             .context("make the development PKI")?;
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let relay_address = listener.local_addr()?;
-        let mut network =
-            Self { cast, dir: dir.to_owned(), tree, codes: 0, relay_address, relay: None, nodes: BTreeMap::new() };
+        let mut network = Self {
+            cast,
+            dir: dir.to_owned(),
+            tree,
+            codes: 0,
+            relay_address,
+            relay: None,
+            nodes: BTreeMap::new(),
+            accounts: BTreeMap::new(),
+        };
         let directory = Arc::new(network.init_all()?);
         network.codes = directory.agencies().len();
         network.serve_relay(listener)?;
@@ -176,6 +244,11 @@ impl Network {
         Ok((&node.api, node.rest))
     }
 
+    /// The account of a document system that speaks the SDK.
+    pub(super) fn account(&self, system: &str) -> anyhow::Result<Account> {
+        self.accounts.get(system).cloned().with_context(|| format!("no document system {system}"))
+    }
+
     /// Commands for another terminal.
     pub(super) fn how_to_talk(&self) -> Vec<String> {
         let truc = std::env::current_exe().map_or_else(|_| "truc".into(), |p| p.display().to_string());
@@ -185,6 +258,11 @@ impl Network {
             let api = format!("--node {} --token-file {token}", node.api.node);
             lines.push(format!("{truc} status {api}"));
             lines.push(format!("{truc} inbox list --all {api}   # {code}"));
+            if let Some(rest) = node.rest {
+                lines.push(format!(
+                    "http://{rest}/api/v1/docs   # REST of {code}, in a browser, with the token in {token}"
+                ));
+            }
         }
         if let Some(node) = self.nodes.get("G22") {
             let token = node.api.token_file.as_deref().map(|t| t.display().to_string()).unwrap_or_default();
@@ -217,6 +295,10 @@ impl Network {
         let trust = self.trust()?;
         let confirmed = Confirmation { sealing: true, endorsement: true };
         folder.add(&bindings, Some(&CodeList::parse(self.cast.codes.as_bytes())?), confirmed, &trust, now())?;
+        if let Some(changes) = self.cast.changes {
+            let (_, taken) = folder.import(&CodeList::parse(changes.as_bytes())?, false, &trust, now())?;
+            ensure!(taken, "the list of changes was not taken");
+        }
         let key = self.tree.operator();
         folder.sign(&SoftKey::load_pem(&key.certificate, &key.key)?, &trust, 30, now())
     }
@@ -309,23 +391,39 @@ impl Network {
 
     async fn serve_node(&mut self, node: &NodePlan) -> anyhow::Result<()> {
         let code = node.id;
-        let listener = TcpListener::bind(node.local).await.with_context(|| format!("listen on {}", node.local))?;
-        let address = listener.local_addr()?;
         let settings = truc_node::Settings::load(&self.dir.join(code))?;
-        let settings = truc_node::Settings { rest: node.rest.clone(), ..settings };
-        let rest = match &node.rest {
-            Some(rest) => {
-                Some(TcpListener::bind(rest.listen).await.with_context(|| format!("listen on {}", rest.listen))?)
-            }
-            None => None,
-        };
-        let rest_address = rest.as_ref().map(TcpListener::local_addr).transpose()?;
-        let doors = truc_node::run::Doors { local: listener, sdk: None, rest };
+        let (local, address) = listen(node.local).await?;
+        let mut doors = truc_node::run::Doors::from(local);
+        let mut rest = None;
+        if let Some(section) = &node.rest {
+            let (listener, address) = listen(section.listen).await?;
+            (doors.rest, rest) = (Some(listener), Some(address));
+        }
+        let mut sdk = None;
+        if !node.systems.is_empty() {
+            let (listener, address) = listen(anywhere()).await?;
+            (doors.sdk, sdk) =
+                (Some(listener), Some(SdkSettings { listen: address, path: SDK_PATH.to_owned(), tls: None }));
+            self.add_systems(node, &settings, address)?;
+        }
+        let gateway = node.gateway.as_ref().map(|account| connect_gateway(account, &settings)).transpose()?;
+        let settings = truc_node::Settings { rest: node.rest.clone(), sdk, gateway, ..settings };
         let (shutdown, ended) = oneshot::channel::<()>();
         let task = tokio::spawn(truc_node::run(settings, doors, async { _ = ended.await }));
         let api = NodeArgs { node: format!("http://{address}"), token_file: Some(self.token_file(code)) };
-        self.nodes
-            .insert(code.to_owned(), RunningNode { running: Running { shutdown, task }, api, rest: rest_address });
+        self.nodes.insert(code.to_owned(), RunningNode { running: Running { shutdown, task }, api, rest });
+        Ok(())
+    }
+
+    /// As `truc-node sdk add` does.
+    fn add_systems(&mut self, node: &NodePlan, settings: &truc_node::Settings, at: SocketAddr) -> anyhow::Result<()> {
+        let key = StorageKey::load(&settings.storage_key)?;
+        let endpoint: Endpoint = format!("http://{at}{SDK_PATH}").parse()?;
+        for (system, codes) in &node.systems {
+            let codes = codes.iter().map(|code| code.parse()).collect::<Result<_, _>>()?;
+            let secret = sdk::add_system(&settings.sdk_systems(), &key, system, codes, now())?;
+            self.accounts.insert(system, Account { endpoint: endpoint.clone(), system, secret: Arc::new(secret) });
+        }
         Ok(())
     }
 
@@ -378,4 +476,24 @@ fn write_token(path: &Path, token: &str) -> anyhow::Result<()> {
     use std::{io::Write as _, os::unix::fs::OpenOptionsExt as _};
     let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     Ok(writeln!(file, "{token}")?)
+}
+
+async fn listen(at: SocketAddr) -> anyhow::Result<(TcpListener, SocketAddr)> {
+    let listener = TcpListener::bind(at).await.with_context(|| format!("listen on {at}"))?;
+    let address = listener.local_addr()?;
+    Ok((listener, address))
+}
+
+/// As `truc-node gateway secret` and the section `[gateway]` do.
+fn connect_gateway(account: &Account, settings: &truc_node::Settings) -> anyhow::Result<GatewaySettings> {
+    let key = StorageKey::load(&settings.storage_key)?;
+    gateway::keep_secret(&settings.gateway_secret(), &key, account.system, account.secret.expose())?;
+    Ok(GatewaySettings {
+        endpoint: account.endpoint.clone(),
+        system: account.system.to_owned(),
+        codes: settings.codes().cloned().collect(),
+        anchors: None,
+        poll: Duration::from_secs(1),
+        timeout: SILENCE,
+    })
 }

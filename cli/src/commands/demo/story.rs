@@ -24,7 +24,7 @@ use truc_proto::{
 use super::{
     account::Account,
     fixture::{self, LARGE_NAME, PDF_NAME, SUBJECT},
-    network::{Cast, Network},
+    network::{Cast, GATEWAY_SYSTEM, Network},
     receipts, search,
 };
 use crate::{
@@ -42,6 +42,7 @@ const GLANCE: Duration = Duration::from_millis(40);
 /// The demo after its story.
 pub(super) struct Stage {
     pub(super) network: Network,
+    pub(super) today: Network,
     pub(super) account: Account,
 }
 
@@ -49,7 +50,10 @@ pub(super) async fn play(dir: &Path, output: &Output) -> anyhow::Result<Stage> {
     let started = Instant::now();
     let mut account = Account::default();
     output.line(format!("Development PKI, directory, relay and nodes in {}", dir.display()));
-    let network = Network::start(dir, Cast::demo()).await?;
+    let today = dir.join("today");
+    std::fs::create_dir_all(&today)?;
+    let today = Network::start(&today, Cast::today()).await.context("start what plays today's axis")?;
+    let network = Network::start(dir, Cast::demo(today.account(GATEWAY_SYSTEM)?)).await?;
     output.line(format!(
         "relay {} and nodes G22, H26, H37 are up; directory of {} codes published",
         network.relay_address(),
@@ -57,22 +61,26 @@ pub(super) async fn play(dir: &Path, output: &Output) -> anyhow::Result<Stage> {
     ));
     account.fact("dir", json!(dir));
     account.fact("subject", json!(SUBJECT));
-    let mut story = Story { dir: dir.to_owned(), network, account, output: *output, seen: BTreeSet::new() };
+    let mut story = Story { dir: dir.to_owned(), network, today, account, output: *output, seen: BTreeSet::new() };
     let large = story.circular_with_a_relay_restart().await?;
     story.duplicate(&large).await?;
     story.closed_code().await?;
     let small = story.answered_with_statuses().await?;
     story.receipts(&[&large.envelope, &small]).await?;
+    story.one_system_on_each_api().await?;
+    story.gateway_both_ways().await?;
     story.relay_is_blind(&large).await?;
     story.account.took = started.elapsed();
-    Ok(Stage { network: story.network, account: story.account })
+    Ok(Stage { network: story.network, today: story.today, account: story.account })
 }
 
-struct Story {
-    dir: PathBuf,
-    network: Network,
-    account: Account,
-    output: Output,
+pub(super) struct Story {
+    pub(super) dir: PathBuf,
+    pub(super) network: Network,
+    /// Today's axis, as it is played.
+    pub(super) today: Network,
+    pub(super) account: Account,
+    pub(super) output: Output,
     /// Ladder steps already shown.
     seen: BTreeSet<String>,
 }
@@ -84,7 +92,7 @@ struct Circular {
 }
 
 impl Story {
-    fn chapter(&self, text: &str) {
+    pub(super) fn chapter(&self, text: &str) {
         self.output.line(self.output.paint(Tone::Strong, format!("\n{text}")));
     }
 
@@ -283,7 +291,7 @@ impl Story {
         Ok(())
     }
 
-    async fn node(&self, code: &str) -> anyhow::Result<Node> {
+    pub(super) async fn node(&self, code: &str) -> anyhow::Result<Node> {
         self.network.node(code).await
     }
 
@@ -301,7 +309,7 @@ impl Story {
         sent.map_err(|failure| failure.source.context("G22's node does not take the packet"))
     }
 
-    async fn send_file(&self, to: &str, key: &str, subject: &str) -> Result<SendReply, Refused> {
+    pub(super) async fn send_file(&self, to: &str, key: &str, subject: &str) -> Result<SendReply, Refused> {
         let form = DocumentForm {
             subject: subject.into(),
             code_number: "15".into(),
@@ -334,14 +342,14 @@ impl Story {
         }
     }
 
-    async fn inbox(&self, code: &str) -> anyhow::Result<Vec<InboxItem>> {
+    pub(super) async fn inbox(&self, code: &str) -> anyhow::Result<Vec<InboxItem>> {
         let request =
             ListInboxRequest { code: code.into(), with_confirmed: true, page_size: 100, ..ListInboxRequest::default() };
         Ok(self.node(code).await?.list_inbox(request).await?.into_inner().items)
     }
 
     /// Looks at one envelope until `done`, printing each new step of its ladder.
-    async fn follow(
+    pub(super) async fn follow(
         &mut self,
         envelope: &str,
         what: &str,
@@ -361,6 +369,22 @@ impl Story {
             let failed = item.recipients.iter().find(|r| r.state == "failed");
             ensure!(failed.is_none(), "waiting for {what}: {failed:?}");
             ensure!(started.elapsed() < PATIENCE, "waited {PATIENCE:?} for {what}; last state {item:?}");
+            tokio::time::sleep(GLANCE).await;
+        }
+    }
+
+    /// Looks until there is something.
+    pub(super) async fn until<T>(
+        &self,
+        what: &str,
+        look: impl AsyncFn() -> anyhow::Result<Option<T>>,
+    ) -> anyhow::Result<T> {
+        let started = Instant::now();
+        loop {
+            if let Some(found) = look().await? {
+                return Ok(found);
+            }
+            ensure!(started.elapsed() < PATIENCE, "waited {PATIENCE:?} for {what}");
             tokio::time::sleep(GLANCE).await;
         }
     }
@@ -403,6 +427,10 @@ impl Story {
             what: Some(what),
             ..FetchRequest::default()
         };
+        self.fetch_request(code, request, to).await
+    }
+
+    pub(super) async fn fetch_request(&self, code: &str, request: FetchRequest, to: &Path) -> anyhow::Result<Digest> {
         let mut chunks =
             self.node(code).await?.fetch(request).await.with_context(|| format!("{code} fetches"))?.into_inner();
         let mut file = BufWriter::with_capacity(1 << 20, File::create(to)?);
@@ -422,7 +450,7 @@ fn reached(item: &OutboxItem) -> usize {
 }
 
 /// A refusal, wherever the node put it.
-struct Refused(truc_proto::wire_v1::Refusal);
+pub(super) struct Refused(pub(super) truc_proto::wire_v1::Refusal);
 
 impl Refused {
     fn other(error: anyhow::Error) -> Self {
