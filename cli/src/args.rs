@@ -147,6 +147,16 @@ pub(crate) struct SendArgs {
     /// Type of document in words, e.g. "Công văn".
     #[arg(long, requires = "subject")]
     pub(crate) type_name: Option<String>,
+    /// The earlier document of the sending agency that this one updates: its envelope id, or its edXML DocumentId such as
+    /// "H26,2026/11/20,12/KH-UBND". It stays readable; `truc outbox withdraw` takes a document back.
+    #[arg(long, value_name = "DOCUMENT", requires_all = ["subject", "reason"], conflicts_with = "replaces")]
+    pub(crate) updates: Option<String>,
+    /// An earlier document that this one replaces, named likewise; repeat for several. They stay readable.
+    #[arg(long, value_name = "DOCUMENT", requires_all = ["subject", "reason"])]
+    pub(crate) replaces: Vec<String>,
+    /// Why they are updated or replaced.
+    #[arg(long, value_name = "TEXT", requires = "subject")]
+    pub(crate) reason: Option<String>,
     /// A file of the document; repeat for several.
     #[arg(long, value_name = "FILE", requires = "subject")]
     pub(crate) file: Vec<PathBuf>,

@@ -7,7 +7,9 @@ use std::io::{self, Write};
 
 use bytes::Bytes;
 use truc_evidence::Directory;
-use truc_proto::{AgencyId, BusinessStatus, Digest, EnvelopeId, Reason, Timestamp, WireLevel, node_v1, wire_v1};
+use truc_proto::{
+    AgencyId, BusinessStatus, Digest, EnvelopeId, Reason, Timestamp, WireLevel, edxml::BusinessKind, node_v1, wire_v1,
+};
 
 use crate::{
     core::{Failure, HeldRequest, Sealed},
@@ -41,6 +43,35 @@ pub struct Moment {
     pub asked: Timestamp,
     /// Random bits of the envelope's id.
     pub random: [u8; 10],
+}
+
+/// What was looked up for a request, whose header only names it.
+#[derive(Clone, Debug, Default)]
+pub struct Resolved {
+    /// The codes that the header's groups stand for.
+    pub grouped: Vec<AgencyId>,
+    /// What a document given by fields does to earlier ones.
+    pub change: Option<Changing>,
+}
+
+/// What a document does to earlier ones of its sender.
+#[derive(Clone, Debug)]
+pub struct Changing {
+    /// Updates or replaces.
+    pub kind: BusinessKind,
+    /// Those documents: one of an update.
+    pub targets: Vec<Target>,
+    /// Why.
+    pub reason: String,
+}
+
+/// An earlier document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// Its edXML DocumentId.
+    pub document_id: String,
+    /// To whom it went; none: this node does not know it.
+    pub recipients: Option<Vec<AgencyId>>,
 }
 
 /// A request after its pipeline.
@@ -166,14 +197,14 @@ pub struct Listed {
 
 /// The pipelines.
 pub trait Pipeline: Send + Sync + 'static {
-    /// From a document system's request to a sealed envelope, in one pass. `grouped`: the codes that the header's groups stand for.
+    /// From a document system's request to a sealed envelope, in one pass.
     ///
     /// # Errors
     /// [`PipelineError::Refused`] before anything is stored.
     fn compose(
         &self,
         header: node_v1::SendHeader,
-        grouped: &[AgencyId],
+        resolved: &Resolved,
         parts: &mut dyn Parts,
         directory: &Directory,
         moment: Moment,

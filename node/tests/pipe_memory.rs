@@ -20,7 +20,7 @@ mod world;
 use std::{fs, io};
 
 use bytes::Bytes;
-use truc_node::pipeline::{FetchSink, FetchWhat, Part, Parts, Pipeline};
+use truc_node::pipeline::{FetchSink, FetchWhat, Part, Parts, Pipeline, Resolved};
 use truc_proto::{Digest, Hasher};
 
 use packets::{PacketOf, document_header, packet_header};
@@ -164,7 +164,11 @@ fn sixty_four_mebibytes_pass_in_constant_memory_in_every_form() {
     ];
     for (n, (form, header, mut parts)) in forms.into_iter().enumerate() {
         let composed = within(&format!("composing {form}"), || {
-            world.sender().pipes.compose(header, &[], &mut *parts, &world.directory, world.moment(n as u8)).unwrap()
+            world
+                .sender()
+                .pipes
+                .compose(header, &Resolved::default(), &mut *parts, &world.directory, world.moment(n as u8))
+                .unwrap()
         });
         let truc_node::pipeline::Composed::Sealed(sealed) = composed else { panic!("sealed") };
         assert!(sealed.outgoing.payload.length > ATTACHMENT_BYTES / 5);

@@ -4,6 +4,7 @@
 
 mod api_rules;
 mod certificates;
+mod changes;
 mod closings;
 mod dependencies;
 mod directories;

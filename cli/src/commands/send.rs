@@ -95,6 +95,9 @@ fn header(args: &SendArgs, files: &[PathBuf], lengths: &[u64]) -> Result<SendHea
             promulgation_date: args.date.clone().unwrap_or_else(|| Date::of(now()).to_string()),
             place: args.place.clone().unwrap_or_default(),
             type_name: args.type_name.clone().unwrap_or_default(),
+            updates: args.updates.clone().unwrap_or_default(),
+            replaces: args.replaces.clone(),
+            change_reason: args.reason.clone().unwrap_or_default(),
             ..DocumentForm::default()
         }),
     };
@@ -122,6 +125,9 @@ fn derived_key(args: &SendArgs, files: &[PathBuf]) -> anyhow::Result<String> {
     hasher.update(format!("{:?}\n{:?}\n{:?}\n", args.number, args.notation, args.date).as_bytes());
     if !args.to_group.is_empty() {
         hasher.update(format!("{:?}\n", args.to_group).as_bytes());
+    }
+    if args.updates.is_some() || !args.replaces.is_empty() {
+        hasher.update(format!("{:?}\n{:?}\n{:?}\n", args.updates, args.replaces, args.reason).as_bytes());
     }
     let mut buffer = vec![0; CHUNK_BYTES];
     for path in files {

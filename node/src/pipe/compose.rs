@@ -16,9 +16,9 @@ use truc_proto::{
     AgencyId, AttachmentDigest, BusinessStatus, DOCUMENT_ENTRY, Digest, EnvelopeId, EnvelopeKind, ForeignCode,
     PACKET_ENTRY, Preamble, Priority, Raw, Reason, STATUS_ENTRY, Suite, Supersedes, Timestamp, TraceStamp, WireLevel,
     edxml::{
-        self, Attachment, AttachmentSink, AttachmentStart, Business, BusinessKind, Date, Dated, DocumentId,
-        FieldLengths, IssueError, IssueProblem, Message, MessageHeader, Organization, OtherInfo, Packet, Parsed,
-        ReadError, SignerInfo, TraceHeaderList,
+        self, Attachment, AttachmentSink, AttachmentStart, Business, BusinessDocumentInfo, BusinessKind, Date, Dated,
+        DocumentId, FieldLengths, IssueError, IssueProblem, Message, MessageHeader, Organization, OtherInfo, Packet,
+        Parsed, ReadError, Receiver, ReplacementInfo, SignerInfo, TraceHeaderList,
     },
     limits::CHANGE_TARGETS_MAX,
     node_v1,
@@ -35,7 +35,7 @@ use super::{
     spool::Spool,
 };
 use crate::{
-    pipeline::{Composed, Moment, Part, Parts},
+    pipeline::{Changing, Composed, Moment, Part, Parts, Resolved, Target},
     records::Change,
 };
 
@@ -45,14 +45,14 @@ const XML: &str = "application/xml";
 pub(super) fn compose(
     pipes: &Pipes,
     header: node_v1::SendHeader,
-    grouped: &[AgencyId],
+    resolved: &Resolved,
     parts: &mut dyn Parts,
     directory: &Directory,
     moment: Moment,
 ) -> Result<Composed, ComposeError> {
-    let request = Request::read(pipes, header, grouped)?;
+    let request = Request::read(pipes, header, &resolved.grouped)?;
     let signer = pipes.signer(&request.sender, directory, moment.now)?;
-    let run = Run { pipes, request: &request, directory, moment, signer: &signer };
+    let run = Run { pipes, request: &request, resolved, directory, moment, signer: &signer };
     let finished = match &request.header.form {
         Some(Form::Packet(form)) => run.packet(form.length, parts)?,
         Some(Form::Document(form)) => run.document(form, parts)?,
@@ -145,6 +145,7 @@ fn trace(sender: &AgencyId, now: Timestamp) -> Vec<TraceStamp> {
 struct Run<'p, 'r> {
     pipes: &'p Pipes,
     request: &'r Request,
+    resolved: &'r Resolved,
     directory: &'r Directory,
     moment: Moment,
     signer: &'r Signer,
@@ -207,7 +208,7 @@ impl<'p> Run<'p, '_> {
         self.check_marks(&message)?;
         let mut header = Vec::new();
         edxml::write_packet(&message, &mut [], &FieldLengths::default(), &mut header).map_err(ComposeError::Header)?;
-        let warnings = addressed.warnings.clone();
+        let warnings = addressed.warnings.iter().cloned().chain(self.unknown_targets()).collect();
         let mut assembly = self.start(addressed, priority)?;
         assembly.entry(DOCUMENT_ENTRY, XML, &header)?;
         let attachments = files(&mut assembly, &message, parts)?;
@@ -215,7 +216,7 @@ impl<'p> Run<'p, '_> {
         let labels = Labels {
             subject,
             document_id,
-            change: None,
+            change: change_of(&message),
             warnings,
             idempotency_key: self.request.header.idempotency_key.clone(),
             request_hash: self.request.hash(attachments.iter().cloned()).as_bytes().to_vec(),
@@ -270,9 +271,46 @@ impl<'p> Run<'p, '_> {
             other: OtherInfo { priority: Some(i32::from(priority.value())), ..OtherInfo::default() },
             ..MessageHeader::default()
         };
-        let business = Business { doc_type: Some(0), ..Business::default() };
+        let business = self.business();
         let trace = TraceHeaderList { business: Some(business), ..TraceHeaderList::default() };
         Packet { header, trace, ..Packet::default() }
+    }
+
+    /// What it does to earlier documents, where the reader looks for it.
+    fn business(&self) -> Business {
+        let Some(Changing { kind, targets, reason }) = &self.resolved.change else {
+            return Business { doc_type: Some(BusinessKind::New.number()), ..Business::default() };
+        };
+        let recipients = &self.request.recipients;
+        let business = Business { doc_type: Some(kind.number()), reason: Some(reason.clone()), ..Business::default() };
+        if *kind == BusinessKind::Replace {
+            // Replaced for those whom this one goes to.
+            let for_them: Vec<ForeignCode> = recipients.iter().cloned().map(ForeignCode::from).collect();
+            let replaced = |target: &Target| ReplacementInfo {
+                document_id: Some(target.document_id.clone()),
+                organ_ids: for_them.clone(),
+            };
+            return Business { replacements: targets.iter().map(replaced).collect(), ..business };
+        }
+        let target = targets.first();
+        let before = target.and_then(|target| target.recipients.as_ref());
+        let added = recipients.iter().filter(|code| before.is_some_and(|before| !before.contains(code)));
+        let receivers: Vec<Receiver> = added
+            .map(|code| Receiver { organ_id: Some(code.clone().into()), receiver_type: Some("1".into()) })
+            .collect();
+        let info = BusinessDocumentInfo {
+            document_info: Some("1".into()),
+            document_receiver: Some(if receivers.is_empty() { "0" } else { "1" }.into()),
+            receivers,
+        };
+        let document_id = target.map(|target| target.document_id.clone());
+        Business { document_id, document_infos: vec![info], ..business }
+    }
+
+    /// A warning for each earlier document that this node does not know.
+    fn unknown_targets(&self) -> impl Iterator<Item = String> {
+        let targets = self.resolved.change.iter().flat_map(|change| &change.targets);
+        targets.filter(|target| target.recipients.is_none()).map(|target| not_known(&target.document_id))
     }
 
     /// The ordinary node refuses what is marked secret by field (docs/ARCHITECTURE.md, I10).
@@ -357,6 +395,13 @@ impl<'p> Run<'p, '_> {
     }
 }
 
+/// Said of a document that is named and not known here.
+fn not_known(document_id: &str) -> String {
+    format!(
+        "{document_id} is not known to this node: it may have been sent before the node existed; check its number / Nút này không biết văn bản {document_id}: có thể đã gửi trước khi có nút; hãy kiểm tra lại số, ký hiệu"
+    )
+}
+
 fn no_recipient() -> ComposeError {
     ComposeError::request(
         Reason::Invalid,
@@ -374,7 +419,7 @@ pub(super) fn other_length(what: &str, declared: u64, found: u64) -> ComposeErro
 }
 
 /// Whether a code as written, in its present or an older form, is this one.
-pub(super) fn is_code(written: &ForeignCode, code: &AgencyId, directory: &Directory) -> bool {
+pub(crate) fn is_code(written: &ForeignCode, code: &AgencyId, directory: &Directory) -> bool {
     directory.agency_by_any_code(written).is_some_and(|agency| agency.code == *code)
         || written.as_agency().as_ref() == Some(code)
 }

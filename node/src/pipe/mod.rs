@@ -20,6 +20,7 @@ mod secrets;
 mod spool;
 mod takeover;
 
+pub(crate) use compose::is_code;
 pub(crate) use spool::Spool;
 pub use spool::Stored;
 pub(crate) use takeover::sender_of;
@@ -38,7 +39,7 @@ use truc_signer::{StorageKey, StorageKeyError, TrustStore};
 
 use crate::{
     core::Sealed,
-    pipeline::{Composed, FetchSink, FetchWhat, Listed, Moment, Opened, Parts, Pipeline, PipelineError},
+    pipeline::{Composed, FetchSink, FetchWhat, Listed, Moment, Opened, Parts, Pipeline, PipelineError, Resolved},
     records::{Content, Held, Incoming, KeyEnvelope, Outgoing, TakenOver},
     settings::{MaterialError, Settings},
 };
@@ -144,12 +145,12 @@ impl Pipeline for Pipes {
     fn compose(
         &self,
         header: node_v1::SendHeader,
-        grouped: &[AgencyId],
+        resolved: &Resolved,
         parts: &mut dyn Parts,
         directory: &Directory,
         moment: Moment,
     ) -> Result<Composed, PipelineError> {
-        Ok(compose::compose(self, header, grouped, parts, directory, moment)?)
+        Ok(compose::compose(self, header, resolved, parts, directory, moment)?)
     }
 
     fn compose_status(

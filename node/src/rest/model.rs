@@ -123,6 +123,18 @@ pub(super) struct DocumentRequest {
     /// The document's id in edXML; made from code, date and number when it is empty.
     #[serde(default)]
     pub(super) document_id: String,
+    /// The earlier document of the sender that this one updates: its envelope, or its edXML DocumentId. It stays readable.
+    #[serde(default)]
+    #[schema(max_length = 200, example = "H37.DN.001,2026/11/20,12/KH-SKHCN")]
+    pub(super) updates: String,
+    /// Those that this one replaces, named likewise; not together with `updates`. They stay readable.
+    #[serde(default)]
+    #[schema(max_items = 64)]
+    pub(super) replaces: Vec<String>,
+    /// Why they are updated or replaced; needed with either.
+    #[serde(default)]
+    #[schema(max_length = 500)]
+    pub(super) change_reason: String,
     /// Uploads of this token that are whole: they become the first files, in this order, under their `filename`.
     #[serde(default)]
     #[schema(value_type = Vec<UploadName>, max_items = 100)]
@@ -142,6 +154,9 @@ impl DocumentRequest {
             signer_name: self.signer_name,
             signer_position: self.signer_position,
             document_id: self.document_id,
+            updates: self.updates,
+            replaces: self.replaces,
+            change_reason: self.change_reason,
         };
         node_v1::SendHeader {
             idempotency_key,

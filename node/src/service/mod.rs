@@ -5,6 +5,7 @@
 mod alarms;
 pub(crate) mod arrivals;
 pub(crate) mod caller;
+mod changes;
 pub(crate) mod directory;
 mod error;
 pub(crate) mod found;

@@ -12,13 +12,13 @@ use truc_ledger::{Ledger, SpaceLeft};
 use truc_proto::{
     AgencyId, Digest, Reason, Timestamp,
     limits::IDEMPOTENCY_KEY_CHARS_MAX,
-    node_v1::{self, send_reply::State},
+    node_v1::{self, send_header::Form, send_reply::State},
 };
 
-use super::{Error, ErrorKind, busy, groups, view};
+use super::{Error, ErrorKind, busy, changes, groups, view};
 use crate::{
     core::{Answer, Core, Input, Key, Sent},
-    pipeline::{Composed, Part, Parts, PipelineError, Refusal},
+    pipeline::{Composed, Part, Parts, PipelineError, Refusal, Resolved},
     quota::{Measure, Meter},
     records::Payload,
     shell::{Shell, Worker, clock},
@@ -57,6 +57,14 @@ pub(crate) async fn send(
         return Err(busy());
     }
     let idempotency_key = header.idempotency_key.clone();
+    let form = match &header.form {
+        Some(Form::Document(form)) => form,
+        _ => &node_v1::DocumentForm::default(),
+    };
+    let change = match changes::of_form(shell, &sender, form, &directory).await? {
+        Ok(change) => change,
+        Err(refusal) => return Ok(refusal_reply(&refusal, None)),
+    };
     let grouped = match &asked {
         _ if header.groups.is_empty() => Vec::new(),
         // Asked again: the groups may have changed since, what was accepted has not.
@@ -66,6 +74,7 @@ pub(crate) async fn send(
             Err(refusal) => return Ok(refusal_reply(&refusal, None)),
         },
     };
+    let resolved = Resolved { grouped, change };
     let (pipeline, archive) = (Arc::clone(&shell.pipeline), shell.archive.clone());
     let (of, name) = (sender.clone(), idempotency_key.clone());
     let (ledger, meter) = (shell.ledger.clone(), Arc::clone(&grant.meter));
@@ -78,7 +87,7 @@ pub(crate) async fn send(
         moment.asked = asked.unwrap_or(moment.now);
         let composed = match closed_sender(&directory, &of, moment.asked) {
             Some(refusal) => Err(PipelineError::Refused(Box::new(refusal))),
-            None => pipeline.compose(header, &grouped, &mut ChannelParts { parts, meter, worker }, &directory, moment),
+            None => pipeline.compose(header, &resolved, &mut ChannelParts { parts, meter, worker }, &directory, moment),
         };
         let before = before.or_else(|| archive.request(&of, &name)); // it may have left memory meanwhile
         Ok::<_, Error>((composed, before))

@@ -5,6 +5,7 @@
     reason = "helpers of tests stand outside test functions, where clippy.toml does not reach"
 )]
 
+mod changes;
 mod closed;
 mod flows;
 mod http;

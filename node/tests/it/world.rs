@@ -409,7 +409,7 @@ pub(crate) fn document(
         content: subject.into(),
         signer_name: "Nguyễn Văn A".into(),
         signer_position: "Chánh văn phòng".into(),
-        document_id: String::new(),
+        ..node_v1::DocumentForm::default()
     };
     let header = node_v1::SendHeader {
         idempotency_key: idempotency_key.into(),

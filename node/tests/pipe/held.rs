@@ -3,7 +3,7 @@
 use std::{sync::atomic::Ordering, time::Duration};
 
 use truc_node::{
-    pipeline::{Composed, Moment, Pipeline, PipelineError},
+    pipeline::{Composed, Moment, Pipeline, PipelineError, Resolved},
     records::Held,
 };
 use truc_proto::{AgencyId, Preamble, Raw, Reason, edxml};
@@ -99,8 +99,13 @@ fn sending_waits_when_the_directory_is_past_its_grace() {
     let late = world.now + Duration::from_secs((90 + 31) * 86_400);
     let moment = Moment { now: late, asked: late, random: [3; 10] };
     let mut parts = List(file("a.pdf", b"x").into_iter());
-    let outcome =
-        world.sender().pipes.compose(document_header("k", &["H37"]), &[], &mut parts, &world.directory, moment);
+    let outcome = world.sender().pipes.compose(
+        document_header("k", &["H37"]),
+        &Resolved::default(),
+        &mut parts,
+        &world.directory,
+        moment,
+    );
     let held = held(outcome);
     let error = world.sender().pipes.finish(&held, &[code("H37")], &world.directory, late).unwrap_err();
     assert!(error.to_string().contains("past its time"), "{error}");
@@ -165,7 +170,13 @@ fn what_was_asked_before_a_code_closed_is_still_sealed_to_it() {
     // Asked again because the answer was lost: the same hash, so the core answers as before. New: refused.
     let compose = |asked| {
         let moment = Moment { now: later, asked, random: [5; 10] };
-        pipes.compose(packet_header("k"), &[], &mut List(pieces(&packet).into_iter()), &world.directory, moment)
+        pipes.compose(
+            packet_header("k"),
+            &Resolved::default(),
+            &mut List(pieces(&packet).into_iter()),
+            &world.directory,
+            moment,
+        )
     };
     let Composed::Sealed(again) = compose(before.now).unwrap() else { panic!("sealed") };
     assert!(!again.outgoing.request_hash.is_empty());

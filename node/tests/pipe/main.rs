@@ -8,6 +8,7 @@
     reason = "helpers of tests: a panic is a failed test, and lengths are small"
 )]
 
+mod changes;
 mod forge;
 mod forged;
 mod held;

@@ -3,7 +3,7 @@
 use std::{fs, time::Duration};
 
 use bytes::Bytes;
-use truc_node::pipeline::{Part, Pipeline, PipelineError};
+use truc_node::pipeline::{Part, Pipeline, PipelineError, Resolved};
 use truc_proto::{KeyStatus, Reason, node_v1::SendHeader};
 
 use crate::{
@@ -134,7 +134,8 @@ fn a_caller_that_goes_away_leaves_nothing() {
     let world = World::new();
     let mut header = document_header("k", &["H37"]);
     header.priority = 0;
-    let outcome = world.sender().pipes.compose(header, &[], &mut Broken(0), &world.directory, world.moment(1));
+    let outcome =
+        world.sender().pipes.compose(header, &Resolved::default(), &mut Broken(0), &world.directory, world.moment(1));
     assert!(matches!(outcome, Err(PipelineError::Refused(_))), "{outcome:?}");
     check_nothing_stored(&world);
 }

@@ -22,7 +22,7 @@ use truc_ledger::{
 use truc_node::{
     core::Sealed,
     pipe::{AgencyKeys, Keys, Pipes},
-    pipeline::{Composed, FetchSink, Moment, Opened, Part, Parts, Pipeline, PipelineError},
+    pipeline::{Composed, FetchSink, Moment, Opened, Part, Parts, Pipeline, PipelineError, Resolved},
     records::{Incoming, KeyEnvelope, Outgoing},
     settings::{KeySource, Settings, TrustFiles},
 };
@@ -205,8 +205,17 @@ impl World {
         header: node_v1::SendHeader,
         parts: impl IntoIterator<Item = Part>,
     ) -> Result<Composed, PipelineError> {
+        self.compose_resolved(header, &Resolved::default(), parts)
+    }
+
+    pub(crate) fn compose_resolved(
+        &self,
+        header: node_v1::SendHeader,
+        resolved: &Resolved,
+        parts: impl IntoIterator<Item = Part>,
+    ) -> Result<Composed, PipelineError> {
         let mut parts = List(parts.into_iter());
-        self.sender().pipes.compose(header, &[], &mut parts, &self.directory, self.moment(1))
+        self.sender().pipes.compose(header, resolved, &mut parts, &self.directory, self.moment(1))
     }
 
     /// Composes what must not be held or refused.

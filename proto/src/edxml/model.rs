@@ -191,6 +191,19 @@ pub enum BusinessKind {
     Replace,
 }
 
+impl BusinessKind {
+    /// BussinessDocType.
+    #[must_use]
+    pub const fn number(self) -> i32 {
+        match self {
+            Self::New => 0,
+            Self::Revoke => 1,
+            Self::Update => 2,
+            Self::Replace => 3,
+        }
+    }
+}
+
 /// Bussiness (sic).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Business {

@@ -31,6 +31,11 @@ pub(crate) struct Letter {
     pub(crate) ttl_s: u64,
     pub(crate) priority: u32,
     pub(crate) subject: String,
+    pub(crate) number: String,
+    /// Of a document given by fields: what it does to earlier ones, and why.
+    pub(crate) updates: String,
+    pub(crate) replaces: Vec<String>,
+    pub(crate) reason: String,
     pub(crate) files: Vec<(String, Vec<u8>)>,
     /// A packet instead of fields and files.
     pub(crate) packet: Option<Vec<u8>>,
@@ -47,6 +52,10 @@ impl Letter {
             ttl_s: 0,
             priority: 0,
             subject: format!("Kế hoạch kiểm thử {key}"),
+            number: "12".into(),
+            updates: String::new(),
+            replaces: Vec::new(),
+            reason: String::new(),
             files: vec![(format!("{key}.pdf"), noise(key, 3_000))],
             packet: None,
         }
@@ -62,6 +71,21 @@ impl Letter {
         self
     }
 
+    pub(crate) fn number(mut self, number: &str) -> Self {
+        self.number = number.into();
+        self
+    }
+
+    pub(crate) fn updates(mut self, document: &str, reason: &str) -> Self {
+        (self.updates, self.reason) = (document.into(), reason.into());
+        self
+    }
+
+    pub(crate) fn replaces(mut self, documents: &[&str], reason: &str) -> Self {
+        (self.replaces, self.reason) = (documents.iter().map(|&name| name.into()).collect(), reason.into());
+        self
+    }
+
     pub(crate) fn packet(mut self, bytes: Vec<u8>) -> Self {
         self.packet = Some(bytes);
         self
@@ -72,7 +96,7 @@ impl Letter {
             Some(packet) => Form::Packet(PacketForm { length: packet.len() as u64 }),
             None => Form::Document(DocumentForm {
                 subject: self.subject.clone(),
-                code_number: "12".into(),
+                code_number: self.number.clone(),
                 code_notation: "KH-THU".into(),
                 promulgation_date: "2026/11/20".into(),
                 place: "Hà Nội".into(),
@@ -80,7 +104,10 @@ impl Letter {
                 content: "Để thực hiện".into(),
                 signer_name: "Nguyễn Văn Mẫu".into(),
                 signer_position: "Chánh Văn phòng".into(),
-                document_id: String::new(),
+                updates: self.updates.clone(),
+                replaces: self.replaces.clone(),
+                change_reason: self.reason.clone(),
+                ..DocumentForm::default()
             }),
         };
         let header = SendHeader {
