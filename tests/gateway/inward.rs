@@ -1,10 +1,14 @@
 //! Documents that come in through today's axis.
 
 use truc_evidence::ReceiptVerdict;
+use truc_node::{
+    core::PassOutcome,
+    gateway::{Axis, Posting},
+};
 use truc_proto::{
-    EventUri,
+    Digest, EventUri,
     node_v1::{InboxItem, OutboxItem, SetStatusRequest, fetch_request::What},
-    sdk::Operation,
+    sdk::{MessageType, Operation},
 };
 use truc_tests::{
     network::{Network, Programs},
@@ -184,6 +188,47 @@ async fn a_code_that_has_just_moved_and_its_old_mailbox_show_a_document_once() {
     let items = inbox(&network, "H26", 2).await;
     assert!(items.iter().any(|item| item.legacy_doc_id == "another"));
     network.stop().await;
+}
+
+/// A sender that the directory does not list, as that axis writes it.
+const UNLISTED: &str = "000.11.22.H17";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_to_a_sender_that_the_directory_does_not_list_goes_back_under_its_own_code() {
+    let (network, axis) = (Network::make(layout().with_sdk("/api/v1")).await, OldAxis::start());
+    let secret = network.add_system("N-G22", "qlvb", &["G22"]);
+    network.set_gateway("N-G22", &axis.endpoint(), SYSTEM, SECRET);
+    network.start_all().await;
+    let packet = packets::document("H17", &["G22"], 3, "công văn.pdf", b"%PDF-1.7 letter");
+    let packet = String::from_utf8(packet).unwrap().replace("H17", UNLISTED).into_bytes();
+    axis.lay_down("u-1", UNLISTED, "G22", "edoc", &packet);
+    let item = inbox(&network, "G22", 1).await.remove(0);
+    assert!(item.warnings.iter().any(|warning| warning.contains(UNLISTED)), "{item:?}");
+    // A document system that speaks the SDK sees the code that the packet says, and answers it.
+    let endpoint = format!("http://{}/api/v1", network.sdk_address("N-G22")).parse().unwrap();
+    let system = Axis::new(endpoint, "qlvb", secret.as_bytes(), &[], PATIENCE).unwrap();
+    let listed = system.received(MessageType::Document).await.unwrap();
+    assert_eq!(listed.iter().map(|item| item.text("from")).collect::<Vec<_>>(), [UNLISTED]);
+    let status = packets::status("G22", UNLISTED, 3, "03", "Đã tiếp nhận");
+    let posting = Posting {
+        from: "G22".into(),
+        to: UNLISTED.into(),
+        message: MessageType::Status,
+        digest: Digest::of(&status),
+        length: status.len() as u64,
+        packet: Box::new(move |out| out.write_all(&status)),
+    };
+    let PassOutcome::Taken { doc_id } = system.post(posting).await else { panic!("the status is taken") };
+    let passed = |item: &OutboxItem| item.recipients.iter().all(|recipient| recipient.state == "passed-on");
+    network.wait_sent("the status to be passed on", "G22", &doc_id, passed).await;
+    let state = axis.state();
+    let posted: Vec<_> = state.posted.iter().map(|posted| (posted.to.as_str(), posted.message.as_str())).collect();
+    assert_eq!(posted, [(UNLISTED, "status")]);
+    let parsed = truc_proto::edxml::read(state.posted[0].file.as_slice(), &mut truc_proto::edxml::Discard).unwrap();
+    let truc_proto::edxml::Message::Status(status) = parsed.message else { panic!("a status packet") };
+    assert_eq!(status.status_code.as_deref(), Some("03"));
+    assert_eq!(status.response_for.organ_id.unwrap().as_str(), UNLISTED);
+    assert_eq!(status.response_for.document_id, Some(packets::document_id(UNLISTED, 3)));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -260,7 +260,72 @@ impl io::Write for Pieces<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use rustls::{ServerConfig, crypto::aws_lc_rs, version};
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpListener,
+    };
+    use tokio_rustls::TlsAcceptor;
+    use truc_certs_dev::{KeyKind, Pki, Profile, Subject};
+    use truc_signer::SoftKey;
+
     use super::*;
+
+    /// An axis that knows TLS 1.2 alone and answers every call with an empty list; gives its address.
+    async fn play(pki: &Pki, subject: Subject) -> String {
+        let issued = pki.issue(Profile::Tls, subject).unwrap();
+        let key = SoftKey::from_pem(issued.certificate_pem.as_bytes(), issued.key_pem.as_bytes()).unwrap();
+        let (chain, key) = key.tls_identity();
+        let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_protocol_versions(&[&version::TLS12])
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(chain, key)
+            .unwrap();
+        let (acceptor, listener) =
+            (TlsAcceptor::from(Arc::new(config)), TcpListener::bind("127.0.0.1:0").await.unwrap());
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let Ok(mut stream) = acceptor.accept(stream).await else { continue };
+                let (mut request, mut piece) = (Vec::new(), [0; 4_096]);
+                while !request.windows(4).any(|window| window == b"\r\n\r\n") {
+                    match stream.read(&mut piece).await {
+                        Ok(read) if read > 0 => request.extend_from_slice(&piece[..read]),
+                        _ => break,
+                    }
+                }
+                let body = r#"{"status":"OK","ErrorCode":"0","ErrorDesc":"","data":[]}"#;
+                let answer =
+                    format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len());
+                // A client that does not trust it is gone.
+                let _ = stream.write_all(answer.as_bytes()).await;
+                let _ = stream.shutdown().await;
+            }
+        });
+        format!("https://127.0.0.1:{}/api/v1", address.port())
+    }
+
+    async fn list(endpoint: &str, anchor: &Pki) -> Result<Vec<Item>, String> {
+        let anchors = [Certificate::from_der(anchor.root_der()).unwrap()];
+        let axis = Axis::new(endpoint.parse().unwrap(), "gw", b"secret", &anchors, Duration::from_secs(30)).unwrap();
+        axis.received(MessageType::Document).await.map_err(|error| crate::chain(&error))
+    }
+
+    #[tokio::test]
+    async fn over_https_that_axis_is_trusted_by_the_authority_that_settings_name_and_for_its_own_name_alone() {
+        let now = truc_certs_dev::now();
+        let (pki, other) = (Pki::new(KeyKind::P256, now).unwrap(), Pki::new(KeyKind::P256, now).unwrap());
+        let endpoint = play(&pki, Subject::endpoint("TRUC")).await;
+        assert_eq!(list(&endpoint, &pki).await, Ok(Vec::new()));
+        let stranger = list(&endpoint, &other).await.unwrap_err();
+        assert!(stranger.contains("invalid peer certificate"), "{stranger}");
+        let renamed = play(&pki, Subject::new("TLS OTHER").dns("other.example")).await;
+        let renamed = list(&renamed, &pki).await.unwrap_err();
+        assert!(renamed.contains("not valid for name"), "{renamed}");
+    }
 
     #[test]
     fn only_a_clear_answer_decides() {

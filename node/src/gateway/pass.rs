@@ -1,10 +1,13 @@
 //! Hands one document over to today's axis, or looks for it there.
 
-use std::{io, sync::Arc};
+use std::{
+    io::{self, Write as _},
+    sync::Arc,
+};
 
 use tracing::{info, warn};
 use truc_proto::{
-    AgencyId, Hasher, Timestamp,
+    AgencyId, BusinessStatus, ForeignCode, Hasher, Raw, Timestamp,
     edxml::{Dated, DocumentId},
     limits::FUTURE_SKEW_MAX_MS,
     sdk::{MessageType, client::Item, client::is_doc_id},
@@ -13,9 +16,10 @@ use truc_proto::{
 use super::{Gateway, axis::Posting};
 use crate::{
     core::{Input, Key, PassOutcome},
-    pipe::Spool,
+    pipe::{Spool, is_unlisted, status_packet},
     pipeline::{FetchSink, FetchWhat, Pipeline},
     records::{Content, Incoming, Outgoing},
+    service::found,
     shell::{Shell, clock},
 };
 
@@ -37,20 +41,11 @@ pub(crate) async fn pass(shell: Arc<Shell>, key: Key, recipient: AgencyId, body:
 }
 
 async fn post(shell: &Arc<Shell>, gateway: &Gateway, key: &Key, recipient: &AgencyId, body: u64) -> PassOutcome {
-    let (bodies, pipeline, folder) = (shell.bodies(), Arc::clone(&shell.pipeline), gateway.spool.clone());
-    let render = move || -> Result<_, String> {
-        let outgoing = bodies.outgoing(body).map_err(|error| crate::chain(&error))?;
-        let message = message_of(&outgoing);
-        let mut file = File { spool: Spool::new(&folder), hasher: Hasher::default(), length: 0 };
-        render(&*pipeline, outgoing, &mut file)?;
-        Ok((message, file))
-    };
-    let rendered = shell.work("rendering a packet", render).await.map_err(|error| error.to_string()).flatten();
-    match rendered {
-        Ok((message, File { spool, hasher, length })) => {
+    match rendered(shell, gateway, recipient, body).await {
+        Ok((to, message, File { spool, hasher, length })) => {
             let posting = Posting {
                 from: key.sender.to_string(),
-                to: recipient.to_string(),
+                to,
                 message,
                 packet: Box::new(|out| spool.drain_to(out)),
                 digest: hasher.finish(),
@@ -62,16 +57,59 @@ async fn post(shell: &Arc<Shell>, gateway: &Gateway, key: &Key, recipient: &Agen
     }
 }
 
+/// The recipient as that axis writes it, and what is to be posted.
+async fn rendered(
+    shell: &Arc<Shell>,
+    gateway: &Gateway,
+    recipient: &AgencyId,
+    body: u64,
+) -> Result<(String, MessageType, File), String> {
+    let outgoing = read(shell, body).await?;
+    let written = written(shell, &outgoing, recipient).await?;
+    let to = written.as_ref().map_or_else(|| recipient.to_string(), ToString::to_string);
+    let (pipeline, message) = (Arc::clone(&shell.pipeline), message_of(&outgoing));
+    let mut file = File { spool: Spool::new(&gateway.spool), hasher: Hasher::default(), length: 0 };
+    let render = move || match message {
+        MessageType::Document => render(&*pipeline, outgoing, &mut file).map(|()| file),
+        MessageType::Status => {
+            let packet = status_packet(&outgoing.status, written.as_ref()).map_err(|error| crate::chain(&error))?;
+            file.write_all(&packet).map_err(|error| error.to_string())?;
+            Ok(file)
+        }
+    };
+    let file = shell.work("rendering a packet", render).await.map_err(|error| error.to_string()).flatten()?;
+    Ok((to, message, file))
+}
+
+async fn read(shell: &Arc<Shell>, body: u64) -> Result<Outgoing, String> {
+    let bodies = shell.bodies();
+    let read = move || bodies.outgoing(body).map_err(|error| crate::chain(&error));
+    shell.work("reading a document", read).await.map_err(|error| error.to_string()).flatten()
+}
+
+/// How that axis writes a recipient that the directory does not list: as the sender of the document was written that a status answers.
+async fn written(shell: &Arc<Shell>, outgoing: &Outgoing, recipient: &AgencyId) -> Result<Option<ForeignCode>, String> {
+    if !is_unlisted(recipient) {
+        return Ok(None);
+    }
+    let status = Raw::<BusinessStatus>::parse(outgoing.status.clone()).map_err(|error| error.to_string())?;
+    let received = found::received(shell, status.document).await.map_err(|error| error.text().to_owned())?;
+    let answered = received.into_iter().find(|received| received.key.sender == *recipient);
+    let from = answered.and_then(|received| received.origin).map(|origin| origin.from);
+    let from = from.ok_or("the document that the status answers is not known any more")?;
+    from.parse().map(Some).map_err(|error| format!("{from:?} cannot be written as a recipient: {error}"))
+}
+
 fn message_of(outgoing: &Outgoing) -> MessageType {
     if outgoing.status.is_empty() { MessageType::Document } else { MessageType::Status }
 }
 
 /// The packet's bytes as they came from the document system; else as the axis's own software writes them.
 fn render(pipeline: &dyn Pipeline, outgoing: Outgoing, file: &mut File) -> Result<(), String> {
-    let Outgoing { preamble, payload, wrapped, about, status, opening, .. } = outgoing;
+    let Outgoing { preamble, payload, wrapped, about, opening, .. } = outgoing;
     let opening = opening.ok_or("a sent envelope has no manifest")?;
     let incoming = Incoming { preamble, payload, ..Incoming::default() };
-    let content = Content { wrapped, about, status, opening, ..Content::default() };
+    let content = Content { wrapped, about, opening, ..Content::default() };
     pipeline.fetch(&incoming, &content, &FetchWhat::Packet, file).map_err(|error| crate::chain(&error))
 }
 
@@ -107,10 +145,12 @@ async fn look_up(
     body: u64,
     since: Timestamp,
 ) -> PassOutcome {
-    let bodies = shell.bodies();
-    let read = move || bodies.outgoing(body).map_err(|error| crate::chain(&error));
-    let outgoing = match shell.work("reading a document", read).await.map_err(|error| error.to_string()).flatten() {
+    let outgoing = match read(shell, body).await {
         Ok(outgoing) => outgoing,
+        Err(error) => return PassOutcome::NotAsked { error },
+    };
+    let written = match written(shell, &outgoing, recipient).await {
+        Ok(written) => written,
         Err(error) => return PassOutcome::NotAsked { error },
     };
     let (from, to) = (key.sender.clone(), recipient.clone());
@@ -123,7 +163,7 @@ async fn look_up(
         Ok(items) => {
             let wanted = Wanted {
                 from: key.sender.as_str(),
-                to: recipient.as_str(),
+                to: written.as_ref().map_or(recipient.as_str(), ForeignCode::as_str),
                 title: &outgoing.about.subject,
                 document_id: &outgoing.about.document_id,
                 since,

@@ -18,7 +18,7 @@ use truc_signer::{
 };
 use zeroize::Zeroize as _;
 
-use super::{Pipes, error::ComposeError, payload::PayloadSink, secrets::Secrets};
+use super::{Pipes, error::ComposeError, payload::PayloadSink, secrets::Secrets, takeover};
 use crate::{
     core::Sealed,
     records::{About, Attachment, Change, KeyEnvelope, OpeningParts, Outgoing, Payload},
@@ -65,6 +65,12 @@ impl Pipes {
                 Ok(_) => native.push(code),
                 Err(ResolveError::Legacy { .. }) if self.passes_on_for(sender) => addressed.legacy.push(code),
                 Err(ResolveError::Closed { closed, .. }) if sealed.0 < closed => native.push(code),
+                // The answer to what came from there goes back there.
+                Err(ResolveError::Unknown { .. })
+                    if sealed.1 && takeover::is_unlisted(&code) && self.passes_on_for(sender) =>
+                {
+                    addressed.legacy.push(code);
+                }
                 Err(error) => return Err(error.into()),
             }
         }

@@ -54,7 +54,9 @@ pub(super) fn fetch(
         FetchWhat::Container { offset } => document.container(*offset, &mut sink),
         FetchWhat::Attachment(name) => document.attachment(name, &mut sink),
         FetchWhat::Edxml { .. } | FetchWhat::Packet if !content.status.is_empty() => {
-            status_packet(&content.status, &mut sink)
+            let packet = status_packet(&content.status, None)?;
+            sink.length(u64::try_from(packet.len()).unwrap_or(u64::MAX));
+            sink.write_all(&packet).map_err(|error| sink.told(UNREADABLE, error))
         }
         FetchWhat::Packet => match document.reference(PACKET_ENTRY) {
             Some((packet, digest)) => extract(document.stream(), &packet, &digest, &mut sink)
@@ -402,8 +404,9 @@ impl Read for EntryReader<'_> {
     }
 }
 
-/// A business status as the status packet that existing systems know.
-fn status_packet(status: &[u8], sink: &mut Sink<'_>) -> Result<(), PipelineError> {
+/// A business status as the status packet that existing systems know; `written` is how the document's sender is written there, where that
+/// is no code of ours.
+pub(crate) fn status_packet(status: &[u8], written: Option<&ForeignCode>) -> Result<Vec<u8>, PipelineError> {
     let status = Raw::<BusinessStatus>::parse(status.to_vec()).map_err(|e| failed(UNREADABLE, &e))?.into_value();
     let issuer = if status.code.is_from_sender() { &status.from } else { &status.to };
     let document_id = status.document_id.clone().unwrap_or_else(|| status.document.to_string());
@@ -415,7 +418,7 @@ fn status_packet(status: &[u8], sink: &mut Sink<'_>) -> Result<(), PipelineError
     let message = Message::Status(Box::new(StatusPacket {
         from: Organization { organ_id: organ(&status.from), ..Organization::default() },
         response_for: ResponseFor {
-            organ_id: organ(issuer),
+            organ_id: written.cloned().or_else(|| organ(issuer)),
             code: Some(code),
             document_id: Some(document_id),
             ..ResponseFor::default()
@@ -428,6 +431,5 @@ fn status_packet(status: &[u8], sink: &mut Sink<'_>) -> Result<(), PipelineError
     let mut packet = Vec::new();
     edxml::write_packet(&message, &mut [], &FieldLengths::default(), &mut packet)
         .map_err(|e| failed("the status cannot be written as a packet; fetch its container", &e))?;
-    sink.length(u64::try_from(packet.len()).unwrap_or(u64::MAX));
-    sink.write_all(&packet).map_err(|error| sink.told(UNREADABLE, error))
+    Ok(packet)
 }

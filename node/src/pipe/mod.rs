@@ -21,9 +21,10 @@ mod spool;
 mod takeover;
 
 pub(crate) use compose::is_code;
+pub(crate) use fetch::status_packet;
 pub(crate) use spool::Spool;
 pub use spool::Stored;
-pub(crate) use takeover::sender_of;
+pub(crate) use takeover::{is_unlisted, sender_of};
 
 use std::{
     collections::BTreeSet,

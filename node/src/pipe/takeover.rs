@@ -182,6 +182,11 @@ fn written_sender(from: &Organization, listed: &Listed, directory: &Directory) -
     }
 }
 
+/// Whether this is how [`sender_of`] names a sender that the directory does not know.
+pub(crate) fn is_unlisted(code: &AgencyId) -> bool {
+    code.as_str().starts_with(UNLISTED)
+}
+
 /// A sender's code among ours: as the directory knows it, as it is, or behind `Z00.`, what can be kept of it.
 pub(crate) fn sender_of(written: &str, directory: &Directory) -> AgencyId {
     let known = written.parse::<ForeignCode>().ok().and_then(|code| directory.present_code(&code));

@@ -66,7 +66,8 @@ fn item(received: &Received, code: &truc_proto::AgencyId, message: MessageType) 
         message_type: message.as_str().into(),
         created_time: shown(received.key.envelope.made_at()),
         updated_time: came.and_then(|entry| entry.consigned_at).map(shown).unwrap_or_default(),
-        from: received.key.sender.to_string(),
+        // As its own From says it: answers name it so.
+        from: received.origin.as_ref().map_or_else(|| received.key.sender.to_string(), |origin| origin.from.clone()),
         to: code.to_string(),
         status: "initial".into(),
         status_desc: match received.origin {

@@ -96,6 +96,16 @@ impl Face {
         let directory = self.shell.directory().ok_or_else(no_directory)?;
         Ok(directory.present_code(&code))
     }
+
+    /// The agency that a status is for: also one that the directory does not list, whose document came from today's axis.
+    fn counterpart(&self, written: &str) -> Result<Option<AgencyId>, Error> {
+        let known = self.agency(written)?;
+        if known.is_some() || written.trim().is_empty() {
+            return Ok(known);
+        }
+        let directory = self.shell.directory().ok_or_else(no_directory)?;
+        Ok(Some(crate::pipe::sender_of(written, &directory)))
+    }
 }
 
 /// A service's error in the client's words.

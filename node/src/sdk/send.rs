@@ -71,15 +71,15 @@ fn told(face: &Face, call: &Call) -> Result<Told, Reply> {
     let message =
         parameters.text("messagetype").and_then(MessageType::read).ok_or_else(|| parameter_missing("messagetype"))?;
     let hash = parameters.text("hash-file").and_then(FileHash::read).ok_or_else(|| parameter_missing("hash-file"))?;
-    let resolve = |written: &str| -> Result<AgencyId, Reply> {
-        face.agency(written).map_err(|error| failed(&error))?.ok_or_else(|| {
+    let in_directory = |found: Result<Option<AgencyId>, Error>, written: &str| -> Result<AgencyId, Reply> {
+        found.map_err(|error| failed(&error))?.ok_or_else(|| {
             let words = format!(
                 "Danh bạ của trục không có mã định danh {written:?}; hãy cập nhật danh mục cơ quan rồi gửi lại."
             );
             Reply::fail(ErrorCode::Refused, words)
         })
     };
-    let from = resolve(from)?;
+    let from = in_directory(face.agency(from), from)?;
     if !call.grant.allows(&from) {
         let words = format!(
             "Hệ thống {} không được gửi thay mã {from}; hãy kiểm tra mã gửi, hoặc xin quản trị viên của nút bổ sung mã này cho hệ thống.",
@@ -88,7 +88,11 @@ fn told(face: &Face, call: &Call) -> Result<Told, Reply> {
         return Err(Reply::fail(ErrorCode::NotEntitled, words));
     }
     let to = parameters.list("to").map_err(|_| parameter_missing("to"))?.unwrap_or_default();
-    let mut to = to.iter().map(|code| resolve(code)).collect::<Result<Vec<_>, _>>()?;
+    let recipient = |code: &String| match message {
+        MessageType::Document => in_directory(face.agency(code), code),
+        MessageType::Status => in_directory(face.counterpart(code), code),
+    };
+    let mut to = to.iter().map(recipient).collect::<Result<Vec<_>, _>>()?;
     to.sort();
     to.dedup();
     Ok(Told { from, message, hash, to })
@@ -244,12 +248,9 @@ async fn business_status(face: &Arc<Face>, call: &Call, told: &Told, key: &str, 
         return Err(refused(words.to_owned()));
     };
     let issuer = packet.response_for.organ_id.as_ref().map_or("", |code| code.as_str());
-    let issuer = face.agency(issuer).map_err(|error| failed(&error))?;
+    let issuer = face.counterpart(issuer).map_err(|error| failed(&error))?;
     let issuer = issuer.ok_or_else(|| {
-        refused(
-            "Gói trạng thái không ghi mã cơ quan ban hành văn bản (ResponseFor/OrganId), hoặc danh bạ không có mã đó."
-                .into(),
-        )
+        refused("Gói trạng thái không ghi mã cơ quan ban hành văn bản (ResponseFor/OrganId); hãy tạo lại gói.".into())
     })?;
     let asked = Asked { told, code, document_id, issuer, packet, key };
     if asked.code.is_from_sender() {
