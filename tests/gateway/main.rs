@@ -1,17 +1,18 @@
 //! The gateway to today's axis, against one that is played, faults included.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "helpers of tests")]
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod inward;
-mod old_axis;
 mod out;
 #[path = "../sdk/packets.rs"]
 mod packets;
 
 use std::time::Duration;
 
-use old_axis::{OldAxis, SECRET, SYSTEM};
-use truc_tests::network::{Layout, Network};
+use truc_tests::{
+    network::{Layout, Network},
+    old_axis::{self, OldAxis, SECRET, SYSTEM},
+};
 
 /// Longest that anything here may take before the test fails; far more than it takes.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use truc_proto::{Entry, Timestamp, node_v1::send_reply::State};
+use truc_proto::{Entry, Route, Timestamp, node_v1::send_reply::State};
+use truc_tests::old_axis::{self, OldAxis};
 
 use crate::support::{Api, Letter, World, until, world::now};
 
@@ -109,4 +110,54 @@ async fn a_code_that_serves_on_opens_what_was_on_the_way_and_answers() {
     })
     .await;
     world.all_receipts_valid("N-G22", &waiting, 5).await;
+}
+
+/// The node becomes a gateway to that axis at its next start.
+fn set_gateway(world: &World, id: &str, axis: &OldAxis) {
+    let folder = world.node_folder(id);
+    let mut settings = truc_node::Settings::load(&folder).unwrap();
+    let key = truc_signer::StorageKey::load(&settings.storage_key).unwrap();
+    truc_node::gateway::keep_secret(&settings.gateway_secret(), &key, old_axis::SYSTEM, old_axis::SECRET).unwrap();
+    settings.gateway = Some(truc_node::settings::GatewaySettings {
+        endpoint: axis.endpoint().parse().unwrap(),
+        system: old_axis::SYSTEM.to_owned(),
+        codes: settings.codes().cloned().collect(),
+        anchors: None,
+        poll: Duration::from_secs(1),
+        timeout: Duration::from_secs(1),
+    });
+    std::fs::write(folder.join(truc_node::settings::SETTINGS_FILE), settings.to_toml()).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_for_a_code_whose_successor_is_on_todays_axis_is_handed_over_there_once() {
+    let (mut world, axis) = (World::start(&NODES).await, OldAxis::start());
+    let route = |world: &mut World, route| {
+        let h05 = world.draft.entries().filter_map(Entry::as_agency).find(|agency| agency.code.as_str() == "H05");
+        let mut h05 = h05.unwrap().clone();
+        h05.route = route;
+        world.draft.put(Entry::Agency(h05)).unwrap();
+    };
+    world.stop_node("N-H05").await;
+    world.stop_node("N-G22").await;
+    set_gateway(&world, "N-G22", &axis);
+    world.serve_node("N-G22").await;
+    world.api("N-G22").until_connected().await;
+    world.stop_node("N-H02").await;
+    let sender = world.api("N-G22");
+    let waiting = sender.accepted(&Letter::new("waiting", "G22", &["H02"])).await;
+    sender.until_state(&waiting, "H02", "relayed").await;
+    route(&mut world, Route::Legacy);
+    close_soon(&mut world, None, &["N-G22"]).await;
+    let state = sender.until_state(&waiting, "H02", "failed").await;
+    assert_eq!(state.reason, "closed-code");
+    let replaced = until("the sender shows where it went", || async {
+        let state = sender.recipient(&waiting, "H02").await?;
+        state.text.split_once("→ ").map(|(_, envelope)| envelope.to_owned())
+    })
+    .await;
+    let state = sender.until_state(&replaced, "H05", "passed-on").await;
+    assert!(state.legacy && state.text.contains("no signed receipt beyond this point"), "{state:?}");
+    let posted: Vec<_> = axis.state().posted.iter().map(|posted| (posted.from.clone(), posted.to.clone())).collect();
+    assert_eq!(posted, [("G22".to_owned(), "H05".to_owned())]);
 }

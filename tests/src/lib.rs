@@ -1,4 +1,4 @@
-//! The harness that the tests of the whole share: seeds, waiting, child processes, a load for the ledger alone, and a whole network.
+//! The harness that the tests of the whole share: seeds, waiting, child processes, a load for the ledger alone, a whole network, and today's axis.
 //!
 //! Knows nothing of what is tested; whoever uses it asserts.
 
@@ -7,5 +7,6 @@
 pub mod child;
 pub mod ledger_load;
 pub mod network;
+pub mod old_axis;
 pub mod seed;
 pub mod wait;

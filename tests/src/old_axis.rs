@@ -15,13 +15,16 @@ use truc_proto::{
     sdk::{Operation, Parameters, SIGNATURE_HEADER, SIGNED_HEADER, read_signature, unpadded_hex},
 };
 
-pub(crate) const SYSTEM: &str = "truc.gateway";
-pub(crate) const SECRET: &str = "a secret of today's axis";
-pub(crate) const PATH: &str = "/api/v1";
+/// How it knows the gateway.
+pub const SYSTEM: &str = "truc.gateway";
+/// The gateway's secret there.
+pub const SECRET: &str = "a secret of today's axis";
+/// Where it answers.
+pub const PATH: &str = "/api/v1";
 
 /// What goes wrong with the next call of an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fault {
+pub enum Fault {
     /// A proxy's page; the call was carried out.
     Html,
     /// Nothing; the call was carried out.
@@ -40,57 +43,79 @@ pub(crate) enum Fault {
 
 /// A packet that was posted.
 #[derive(Debug, Clone)]
-pub(crate) struct Posted {
-    pub(crate) doc_id: String,
-    pub(crate) from: String,
-    pub(crate) to: String,
-    pub(crate) message: String,
-    pub(crate) file: Vec<u8>,
+pub struct Posted {
+    /// Its name there.
+    pub doc_id: String,
+    /// Sending agency.
+    pub from: String,
+    /// Receiving agencies.
+    pub to: String,
+    /// `edoc` or `status`.
+    pub message: String,
+    /// The packet.
+    pub file: Vec<u8>,
 }
 
 /// A packet that waits for the system.
 #[derive(Debug, Clone)]
-pub(crate) struct Waiting {
-    pub(crate) doc_id: String,
-    pub(crate) from: String,
-    pub(crate) to: String,
-    pub(crate) message: String,
-    pub(crate) packet: Vec<u8>,
+pub struct Waiting {
+    /// Its name there.
+    pub doc_id: String,
+    /// Sending agency.
+    pub from: String,
+    /// Receiving agency.
+    pub to: String,
+    /// `edoc` or `status`.
+    pub message: String,
+    /// The packet.
+    pub packet: Vec<u8>,
 }
 
-#[derive(Default)]
-pub(crate) struct State {
-    pub(crate) posted: Vec<Posted>,
-    pub(crate) waiting: Vec<Waiting>,
+/// What it holds, what was asked of it, and what is to go wrong.
+#[derive(Debug, Default)]
+pub struct State {
+    /// What was posted to it.
+    pub posted: Vec<Posted>,
+    /// What it lists.
+    pub waiting: Vec<Waiting>,
     /// docId and word, as they came.
-    pub(crate) updates: Vec<(String, String)>,
-    pub(crate) faults: Vec<(Operation, Fault)>,
-    pub(crate) calls: Vec<Operation>,
+    pub updates: Vec<(String, String)>,
+    /// What goes wrong next.
+    pub faults: Vec<(Operation, Fault)>,
+    /// Every call so far.
+    pub calls: Vec<Operation>,
     /// The list of what was sent stays empty.
-    pub(crate) hides_sent: bool,
+    pub hides_sent: bool,
     /// Every waiting packet is listed twice.
-    pub(crate) lists_twice: bool,
+    pub lists_twice: bool,
     /// What is done stays listed all the same.
-    pub(crate) keeps_listed: bool,
+    pub keeps_listed: bool,
 }
 
 impl State {
-    pub(crate) fn count(&self, operation: Operation) -> usize {
+    /// How often it was asked for an operation.
+    #[must_use]
+    pub fn count(&self, operation: Operation) -> usize {
         self.calls.iter().filter(|call| **call == operation).count()
     }
 }
 
 /// A running one; it ends with the process.
-#[derive(Clone)]
-pub(crate) struct OldAxis {
+#[derive(Clone, Debug)]
+pub struct OldAxis {
     address: SocketAddr,
     state: Arc<Mutex<State>>,
 }
 
 impl OldAxis {
-    pub(crate) fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let axis = Self { address: listener.local_addr().unwrap(), state: Arc::default() };
+    /// Starts one on a free port.
+    ///
+    /// # Panics
+    /// When there is none.
+    #[must_use]
+    pub fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let axis = Self { address: listener.local_addr().expect("it is bound"), state: Arc::default() };
         let inner = axis.clone();
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
@@ -101,19 +126,24 @@ impl OldAxis {
         axis
     }
 
-    pub(crate) fn endpoint(&self) -> String {
+    /// For the settings of a gateway.
+    #[must_use]
+    pub fn endpoint(&self) -> String {
         format!("http://{}{PATH}/", self.address)
     }
 
-    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+    /// Looks at it.
+    pub fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn fault(&self, operation: Operation, fault: Fault) {
+    /// The next call of an operation goes wrong so.
+    pub fn fault(&self, operation: Operation, fault: Fault) {
         self.state().faults.push((operation, fault));
     }
 
-    pub(crate) fn lay_down(&self, doc_id: &str, from: &str, to: &str, message: &str, packet: &[u8]) {
+    /// Lays a packet into its list for the gateway.
+    pub fn lay_down(&self, doc_id: &str, from: &str, to: &str, message: &str, packet: &[u8]) {
         let (doc_id, from, to) = (doc_id.to_owned(), from.to_owned(), to.to_owned());
         self.state().waiting.push(Waiting { doc_id, from, to, message: message.to_owned(), packet: packet.to_vec() });
     }
@@ -157,7 +187,7 @@ impl OldAxis {
             Some(Fault::Empty) => reply(&mut stream, b""),
             Some(Fault::Truncated) => {
                 stream.write_all(head(answer.len()).as_bytes())?;
-                stream.write_all(&answer[..answer.len() / 2])
+                stream.write_all(answer.split_at(answer.len() / 2).0)
             }
             Some(Fault::HangsUp) => stream.shutdown(std::net::Shutdown::Both),
             Some(Fault::Silent) => reader.read_to_end(&mut Vec::new()).map(drop),
@@ -169,7 +199,7 @@ impl OldAxis {
         let signed = headers[SIGNED_HEADER].as_bytes();
         let signature = read_signature(headers[SIGNATURE_HEADER].as_bytes()).expect("a signature");
         hmac::verify(&hmac::Key::new(hmac::HMAC_SHA256, SECRET.as_bytes()), signed, &signature).expect("it holds");
-        let parameters = Parameters::read(signed).unwrap();
+        let parameters = Parameters::read(signed).expect("parameters");
         assert_eq!(parameters.text("systemid"), Some(SYSTEM));
         let text = |name: &str| parameters.text(name).unwrap_or_default().to_owned();
         let message = text("messagetype");
@@ -177,14 +207,14 @@ impl OldAxis {
         let ok = json!({"status": "OK", "ErrorCode": "0", "ErrorDesc": "Success"});
         let with = |name: &str, value: Value| {
             let mut object = ok.clone();
-            object[name] = value;
+            object.as_object_mut().expect("an object").insert(name.to_owned(), value);
             object
         };
         match operation {
             Operation::SendEdoc => {
                 let file = body.strip_suffix(b"\r\n").expect("two bytes behind the file").to_vec();
                 assert_eq!(text("hash-file"), unpadded_hex(&Digest::of(&file)));
-                let to = parameters.list("to").unwrap().unwrap();
+                let to = parameters.list("to").expect("a list").expect("recipients");
                 let doc_id = format!("old-{}", state.posted.len() + 1);
                 let posted = Posted { doc_id: doc_id.clone(), from: text("from"), to: to.join(","), message, file };
                 state.posted.push(posted);
