@@ -17,11 +17,17 @@ use truc_proto::{AgencyId, Digest, EnvelopeId, Event, Preamble, Raw, Timestamp};
 
 use crate::{
     core::{Core, Kept, Key, Policy, Received, Sent, Source, Step},
-    records::{Body, Incoming, NodeRecord, Place},
+    records::{About, Body, Incoming, NodeRecord, Place},
 };
 
+/// Keys by the DocumentId that a document bears, sent and received.
+const SENT_AS: &str = "ds";
+const RECEIVED_AS: &str = "dr";
+/// Keys by the DocumentIds that a document changes, sent and received.
+const SENT_ABOUT: &str = "us";
+const RECEIVED_ABOUT: &str = "ur";
 /// Grows when the keys change.
-const SCHEMA: u32 = 5;
+const SCHEMA: u32 = 6;
 /// Memory for the index's cache, in bytes.
 const CACHE_BYTES: u64 = 16 * 1024 * 1024;
 /// A list waits at most so long for the index to take in what was closed just now.
@@ -115,7 +121,32 @@ impl Archive {
         if !self.index.wait_applied_within(APPLIED_WITHIN) {
             return Err(IndexError::Unavailable { state: self.index.state() });
         }
-        let prefix = document_prefix(sent, sender.as_str(), document_id);
+        self.named(if sent { SENT_AS } else { RECEIVED_AS }, sender, document_id)
+    }
+
+    /// As [`Archive::of_document_id`], of what the index has taken in: with `changing`, the documents of `sender` that update, replace
+    /// or revoke the one of this DocumentId.
+    ///
+    /// # Errors
+    /// When the index does not answer now.
+    pub fn related(
+        &self,
+        sent: bool,
+        changing: bool,
+        sender: &AgencyId,
+        document_id: &str,
+    ) -> Result<Vec<EnvelopeId>, IndexError> {
+        let kind = match (sent, changing) {
+            (true, false) => SENT_AS,
+            (false, false) => RECEIVED_AS,
+            (true, true) => SENT_ABOUT,
+            (false, true) => RECEIVED_ABOUT,
+        };
+        self.named(kind, sender, document_id)
+    }
+
+    fn named(&self, kind: &str, sender: &AgencyId, document_id: &str) -> Result<Vec<EnvelopeId>, IndexError> {
+        let prefix = document_prefix(kind, sender.as_str(), document_id);
         let hits = self.index.scan(prefix.as_bytes(), None, NAMESAKES_MAX)?;
         let read = |name: &[u8]| std::str::from_utf8(name).ok()?.rsplit_once('/')?.1.parse::<EnvelopeId>().ok();
         let mut found: Vec<EnvelopeId> = hits.iter().filter_map(|(name, _)| read(name)).collect();
@@ -372,14 +403,20 @@ fn need_key(payload: &[u8], position: u64) -> String {
 }
 
 /// The texts of DocumentIds are of any length and hold anything.
-fn document_prefix(sent: bool, sender: &str, document_id: &str) -> String {
+fn document_prefix(kind: &str, sender: &str, document_id: &str) -> String {
     let name = Digest::of(document_id.as_bytes()).to_string();
-    format!("{}/{sender}/{}/", if sent { "ds" } else { "dr" }, name.get(..32).unwrap_or_default())
+    format!("{kind}/{sender}/{}/", name.get(..32).unwrap_or_default())
 }
 
-fn document_key(sent: bool, sender: &str, document_id: &str, envelope: &str, position: Position) -> Option<String> {
-    let prefix = document_prefix(sent, sender, document_id);
-    (!document_id.is_empty()).then(|| format!("{prefix}{:020}/{envelope}", u64::MAX - position.0))
+/// Under the DocumentIds that a document bears and that it changes.
+fn document_keys(sent: bool, sender: &str, about: &About, envelope: &str, position: Position) -> Vec<String> {
+    let (borne, changed) = if sent { (SENT_AS, SENT_ABOUT) } else { (RECEIVED_AS, RECEIVED_ABOUT) };
+    let changes = about.change.iter().flat_map(|change| &change.document_ids).map(|id| (changed, id));
+    let all = std::iter::once((borne, &about.document_id)).chain(changes).filter(|(_, id)| !id.is_empty());
+    let key = |(kind, id): (&str, &String)| {
+        format!("{}{:020}/{envelope}", document_prefix(kind, sender, id), u64::MAX - position.0)
+    };
+    all.map(key).collect()
 }
 
 /// Names that another axis gives are of any form.
@@ -409,6 +446,7 @@ fn read_key(text: &str) -> Option<Key> {
 /// | `i/<sender>/<idempotency key>` | the `Closed` record, by the request's key |
 /// | `ts/<2^64 - 1 - position>/<sender>/<envelope>`, `tr/…` | the `Closed` record, newest document first by its first record |
 /// | `ds/<sender>/<hash of DocumentId>/<2^64 - 1 - position>/<envelope>`, `dr/…` | the `Held`, `Outgoing`, `Content` record of a document, newest first |
+/// | `us/…`, `ur/…`, as `ds`, `dr` | that of a document that updates, replaces or revokes the one of this DocumentId |
 /// | `g/<code>/<hash of docId>` | the `TakenOver` record of a document of today's axis |
 /// | `x/<sender>/<idempotency key>/<position>`, `lx/<leaf>` | a `Refused` record, by the key that its request came under, by its leaf |
 /// | `b/<payload>/<position>` | a record that needs this blob; removed by the record that says it does not any more |
@@ -436,9 +474,9 @@ fn changes(position: Position, record: &Record) -> Vec<IndexChange> {
             gone.extend(outgoing.held.map(|held| need_key(&held.payload, held.position)));
             let mut keys = outgoing.index_keys;
             let preamble = outgoing.status.is_empty().then(|| Raw::<Preamble>::parse(outgoing.preamble).ok()).flatten();
-            keys.extend(preamble.and_then(|preamble| {
+            keys.extend(preamble.into_iter().flat_map(|preamble| {
                 let (sender, envelope) = (preamble.sender.as_str(), preamble.envelope.to_string());
-                document_key(true, sender, &outgoing.about.document_id, &envelope, position)
+                document_keys(true, sender, &outgoing.about, &envelope, position)
             }));
             if outgoing.payload.inline.is_none() {
                 keys.push(need_key(&outgoing.payload.sha256, position.0));
@@ -447,8 +485,10 @@ fn changes(position: Position, record: &Record) -> Vec<IndexChange> {
         }
         Body::Held(held) => {
             let need = (!held.blob.is_empty()).then(|| need_key(&held.blob, position.0));
-            let document_id = held.status.is_empty().then_some(&held.about.document_id);
-            let named = document_id.and_then(|id| document_key(true, &held.sender, id, &held.envelope, position));
+            let document = held.status.is_empty().then_some(&held.about);
+            let named = document
+                .into_iter()
+                .flat_map(|about| document_keys(true, &held.sender, about, &held.envelope, position));
             need.into_iter().chain(named).collect()
         }
         Body::Incoming(incoming) if incoming.payload.inline.is_none() => {
@@ -470,8 +510,7 @@ fn changes(position: Position, record: &Record) -> Vec<IndexChange> {
         Body::Content(content) => {
             let mut keys = content.index_keys;
             if content.status.is_empty() {
-                let document_id = &content.about.document_id;
-                keys.extend(document_key(false, &content.sender, document_id, &content.envelope, position));
+                keys.extend(document_keys(false, &content.sender, &content.about, &content.envelope, position));
             }
             keys
         }
@@ -480,8 +519,7 @@ fn changes(position: Position, record: &Record) -> Vec<IndexChange> {
             let mut keys = vec![gateway_key(&taken.doc_id, &taken.to)];
             keys.extend(content.index_keys.iter().cloned());
             if content.status.is_empty() {
-                let document_id = &content.about.document_id;
-                keys.extend(document_key(false, &content.sender, document_id, &content.envelope, position));
+                keys.extend(document_keys(false, &content.sender, &content.about, &content.envelope, position));
             }
             if taken.payload.inline.is_none() {
                 keys.extend([need_key(&taken.payload.sha256, position.0), payload_key(position.0)]);

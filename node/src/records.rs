@@ -217,6 +217,20 @@ pub struct Change {
     /// Why, in its sender's words.
     #[prost(string, tag = "3")]
     pub reason: String,
+    /// Whom it is for, where it says it.
+    #[prost(message, repeated, tag = "4")]
+    pub receivers: Vec<ChangeReceiver>,
+}
+
+/// An agency that a change is for.
+#[derive(Clone, PartialEq, Message)]
+pub struct ChangeReceiver {
+    /// Its code, as written.
+    #[prost(string, tag = "1")]
+    pub code: String,
+    /// ReceiverType: dropped or added; none: the change is for it.
+    #[prost(bool, optional, tag = "2")]
+    pub added: Option<bool>,
 }
 
 /// An attachment.
@@ -713,7 +727,12 @@ mod tests {
             attachments: vec![Attachment { name: "a.pdf".into(), length: 7, sha256: vec![1; 32] }],
             container_length: 99,
             warnings: vec!["w".into()],
-            change: Some(Change { kind: 2, document_ids: vec!["H26,2026/11/01,5/KH".into()], reason: "r".into() }),
+            change: Some(Change {
+                kind: 2,
+                document_ids: vec!["H26,2026/11/01,5/KH".into()],
+                reason: "r".into(),
+                receivers: vec![ChangeReceiver { code: "H37".into(), added: Some(true) }],
+            }),
         };
         let payload = Payload { sha256: vec![2; 32], length: 3, inline: Some(vec![1, 2, 3]) };
         let parts = OpeningParts { manifest: b"m".to_vec(), envelope: b"e".to_vec() };

@@ -44,6 +44,8 @@ pub const STATUS_TEXT_CHARS_MAX: usize = 1_000;
 pub const STATUS_NOTES_MAX: usize = 128;
 /// Most earlier documents that one document is shown to replace.
 pub const CHANGE_TARGETS_MAX: usize = 64;
+/// Most later documents that one document is shown to be changed by: the newest.
+pub const CHANGES_SHOWN_MAX: usize = 16;
 /// Longest reason for updating or replacing an earlier document, in characters: what receivers' validators let through.
 pub const CHANGE_REASON_CHARS_MAX: usize = 500;
 /// Most requests to withdraw that wait for their document; of more the oldest go.

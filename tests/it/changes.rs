@@ -66,3 +66,63 @@ async fn what_is_not_ones_own_or_says_too_much_or_too_little_is_refused_in_both_
     sender.refused(&letter("many").replaces(&many, REASON), "too-large").await;
     sender.accepted(&letter("most").replaces(&many[..64], REASON)).await;
 }
+
+/// The later documents that an inbox item shows, as kind and envelope.
+fn later(changed_by: &[truc_proto::node_v1::ChangedBy]) -> Vec<(&str, &str)> {
+    changed_by.iter().map(|later| (later.kind.as_str(), later.envelope.as_str())).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn old_and_new_show_each_other_whichever_came_first_and_after_a_restart() {
+    let mut world = World::start(&[("N-G22", &["G22"]), ("N-H26", &["H26", "H26.18"])]).await;
+    let (sender, receiver) = (world.api("N-G22"), world.api("N-H26"));
+    let letter = |key: &str, number: &str| Letter::new(key, "G22", &["H26"]).number(number);
+    // The update comes before what it updates.
+    let update = sender.accepted(&letter("update", "2").updates(&document_id("G22", "1"), REASON)).await;
+    let (_, said) = change(&receiver, &update, "H26").await;
+    assert_eq!((said.targets.len(), said.targets[0].envelope.as_str()), (1, ""), "not known yet: {said:?}");
+    let only_theirs = Letter { recipients: vec!["H26.18".into()], ..letter("elsewhere", "3") };
+    let elsewhere = sender.accepted(&only_theirs).await;
+    receiver.until_consigned(&elsewhere, "H26.18").await;
+    let first = sender.accepted(&letter("first", "1")).await;
+    let replaces = letter("replaces", "4").replaces(&[&first, &elsewhere], REASON);
+    let replacement = sender.accepted(&replaces).await;
+    receiver.until_consigned(&first, "H26").await;
+    receiver.until_consigned(&replacement, "H26").await;
+    for restarted in [false, true] {
+        if restarted {
+            for id in ["N-G22", "N-H26"] {
+                world.stop_node(id).await;
+                world.serve_node(id).await;
+            }
+        }
+        let (sender, receiver) = (world.api("N-G22"), world.api("N-H26"));
+        let old = receiver.item(&first, "H26").await.unwrap();
+        assert_eq!(later(&old.changed_by), [("replaces", replacement.as_str()), ("updates", update.as_str())]);
+        assert_eq!(old.changed_by[0].reason, REASON);
+        assert_eq!((old.withdrawal.as_str(), old.confirmed), ("", false), "it stays a current document");
+        let new = receiver.item(&update, "H26").await.unwrap();
+        assert_eq!(new.change.unwrap().targets[0].envelope, first, "what came later is linked, too");
+        let new = receiver.item(&replacement, "H26").await.unwrap().change.unwrap();
+        let targets: Vec<&str> = new.targets.iter().map(|target| target.envelope.as_str()).collect();
+        assert_eq!(targets, [first.as_str(), ""], "H26 has no copy of what H26.18 got");
+        let receivers: Vec<_> = new.receivers.iter().map(|r| (r.code.as_str(), r.what.as_str())).collect();
+        assert_eq!(receivers, [("H26", "")]);
+        let neighbour = receiver.item(&elsewhere, "H26.18").await.unwrap();
+        assert!(neighbour.changed_by.is_empty(), "H26.18 did not get the replacement: {neighbour:?}");
+        // The sender sees the same of what it sent.
+        let sent = sender.sent(&first).await.unwrap();
+        assert_eq!(later(&sent.changed_by), [("replaces", replacement.as_str()), ("updates", update.as_str())]);
+        assert_eq!(sent.document_id, document_id("G22", "1"));
+        let sent = sender.sent(&replacement).await.unwrap().change.unwrap();
+        let targets: Vec<&str> = sent.targets.iter().map(|target| target.envelope.as_str()).collect();
+        assert_eq!(targets, [first.as_str(), elsewhere.as_str()]);
+        let sent = sender.sent(&update).await.unwrap();
+        assert_eq!(sent.change.unwrap().targets[0].envelope, first);
+        assert!(sent.warnings[0].contains("not known"), "the warning stays with it: {:?}", sent.warnings);
+    }
+    assert!(
+        !world.api("N-H26").attachment(&first, "H26", "first.pdf").await.is_empty(),
+        "replacing takes nothing away"
+    );
+}

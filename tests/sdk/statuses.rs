@@ -134,7 +134,7 @@ async fn a_packet_is_given_out_with_a_trace_header_of_every_hop_it_took() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_update_says_what_it_updates_and_is_answered_with_15() {
     let pair = Pair::start().await;
-    pair.delivered(&packets::document("G22", &["H26"], 7, "a.pdf", b"%PDF-1.7")).await;
+    let (first, _) = pair.delivered(&packets::document("G22", &["H26"], 7, "a.pdf", b"%PDF-1.7")).await;
     let business = truc_proto::edxml::Business {
         document_id: Some(packets::document_id("G22", 7)),
         doc_type: Some(2),
@@ -151,6 +151,25 @@ async fn an_update_says_what_it_updates_and_is_answered_with_15() {
         (vec![packets::document_id("G22", 7)], "Bổ sung phụ lục")
     );
     assert!(inbox.iter().filter(|item| item.envelope != update).all(|item| item.change.is_none()));
+    // Of a document of another agency it says so, and changes nothing.
+    let business = truc_proto::edxml::Business {
+        doc_type: Some(3),
+        reason: Some("Thay thế".into()),
+        replacements: vec![truc_proto::edxml::ReplacementInfo {
+            document_id: Some(packets::document_id("G22", 7)),
+            organ_ids: vec!["G22".parse().unwrap()],
+        }],
+        ..truc_proto::edxml::Business::default()
+    };
+    let claim = packets::changing("H26", &["G22"], 9, "a.pdf", b"%PDF-1.7", business);
+    let claim = pair.two().send("H26", "edoc", None, &claim).await["DocId"].as_str().unwrap().to_owned();
+    pair.network.wait_consigned("H26", &claim).await;
+    let inbox = pair.network.client("G22").inbox("G22", false).await.unwrap();
+    let item = inbox.iter().find(|item| item.envelope == claim).unwrap();
+    assert!(item.warnings.iter().any(|text| text.contains("another agency") && text.contains("khác")), "{item:?}");
+    assert_eq!(item.change.as_ref().unwrap().targets[0].envelope, "");
+    let sent = pair.network.wait_sent("the list", "G22", &first, |_| true).await;
+    assert_eq!(sent.changed_by.iter().map(|later| &later.envelope).collect::<Vec<_>>(), [&update]);
     let two = pair.two();
     let answer = |n| packets::status("H26", "G22", n, "15", "Đồng ý");
     let nothing = two.send("H26", "status", None, &answer(7)).await;

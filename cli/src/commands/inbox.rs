@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use truc_proto::{
     AgencyId, Digest, Hasher, StatusCode,
     node_v1::{
-        ConfirmRequest, FetchRequest, InboxItem, ListInboxRequest, SetStatusRequest, StatusNote, WatchInboxRequest,
-        fetch_request::What,
+        Change, ChangeReceiver, ChangeTarget, ChangedBy, ConfirmRequest, FetchRequest, InboxItem, ListInboxRequest,
+        SetStatusRequest, StatusNote, WatchInboxRequest, fetch_request::What,
     },
 };
 
@@ -136,10 +136,12 @@ fn row(item: &InboxItem) -> [String; 8] {
             format!("{} (lấy lại: {})", item.subject, item.withdrawal_reason)
         }
         None => match &item.change {
-            Some(change) => format!("{} ({} {})", item.subject, change.kind, change.document_ids.join("; ")),
+            Some(change) => format!("{} ({})", item.subject, change_text(change)),
             None => item.subject.clone(),
         },
     };
+    let later: Vec<String> = item.changed_by.iter().map(changed_by_text).collect();
+    let subject = if later.is_empty() { subject } else { format!("{subject} [{}]", later.join("; ")) };
     [
         item.envelope.clone(),
         item.sender.clone(),
@@ -167,9 +169,61 @@ fn item_json(item: &InboxItem) -> Value {
         "attachments": attachments, "warnings": item.warnings, "status": item.status.as_ref().map(note_json),
         "statuses": item.statuses.iter().map(note_json).collect::<Vec<_>>(),
         "withdrawal": item.withdrawal, "withdrawal_reason": item.withdrawal_reason, "withdrawn_at": item.withdrawn_at,
-        "change": item.change.as_ref().map(|change| json!({
-            "kind": change.kind, "document_ids": change.document_ids, "reason": change.reason, "answer": change.answer,
-        })),
+        "change": item.change.as_ref().map(change_json),
+        "changed_by": item.changed_by.iter().map(changed_by_json).collect::<Vec<_>>(),
+    })
+}
+
+/// What a document does to earlier ones, and which of them are not here.
+pub(crate) fn change_text(change: &Change) -> String {
+    let (english, vietnamese) = match change.kind.as_str() {
+        "revokes" => ("revokes", "thu hồi"),
+        "updates" => ("updates", "cập nhật"),
+        _ => ("replaces", "thay thế"),
+    };
+    let target = |target: &ChangeTarget| match target.envelope.as_str() {
+        "" => format!("{} (not known here / chưa có tại đây)", target.document_id),
+        envelope => format!("{} → {envelope}", target.document_id),
+    };
+    let targets: Vec<String> = change.targets.iter().map(target).collect();
+    let receiver = |receiver: &ChangeReceiver| match receiver.what.as_str() {
+        "added" => format!("+{}", receiver.code),
+        "dropped" => format!("-{}", receiver.code),
+        _ => receiver.code.clone(),
+    };
+    let receivers: Vec<String> = change.receivers.iter().map(receiver).collect();
+    let receivers = if receivers.is_empty() { String::new() } else { format!(", for {}", receivers.join(" ")) };
+    format!("{english} / {vietnamese} {}{receivers}", targets.join("; "))
+}
+
+/// That a later document changes one, which stays readable all the same.
+pub(crate) fn changed_by_text(later: &ChangedBy) -> String {
+    let (english, vietnamese) = match later.kind.as_str() {
+        "revokes" => ("revoked by", "thu hồi bởi"),
+        "updates" => ("updated by", "cập nhật bởi"),
+        _ => ("replaced by", "thay thế bởi"),
+    };
+    format!("{english} / {vietnamese} {} {}: {}", later.document_id, later.envelope, later.reason)
+}
+
+pub(crate) fn change_json(change: &Change) -> Value {
+    let targets: Vec<Value> = change
+        .targets
+        .iter()
+        .map(|target| json!({ "document_id": target.document_id, "envelope": target.envelope }))
+        .collect();
+    let receivers: Vec<Value> =
+        change.receivers.iter().map(|receiver| json!({ "code": receiver.code, "what": receiver.what })).collect();
+    json!({
+        "kind": change.kind, "document_ids": change.document_ids, "reason": change.reason, "answer": change.answer,
+        "targets": targets, "receivers": receivers,
+    })
+}
+
+pub(crate) fn changed_by_json(later: &ChangedBy) -> Value {
+    json!({
+        "kind": later.kind, "envelope": later.envelope, "document_id": later.document_id, "reason": later.reason,
+        "time": later.time,
     })
 }
 

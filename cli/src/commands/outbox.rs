@@ -9,7 +9,7 @@ use truc_proto::{
 use crate::{
     args::{NodeArgs, OutboxArgs, OutboxCommand},
     client::{block_on, connect, failed},
-    commands::inbox::note_json,
+    commands::inbox::{change_json, change_text, changed_by_json, changed_by_text, note_json},
     exit::{Exit, Outcome},
     output::{Output, Tone, printable, size},
 };
@@ -110,6 +110,11 @@ fn table(items: &[OutboxItem], output: &Output) {
 /// One envelope with every step of every recipient.
 pub(crate) fn ladder(item: &OutboxItem, output: &Output) {
     output.line(format!("{}  {}  {}", item.envelope, item.state, printable(&item.subject)));
+    let changes = item.change.iter().map(change_text).chain(item.changed_by.iter().map(changed_by_text));
+    changes.for_each(|text| output.line(format!("  {}", printable(&text))));
+    for warning in &item.warnings {
+        output.line(format!("  {} {}", output.paint(Tone::Unsure, "warning:"), printable(warning)));
+    }
     for recipient in &item.recipients {
         let tone = match recipient.state.as_str() {
             "failed" => Tone::Bad,
@@ -164,7 +169,9 @@ fn item_json(item: &OutboxItem) -> Value {
     json!({
         "envelope": item.envelope, "sender": item.sender, "kind": item.kind, "accepted_at": item.accepted_at,
         "subject": item.subject, "state": item.state, "payload_length": item.payload_length, "bytes_sent": item.bytes_sent,
-        "last_error": item.last_error, "recipients": recipients_json(item),
+        "last_error": item.last_error, "recipients": recipients_json(item), "document_id": item.document_id,
+        "warnings": item.warnings, "change": item.change.as_ref().map(change_json),
+        "changed_by": item.changed_by.iter().map(changed_by_json).collect::<Vec<_>>(),
     })
 }
 

@@ -12,7 +12,7 @@ use super::{
     Source, Stage, Step, Token, Unsent, Waiting, Work, code_move, event_of, evidence::is_too_old, outbox::back_off,
     outbox::status_about, parsed, submission_of, timers::Due,
 };
-use crate::records::{Body, Closed, CodeFact, Content, Incoming, Place, RecordError};
+use crate::records::{About, Body, Closed, CodeFact, Content, Incoming, Place, RecordError};
 
 /// An announced envelope.
 #[derive(Clone, Debug)]
@@ -495,10 +495,8 @@ impl Core {
         if let Some(received) = received {
             received.content = Some(place.position);
             received.about = about;
-            // A document that changes an earlier one is a request, answered with 15 or 16.
-            if record.about.change.is_some() {
-                received.codes.values_mut().for_each(|code| code.business.change = Asking::Asked);
-            }
+            let change = asked_by(&record.about);
+            received.codes.values_mut().for_each(|code| code.business.change = change);
             received.places.push(place);
         }
         if !record.status.is_empty() {
@@ -512,6 +510,11 @@ impl Core {
         let at = received.changed_at + Duration::from_millis(self.policy.close_after_ms);
         self.timers.set(at, Due::CloseReceived(position));
     }
+}
+
+/// A document that changes an earlier one is a request, answered with 15 or 16.
+pub(super) const fn asked_by(about: &About) -> Asking {
+    if about.change.is_some() { Asking::Asked } else { Asking::None }
 }
 
 fn own_leaf(step: &Step, key: &Key) -> Option<OwnLeaf> {

@@ -8,7 +8,9 @@ use truc_proto::{Actor, AgencyId, Digest, Event, EventUri, Preamble, Raw, Role, 
 
 use super::{
     Answer, Business, Code, Core, Effect, Hashes, Key, Received, Source, Token, Work, code_move, digest,
-    inbox::step_of_event, outbox::status_about, parsed,
+    inbox::{asked_by, step_of_event},
+    outbox::status_about,
+    parsed,
 };
 use crate::records::{Body, Place, RecordError, TakenOver};
 
@@ -114,7 +116,7 @@ impl Core {
             consigned_at: Some(event.time),
             confirmed_at: None,
             taken_at: None,
-            business: Business::default(),
+            business: Business { change: asked_by(&record.content.about), ..Business::default() },
         };
         let position = place.position;
         self.received.insert(

@@ -20,7 +20,7 @@ use truc_proto::{
         DocumentId, FieldLengths, IssueError, IssueProblem, Message, MessageHeader, Organization, OtherInfo, Packet,
         Parsed, ReadError, Receiver, ReplacementInfo, SignerInfo, TraceHeaderList,
     },
-    limits::CHANGE_TARGETS_MAX,
+    limits::{CHANGE_TARGETS_MAX, RECIPIENTS_MAX},
     node_v1,
     node_v1::send_header::Form,
 };
@@ -36,7 +36,7 @@ use super::{
 };
 use crate::{
     pipeline::{Changing, Composed, Moment, Part, Parts, Resolved, Target},
-    records::Change,
+    records::{Change, ChangeReceiver},
 };
 
 const XML: &str = "application/xml";
@@ -184,12 +184,15 @@ impl<'p> Run<'p, '_> {
         let entry = assembly.container().end_entry()?;
         let issue = issue_warnings(&parsed, &lengths)?;
         let (subject, document_id) = titles(&parsed.message);
+        let change = change_of(&parsed.message);
+        let foreign = foreign_targets(change.as_ref(), &self.request.sender, self.directory);
+        let read = parsed.warnings.iter().map(ToString::to_string);
         let packet = AttachmentDigest { name: PACKET_ENTRY.to_owned(), length: entry.length, sha256: entry.digest };
         let labels = Labels {
             subject,
             document_id,
-            change: change_of(&parsed.message),
-            warnings: parsed.warnings.iter().map(ToString::to_string).chain(issue).chain(warnings).collect(),
+            warnings: read.chain(issue).chain(warnings).chain(foreign).collect(),
+            change,
             idempotency_key: self.request.header.idempotency_key.clone(),
             request_hash: self.request.hash([packet]).as_bytes().to_vec(),
             status: Vec::new(),
@@ -444,7 +447,35 @@ pub(super) fn change_of(message: &Message) -> Option<Change> {
             (3, replaced.take(CHANGE_TARGETS_MAX).collect())
         }
     };
-    Some(Change { kind, document_ids, reason: business.reason.clone().unwrap_or_default() })
+    let reason = business.reason.clone().unwrap_or_default();
+    Some(Change { kind, document_ids, reason, receivers: receivers_of(business) })
+}
+
+/// Whom a change is for: ReceiverList of an update, OrganIdList of a replacement; each code once.
+fn receivers_of(business: &Business) -> Vec<ChangeReceiver> {
+    let listed = business.document_infos.iter().flat_map(|info| &info.receivers).filter_map(|receiver| {
+        let added = receiver.receiver_type.as_deref().map(str::trim).filter(|text| matches!(*text, "0" | "1"));
+        Some((receiver.organ_id.as_ref()?, added.map(|text| text == "1")))
+    });
+    let replaced = business.replacements.iter().flat_map(|replaced| &replaced.organ_ids).map(|code| (code, None));
+    let mut seen = BTreeSet::new();
+    let once = listed.chain(replaced).filter(|(code, _)| seen.insert(code.as_str()));
+    let receiver = |(code, added): (&ForeignCode, _)| ChangeReceiver { code: code.to_string(), added };
+    once.take(RECIPIENTS_MAX).map(receiver).collect()
+}
+
+/// A warning for each document that a change names as another agency's.
+pub(super) fn foreign_targets(change: Option<&Change>, sender: &AgencyId, directory: &Directory) -> Vec<String> {
+    let named = change.into_iter().flat_map(|change| &change.document_ids);
+    let foreign = named.filter(
+        |id| matches!(DocumentId::read(id), DocumentId::Parts { organ, .. } if !is_code(&organ, sender, directory)),
+    );
+    let warning = |id: &String| {
+        format!(
+            "{id} is another agency's document, which {sender} can neither update nor replace nor revoke: nothing is changed / Văn bản {id} là của cơ quan khác, {sender} không được cập nhật, thay thế hay thu hồi: không có gì thay đổi"
+        )
+    };
+    foreign.map(warning).collect()
 }
 
 pub(super) fn digest_of(attachment: &Attachment) -> AttachmentDigest {

@@ -16,7 +16,7 @@ use truc_signer::asic::{Entry, EntryHeader, OpenedContainer, Visitor, VisitorErr
 use zeroize::Zeroizing;
 
 use super::{
-    compose::{change_of, digest_of, is_code, titles},
+    compose::{change_of, digest_of, foreign_targets, is_code, titles},
     pump::{self, PieceWriter},
 };
 use crate::{core::Failure, records::Change};
@@ -193,7 +193,12 @@ impl Inspection {
     }
 
     /// What must be there is there.
-    pub(super) fn found(self, container: &OpenedContainer, preamble: &Preamble) -> Result<Found, Failure> {
+    pub(super) fn found(
+        self,
+        container: &OpenedContainer,
+        preamble: &Preamble,
+        directory: &Directory,
+    ) -> Result<Found, Failure> {
         let refuse = |detail: String| Failure { reason: Reason::ContentRefused, detail };
         let envelope = self.envelope.ok_or_else(|| refuse(format!("the container has no {ENVELOPE_ENTRY}")))?;
         let mut found = Found {
@@ -214,6 +219,7 @@ impl Inspection {
                     if self.is_packet { parsed.attachments.iter().map(digest_of).collect() } else { self.files };
                 found.warnings = parsed.warnings.iter().map(ToString::to_string).collect();
                 found.change = change_of(&parsed.message);
+                found.warnings.extend(foreign_targets(found.change.as_ref(), &preamble.sender, directory));
                 found.message = Some(parsed.message);
             }
             (EnvelopeKind::Status, None, Some(bytes)) => {

@@ -255,7 +255,7 @@ impl<'i> Announced<'i> {
             return Err(mismatch("the content is not what the submission commits to").into());
         }
         let signed = self.check_signature(pipes, &container, directory, now)?;
-        let found = inspection.found(&container, &self.preamble)?;
+        let found = inspection.found(&container, &self.preamble, directory)?;
         let envelope = self.check_envelope(&found)?;
         found.check(&envelope, &self.preamble, directory)?;
         let wrapped = secrets

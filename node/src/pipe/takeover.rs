@@ -13,7 +13,7 @@ use truc_proto::{
 use super::{
     Pipes,
     assembly::{Assembly, Labels, Unsigned},
-    compose::{digest_of, is_code, titles},
+    compose::{change_of, digest_of, foreign_targets, is_code, titles},
     error::{ComposeError, of_write},
     marks, pump,
     spool::Stored,
@@ -55,9 +55,12 @@ pub(super) fn take_over(
     let priority = priority.and_then(|number| Priority::try_from(number).ok()).unwrap_or(Priority::ORDINARY);
     let preamble = preamble(pipes, &sender, &listed.to, EnvelopeKind::Document, priority, moment)?;
     let (subject, document_id) = titles(&parsed.message);
+    let change = change_of(&parsed.message);
+    warnings.extend(foreign_targets(change.as_ref(), &sender, directory));
     let labels = Labels {
         subject,
         document_id,
+        change,
         warnings: parsed.warnings.iter().map(ToString::to_string).chain(warnings).collect(),
         ..Labels::default()
     };

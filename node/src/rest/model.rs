@@ -259,6 +259,10 @@ pub(super) struct Recipient {
     #[serde(skip_serializing_if = "String::is_empty")]
     #[schema(required = false)]
     withdrawal: String,
+    /// Where the document changes an earlier one: asked, agreed (15) or refused (16).
+    #[serde(skip_serializing_if = "String::is_empty")]
+    #[schema(required = false)]
+    change: String,
     /// Every event, oldest first. Each has a receipt.
     ladder: Vec<Step>,
 }
@@ -276,6 +280,7 @@ impl From<node_v1::RecipientState> for Recipient {
             legacy_doc_id: state.legacy_doc_id,
             statuses: state.statuses.into_iter().map(Into::into).collect(),
             withdrawal: state.withdrawal,
+            change: state.change,
             ladder: state.ladder.into_iter().map(Into::into).collect(),
         }
     }
@@ -403,6 +408,10 @@ pub(super) struct InboxItem {
     /// Where it revokes, updates or replaces earlier documents of its sender.
     #[serde(skip_serializing_if = "Option::is_none")]
     change: Option<Change>,
+    /// Later documents of its sender that update, replace or revoke it, the newest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    changed_by: Vec<ChangedBy>,
 }
 
 /// What a document does to earlier ones, as its packet says. It is answered with status 15 or 16.
@@ -416,14 +425,78 @@ pub(super) struct Change {
     #[serde(skip_serializing_if = "String::is_empty")]
     #[schema(required = false)]
     reason: String,
-    /// Where this agency stands: asked, agreed or refused.
+    /// Where this agency stands: asked, agreed or refused. In the outbox each recipient has its own.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    #[schema(required = false)]
     answer: String,
+    /// Each of `document_ids`, and what it is here.
+    targets: Vec<ChangeTarget>,
+    /// Whom it is for, where the packet says it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    receivers: Vec<ChangeReceiver>,
+}
+
+/// An earlier document that a later one names.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ChangeTarget {
+    /// Its edXML DocumentId.
+    document_id: String,
+    /// Its envelope here; left away where the agency does not have it.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    #[schema(required = false)]
+    envelope: String,
+}
+
+/// An agency that a change is for.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ChangeReceiver {
+    /// Its code, as written.
+    code: String,
+    /// added or dropped; left away where the change is for it.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    #[schema(required = false)]
+    what: String,
+}
+
+/// A later document of the same sender that updates, replaces or revokes this one. Neither an update nor a replacement takes it away.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ChangedBy {
+    /// revokes, updates or replaces.
+    kind: String,
+    /// Its envelope.
+    envelope: String,
+    /// Its edXML DocumentId.
+    document_id: String,
+    /// Why.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    #[schema(required = false)]
+    reason: String,
+    /// When it came to this agency; in the outbox, when it was accepted.
+    time: String,
+}
+
+impl From<node_v1::ChangedBy> for ChangedBy {
+    fn from(change: node_v1::ChangedBy) -> Self {
+        let node_v1::ChangedBy { kind, envelope, document_id, reason, time } = change;
+        Self { kind, envelope, document_id, reason, time }
+    }
 }
 
 impl From<node_v1::Change> for Change {
     fn from(change: node_v1::Change) -> Self {
-        let node_v1::Change { kind, document_ids, reason, answer } = change;
-        Self { kind, document_ids, reason, answer }
+        let node_v1::Change { kind, document_ids, reason, answer, targets, receivers } = change;
+        let target =
+            |target: node_v1::ChangeTarget| ChangeTarget { document_id: target.document_id, envelope: target.envelope };
+        let receiver = |receiver: node_v1::ChangeReceiver| ChangeReceiver { code: receiver.code, what: receiver.what };
+        Self {
+            kind,
+            document_ids,
+            reason,
+            answer,
+            targets: targets.into_iter().map(target).collect(),
+            receivers: receivers.into_iter().map(receiver).collect(),
+        }
     }
 }
 
@@ -455,6 +528,7 @@ impl From<node_v1::InboxItem> for InboxItem {
             legacy: item.legacy,
             legacy_doc_id: item.legacy_doc_id,
             change: item.change.map(Into::into),
+            changed_by: item.changed_by.into_iter().map(Into::into).collect(),
         }
     }
 }
@@ -681,6 +755,21 @@ pub(super) struct OutboxItem {
     bytes_sent: u64,
     /// Bytes of the payload.
     payload_length: u64,
+    /// The document's id in edXML.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    #[schema(required = false)]
+    document_id: String,
+    /// What the reader of the packet noticed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    warnings: Vec<String>,
+    /// What it does to earlier documents.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    change: Option<Change>,
+    /// Later documents that update, replace or revoke it, the newest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    changed_by: Vec<ChangedBy>,
 }
 
 impl From<node_v1::OutboxItem> for OutboxItem {
@@ -696,6 +785,10 @@ impl From<node_v1::OutboxItem> for OutboxItem {
             last_error: item.last_error,
             bytes_sent: item.bytes_sent,
             payload_length: item.payload_length,
+            document_id: item.document_id,
+            warnings: item.warnings,
+            change: item.change.map(Into::into),
+            changed_by: item.changed_by.into_iter().map(Into::into).collect(),
         }
     }
 }

@@ -15,7 +15,7 @@ use tracing::info;
 use truc_proto::{AgencyId, EventUri, Preamble, Raw, Role, node_v1};
 
 use super::{
-    Error, ErrorKind, envelope_id, not_found, pages,
+    Error, ErrorKind, envelope_id, links, not_found, pages,
     view::{self, Statuses},
 };
 use crate::{
@@ -66,6 +66,7 @@ pub(crate) async fn list(
         None
     };
     let (found, next) = pages::merge(open, closed, size);
+    links::catch_up(shell).await?;
     let items = fill(shell, found).await?;
     Ok(node_v1::ListInboxReply { items, next_page_token: next.map(pages::token).unwrap_or_default() })
 }
@@ -109,7 +110,9 @@ pub(crate) fn shown(received: &Received, grant: &Grant, only: Option<&AgencyId>,
 pub(crate) async fn fill(shell: &Arc<Shell>, found: Vec<Found>) -> Result<Vec<node_v1::InboxItem>, Error> {
     let bodies = shell.bodies();
     let work = move || found.into_iter().map(|found| fill_one(&bodies, found)).collect::<Result<Vec<_>, BodyError>>();
-    shell.work("reading the inbox", work).await?.map_err(|e| Error::internal(crate::chain(&e)))
+    let mut items = shell.work("reading the inbox", work).await?.map_err(|e| Error::internal(crate::chain(&e)))?;
+    links::of_received(shell, &mut items).await?;
+    Ok(items)
 }
 
 fn fill_one(bodies: &Bodies, found: Found) -> Result<node_v1::InboxItem, BodyError> {

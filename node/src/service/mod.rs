@@ -11,6 +11,7 @@ mod error;
 pub(crate) mod found;
 pub(crate) mod groups;
 pub(crate) mod inbox;
+mod links;
 pub(crate) mod outbox;
 mod pages;
 pub(crate) mod receipts;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use truc_proto::{AgencyId, node_v1};
 
 use super::{
-    Error, envelope_id, pages,
+    Error, envelope_id, links, pages,
     view::{self, Statuses},
 };
 use crate::{
@@ -22,6 +22,7 @@ pub(crate) async fn list(
 ) -> Result<node_v1::ListOutboxReply, Error> {
     let only = if request.code.is_empty() { None } else { Some(super::code(&grant, &request.code, "code")?) };
     let envelope = if request.envelope.is_empty() { None } else { Some(envelope_id(&request.envelope)?) };
+    links::catch_up(shell).await?;
     let (before, size) = (pages::read_token(&request.page_token)?, pages::size(request.page_size));
     let with_final = request.with_final;
     if let Some(envelope) = envelope {
@@ -90,7 +91,10 @@ async fn fill(shell: &Arc<Shell>, found: Vec<Found>) -> Result<Vec<node_v1::Outb
                 Body::Held(held) => Some(held.about),
                 _ => None,
             };
-            item.subject = about.map(|about| about.subject).unwrap_or_default();
+            if let Some(about) = about {
+                (item.subject, item.document_id, item.warnings) = (about.subject, about.document_id, about.warnings);
+                item.change = about.change.map(view::shown_change);
+            }
             for (recipient, (statuses, words)) in item.recipients.iter_mut().zip(details) {
                 recipient.statuses = statuses.read(&bodies)?;
                 if let Some(Body::SentFailed(failed)) = words.map(|at| bodies.body(at)).transpose()?.map(|read| read.0)
@@ -104,5 +108,7 @@ async fn fill(shell: &Arc<Shell>, found: Vec<Found>) -> Result<Vec<node_v1::Outb
         found.into_iter().map(fill).collect::<Result<Vec<_>, crate::shell::BodyError>>()
     };
     let items = shell.work("reading the outbox", work).await?;
-    items.map_err(|error| Error::internal(crate::chain(&error)))
+    let mut items = items.map_err(|error| Error::internal(crate::chain(&error)))?;
+    links::of_sent(shell, &mut items).await?;
+    Ok(items)
 }

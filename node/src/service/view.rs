@@ -6,7 +6,7 @@ use crate::{
     core::{
         Business, Code, CodeState, Key, OwnCheckpoint, Pair, PairState, Received, Sent, StatusNote, Step, is_final,
     },
-    records::{About, Body, Change, Content},
+    records::{About, Body, Change, ChangeReceiver, Content},
     shell::{Bodies, BodyError},
 };
 
@@ -147,6 +147,7 @@ pub(super) fn outbox_item(own: Option<OwnCheckpoint>, sent: &Sent) -> node_v1::O
         last_error: sent.last_error.clone(),
         bytes_sent: sent.bytes_sent,
         payload_length: sent.payload_length,
+        ..node_v1::OutboxItem::default()
     }
 }
 
@@ -171,14 +172,24 @@ pub(super) fn inbox_item(received: &Received, code: &AgencyId, entry: &Code) -> 
     }
 }
 
-fn shown_change(change: Change) -> node_v1::Change {
-    let kind = match change.kind {
+/// The word for BussinessDocType.
+pub(super) const fn kind_of_change(change: &Change) -> &'static str {
+    match change.kind {
         1 => "revokes",
         2 => "updates",
         _ => "replaces",
+    }
+}
+
+pub(super) fn shown_change(change: Change) -> node_v1::Change {
+    let kind = kind_of_change(&change).to_owned();
+    let Change { document_ids, reason, receivers, .. } = change;
+    let receiver = |receiver: ChangeReceiver| node_v1::ChangeReceiver {
+        code: receiver.code,
+        what: receiver.added.map_or("", |added| if added { "added" } else { "dropped" }).to_owned(),
     };
-    let Change { document_ids, reason, .. } = change;
-    node_v1::Change { kind: kind.into(), document_ids, reason, answer: String::new() }
+    let receivers = receivers.into_iter().map(receiver).collect();
+    node_v1::Change { kind, document_ids, reason, receivers, ..node_v1::Change::default() }
 }
 
 /// Adds what the opened content says.

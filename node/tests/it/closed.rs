@@ -37,7 +37,7 @@ async fn outbox(world: &World, client: &Client, with_final: bool, page_size: u32
 }
 
 /// Both nodes begin anew with what was settled out of memory; without their indices when `bare`.
-async fn a_month_later(world: &mut World, bare: bool) {
+pub(crate) async fn a_month_later(world: &mut World, bare: bool) {
     for id in ["N-A", "N-B"] {
         world.stop_node(id).await;
         if bare {

@@ -166,8 +166,12 @@ fn statuses_of_a_document_that_left_memory_are_found_with_it_those_set_later_too
 #[test]
 fn a_document_that_changes_an_earlier_one_is_answered_like_a_request_and_stays_open() {
     let (mut sender, mut receiver, update) = (Live::new("N1"), Live::new("N2"), key("G22", 1));
-    let change =
-        crate::records::Change { kind: 2, document_ids: vec!["G22,2026/11/01,5/KH".into()], reason: "x".into() };
+    let change = crate::records::Change {
+        kind: 2,
+        document_ids: vec!["G22,2026/11/01,5/KH".into()],
+        reason: "x".into(),
+        receivers: Vec::new(),
+    };
     let about = About { change: Some(change), ..About::default() };
     let mut document = sealed(&update, &["H26"], "a", b"a");
     document.outgoing.about = about.clone();
