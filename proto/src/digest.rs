@@ -56,7 +56,7 @@ impl Digest {
     /// # Errors
     /// When it is not strict base64 of 32 bytes.
     pub fn from_base64(text: &str) -> Result<Self, DigestParseError> {
-        Self::from_slice(&BASE64.decode(text.as_bytes()).map_err(|_| DigestParseError)?)
+        Self::from_slice(&crate::json::base64::decode(text.as_bytes()).ok_or(DigestParseError)?)
     }
 }
 

@@ -356,8 +356,18 @@ pub mod base64 {
     /// When the text is not strict base64 or not of the length of `T`.
     pub fn deserialize<'de, D: Deserializer<'de>, T: TryFrom<Vec<u8>>>(deserializer: D) -> Result<T, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let bytes = BASE64.decode(text.as_bytes()).map_err(|_| serde::de::Error::custom("not strict base64"))?;
+        let bytes = decode(text.as_bytes()).ok_or_else(|| serde::de::Error::custom("not strict base64"))?;
         T::try_from(bytes).map_err(|_| serde::de::Error::custom("base64 of a wrong length"))
+    }
+
+    /// The bytes of one text alone: padding stands at its end and nowhere else. The decoder would take several padded texts in a row for one.
+    #[must_use]
+    pub fn decode(text: &[u8]) -> Option<Vec<u8>> {
+        let digits = text.len() - text.iter().rev().take_while(|byte| **byte == b'=').count();
+        if text.iter().take(digits).any(|byte| *byte == b'=') {
+            return None;
+        }
+        BASE64.decode(text).ok()
     }
 }
 
@@ -392,6 +402,14 @@ mod tests {
         let text = r#"{ "v":1, "name":"x", "type":"sample", "count":3, "later":[true] }"#;
         let raw = Raw::<Sample>::parse(text.as_bytes().to_vec()).unwrap();
         assert_eq!(raw.digest(), Digest::of(text.as_bytes()));
+    }
+
+    #[test]
+    fn base64_has_one_text_for_the_same_bytes() {
+        assert_eq!(super::base64::decode(b"SGVsbG8="), Some(b"Hello".to_vec()));
+        for other in [&b"SGU=bGxv"[..], b"SGVsbG9=", b"SGVsbG8", b"SGVs bG8=", b"SGVsbG8====", b"====", b"="] {
+            assert_eq!(super::base64::decode(other), None, "{}", String::from_utf8_lossy(other));
+        }
     }
 
     #[test]

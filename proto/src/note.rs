@@ -11,6 +11,7 @@ use ring::signature::{ED25519, UnparsedPublicKey};
 
 use crate::{
     Digest, Timestamp,
+    json::base64,
     limits::{NOTE_BYTES_MAX, NOTE_SIGNATURES_MAX},
 };
 
@@ -331,7 +332,7 @@ impl FromStr for NoteKey {
         let mut parts = text.splitn(3, '+'); // the base64 may hold plus signs, the first two parts may not
         let (name, id, key) = (parts.next(), parts.next(), parts.next());
         let (Some(name), Some(id), Some(key)) = (name, id, key) else { return Err(NoteKeyParseError) };
-        let blob = BASE64.decode(key.as_bytes()).map_err(|_| NoteKeyParseError)?;
+        let blob = base64::decode(key.as_bytes()).ok_or(NoteKeyParseError)?;
         let Some((&TYPE_ED25519, key)) = blob.split_first() else { return Err(NoteKeyParseError) };
         let key = Self::new(name, key.try_into().map_err(|_| NoteKeyParseError)?).map_err(|_| NoteKeyParseError)?;
         if key.key_id().to_string() == id { Ok(key) } else { Err(NoteKeyParseError) }
@@ -360,7 +361,7 @@ fn check_name(name: &str) -> Result<(), NoteError> {
 
 fn parse_line(line: &str) -> Option<NoteSignature> {
     let (name, blob) = line.strip_prefix("— ")?.split_once(' ')?;
-    let blob = BASE64.decode(blob.as_bytes()).ok()?;
+    let blob = base64::decode(blob.as_bytes())?;
     let (key_id, signature) = blob.split_first_chunk::<4>()?;
     if signature.is_empty() {
         return None;

@@ -133,7 +133,7 @@ impl Receipt {
             return Err(Malformed("the first line is not `c2sp.org/tlog-proof@v1`"));
         }
         let extra = lines.next().and_then(|l| l.strip_prefix("extra ")).ok_or(Malformed("no `extra` line"))?;
-        let body = BASE64.decode(extra.as_bytes()).map_err(|_| Malformed("the `extra` line is not base64"))?;
+        let body = base64::decode(extra.as_bytes()).ok_or(Malformed("the `extra` line is not base64"))?;
         let index = lines.next().and_then(|l| l.strip_prefix("index ")).ok_or(Malformed("no `index` line"))?;
         let index = decimal(index).ok_or(Malformed("the index is not a plain decimal number"))?;
         let mut proof = Vec::new();

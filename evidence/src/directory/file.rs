@@ -18,6 +18,7 @@ use bytes::Bytes;
 use data_encoding::BASE64;
 use truc_proto::{
     AxisId, Lane, SignedDirectory, Timestamp,
+    json::base64,
     limits::{CMS_BYTES_MAX, DIRECTORY_BYTES_MAX, DIRECTORY_ENTRIES_MAX},
 };
 use truc_signer::TrustStore;
@@ -303,7 +304,7 @@ impl Lines<'_> {
         if !self.next()? {
             return Ok(None);
         }
-        BASE64.decode(&self.line).map(|bytes| Some(bytes.into())).map_err(|_| self.malformed("a line is not base64"))
+        base64::decode(&self.line).map(|bytes| Some(bytes.into())).ok_or_else(|| self.malformed("a line is not base64"))
     }
 
     fn malformed(&self, why: &'static str) -> DirectoryFileError {

@@ -12,10 +12,10 @@ use crate::{
 };
 
 /// Small and deterministic: a failure is repeated by running the test again.
-struct Random(u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
-    fn next(&mut self, below: usize) -> usize {
+    pub(crate) fn next(&mut self, below: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -23,7 +23,7 @@ impl Random {
     }
 
     /// One to four changes: a flipped bit, a byte, a cut, a stretch twice.
-    fn bend(&mut self, bytes: &[u8]) -> Vec<u8> {
+    pub(crate) fn bend(&mut self, bytes: &[u8]) -> Vec<u8> {
         let mut bent = bytes.to_vec();
         for _ in 0..=self.next(4) {
             if bent.is_empty() {

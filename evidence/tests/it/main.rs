@@ -13,4 +13,5 @@ mod ledgers;
 mod proofs;
 mod searches;
 mod snapshot;
+mod verify_page;
 mod world;

@@ -86,15 +86,15 @@ pub(crate) struct World {
 }
 
 /// Made once: certificates cost more than anything else here.
-pub(crate) static WORLD: LazyLock<World> = LazyLock::new(World::new);
+pub(crate) static WORLD: LazyLock<World> = LazyLock::new(|| World::new(KeyKind::P256));
 
 impl World {
-    fn new() -> Self {
+    /// With keys of this kind for everybody, authorities included.
+    pub(crate) fn new(kind: KeyKind) -> Self {
         let made = after(-60 * DAY_MS);
-        let mut pki = Pki::new(KeyKind::P256, made).unwrap();
-        let foreign = Pki::unrelated(KeyKind::P256, made).unwrap();
-        let request =
-            |profile, name: &str| Request::new(profile, KeyKind::P256, Subject::new(name).organization("Trục DEV"));
+        let mut pki = Pki::new(kind, made).unwrap();
+        let foreign = Pki::unrelated(kind, made).unwrap();
+        let request = |profile, name: &str| Request::new(profile, kind, Subject::new(name).organization("Trục DEV"));
         let issue = |pki: &Pki, profile, name: &str| Party::new(pki.issue_with(request(profile, name)).unwrap());
         let between = |profile, name: &str, from: Option<Timestamp>, to: Option<Timestamp>| {
             let request = Request { not_before: from, not_after: to, ..request(profile, name) };

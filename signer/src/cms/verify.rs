@@ -246,8 +246,8 @@ impl<'a> SignerInfo<'a> {
 fn verify(parts: &Parts<'_>, content: Digest, supplied: &[Certificate]) -> Result<CmsSignature, CmsError> {
     let signer = &parts.signer;
     let scheme = scheme_of(signer)?;
-    let (certificate, others) = find_signer(parts, supplied)?;
     let attributes = SignedAttributes::read(signer.attributes)?;
+    let (certificate, others) = find_signer(parts, supplied, &attributes.certificate_hash)?;
     if attributes.content_type != parts.content_type.whole || !parts.content_type.is_oid(oid::DATA) {
         return Err(CmsError::Attribute { attribute: "content-type" });
     }
@@ -275,20 +275,30 @@ fn verify(parts: &Parts<'_>, content: Digest, supplied: &[Certificate]) -> Resul
 }
 
 /// The certificate the SignerInfo names, and the other readable ones. What does not parse is passed over: it is only a hint.
-fn find_signer(parts: &Parts<'_>, supplied: &[Certificate]) -> Result<(Certificate, Vec<Certificate>), CmsError> {
+///
+/// Nobody signs what lies in the bag, so of several under one name the one counts that the signed attributes name by its hash, wherever it
+/// stands; another is taken only to say that it is another.
+fn find_signer(
+    parts: &Parts<'_>,
+    supplied: &[Certificate],
+    hash: &Digest,
+) -> Result<(Certificate, Vec<Certificate>), CmsError> {
     let mut others = Vec::new();
-    let mut found = None;
     let mut unusable = None;
     for der in &parts.certificates {
         match Certificate::from_der(der) {
-            Ok(certificate) if found.is_none() && parts.signer.is_signer(&certificate) => found = Some(certificate),
             Ok(certificate) => others.push(certificate),
             Err(error) => unusable = Some(error),
         }
     }
-    let found = found.or_else(|| supplied.iter().find(|certificate| parts.signer.is_signer(certificate)).cloned());
+    let is_signer = |certificate: &&Certificate| parts.signer.is_signer(certificate);
+    let named = || others.iter().chain(supplied).filter(is_signer);
+    let found = named().find(|certificate| certificate.sha256() == *hash).or_else(|| named().next()).cloned();
     match (found, unusable) {
-        (Some(certificate), _) => Ok((certificate, others)),
+        (Some(certificate), _) => {
+            others.retain(|other| *other != certificate);
+            Ok((certificate, others))
+        }
         (None, Some(error)) => Err(CmsError::SignerCertificate(error)),
         (None, None) => Err(CmsError::SignerCertificateMissing),
     }

@@ -50,6 +50,19 @@ fn a_certificate_exchanged_for_another_of_the_same_key_is_noticed() {
 }
 
 #[test]
+fn a_certificate_under_the_signers_name_beside_the_right_one_changes_nothing() {
+    let issued = issue(Profile::Service, KeyKind::P256);
+    let key = soft(&issued);
+    let cms = sign_detached(&key, CONTENT, None).unwrap();
+    let position =
+        cms.windows(issued.certificate_der.len()).position(|window| window == issued.certificate_der).unwrap();
+    let mut changed = cms.clone();
+    changed[position + issued.certificate_der.len() - 1] ^= 1;
+    let found = verify_detached(&changed, CONTENT, std::slice::from_ref(key.certificate())).unwrap();
+    assert_eq!(found.certificate, *key.certificate());
+}
+
+#[test]
 fn no_changed_bit_makes_a_signature_say_something_else() {
     for kind in [KeyKind::Rsa2048, KeyKind::P256] {
         let cms = sign_detached(&soft(&issue(Profile::Service, kind)), CONTENT, Some(*NOW)).unwrap();

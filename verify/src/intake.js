@@ -1,0 +1,43 @@
+// Which kind of thing a dropped file is. By its content; a name decides only where the content cannot.
+//
+// A bundle of receipts and documents would unfold here into files of these kinds; everything behind knows only the kinds.
+
+import { readCertificates, pemBlocks } from './x509.js';
+import { HEADER } from './receipt.js';
+import { Malformed } from './der.js';
+import { PEM_BYTES_MAX } from './limits.js';
+import { textOf } from './bytes.js';
+
+/** What the page takes; of a document one at a time. */
+export const KINDS = ['receipts', 'anchors', 'operator', 'document', 'lists'];
+
+/** The bytes of a file, and one more than allowed where it is longer: readers refuse it then, without all of it in memory. */
+export const readUpTo = async (file, bytesMax) => new Uint8Array(await file.slice(0, bytesMax + 1).arrayBuffer());
+
+export async function kindOf(file) {
+  const start = await readUpTo(file, PEM_BYTES_MAX);
+  const text = textOf(start.subarray(0, 64)) ?? '';
+  if (text.startsWith(HEADER.split('@')[0]) || /\.receipt$/i.test(file.name)) return 'receipts';
+  if (/\.crl$/i.test(file.name) || pemOf(start, 'X509 CRL')) return 'lists';
+  if (pemOf(start, 'CERTIFICATE') || (start[0] === 0x30 && /\.(cer|crt|der)$/i.test(file.name))) return certificateKind(start);
+  return 'document';
+}
+
+function pemOf(bytes, label) {
+  try {
+    return pemBlocks(bytes, label).length > 0;
+  } catch (error) {
+    if (error instanceof Malformed) return true;
+    throw error;
+  }
+}
+
+// Authorities alone are anchors; with a subscriber among them it is the operator's file with its chain.
+function certificateKind(bytes) {
+  try {
+    return readCertificates(bytes).every((certificate) => certificate.isCa) ? 'anchors' : 'operator';
+  } catch (error) {
+    if (error instanceof Malformed) return 'anchors';
+    throw error;
+  }
+}

@@ -1,0 +1,96 @@
+// Certificate paths: may this certificate be believed for this use at this time, and what is known of its revocation? (RFC 5280 6.1)
+
+import { equal } from './bytes.js';
+import { revocation } from './crl.js';
+import { holds } from './signature.js';
+import { schemeOf } from './x509.js';
+import { PATH_AUTHORITIES_MAX, PATH_SIGNATURES_MAX, TRUST_ITEMS_MAX } from './limits.js';
+
+// Purposes that fit signing, where the extension is there at all: emailProtection, documentSigning (RFC 9336), Microsoft's, any.
+const SIGNING_PURPOSES = ['1.3.6.1.5.5.7.3.4', '1.3.6.1.5.5.7.3.36', '1.3.6.1.4.1.311.10.3.12', '2.5.29.37.0'];
+
+/** Which keyUsages will do; one of them must be there. */
+export const USES = { node: ['digitalSignature'], operator: ['digitalSignature', 'nonRepudiation'] };
+
+const mayIssue = (certificate) => certificate.isCa && (certificate.keyUsage?.includes('keyCertSign') ?? true);
+
+/** What is trusted: self-issued certificates are anchors, the others intermediates. `{refused}` where that cannot be. */
+export function trustStore(certificates, lists) {
+  const anchors = certificates.filter((certificate) => certificate.isSelfIssued);
+  const intermediates = certificates.filter((certificate) => !certificate.isSelfIssued);
+  if (anchors.length === 0) return { refused: 'no-anchor' };
+  if (!anchors.every(mayIssue)) return { refused: 'no-authority' };
+  if ([anchors, intermediates, lists].some((items) => items.length > TRUST_ITEMS_MAX)) return { refused: 'too-many' };
+  return { anchors, intermediates, lists };
+}
+
+/**
+ * Decides on `certificate` for a use at a time, with `others` that came along as further intermediates:
+ * `{refused: why}`, `{untold: why}`, or `{revoked, unknown}`, of which one or both are null.
+ */
+export async function validate(store, certificate, others, use, at) {
+  const fault = timeFault(certificate, at) ?? useFault(certificate, use);
+  if (fault !== null) return { refused: fault };
+  const candidates = [...store.intermediates, ...others].filter(mayIssue);
+  const search = { store, candidates, seconds: Math.floor(at / 1000) * 1000, signaturesLeft: PATH_SIGNATURES_MAX };
+  const path = await build(search, [certificate]);
+  if (path === null) return { refused: `${certificate.name} was issued by ${certificate.issuerName}, from which no path leads to a trusted authority` };
+  if (path.slice(1).some((authority) => authority.hasNameConstraints)) return { untold: 'an authority on the path restricts names, which this page does not evaluate' };
+  return judge(store.lists, path, at);
+}
+
+function timeFault(certificate, at) {
+  if (at < certificate.notBefore) return `the certificate of ${certificate.name} is not valid yet`;
+  return at > certificate.notAfter ? `the certificate of ${certificate.name} has expired` : null;
+}
+
+function useFault(certificate, use) {
+  if (certificate.isCa) return 'it is the certificate of an authority, whose key signs certificates only';
+  if (certificate.keyUsage === null) return 'it carries no keyUsage, so it does not say what it is for';
+  if (!USES[use].some((wanted) => certificate.keyUsage.includes(wanted))) return `its keyUsage lacks ${USES[use].join(' and ')}`;
+  const purposes = certificate.extendedKeyUsage;
+  return purposes === null || purposes.some((purpose) => SIGNING_PURPOSES.includes(purpose)) ? null : 'its extended key usage names neither emailProtection nor document signing';
+}
+
+/** The path from the certificate to an anchor, or null. Depth-first, with a bound on authorities and on signatures looked at. */
+async function build(search, path) {
+  const head = path.at(-1);
+  if (!isSound(head, path.length - 2, search.seconds)) return null;
+  for (const anchor of search.store.anchors) {
+    if (equal(head.issuer, anchor.subject) && (await isSignedBy(search, head, anchor))) return [...path, anchor];
+  }
+  if (path.length > PATH_AUTHORITIES_MAX) return null;
+  for (const candidate of search.candidates) {
+    if (!equal(head.issuer, candidate.subject) || path.some((known) => isSame(known, candidate))) continue;
+    const found = (await isSignedBy(search, head, candidate)) ? await build(search, [...path, candidate]) : null;
+    if (found !== null) return found;
+  }
+  return null;
+}
+
+const isSame = (a, b) => equal(a.subject, b.subject) && equal(a.spki, b.spki);
+
+/** `below`: how many authorities stand between this one and the certificate at the path's end; -1 for that certificate itself. */
+function isSound(certificate, below, seconds) {
+  const isInTime = certificate.notBefore <= seconds && seconds <= certificate.notAfter;
+  const mayStandHere = below < 0 || certificate.pathLength === null || below <= certificate.pathLength;
+  return isInTime && certificate.isUnderstood && mayStandHere;
+}
+
+async function isSignedBy(search, certificate, issuer) {
+  const scheme = schemeOf(certificate);
+  if (scheme === null || search.signaturesLeft === 0) return false;
+  search.signaturesLeft -= 1;
+  return holds(issuer.publicKey, scheme, certificate.tbs, certificate.signature);
+}
+
+/** Every certificate of the path but the anchor. Revoked outweighs unknown, unknown outweighs good. */
+async function judge(lists, path, at) {
+  let unknown = null;
+  for (const [place, certificate] of path.slice(0, -1).entries()) {
+    const found = await revocation(lists, certificate, path[place + 1], at);
+    if (found.revoked !== undefined) return { revoked: found.revoked, unknown: null };
+    unknown ??= found.unknown ?? null;
+  }
+  return { revoked: null, unknown };
+}

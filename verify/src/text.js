@@ -1,0 +1,13 @@
+// Filling texts, and making visible what strangers hide in them.
+
+/** The text with its `{names}` filled in. */
+export const fill = (text, values) => text.replace(/\{(\w+)\}/g, (whole, name) => values[name] ?? whole);
+
+// Controls, and whatever is not shown or turns the direction of the text: embeddings make `fdp.exe` look like `exe.pdf`.
+const HIDDEN = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Co}\p{Cs}\u115f\u1160\u3164\uffa0]/gu;
+
+/** What a stranger wrote, with everything visible and not endless. */
+export function visible(text, charsMax = 300) {
+  const shown = String(text).slice(0, 4 * charsMax).replace(HIDDEN, (hidden) => `⟦U+${hidden.codePointAt(0).toString(16).toUpperCase().padStart(4, '0')}⟧`);
+  return [...shown].length > charsMax ? `${[...shown].slice(0, charsMax).join('')}…` : shown;
+}
