@@ -222,6 +222,14 @@ pub struct Change {
     pub receivers: Vec<ChangeReceiver>,
 }
 
+impl Change {
+    /// Whether it asks for documents back.
+    #[must_use]
+    pub const fn is_revocation(&self) -> bool {
+        self.kind == 1
+    }
+}
+
 /// An agency that a change is for.
 #[derive(Clone, PartialEq, Message)]
 pub struct ChangeReceiver {

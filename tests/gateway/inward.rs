@@ -270,3 +270,50 @@ async fn statuses_from_there_are_noted_with_their_document_and_never_go_back() {
     network.wait_sent("the same after a restart", "G22", &envelope, finished).await;
     network.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revocation_from_there_asks_back_what_came_from_there_and_its_answer_closes_it() {
+    use truc_proto::edxml::{Business, Discard, Message, read};
+    let (network, axis) = start().await;
+    axis.lay_down("first", FROM, "G22", "edoc", &packets::document(FROM, &["G22"], 7, "a.txt", b"text"));
+    let document = inbox(&network, "G22", 1).await.remove(0).envelope;
+    let business = Business { doc_type: Some(1), reason: Some("Ban hành nhầm".into()), ..Business::default() };
+    // The same number, subject and file as what it revokes: today's systems send it so.
+    let packet = packets::changing(FROM, &["G22"], 7, "a.txt", b"text", business);
+    axis.state().keeps_listed = true;
+    axis.lay_down("second", FROM, "G22", "edoc", &packet);
+    until("it to be acknowledged twice", &axis, |state| {
+        state.updates.iter().filter(|(id, word)| id == "second" && word == "done").count() >= 2
+    })
+    .await;
+    axis.state().keeps_listed = false;
+    let items = network.client("G22").inbox("G22", true).await.unwrap();
+    let asked = items.iter().find(|item| item.envelope == document).unwrap();
+    assert_eq!((asked.withdrawal.as_str(), asked.withdrawal_reason.as_str()), ("asked", "Ban hành nhầm"));
+    assert_eq!(asked.statuses.len(), 1, "asked once, however often it is listed: {:?}", asked.statuses);
+    let revoking = items.iter().find(|item| item.legacy_doc_id == "second").unwrap();
+    let change = revoking.change.clone().unwrap();
+    assert_eq!((change.kind.as_str(), change.answer.as_str()), ("revokes", "asked"));
+    assert_eq!(change.targets[0].envelope, document);
+    assert_eq!(asked.changed_by[0].envelope, revoking.envelope);
+    let answer = SetStatusRequest {
+        envelope: revoking.envelope.clone(),
+        from: "G22".into(),
+        code: "15".into(),
+        idempotency_key: "agreed".into(),
+        ..SetStatusRequest::default()
+    };
+    network.client("G22").set_status(answer).await.unwrap();
+    let current = network.client("G22").inbox("G22", false).await.unwrap();
+    assert!(current.iter().all(|item| item.envelope != document), "closed by the answer to the revocation");
+    until("the answer", &axis, |state| !state.posted.is_empty()).await;
+    {
+        let state = axis.state();
+        let Message::Status(status) = read(state.posted[0].file.as_slice(), &mut Discard).unwrap().message else {
+            panic!("a status packet")
+        };
+        assert_eq!(status.status_code.as_deref(), Some("15"));
+        assert_eq!(status.response_for.document_id, Some(packets::document_id(FROM, 7)));
+    }
+    network.stop().await;
+}

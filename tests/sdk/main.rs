@@ -7,6 +7,7 @@ mod client;
 mod interop;
 mod packets;
 mod pitfalls;
+mod revocations;
 mod statuses;
 
 use std::time::Duration;

@@ -185,6 +185,12 @@ impl Core {
     }
 
     /// What a request with a known idempotency key is answered.
+    /// Whether this request may be carried out under its key: that is new, or led to this very request.
+    pub(crate) fn may_stand_for(&self, sender: &AgencyId, idempotency_key: &str, hash: Digest) -> bool {
+        let known = self.known_request(sender, idempotency_key, hash);
+        known.is_none_or(|answer| matches!(answer, Answer::Accepted { .. } | Answer::Held { .. }))
+    }
+
     pub(super) fn known_request(&self, sender: &AgencyId, idempotency_key: &str, hash: Digest) -> Option<Answer> {
         if idempotency_key.is_empty() {
             return None; // made by the node itself

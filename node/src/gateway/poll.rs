@@ -168,7 +168,7 @@ impl Poll<'_> {
     }
 
     /// Whether it was taken over before, however long ago.
-    async fn is_known(&self, listed: &Listed) -> Result<bool, String> {
+    pub(super) async fn is_known(&self, listed: &Listed) -> Result<bool, String> {
         let (doc_id, to) = (listed.doc_id.clone(), listed.to.clone());
         let known = self.shell.engine.ask(move |core| core.taken_over(&doc_id, &to).is_some());
         if known.await.map_err(|error| error.to_string())? {
@@ -205,6 +205,7 @@ impl Poll<'_> {
             info!(doc_id = listed.doc_id, %other, "today's axis lists a document that is here already");
             return Ok(Taken::Yes);
         }
+        self.ask_back(&record, listed).await?;
         let input = |reply| Input::TakeOver { record: Box::new(record), reply };
         match self.shell.engine.call(input).await.map_err(|error| error.to_string())? {
             Answer::Accepted { key, first } => {
@@ -254,7 +255,10 @@ impl Poll<'_> {
 /// Whether two packets of one sender, for one code, are one document.
 fn same(one: &About, other: &About) -> bool {
     let files = |about: &About| about.attachments.iter().map(|file| file.sha256.clone()).collect::<Vec<_>>();
-    (&one.document_id, one.subject.trim()) == (&other.document_id, other.subject.trim()) && files(one) == files(other)
+    (&one.document_id, one.subject.trim()) == (&other.document_id, other.subject.trim())
+        // A revocation bears the number of what it revokes.
+        && one.change.as_ref().map(|change| change.kind) == other.change.as_ref().map(|change| change.kind)
+        && files(one) == files(other)
 }
 
 fn words(refusal: &Refusal) -> String {

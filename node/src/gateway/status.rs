@@ -15,11 +15,12 @@ use truc_proto::{
 
 use super::poll::{Poll, Taken, told};
 use crate::{
-    core::{Answer, Business, Input, status_move},
+    core::{Answer, Business, Input, Received, status_move},
     gateway::CallFailed,
-    pipe::sender_of,
+    pipe::{is_code, sender_of},
     pipeline::Listed,
-    service::found,
+    records::TakenOver,
+    service::{found, revocations},
     shell::clock,
 };
 
@@ -59,13 +60,62 @@ impl Poll<'_> {
             return Ok(Taken::Yes);
         }
         let status = status_of(&packet, code, from, listed.to.clone(), document, business.heard + 1);
-        let (pipeline, wanted) = (Arc::clone(&self.shell.pipeline), listed.clone());
-        let work = move || pipeline.take_over_status(status, &wanted, clock::moment());
+        self.keep_status(status, listed.clone()).await?;
+        Ok(Taken::Yes)
+    }
+
+    /// A packet that revokes documents from there asks for them back, as a status 13 about each would: once, before it is itself a document
+    /// here. What is not known, or was asked for, stays as it is.
+    pub(super) async fn ask_back(&self, record: &TakenOver, listed: &Listed) -> Result<(), String> {
+        let (content, to) = (&record.content, &listed.to);
+        let Some(change) = content.about.change.as_ref().filter(|change| change.is_revocation()) else { return Ok(()) };
+        let sender: AgencyId = content.sender.parse().map_err(|_| "a record names a sender that is no code")?;
+        let directory = self.shell.directory().ok_or("there is no directory yet")?;
+        let named = |written: &str| written.parse().is_ok_and(|code| is_code(&code, to, &directory));
+        if !change.receivers.is_empty() && !change.receivers.iter().any(|receiver| named(&receiver.code)) {
+            return Ok(());
+        }
+        let code = StatusCode::WithdrawalRequested;
+        for document_id in &change.document_ids {
+            let here = |received: &Received| {
+                let consigned = received.codes.get(to).is_some_and(|code| code.consigned_at.is_some());
+                consigned && received.origin.is_some()
+            };
+            let found = revocations::revoked(self.shell, &sender, document_id, here).await;
+            let Some(document) = found.map_err(|error| error.text().to_owned())? else { continue };
+            let name = format!("revoked:{}:{}", document.key.envelope, listed.doc_id);
+            let named = Listed { doc_id: name, ..listed.clone() };
+            let Some(business) = document.codes.get(to).map(|code| &code.business) else { continue };
+            if status_move(business.standing(), code, true).is_err() || self.is_known(&named).await? {
+                continue;
+            }
+            let words: String = change.reason.chars().take(STATUS_TEXT_CHARS_MAX).collect();
+            let status = BusinessStatus {
+                status: code.uri(),
+                code,
+                from: sender.clone(),
+                to: to.clone(),
+                document: document.key.envelope,
+                document_id: Some(document_id.clone()),
+                reason: Some(words).filter(|words| !words.trim().is_empty()),
+                staff: None,
+                sequence: business.heard + 1,
+                time: clock::now(),
+            };
+            self.keep_status(status, named).await?;
+        }
+        Ok(())
+    }
+
+    /// A status from there becomes a record.
+    async fn keep_status(&self, status: BusinessStatus, listed: Listed) -> Result<(), String> {
+        let pipeline = Arc::clone(&self.shell.pipeline);
+        let work = move || pipeline.take_over_status(status, &listed, clock::moment());
         let record = self.shell.work("taking a status over", work).await.map_err(|error| error.to_string())?;
         let record = record.map_err(|error| crate::chain(&error))?;
         let input = |reply| Input::TakeOver { record: Box::new(record), reply };
         match self.shell.engine.call(input).await.map_err(|error| error.to_string())? {
-            Answer::Accepted { .. } => Ok(Taken::Yes),
+            Answer::Accepted { .. } => Ok(()),
             Answer::Busy => Err("too much is open on this node".to_owned()),
             other => Err(format!("an unexpected answer of the core: {other:?}")),
         }

@@ -11,8 +11,8 @@ use truc_proto::{AgencyId, EnvelopeId, limits::CHANGES_SHOWN_MAX, node_v1};
 use super::{Error, view};
 use crate::{
     archive::Archive,
-    core::{Core, Key, Received, Sent},
-    records::{About, Body},
+    core::{Asking, Core, Key, Received, Sent},
+    records::{About, Body, Change},
     shell::{Bodies, BodyError, Shell},
 };
 
@@ -27,6 +27,7 @@ pub(super) async fn of_received(shell: &Shell, items: &mut [node_v1::InboxItem])
         warnings: &mut item.warnings,
         change: &mut item.change,
         changed_by: &mut item.changed_by,
+        recipients: &mut [],
     });
     link::<Received>(shell, linked.collect()).await
 }
@@ -42,6 +43,7 @@ pub(super) async fn of_sent(shell: &Shell, items: &mut [node_v1::OutboxItem]) ->
         warnings: &mut item.warnings,
         change: &mut item.change,
         changed_by: &mut item.changed_by,
+        recipients: &mut item.recipients,
     });
     link::<Sent>(shell, linked.collect()).await
 }
@@ -62,6 +64,8 @@ struct Linked<'i> {
     warnings: &'i mut Vec<String>,
     change: &'i mut Option<node_v1::Change>,
     changed_by: &'i mut Vec<node_v1::ChangedBy>,
+    /// Of an entry of the outbox.
+    recipients: &'i mut [node_v1::RecipientState],
 }
 
 /// What is asked of the index for one entry.
@@ -163,7 +167,7 @@ fn fill<D: Document>(item: Linked<'_>, question: &Question, found: &Candidates, 
         let (document, about) = documents.get(&key).filter(|_| Some(*envelope) != itself)?;
         Some((*envelope, document.shown_since(recipient.as_ref())?, about))
     };
-    let is_revocation = |about: &About| about.change.as_ref().is_some_and(|change| change.kind == 1);
+    let is_revocation = |about: &About| about.change.as_ref().is_some_and(Change::is_revocation);
     let revokes = item.change.as_ref().is_some_and(|change| change.kind == "revokes");
     if let Some(change) = item.change {
         let target = |(id, envelopes): (&String, &Vec<EnvelopeId>)| {
@@ -177,6 +181,21 @@ fn fill<D: Document>(item: Linked<'_>, question: &Question, found: &Candidates, 
             }
         };
         change.targets = question.targets.iter().zip(&found.targets).map(target).collect();
+        // A revocation is answered where it asks: on what it revokes.
+        let hits = if revokes { change.targets.as_slice() } else { &[] };
+        let hits = hits.iter().filter_map(|target| target.envelope.parse().ok()).filter_map(|envelope| {
+            documents.get(&Key { envelope, sender: question.sender.clone() }).map(|(document, _)| document)
+        });
+        let hits: Vec<&D> = hits.collect();
+        let answer = |code: &AgencyId| hits.iter().map(|document| document.asked(code)).find(|a| *a != Asking::None);
+        if let Some(answer) = recipient.as_ref().and_then(answer) {
+            change.answer = answer.as_str().into();
+        }
+        for state in item.recipients {
+            if let Some(answer) = state.recipient.parse().ok().as_ref().and_then(answer) {
+                state.change = answer.as_str().into();
+            }
+        }
     }
     let later = found.changing.iter().filter(|_| !revokes).filter_map(look).filter_map(|(envelope, time, about)| {
         let change = about.change.as_ref().filter(|change| change.document_ids.contains(&question.document_id))?;
@@ -203,6 +222,9 @@ trait Document: Sized + Send + 'static {
 
     /// Since when this agency has it for a current document; none: it has not.
     fn shown_since(&self, recipient: Option<&AgencyId>) -> Option<String>;
+
+    /// Whether it was asked back from this recipient, and what that answered.
+    fn asked(&self, recipient: &AgencyId) -> Asking;
 }
 
 impl Document for Received {
@@ -223,6 +245,10 @@ impl Document for Received {
     fn shown_since(&self, recipient: Option<&AgencyId>) -> Option<String> {
         let code = self.codes.get(recipient?)?;
         code.consigned_at.map(|at| at.to_string())
+    }
+
+    fn asked(&self, recipient: &AgencyId) -> Asking {
+        self.codes.get(recipient).map_or(Asking::None, |code| code.business.withdrawal)
     }
 }
 
@@ -248,5 +274,9 @@ impl Document for Sent {
     /// What was sealed anew is the same document: the first envelope stands for it.
     fn shown_since(&self, _: Option<&AgencyId>) -> Option<String> {
         (self.supersedes.is_none() && self.continues.is_none()).then(|| self.accepted_at.to_string())
+    }
+
+    fn asked(&self, recipient: &AgencyId) -> Asking {
+        self.pairs.get(recipient).map_or(Asking::None, |pair| pair.business.withdrawal)
     }
 }

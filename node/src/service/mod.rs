@@ -15,6 +15,7 @@ mod links;
 pub(crate) mod outbox;
 mod pages;
 pub(crate) mod receipts;
+pub(crate) mod revocations;
 pub(crate) mod send;
 pub(crate) mod status;
 pub(crate) mod uploads;

@@ -15,7 +15,7 @@ use truc_proto::{
     node_v1::{self, send_header::Form, send_reply::State},
 };
 
-use super::{Error, ErrorKind, busy, changes, groups, view};
+use super::{Error, ErrorKind, busy, changes, groups, revocations, view};
 use crate::{
     core::{Answer, Core, Input, Key, Sent},
     pipeline::{Composed, Part, Parts, PipelineError, Refusal, Resolved},
@@ -74,7 +74,7 @@ pub(crate) async fn send(
             Err(refusal) => return Ok(refusal_reply(&refusal, None)),
         },
     };
-    let resolved = Resolved { grouped, change };
+    let (resolved, current) = (Resolved { grouped, change }, Arc::clone(&directory));
     let (pipeline, archive) = (Arc::clone(&shell.pipeline), shell.archive.clone());
     let (of, name) = (sender.clone(), idempotency_key.clone());
     let (ledger, meter) = (shell.ledger.clone(), Arc::clone(&grant.meter));
@@ -92,7 +92,11 @@ pub(crate) async fn send(
         let before = before.or_else(|| archive.request(&of, &name)); // it may have left memory meanwhile
         Ok::<_, Error>((composed, before))
     };
-    let (composed, before) = shell.work_with_client("sealing a document", work).await.ok_or_else(busy)???;
+    let (mut composed, before) = shell.work_with_client("sealing a document", work).await.ok_or_else(busy)???;
+    if let Ok(composed) = &mut composed {
+        let hash = before.as_ref().map(|(_, hash)| *hash);
+        revocations::carry_out(shell, grant, composed, &idempotency_key, hash, &current).await?;
+    }
     let (reply, first) = finish(shell, &sender, idempotency_key, composed, before).await?;
     if first {
         allowance.keep();

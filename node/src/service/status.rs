@@ -8,7 +8,7 @@ use truc_proto::{
     node_v1::{self, send_reply::State},
 };
 
-use super::{Error, ErrorKind, envelope_id, send};
+use super::{Error, ErrorKind, envelope_id, revocations, send};
 use crate::{
     core::{Answer, Input, StatusRefused, StatusRequest},
     pipeline::Refusal,
@@ -25,6 +25,27 @@ pub(crate) async fn set(
     let from = super::code(grant, &request.from, "from")?;
     let document = envelope_id(&request.envelope)?;
     let code: StatusCode = request.code.parse().map_err(|error| Error::invalid(format!("`code`: {error}")))?;
+    let mut first: Option<Result<node_v1::SetStatusReply, Error>> = None;
+    for request in revocations::answers(shell, &request, &from, document, code).await? {
+        let outcome = Box::pin(set_one(shell, &from, code, request)).await;
+        // Those answered before may not be answered again; one that can be is enough.
+        if first.as_ref().is_none_or(|first| first.is_err() && outcome.is_ok()) {
+            first = Some(outcome);
+        }
+    }
+    match first {
+        Some(outcome) => outcome,
+        None => set_one(shell, &from, code, request).await,
+    }
+}
+
+async fn set_one(
+    shell: &Arc<Shell>,
+    from: &AgencyId,
+    code: StatusCode,
+    request: node_v1::SetStatusRequest,
+) -> Result<node_v1::SetStatusReply, Error> {
+    let document = envelope_id(&request.envelope)?;
     let to = match request.to.as_str() {
         "" => None,
         to => Some(to.parse().map_err(|error| Error::invalid(format!("`to`: {error}")))?),
@@ -39,7 +60,7 @@ pub(crate) async fn set(
     let directory = shell.directory().ok_or_else(send::no_directory)?;
     send::check_room(shell).await?;
     let request_hash = hash_of(&request);
-    let sender = whose(shell, &request, document, &from, to.as_ref(), code).await?;
+    let sender = whose(shell, &request, document, from, to.as_ref(), code).await?;
     let asked = StatusRequest {
         document,
         sender,
@@ -86,7 +107,7 @@ pub(crate) async fn set(
         (made, archive.request(&of, &idempotency_key))
     };
     let (composed, before) = shell.work("sealing a status", work).await?;
-    let (reply, _) = send::finish(shell, &from, request.idempotency_key, composed, before).await?;
+    let (reply, _) = send::finish(shell, from, request.idempotency_key, composed, before).await?;
     if reply.state == i32::from(State::Refused) {
         let refusal = reply.refused.unwrap_or_default();
         return Err(Error::of_wire(ErrorKind::NotNow, refusal));

@@ -113,6 +113,7 @@ impl Statuses {
             let status = match bodies.body(position)?.0 {
                 Body::Outgoing(outgoing) => outgoing.status,
                 Body::Content(content) => content.status,
+                Body::TakenOver(taken) => taken.content.status,
                 _ => Vec::new(),
             };
             note.reason = status_of(&status).map(|said| said.reason).unwrap_or_default();

@@ -9,9 +9,10 @@ use truc_proto::{
     node_v1, wire_v1,
 };
 
-use super::{Error, envelope_id, not_found, send, status};
+use super::{Error, changes, envelope_id, not_found, send, status};
 use crate::{
     core::{Answer, Input, Sent, Withdrawing, withdrawing},
+    records::Change,
     shell::Shell,
     tokens::Grant,
 };
@@ -61,7 +62,7 @@ async fn sender_of(shell: &Arc<Shell>, grant: &Grant, envelope: EnvelopeId) -> R
 }
 
 /// The newest document of `from` with this edXML DocumentId that was sent to any of `recipients` (none: to anybody). Not what took
-/// its place for some of them: the document itself leads there.
+/// its place for some of them: the document itself leads there; and no revocation, which often bears the id of what it revokes.
 pub(crate) async fn by_document_id(
     shell: &Arc<Shell>,
     from: &AgencyId,
@@ -77,7 +78,10 @@ pub(crate) async fn by_document_id(
                 && (recipients.is_empty() || recipients.iter().any(|to| sent.pairs.contains_key(to)))
         };
         if let Some(sent) = sent.into_iter().find(is_it) {
-            return Ok(Some(sent));
+            let change = changes::about_of_sent(shell, sent.body).await?.change;
+            if !change.as_ref().is_some_and(Change::is_revocation) {
+                return Ok(Some(sent));
+            }
         }
     }
     Ok(None)
