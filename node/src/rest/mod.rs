@@ -13,6 +13,7 @@ mod outbox;
 mod problem;
 mod request;
 mod uploads;
+mod verify_page;
 mod webhooks;
 
 use std::sync::Arc;
@@ -96,7 +97,8 @@ impl Rest {
             .route(&format!("{BASE}/openapi.json"), get(openapi::json))
             .route(&format!("{BASE}/docs"), get(openapi::page))
             .route(&format!("{BASE}/docs/page.js"), get(openapi::script))
-            .route(&format!("{BASE}/docs/page.css"), get(openapi::style));
+            .route(&format!("{BASE}/docs/page.css"), get(openapi::style))
+            .route(verify_page::PATH, get(verify_page::page));
         router
             .with_state(self)
             .merge(open)

@@ -30,7 +30,8 @@ each for certain agencies. What is no success is `application/problem+json` (RFC
 every kind.\n\n\
 **Send** a document with its files (`POST /documents`) or an edXML packet (`POST /packets`). Large files can come \
 in pieces before (`POST /uploads`). **Receive**: wait for what is new (`GET /inbox/watch`) or be called (`POST /webhooks`), fetch it, \
-confirm it. **Prove**: every event has a receipt that verifies off line.";
+confirm it. **Prove**: every event has a receipt that verifies off line: with `truc receipt verify`, or in a browser on the page `/verify` of this address, \
+which needs no token and sends nothing anywhere.";
 
 /// Who it is, before its operations.
 pub(super) fn head() -> OpenApi {
@@ -120,14 +121,19 @@ pub(super) async fn style() -> Response {
 }
 
 fn resource(media_type: &'static str, text: &'static str) -> Response {
+    const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+    under_policy(HeaderValue::from_static(POLICY), media_type, text)
+}
+
+/// Something that a browser shows, under a policy of what it may do there.
+pub(super) fn under_policy(policy: HeaderValue, media_type: &'static str, text: &'static str) -> Response {
     let mut response = Response::new(Body::from(text));
-    let policy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
-    let headers: [(HeaderName, &'static str); 4] = [
-        (CONTENT_TYPE, media_type),
-        (CACHE_CONTROL, "no-cache"),
+    let headers = [
+        (CONTENT_TYPE, HeaderValue::from_static(media_type)),
+        (CACHE_CONTROL, HeaderValue::from_static("no-cache")),
         (CONTENT_SECURITY_POLICY, policy),
-        (HeaderName::from_static("referrer-policy"), "no-referrer"),
+        (HeaderName::from_static("referrer-policy"), HeaderValue::from_static("no-referrer")),
     ];
-    response.headers_mut().extend(headers.map(|(name, value)| (name, HeaderValue::from_static(value))));
+    response.headers_mut().extend(headers);
     response
 }

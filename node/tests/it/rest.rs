@@ -11,6 +11,7 @@ use truc_node::{quota::Quota, tokens::limit_token};
 
 use crate::{
     http::{Answer, BOUNDARY, form, raw, request},
+    tools::page_tools,
     world::{World, until},
 };
 
@@ -436,6 +437,28 @@ async fn the_description_is_open_to_read_and_the_page_loads_nothing_from_elsewhe
         let text = String::from_utf8(answer.body).unwrap();
         assert!(!text.contains("//cdn") && !text.contains("https://") && !text.contains("http://"), "{path}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_verify_page_is_served_to_all_and_works_in_a_browser_from_there() {
+    let world = started().await;
+    let address = world.rest("N-A");
+    let answer = request(address, "GET", "/verify", &[], b"").await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.header("content-type"), Some("text/html; charset=utf-8"));
+    let policy = answer.header("content-security-policy").unwrap();
+    assert!(
+        policy.starts_with("default-src 'none'; script-src 'sha256-") && policy.ends_with("frame-ancestors 'none'"),
+        "{policy}"
+    );
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/verify.html");
+    assert_eq!(answer.body, std::fs::read(page).unwrap());
+    let Some((node, folder)) = page_tools() else { return };
+    let url = format!("http://{address}/verify");
+    let mut command = std::process::Command::new(node);
+    command.current_dir(folder).args(["test/served.mjs", &url]);
+    let run = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
+    assert!(run.status.success(), "{}{}", String::from_utf8_lossy(&run.stdout), String::from_utf8_lossy(&run.stderr));
 }
 
 /// What the README tells its readers to type, over https as an old client would speak it.
