@@ -12,13 +12,15 @@ import { verifyDetached } from './cms.js';
 import { DIRECTORY_GRACE_MS, ENVELOPE_TTL_MAX_MS, SKEW_MS } from './limits.js';
 import { moment } from './moment.js';
 
-// What one check finds. `NOT_APPLICABLE`: nothing is there, and need not be. `NOT_REACHED`: what it is about cannot be read.
+// What one check finds, with values and causes: a text, or one in each language. `NOT_APPLICABLE`: nothing is there, and need not be. `NOT_REACHED`: what it is about cannot be read.
 const passed = (detail = '') => ({ outcome: 'passed', detail });
 const failed = (detail) => ({ outcome: 'failed', detail });
 const unknown = (detail) => ({ outcome: 'unknown', detail });
 const passedIf = (holds, detail) => (holds ? passed(detail) : failed(detail));
 const NOT_APPLICABLE = { outcome: 'not-applicable', detail: '' };
 const NOT_REACHED = { outcome: 'not-reached', detail: '' };
+
+const both = (vi, en) => ({ vi, en });
 
 const form = ({ refused }) => (refused === null ? passed() : failed(refused));
 const formOf = (part) => (part === null ? NOT_APPLICABLE : form(part));
@@ -113,13 +115,18 @@ const validity = (certificate) => `${certificate.name}: ${moment(certificate.not
 /** Revoked before it signed, or since: without a time-stamp the latter cannot be told from the former. */
 const revokedFinding = (since, signed) =>
   since <= signed
-    ? failed(`revoked or suspended since ${moment(since)}, signed ${moment(signed)}`)
-    : unknown(`revoked or suspended since ${moment(since)}; says it signed ${moment(signed)}, and no time-stamp shows it`);
+    ? failed(both(`thu hồi hoặc tạm dừng từ ${moment(since)}, ký lúc ${moment(signed)}`, `revoked or suspended since ${moment(since)}, signed ${moment(signed)}`))
+    : unknown(
+        both(
+          `thu hồi hoặc tạm dừng từ ${moment(since)}; tự ghi là ký lúc ${moment(signed)}, không có dấu thời gian chứng tỏ`,
+          `revoked or suspended since ${moment(since)}; says it signed ${moment(signed)}, and no time-stamp shows it`,
+        ),
+      );
 
 function notExpired(certificate, signed, now) {
   // Signed outside its validity: that is the other check's finding.
   if (!wasValid(certificate, signed)) return NOT_APPLICABLE;
-  return now <= certificate.notAfter ? passed(moment(certificate.notAfter)) : unknown(`expired ${moment(certificate.notAfter)}`);
+  return now <= certificate.notAfter ? passed(moment(certificate.notAfter)) : unknown(both(`hết hạn ${moment(certificate.notAfter)}`, `expired ${moment(certificate.notAfter)}`));
 }
 
 function pathFinding(path) {
@@ -129,9 +136,10 @@ function pathFinding(path) {
 
 function revocationKnown({ facts, trust }, path) {
   const root = facts.root.value;
-  const byDirectory = root === null ? '' : `good as of directory ${root.version} of ${moment(root.issued)}`;
-  if (trust.store.lists.length === 0 || path === null || path.revoked === undefined) return `${byDirectory}; not checked later`;
-  return `${byDirectory}; ${path.unknown ?? 'not on the revocation lists given'}`;
+  const [version, issued] = root === null ? ['?', '?'] : [root.version, moment(root.issued)];
+  const isLooked = trust.store.lists.length > 0 && path !== null && path.revoked !== undefined;
+  const later = isLooked ? both(path.unknown ?? 'không có trong danh sách thu hồi đã đưa', path.unknown ?? 'not on the revocation lists given') : both('sau đó không kiểm tra', 'not checked later');
+  return both(`còn hiệu lực theo danh bạ bản ${version}, phát hành ${issued}; ${later.vi}`, `good as of directory ${version} of ${issued}; ${later.en}`);
 }
 
 // --- Small questions ---------------------------------------------------------------------------------------------------------------------------
@@ -150,7 +158,7 @@ function included(entry, root) {
   if (root === null) return NOT_REACHED;
   const proof = entry.proof.map(fromHex);
   const fault = inclusionFault(leafHash(entry.bytes), BigInt(entry.index), BigInt(root.size), proof, fromHex(root.root));
-  return fault === null ? passed(`entry ${entry.index} of ${root.size}`) : failed(fault);
+  return fault === null ? passed(both(`mục ${entry.index} trong ${root.size}`, `entry ${entry.index} of ${root.size}`)) : failed(fault);
 }
 
 /** When an agency's code may still state evidence (docs/FORMATS.md, "Verifying a receipt"). */
@@ -216,24 +224,24 @@ export const CHECKS = {
 
   'leaf-included': needs(['checkpoint'], (checkpoint, { facts }) => {
     const fault = inclusionFault(leafHash(facts.body.leaf), facts.index, checkpoint.size, facts.proof, checkpoint.root);
-    return fault === null ? passed(`leaf ${facts.index} of ${checkpoint.size}`) : failed(fault);
+    return fault === null ? passed(both(`lá ${facts.index} trong ${checkpoint.size}`, `leaf ${facts.index} of ${checkpoint.size}`)) : failed(fault);
   }),
   'checkpoint-origin': needs(['checkpoint', 'node'], (checkpoint, node) => passedIf(checkpoint.origin === node.origin, checkpoint.origin)),
   'ledger-signature': needs(['checkpoint', 'node'], async (checkpoint, node, { facts, options }) => {
     // Under the name that the checkpoint gives itself: whether it is the right name is a check of its own.
     const line = findLine(facts.note, checkpoint.origin, ledgerKeyId(checkpoint.origin, node.ledger_key));
-    if (line === null) return failed('the checkpoint carries no signature by the ledger key');
+    if (line === null) return failed(both('điểm chốt không có chữ ký của khóa sổ cái', 'the checkpoint carries no signature by the ledger key'));
     const holds = await ed25519Holds(node.ledger_key, utf8(facts.note.text), line.signature, options.ed25519ByLibrary);
     return passedIf(holds, `Ed25519 ${hex(node.ledger_key)}`);
   }),
   'certificate-line': needs(['checkpoint', 'node'], (_checkpoint, _node, { signing }) =>
-    signing === null ? unknown("the checkpoint has the ledger key's line alone") : passed(),
+    signing === null ? unknown(both('điểm chốt chỉ có chữ ký của khóa sổ cái', "the checkpoint has the ledger key's line alone")) : passed(),
   ),
   'certificate-signature': ofSigning(({ cms }) => (cms.refused === undefined ? passed(cms.certificate.name) : failed(cms.refused))),
   'certificate-signer': ofSigning(({ cms, binding }) =>
     cms.refused === undefined ? passedIf(cms.certificate.sha256 === binding.sha256, `sha256 ${cms.certificate.sha256}`) : NOT_APPLICABLE,
   ),
-  'certificate-path': ofSigning(({ path }) => (path === null ? failed('the bound certificate cannot be read') : pathFinding(path))),
+  'certificate-path': ofSigning(({ path }) => (path === null ? failed(both('không đọc được chứng thư trong danh bạ', 'the bound certificate cannot be read')) : pathFinding(path))),
   'certificate-time': ofSigning(({ certificate, at }) =>
     certificate === null ? NOT_APPLICABLE : passedIf(wasValid(certificate, at), `${moment(at)}; ${validity(certificate)}`),
   ),
@@ -247,7 +255,7 @@ export const CHECKS = {
     return since.length > 0 ? revokedFinding(Math.min(...since), at) : passed(revocationKnown(known, path));
   }),
   'certificate-expiry': ofSigning(({ certificate, at }, { now }) => (certificate === null ? NOT_APPLICABLE : notExpired(certificate, at, now))),
-  'time-stamps': ({ facts }) => (facts.body.timestamps.length === 0 ? NOT_APPLICABLE : unknown(`${facts.body.timestamps.length} time-stamp tokens`)),
+  'time-stamps': ({ facts }) => (facts.body.timestamps.length === 0 ? NOT_APPLICABLE : unknown(both(`${facts.body.timestamps.length} dấu thời gian`, `${facts.body.timestamps.length} time-stamp tokens`))),
 
   'root-form': ({ facts }) => form(facts.root),
   'root-signature': ({ operator: { cms } }) => (cms.refused === undefined ? passed(cms.certificate.name) : failed(cms.refused)),
@@ -268,7 +276,7 @@ export const CHECKS = {
   'agency-included': ({ facts }) => included(facts.body.agency, facts.root.value),
   'root-issued': needs(['root', 'leaf'], (root, leaf) => passedIf(root.issued <= leaf.time + SKEW_MS, `${moment(root.issued)}; ${moment(leaf.time)}`)),
   'root-current': needs(['root', 'leaf'], (root, leaf) =>
-    passedIf(leaf.time <= root.valid_until + DIRECTORY_GRACE_MS, `${moment(leaf.time)}; ${moment(root.valid_until)} + 30 d`),
+    passedIf(leaf.time <= root.valid_until + DIRECTORY_GRACE_MS, `${moment(leaf.time)}; ${moment(root.valid_until)}`),
   ),
   'root-relied-on': needs(['leaf'], (leaf, { facts }) => {
     if (!leaf.isSubmission) return NOT_APPLICABLE;
@@ -295,7 +303,7 @@ export const CHECKS = {
 
   'preamble-shown': needs(['leaf'], (leaf, { facts }) => {
     if (facts.preamble !== null) return passed();
-    return leaf.isSubmission ? failed('a submission without preamble') : NOT_APPLICABLE;
+    return leaf.isSubmission ? failed(both('sự kiện gửi không kèm phần mở đầu', 'a submission without preamble')) : NOT_APPLICABLE;
   }),
   'preamble-form': ({ facts }) => formOf(facts.preamble),
   // Over the bytes, whatever can be read of them.
@@ -384,8 +392,8 @@ export const CHECKS = {
   ),
   document: ({ facts: { opening }, document }) => {
     if (document === null) return NOT_APPLICABLE;
-    if (opening === null) return unknown('the receipt carries no opening; ask its holder for one that does');
-    if (document.manifest !== null && equal(document.manifest, opening.manifestBytes)) return passed('the whole container');
+    if (opening === null) return unknown(both('biên nhận không kèm phần mở cam kết; đề nghị nơi giữ cung cấp bản có kèm', 'the receipt carries no opening; ask its holder for one that does'));
+    if (document.manifest !== null && equal(document.manifest, opening.manifestBytes)) return passed(both('cả gói', 'the whole container'));
     const name = manifestName(opening, document.digest);
     if (name !== null) return passed(`${name} sha256 ${document.digest}`);
     // A file inside a packet is no entry of its own: envelope.json, itself an entry, names the decoded attachments.

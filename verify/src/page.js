@@ -116,7 +116,7 @@ async function outcomeOf(files, asOf) {
   const trust = readTrust(await read('anchors', PEM_BYTES_MAX), await read('operator', PEM_BYTES_MAX), await read('lists', CRL_BYTES_MAX));
   if (trust.refused !== undefined) return { trust };
   const shown = files.document[0] ?? null;
-  const document = shown === null ? null : await readDocument(shown);
+  const document = shown === null ? null : await documentOf(shown);
   const now = asOf === '' ? Date.now() : new Date(asOf).getTime();
   const receipts = [];
   for (const file of files.receipts.slice(0, RECEIPTS_MAX)) {
@@ -125,6 +125,14 @@ async function outcomeOf(files, asOf) {
     receipts.push({ file: file.name, sha256: hex(sha256(bytes)), document: shown?.name ?? null, report });
   }
   return { trust, receipts, now, left: files.receipts.length - receipts.length };
+}
+
+// A document may take a minute to hash; it is read once, however often something else changes.
+const documents = new WeakMap();
+
+function documentOf(file) {
+  if (!documents.has(file)) documents.set(file, readDocument(file));
+  return documents.get(file);
 }
 
 // --- Showing ------------------------------------------------------------------------------------------------------------------------------------
@@ -192,6 +200,8 @@ function stepsHeading(steps) {
 /** What the verdict means, for somebody who reads one sentence. */
 function meaning({ verdict, steps, summary }, shown) {
   if (verdict !== 'valid') {
+    const isOther = shown !== null && steps.every(({ check, outcome }) => (check === 'document') === (outcome === 'failed') && outcome !== 'unknown' && outcome !== 'not-reached');
+    if (isOther) return word('other-document', { document: visible(shown, 120) });
     const against = steps.find(({ outcome }) => outcome === (verdict === 'invalid' ? 'failed' : 'unknown')) ?? steps.find(({ outcome }) => outcome === 'not-reached');
     return word(verdict, { why: CHECK_TEXTS[against.check][state.language][1] });
   }
@@ -240,7 +250,8 @@ function stepLine({ check, outcome, detail }) {
   const isAgainst = outcome === 'failed' || outcome === 'unknown';
   const said = element('span', {}, element('span', {}, `${holds} — ${name[state.language]}`));
   if (isAgainst) said.append(element('br', {}), element('strong', {}, otherwise));
-  if (detail !== '') said.append(element('small', {}, `${word('technical')}: `, foreign(detail, 400)));
+  const technical = detail[state.language] ?? detail;
+  if (technical !== '') said.append(element('small', {}, `${word('technical')}: `, foreign(technical, 400)));
   return element('li', { class: outcome, 'data-check': check }, element('span', { class: 'mark', 'aria-hidden': 'true' }, mark), said);
 }
 

@@ -162,6 +162,7 @@ export const SENTENCES = {
   vi: {
     invalid: 'Tệp này không chứng minh được gì. {why}',
     'cannot-tell': 'Không có bước nào sai, nhưng chưa đủ căn cứ để kết luận. {why}',
+    'other-document': 'Biên nhận này không nói về văn bản đưa ra ({document}). Mọi bước khác đều đạt: bỏ văn bản đó ra để xem biên nhận chứng minh điều gì.',
     shown: 'Văn bản đưa ra ({document}) đúng là văn bản đó hoặc một phần của nó.',
     'not-shown': 'Để chứng tỏ đó là văn bản nào, hãy đưa thêm tệp văn bản.',
     claims: 'Tệp tự ghi như sau (chưa được chứng minh)',
@@ -183,6 +184,7 @@ export const SENTENCES = {
   en: {
     invalid: 'This file proves nothing. {why}',
     'cannot-tell': 'No step is wrong, and there is not enough to decide. {why}',
+    'other-document': 'This receipt is not about the document shown ({document}). Every other step holds: take the document away to see what the receipt proves.',
     shown: 'The document shown ({document}) is that document or part of it.',
     'not-shown': 'To show which document it is, give the document, too.',
     claims: 'What the file says of itself (not proven)',

@@ -95,6 +95,15 @@ fn kinds() -> Vec<(&'static str, Recipe)> {
             },
         ),
         ("received-by-the-sender", by_the_sender!(receive)),
+        (
+            "agency-with-a-hostile-name",
+            Recipe {
+                entries: |_, entries| {
+                    cases::agency(entries, "H26").names[0] = "<script>alert(1)</script>\u{202e}fdp".into();
+                },
+                ..base()
+            },
+        ),
     ]
 }
 
@@ -169,7 +178,7 @@ fn wanted(name: &str) -> Option<u64> {
 
 /// How many of each kind are bent: as many as take a few seconds, or as somebody wants who looks for more.
 fn bends() -> u64 {
-    wanted("TRUC_BENT_RECEIPTS").unwrap_or(120)
+    wanted("TRUC_BENT_RECEIPTS").unwrap_or(90)
 }
 
 /// Receipts bent at random, from `TRUC_BENT_SEED`.
