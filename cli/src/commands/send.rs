@@ -74,7 +74,8 @@ async fn send(args: &SendArgs, output: &Output) -> Outcome {
             (Tone::Good, "accepted: on the device and signed")
         };
         o.line(format!("{}  {}", reply.envelope, o.paint(tone, text)));
-        for warning in &reply.warnings {
+        // The ladder shows them, too.
+        for warning in reply.warnings.iter().filter(|_| item.is_none()) {
             o.line(format!("  {} {warning}", o.paint(Tone::Unsure, "warning:")));
         }
         if let Some(item) = &item {
