@@ -407,3 +407,18 @@ pub const GATEWAY_ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 pub const GATEWAY_HEADER_BYTES_MAX: usize = 64 * 1024;
 /// Longest call to today's axis, in milliseconds, however steadily it goes on.
 pub const GATEWAY_CALL_MS_MAX: u64 = 60 * 60_000;
+
+// Signed PDFs (signer/src/pades).
+
+/// Largest PDF that is signed, in bytes. Signing holds it about four times over.
+pub const PDF_SIGN_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Largest that one stream of such a PDF may become when it is unpacked to find objects, in bytes.
+pub const PDF_STREAM_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Room that a PDF keeps for its signature (CMS), in bytes: certificates and a later time-stamp fit.
+pub const PDF_SIGNATURE_BYTES_MAX: usize = 16 * 1024;
+/// Most form fields of a PDF that are looked at for locks of earlier signatures.
+pub const PDF_FIELDS_MAX: usize = 10_000;
+/// Most lines in the box of a visible signature.
+pub const PDF_BOX_LINES_MAX: usize = 12;
+/// Longest line in that box, in characters.
+pub const PDF_BOX_LINE_CHARS_MAX: usize = 200;

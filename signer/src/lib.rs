@@ -1,4 +1,4 @@
-//! Keys and certificates: CMS and CAdES signatures, sealing, containers, path validation and revocation, storage keys.
+//! Keys and certificates: CMS, CAdES and PAdES signatures, sealing, containers, path validation and revocation, storage keys.
 //!
 //! Knows nothing of ledgers, directories or networks; time comes in as a value. A certificate fits a code only if the
 //! directory says so, which is not decided here. No `rsa` crate, and of `cms` not even the types: signatures are verified
@@ -14,6 +14,7 @@ pub mod keyenvelope;
 pub mod keyfile;
 pub mod keys;
 mod oid;
+pub mod pades;
 pub mod path;
 pub mod public_key;
 pub mod softkey;
@@ -27,6 +28,7 @@ pub use files::FileError;
 pub use keyenvelope::{OpenError, SealError, SealingAlgorithm, open_key, seal_key};
 pub use keyfile::{KeyFile, KeyFileError};
 pub use keys::{OpeningKey, OpeningKeyError, SignError, SigningKey};
+pub use pades::{PdfSignError, PdfSignature, SignatureBox, sign_pdf};
 pub use path::{CertificateUse, PathError, TrustStore, TrustStoreError, Verdict, WhyUnknown, validate, validate_with};
 pub use public_key::{KeyKind, PublicKey, PublicKeyError, SignatureInvalid, SignatureScheme, verify_raw};
 pub use softkey::{SoftKey, SoftKeyError};

@@ -1,6 +1,6 @@
 //! The REST face as its clients meet it: over sockets, in bytes.
 
-use std::num::NonZeroU32;
+use std::{num::NonZeroU32, path::PathBuf};
 
 use serde_json::{Value, json};
 use tokio::{
@@ -11,7 +11,7 @@ use truc_node::{quota::Quota, tokens::limit_token};
 
 use crate::{
     http::{Answer, BOUNDARY, form, raw, request},
-    tools::page_tools,
+    tools::{named, required},
     world::{World, until},
 };
 
@@ -487,4 +487,14 @@ async fn curl_sends_a_form_over_tls_1_2() {
     assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
     let reply: Value = serde_json::from_slice(&said.stdout).unwrap();
     assert_eq!(reply["state"], "accepted", "{reply:#}");
+}
+
+/// Node.js with what the verify page is tried with, and the folder of the page's sources.
+fn page_tools() -> Option<(PathBuf, PathBuf)> {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../verify");
+    let modules = folder.join("node_modules").is_dir();
+    let node = named("node").into_iter().next().filter(|_| modules && !named("chromium").is_empty());
+    let node =
+        required(node, "node, chromium or verify/node_modules (apt install nodejs npm chromium; npm ci in verify/)")?;
+    Some((node, folder))
 }

@@ -10,8 +10,13 @@ mod keys;
 #[cfg(test)]
 mod openssl;
 #[cfg(test)]
+mod pades;
+#[cfg(test)]
 mod paths;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+#[path = "../../../node/tests/it/tools.rs"]
+mod tools;
 #[cfg(test)]
 mod vectors;

@@ -101,6 +101,13 @@ impl Bench {
         (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
     }
 
+    /// Runs a program in the directory; success and all that it said.
+    pub(crate) fn run(&self, program: &Path, arguments: &[&str]) -> (bool, String) {
+        let output = Command::new(program).args(arguments).current_dir(self.0.path()).output().unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8_lossy(&said).into_owned())
+    }
+
     #[track_caller]
     pub(crate) fn openssl_succeeds(&self, arguments: &str) {
         let (success, said) = self.openssl(arguments);
