@@ -354,8 +354,30 @@ pub(crate) enum ReceiptCommand {
         #[arg(short, long, value_name = "DIR", default_value = ".")]
         out: PathBuf,
     },
-    /// Verify receipt files. Needs no node, no network and no configuration.
+    /// Get all receipts about a document as one signed bundle, with certificates, revocation lists and what was checked.
+    Export(ExportArgs),
+    /// Verify receipt files and bundles. Needs no node, no network and no configuration.
     Verify(VerifyArgs),
+    /// Draw what receipts and bundles prove as a timeline for each recipient. Verifies them first: what does not hold is left out and said.
+    Show(VerifyArgs),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ExportArgs {
+    #[command(flatten)]
+    pub(crate) node: NodeArgs,
+    /// The document's envelope.
+    #[arg(long, value_name = "ENVELOPE")]
+    pub(crate) document: EnvelopeId,
+    /// Its sending agency's code; needed where several senders used this envelope id.
+    #[arg(long, value_name = "CODE")]
+    pub(crate) sender: Option<AgencyId>,
+    /// Add what proves single files of the document.
+    #[arg(long)]
+    pub(crate) opening: bool,
+    /// File to write.
+    #[arg(short, long, value_name = "FILE.zip")]
+    pub(crate) out: PathBuf,
 }
 
 /// What receipts are about.
@@ -374,7 +396,7 @@ pub(crate) struct ReceiptsOf {
 
 #[derive(Args, Debug)]
 pub(crate) struct VerifyArgs {
-    /// Receipt files.
+    /// Receipt files and bundles.
     #[arg(required = true, value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
     /// Trust anchors (root certificates, with or without sub-CAs), PEM.

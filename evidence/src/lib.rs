@@ -8,11 +8,13 @@
 //! | who is it that people mean by these words? | [`Directory::search`] |
 //! | how does the operator make the next version? | [`DirectoryDraft`], [`verify_binding`], [`CodeList`] |
 //! | does this receipt file prove what it says, years later? | [`verify_receipt`] |
+//! | what do all receipts about a document prove together? | [`verify_bundle`], [`BundleWriter`] |
 //!
 //! No sockets and no clock: times come in as values. The only files touched are a directory's own ([`Directory::save`], [`Directory::load`], [`Directory::open`], [`DirectoryWriter`])
 //! and a document shown beside a receipt ([`Document::open`]).
 
 mod binding;
+mod bundle;
 mod checkpoint;
 mod codes;
 mod directory;
@@ -27,6 +29,10 @@ mod verify;
 pub use binding::{
     BINDING_CONTEXT, BindingError, MakeBindingError, UnprovenSealing, VerifiedBinding, bind_certificate, make_binding,
     verify_binding,
+};
+pub use bundle::{
+    BundleCheck, BundleFinishError, BundleReport, BundleSigner, BundleStep, BundleWriteError, BundleWriter, Conclusion,
+    ProvenEvent, Standing, conclude, is_bundle, verify_bundle,
 };
 pub use checkpoint::{
     CheckpointCmsError, CmsLine, find_cms_line, ledger_origin, sign_checkpoint, verify_checkpoint_cms,

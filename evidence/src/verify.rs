@@ -3,7 +3,7 @@
 //! Every [`Check`] is made by itself, over the bytes in the file, and says what it found: one that fails hides no other. What a check cannot see because
 //! something is not there at all is *not applicable* where another check demands that thing, and *not reached* where bytes cannot be read.
 
-mod check;
+pub(crate) mod check;
 mod document;
 mod read;
 mod report;

@@ -249,6 +249,18 @@ pub trait Pipeline: Send + Sync + 'static {
         moment: Moment,
     ) -> Result<Composed, PipelineError>;
 
+    /// A detached CMS over `bytes` by the service certificate of one of our agencies.
+    ///
+    /// # Errors
+    /// [`PipelineError::Failed`], with `key_away` while the key is; as [`Pipeline::compose`] when the certificate may not sign.
+    fn sign(
+        &self,
+        agency: &AgencyId,
+        bytes: &[u8],
+        directory: &Directory,
+        now: Timestamp,
+    ) -> Result<Vec<u8>, PipelineError>;
+
     /// Signs and seals what was held, under the id it was given, for those of its recipients that are left. `Composed::Held` never comes
     /// back.
     ///

@@ -391,6 +391,7 @@ fn build(
         reload_keys: made.reload_keys,
         link,
         trust,
+        trust_files: settings.trust.clone(),
         operator,
         directory,
         own_certificates: ArcSwap::from_pointee(own_certificates),

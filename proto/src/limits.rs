@@ -155,6 +155,10 @@ pub const STREAM_CHUNKS_MAX: u64 = 1 << 32;
 pub const CONTAINER_BYTES_MAX: u64 = 8 * 1024 * 1024 * 1024 - 1024 * 1024;
 /// Most entries of one container, `mimetype`, manifest and signature included.
 pub const CONTAINER_ENTRIES_MAX: usize = 1_000;
+/// Most entries of one bundle of receipts: some ten for each of [`RECIPIENTS_MAX`] recipients.
+pub const BUNDLE_ENTRIES_MAX: usize = 12_000;
+/// Most certificates that stand beside the receipts of a bundle.
+pub const BUNDLE_CERTIFICATES_MAX: usize = 4_000;
 /// Decoded bytes a container may hold for each byte it takes, once past [`CONTAINER_RATIO_GRACE_BYTES`].
 pub const CONTAINER_RATIO_MAX: u64 = 200;
 /// Decoded bytes of a container below which its ratio of compression is not looked at.

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "helpers of tests")]
 
 mod api_rules;
+mod bundles;
 mod certificates;
 mod changes;
 mod closings;

@@ -1,5 +1,6 @@
-//! `truc receipt`: list and get receipts from a node; verify them anywhere.
+//! `truc receipt`: list and get receipts from a node; verify them anywhere, one by one or as a bundle.
 
+mod bundle;
 mod verify;
 
 use std::{fs::OpenOptions, io::Write as _, path::Path};
@@ -22,7 +23,7 @@ use crate::{
 /// Hexadecimal digits of a leaf hash that tables show.
 const SHORT_HASH: usize = 12;
 
-/// `list` and `get`.
+/// All of `truc receipt`.
 pub(crate) fn from_node(command: &ReceiptCommand, output: &Output) -> Outcome {
     block_on(async {
         match command {
@@ -32,7 +33,9 @@ pub(crate) fn from_node(command: &ReceiptCommand, output: &Output) -> Outcome {
                 let items = items(&mut node, about).await?;
                 get(&mut node, &chosen(items, leaf.as_deref())?, *opening, out, output).await
             }
+            ReceiptCommand::Export(args) => bundle::export(args, output).await,
             ReceiptCommand::Verify(args) => verify(args, output),
+            ReceiptCommand::Show(args) => verify::show(args, output),
         }
     })
 }

@@ -1,14 +1,15 @@
 //! The named checks, in the order in which they are made.
 
 macro_rules! checks {
-    ($($(#[$doc:meta])+ $variant:ident = $id:literal,
+    ($(#[$about:meta])+ $name:ident;
+        $($(#[$doc:meta])+ $variant:ident = $id:literal,
         en: $en:literal, vi: $vi:literal, fix_en: $fix_en:literal, fix_vi: $fix_vi:literal;)+) => {
-        /// One thing that must hold for a receipt to prove anything. Each can be wrong while all others hold.
+        $(#[$about])+
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
         #[repr(u8)]
-        pub enum Check { $($(#[$doc])+ $variant),+ }
+        pub enum $name { $($(#[$doc])+ $variant),+ }
 
-        impl Check {
+        impl $name {
             /// All, in order.
             pub const ALL: &'static [Self] = &[$(Self::$variant),+];
 
@@ -34,8 +35,11 @@ macro_rules! checks {
         }
     };
 }
+pub(crate) use checks;
 
 checks! {
+    /// One thing that must hold for a receipt to prove anything. Each can be wrong while all others hold.
+    Check;
     /// The file is a C2SP tlog-proof with a strict `receipt` statement and a signed checkpoint in it.
     ReceiptForm = "receipt-form",
         en: "the file is a receipt", vi: "tệp đúng dạng biên nhận",

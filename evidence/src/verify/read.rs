@@ -49,6 +49,14 @@ pub(super) enum LeafStatement {
 }
 
 impl LeafFacts {
+    /// The event, where it is no submission.
+    pub(super) const fn said(&self) -> Option<&Event> {
+        match &self.statement {
+            LeafStatement::Event(event) => Some(event),
+            LeafStatement::Submission(_) => None,
+        }
+    }
+
     /// The statement's own check of its fields.
     pub(super) fn inconsistency(&self) -> Option<String> {
         match &self.statement {

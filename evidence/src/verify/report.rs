@@ -1,6 +1,6 @@
 //! What verification found.
 
-use truc_proto::{AgencyId, Digest, EnvelopeId, EventUri, NodeId, Role, Timestamp};
+use truc_proto::{AgencyId, Checkpoint, Digest, EnvelopeId, EventUri, NodeId, Reason, Role, Timestamp};
 
 use super::Check;
 
@@ -131,6 +131,14 @@ pub struct ReceiptSummary {
     pub directory_version: Option<u64>,
     /// When that version was issued: revocation is known as of then.
     pub directory_issued: Option<Timestamp>,
+    /// Why, in refusals and failures.
+    pub reason: Option<Reason>,
+    /// With a closed code: who took over.
+    pub successor: Option<AgencyId>,
+    /// In the submission's receipt: everybody the envelope is for, those reached through today's axis too.
+    pub recipients: Vec<AgencyId>,
+    /// The checkpoint that the leaf is proven into.
+    pub checkpoint: Option<Checkpoint>,
 }
 
 /// The verdict with every step.

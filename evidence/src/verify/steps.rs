@@ -128,6 +128,12 @@ fn summary(facts: &Facts, signing: Option<&Signing<'_>>) -> Option<ReceiptSummar
         signed_at: signing.and_then(|s| s.cms.as_ref().ok()).and_then(|cms| cms.signing_time),
         directory_version: facts.root.value.as_ref().map(|root| root.version),
         directory_issued: facts.root.value.as_ref().map(|root| root.issued),
+        reason: leaf.said().and_then(|event| event.reason),
+        successor: leaf.said().and_then(|event| event.successor.clone()),
+        recipients: preamble
+            .filter(|_| leaf.said().is_none())
+            .map_or_else(Vec::new, |preamble| preamble.recipients.iter().chain(&preamble.legacy).cloned().collect()),
+        checkpoint: facts.checkpoint.as_ref().map(|(_, checkpoint)| checkpoint.clone()),
     })
 }
 

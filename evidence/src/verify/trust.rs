@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use truc_proto::{Digest, limits::ROOTS_CACHED_MAX};
@@ -15,7 +15,7 @@ type Verified = Result<CmsSignature, CmsError>;
 /// Trust anchors, CRLs and the operator's pinned identity. Keep one for many receipts: it remembers directory roots and certificates checked before.
 #[derive(Debug)]
 pub struct ReceiptTrust {
-    store: TrustStore,
+    store: Arc<TrustStore>,
     operator: PinnedOperator,
     roots: Mutex<HashMap<Digest, Verified>>,
 }
@@ -23,13 +23,13 @@ pub struct ReceiptTrust {
 impl ReceiptTrust {
     /// From what was configured.
     #[must_use]
-    pub fn new(store: TrustStore, operator: PinnedOperator) -> Self {
-        Self { store, operator, roots: Mutex::default() }
+    pub fn new(store: impl Into<Arc<TrustStore>>, operator: PinnedOperator) -> Self {
+        Self { store: store.into(), operator, roots: Mutex::default() }
     }
 
     /// Anchors, intermediates and CRLs.
     #[must_use]
-    pub const fn store(&self) -> &TrustStore {
+    pub fn store(&self) -> &TrustStore {
         &self.store
     }
 

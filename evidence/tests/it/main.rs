@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests")]
 
 mod bindings;
+mod bundles;
 mod cases;
 mod corpus;
 mod directories;

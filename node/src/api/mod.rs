@@ -14,7 +14,7 @@ use truc_proto::{
 
 use crate::{
     pipeline::Part,
-    service::{Error, ErrorKind, caller, directory, groups, inbox, outbox, receipts, send, status, withdraw},
+    service::{Error, ErrorKind, bundle, caller, directory, groups, inbox, outbox, receipts, send, status, withdraw},
     shell::Shell,
     tokens::{Grant, LiveTokens},
 };
@@ -53,6 +53,7 @@ type Replies<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 impl Node for Api {
     type WatchInboxStream = Replies<node_v1::InboxItem>;
     type FetchStream = Replies<node_v1::FetchChunk>;
+    type ExportBundleStream = Replies<node_v1::FetchChunk>;
 
     async fn send(
         &self,
@@ -135,6 +136,14 @@ impl Node for Api {
     ) -> Result<Response<node_v1::GetReceiptReply>, Status> {
         let grant = self.grant(request.metadata())?;
         Ok(Response::new(receipts::fetch(&self.shell, grant, &request.into_inner()).await?))
+    }
+
+    async fn export_bundle(
+        &self,
+        request: Request<node_v1::ExportBundleRequest>,
+    ) -> Result<Response<Self::ExportBundleStream>, Status> {
+        let grant = self.grant(request.metadata())?;
+        Ok(Response::new(replies(bundle::export(&self.shell, grant, request.into_inner()).await?)))
     }
 
     async fn search_directory(

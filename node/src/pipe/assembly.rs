@@ -148,6 +148,16 @@ pub(super) struct Signer {
     stale: Option<Timestamp>,
 }
 
+impl Signer {
+    /// A detached CMS.
+    pub(super) fn sign(&self, bytes: &[u8]) -> Result<Vec<u8>, ComposeError> {
+        match sign_detached(&*self.key, bytes, Some(self.at)) {
+            Err(error @ SignError::Away { .. }) => Err(ComposeError::Away(error)),
+            other => other.map_err(ComposeError::Sign),
+        }
+    }
+}
+
 /// What a request adds to the sealed parts of its record.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Labels {

@@ -177,6 +177,16 @@ impl Pipeline for Pipes {
         Ok(repack::reseal(self, old, recipient, to, directory, moment)?)
     }
 
+    fn sign(
+        &self,
+        agency: &AgencyId,
+        bytes: &[u8],
+        directory: &Directory,
+        now: Timestamp,
+    ) -> Result<Vec<u8>, PipelineError> {
+        Ok(self.signer(agency, directory, now)?.sign(bytes)?)
+    }
+
     fn divide(
         &self,
         old: &Outgoing,

@@ -211,7 +211,7 @@ fn first_byte(range: &str) -> Option<u64> {
 
 /// The answer is only begun when the first bytes are there, so that what goes wrong before becomes a problem. What goes wrong
 /// later ends the connection in the middle: nobody takes the document for whole.
-async fn streamed(
+pub(super) async fn streamed(
     mut chunks: inbox::Replies<node_v1::FetchChunk>,
     media_type: &'static str,
     name: &str,
@@ -227,7 +227,7 @@ async fn streamed(
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     let disposition = format!("attachment; filename*=UTF-8''{}", utf8_percent_encode(name, IN_HEADER));
     headers.extend(HeaderValue::from_str(&disposition).ok().map(|value| (CONTENT_DISPOSITION, value)));
-    if media_type.ends_with("asic-e+zip") {
+    if name.ends_with(".asice") {
         headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     }
     if length > 0 {

@@ -133,6 +133,7 @@ fn operations() -> OpenApiRouter<Rest> {
         .routes(routes!(outbox::one))
         .routes(routes!(outbox::receipts_of))
         .routes(routes!(outbox::receipt))
+        .routes(routes!(outbox::bundle))
         .routes(routes!(directory::search))
         .routes(routes!(directory::one))
         .routes(routes!(groups::list))

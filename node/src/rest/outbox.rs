@@ -14,7 +14,7 @@ use truc_proto::{Digest, node_v1};
 
 use super::{
     Rest,
-    inbox::page_size,
+    inbox::{page_size, streamed},
     model::{AgencyCode, Envelope, Hash, IdempotencyKey, OutboxItem, OutboxPage, PageToken, ReceiptList},
     problem::{Kind, Problem},
     request::{Caller, InPath, NoQuery, Query},
@@ -103,6 +103,38 @@ pub(super) async fn receipts_of(
     query.end()?;
     let reply = receipts::list(&rest.shell, grant, &request).await?;
     Ok(Json(ReceiptList { items: reply.items.into_iter().map(Into::into).collect() }))
+}
+
+/// Fetch all receipts about a document as one bundle
+///
+/// A ZIP (ASiC-E) with every receipt, the certificates and revocation lists as they are now, and what was checked, signed by the agency.
+/// It verifies off line with `truc receipt verify`. Of a document that was sent or received.
+#[utoipa::path(
+    get,
+    path = "/documents/{envelope}/bundle",
+    tag = "Outbox and receipts",
+    params(
+        ("envelope" = inline(Envelope), Path, description = "The document"),
+        ("sender" = inline(Option<AgencyCode>), Query, description = "Needed where several senders used this id"),
+        ("opening" = Option<bool>, Query, description = "Adds what proves single files; not for everybody's eyes"),
+    ),
+    responses((status = 200, description = "The bundle", body = String, content_type = "application/vnd.etsi.asic-e+zip"))
+)]
+pub(super) async fn bundle(
+    State(rest): State<Rest>,
+    Caller(grant): Caller,
+    mut path: InPath,
+    mut query: Query,
+) -> Result<Response, Problem> {
+    let request = node_v1::ExportBundleRequest {
+        envelope: path.take("envelope"),
+        sender: query.text("sender"),
+        with_opening: query.boolean("opening"),
+    };
+    query.end()?;
+    let name = format!("{}.zip", request.envelope);
+    let chunks = crate::service::bundle::export(&rest.shell, grant, request).await?;
+    streamed(chunks, "application/vnd.etsi.asic-e+zip", &name, None).await
 }
 
 /// Fetch a receipt

@@ -269,8 +269,7 @@ pub(crate) async fn fetch(
     tokio::spawn(async move {
         let broken = sender.clone();
         let work = move |worker: &mut Worker| {
-            let buffer = BytesMut::with_capacity(FETCH_BYTES);
-            let mut sink = ChannelSink { sender, buffer, length: 0, worker };
+            let mut sink = ChannelSink::new(sender, worker);
             let read = || -> Result<_, BodyError> { Ok((bodies.incoming(body)?, bodies.content(content)?)) };
             let done = match read() {
                 Ok((incoming, content)) => pipeline
@@ -280,7 +279,7 @@ pub(crate) async fn fetch(
                 Err(error) => Err(Error::internal(crate::chain(&error))),
             };
             if let Err(status) = done {
-                let _ = sink.sender.blocking_send(Err(status)); // the caller may be gone
+                sink.fail(status);
             }
         };
         let failed = match inner.work_with_client("fetching a document", work).await {
@@ -317,14 +316,28 @@ fn to_status(error: &PipelineError) -> Error {
 }
 
 /// Passes decrypted bytes on in messages of one size; holds one message at most.
-struct ChannelSink<'w> {
+pub(super) struct ChannelSink<'w> {
     sender: mpsc::Sender<Result<node_v1::FetchChunk, Error>>,
     buffer: BytesMut,
     length: u64,
     worker: &'w mut Worker,
 }
 
-impl ChannelSink<'_> {
+impl<'w> ChannelSink<'w> {
+    pub(super) fn new(sender: mpsc::Sender<Result<node_v1::FetchChunk, Error>>, worker: &'w mut Worker) -> Self {
+        Self { sender, buffer: BytesMut::with_capacity(FETCH_BYTES), length: 0, worker }
+    }
+
+    /// As [`Worker::wait`].
+    pub(super) fn wait<T>(&mut self, wait: impl FnOnce() -> T) -> T {
+        self.worker.wait(wait)
+    }
+
+    /// Tells the caller, who may be gone.
+    pub(super) fn fail(&self, error: Error) {
+        let _ = self.sender.blocking_send(Err(error));
+    }
+
     fn pass(&mut self, data: Bytes) -> io::Result<()> {
         let chunk = node_v1::FetchChunk { length: std::mem::take(&mut self.length), data };
         let sent = match self.sender.try_send(Ok(chunk)) {

@@ -4,6 +4,7 @@
 
 mod alarms;
 pub(crate) mod arrivals;
+pub(crate) mod bundle;
 pub(crate) mod caller;
 mod changes;
 pub(crate) mod directory;

@@ -119,18 +119,23 @@ async fn find(shell: &Arc<Shell>, leaf: Digest, grant: &Grant) -> Result<Option<
     }))
 }
 
+/// Our ledger's signatures leave only after the relay has shown what it holds of us (docs/ARCHITECTURE.md, No fork).
+pub(super) fn may_leave(shell: &Shell) -> Result<(), Error> {
+    if shell.may_sign() {
+        return Ok(());
+    }
+    Err(Error::unavailable(
+        "receipts leave this node once it has exchanged checkpoints with the relay; try again when it is connected",
+    ))
+}
+
 pub(crate) async fn fetch(
     shell: &Arc<Shell>,
     grant: Grant,
     request: &node_v1::GetReceiptRequest,
 ) -> Result<node_v1::GetReceiptReply, Error> {
     let leaf = Digest::from_slice(&request.leaf_hash).map_err(|_| Error::invalid("`leaf_hash` has 32 bytes"))?;
-    if !shell.may_sign() {
-        // Our ledger's signatures leave only after the relay has shown what it holds of us (docs/ARCHITECTURE.md, No fork).
-        return Err(Error::unavailable(
-            "receipts leave this node once it has exchanged checkpoints with the relay; try again when it is connected",
-        ));
-    }
+    may_leave(shell)?;
     let places = find(shell, leaf, &grant).await?.ok_or_else(not_found)?;
     let (inner, with_opening) = (Arc::clone(shell), request.with_opening);
     let work = move || -> Result<_, String> {

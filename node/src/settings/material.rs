@@ -156,6 +156,14 @@ impl TrustFiles {
         Ok(TrustStore::new(anchors, intermediates, crls)?)
     }
 
+    /// The revocation lists' files as they are now.
+    ///
+    /// # Errors
+    /// When one cannot be read.
+    pub fn revocation_lists(&self) -> Result<Vec<Vec<u8>>, MaterialError> {
+        self.crls.iter().map(|path| read_file(path)).collect()
+    }
+
     /// The pinned operator.
     ///
     /// # Errors

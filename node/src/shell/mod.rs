@@ -83,6 +83,8 @@ pub struct Shell {
     pub link: Link,
     /// Anchors and revocation lists.
     pub trust: Arc<ArcSwap<TrustStore>>,
+    /// Where they come from.
+    pub trust_files: crate::settings::TrustFiles,
     /// Who signs directories.
     pub operator: PinnedOperator,
     /// The directory in force; none before the first one came. Shared with the link's admission.

@@ -25,6 +25,7 @@ pub(super) struct Entries<R> {
     /// What the entries said of themselves, for the central directory to be held against.
     pub(super) records: Vec<Record>,
     names: HashSet<EntryName>,
+    pub(super) entries_max: usize,
     inflate: Decompress,
     out: Vec<u8>,
     /// Decoded bytes of all entries so far.
@@ -58,6 +59,7 @@ impl<R: Read> Entries<R> {
             source: Source::new(reader),
             records: Vec::new(),
             names: HashSet::new(),
+            entries_max: CONTAINER_ENTRIES_MAX,
             inflate: Decompress::new(false),
             out: vec![0; OUT_BYTES],
             decoded: 0,
@@ -74,8 +76,8 @@ impl<R: Read> Entries<R> {
             CENTRAL => return Ok(None),
             _ => return Err(ContainerError::UnknownRecord { offset }),
         }
-        if self.records.len() == CONTAINER_ENTRIES_MAX {
-            return Err(ContainerError::TooLarge { what: "1,000 entries" });
+        if self.records.len() == self.entries_max {
+            return Err(ContainerError::TooLarge { what: "the most entries there may be" });
         }
         let local = self.header(offset)?;
         if !self.names.insert(local.record.name.clone()) {

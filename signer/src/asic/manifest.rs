@@ -47,8 +47,8 @@ pub struct DataObjectReference {
 /// Why a manifest is refused. The sender's software must be corrected: retrying cannot help.
 #[derive(Debug, thiserror::Error)]
 pub enum ManifestError {
-    /// More than [`ASIC_MANIFEST_BYTES_MAX`] bytes or [`CONTAINER_ENTRIES_MAX`] references.
-    #[error("the manifest has more than {} bytes or {} references", ASIC_MANIFEST_BYTES_MAX, CONTAINER_ENTRIES_MAX)]
+    /// More than [`ASIC_MANIFEST_BYTES_MAX`] bytes, or more references than entries are allowed.
+    #[error("the manifest has more than {} bytes or the most references there may be", ASIC_MANIFEST_BYTES_MAX)]
     TooLarge,
     /// Not UTF-8, or declared to be something else.
     #[error("the manifest is not UTF-8")]
@@ -128,11 +128,15 @@ impl AsicManifest {
     /// # Errors
     /// [`ManifestError`], by rule.
     pub fn parse(bytes: Vec<u8>) -> Result<Self, ManifestError> {
+        Self::parse_with(bytes, CONTAINER_ENTRIES_MAX)
+    }
+
+    pub(super) fn parse_with(bytes: Vec<u8>, references_max: usize) -> Result<Self, ManifestError> {
         if bytes.len() > ASIC_MANIFEST_BYTES_MAX {
             return Err(ManifestError::TooLarge);
         }
         let text = str::from_utf8(&bytes).map_err(|_| ManifestError::Encoding)?;
-        let references = Parser::new(text).manifest()?;
+        let references = Parser::new(text).manifest(references_max)?;
         Ok(Self { bytes, references })
     }
 
@@ -173,7 +177,7 @@ impl<'a> Parser<'a> {
         Self { reader, at_start: true }
     }
 
-    fn manifest(mut self) -> Result<Vec<DataObjectReference>, ManifestError> {
+    fn manifest(mut self, references_max: usize) -> Result<Vec<DataObjectReference>, ManifestError> {
         let root = self.open(ASIC_NAMESPACE, "ASiCManifest")?;
         no_attributes(&root, "ASiCManifest")?;
         self.signature_reference()?;
@@ -184,7 +188,7 @@ impl<'a> Parser<'a> {
             if !seen.insert(reference.name.clone()) {
                 return Err(ManifestError::Duplicate { name: reference.name });
             }
-            if references.len() == CONTAINER_ENTRIES_MAX {
+            if references.len() == references_max {
                 return Err(ManifestError::TooLarge);
             }
             references.push(reference);

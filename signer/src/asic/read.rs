@@ -239,6 +239,13 @@ impl<R: io::Read> ContainerReader<R> {
         Ok(Self { entries: Entries::new(source)?, manifest: None, signature: None, content: Vec::new() })
     }
 
+    /// The same with another bound than [`CONTAINER_ENTRIES_MAX`](truc_proto::limits::CONTAINER_ENTRIES_MAX) on the entries.
+    #[must_use]
+    pub const fn with_entries_max(mut self, entries_max: usize) -> Self {
+        self.entries.entries_max = entries_max;
+        self
+    }
+
     /// Reads to the end of the source, showing `visitor` the content.
     ///
     /// # Errors
@@ -251,7 +258,8 @@ impl<R: io::Read> ContainerReader<R> {
         let (length, digest) = self.entries.source.finish()?;
         let manifest = self.manifest.ok_or(ContainerError::Missing { name: super::MANIFEST_NAME })?;
         let signature = self.signature.ok_or(ContainerError::Missing { name: super::SIGNATURE_NAME })?;
-        let manifest = AsicManifest::parse(manifest).map_err(ContainerError::Manifest)?;
+        let manifest =
+            AsicManifest::parse_with(manifest, self.entries.entries_max).map_err(ContainerError::Manifest)?;
         check_coverage(&manifest, &self.content)?;
         Ok(OpenedContainer { manifest, signature, entries: self.content, length, digest })
     }

@@ -39,6 +39,7 @@ pub struct ContainerWriter<W: Write> {
     references: Vec<DataObjectReference>,
     entries: Vec<Entry>,
     names: HashSet<EntryName>,
+    entries_max: usize,
     /// Bytes before compression, of all entries.
     decoded: u64,
     failed: bool,
@@ -100,7 +101,7 @@ pub enum ContainerWriteError {
         /// The entry.
         name: EntryName,
     },
-    /// More than [`CONTAINER_ENTRIES_MAX`] entries, [`CONTAINER_BYTES_MAX`] bytes, or too large a manifest or signature.
+    /// More entries than allowed, more than [`CONTAINER_BYTES_MAX`] bytes, or too large a manifest or signature.
     #[error("the document is too large for one container: more than {what}; split it")]
     TooLarge {
         /// Which bound.
@@ -134,6 +135,13 @@ impl<W: Write> ContainerWriter<W> {
         Self::with_zip64_from(sink, ZIP64_FROM)
     }
 
+    /// The same with another bound than [`CONTAINER_ENTRIES_MAX`] on the entries, below 65,000.
+    #[must_use]
+    pub const fn with_entries_max(mut self, entries_max: usize) -> Self {
+        self.entries_max = entries_max;
+        self
+    }
+
     /// For tests: zip64 from a number that a test can reach.
     pub(super) fn with_zip64_from(sink: W, zip64_from: u64) -> Result<Self, ContainerWriteError> {
         let mut writer = Self {
@@ -143,6 +151,7 @@ impl<W: Write> ContainerWriter<W> {
             references: Vec::new(),
             entries: Vec::new(),
             names: HashSet::new(),
+            entries_max: CONTAINER_ENTRIES_MAX,
             decoded: 0,
             failed: false,
             zip64_from,
@@ -175,8 +184,8 @@ impl<W: Write> ContainerWriter<W> {
         if !printable || media_type.is_empty() || media_type.len() > MEDIA_TYPE_BYTES_MAX {
             return Err(ContainerWriteError::MediaType { media_type: media_type.to_owned() });
         }
-        if self.records.len() + 2 >= CONTAINER_ENTRIES_MAX {
-            return Err(ContainerWriteError::TooLarge { what: "1,000 entries" });
+        if self.records.len() + 2 >= self.entries_max {
+            return Err(ContainerWriteError::TooLarge { what: "the most entries there may be" });
         }
         if !self.names.insert(name.clone()) {
             return Err(ContainerWriteError::Duplicate { name });
@@ -328,7 +337,7 @@ impl<W: Write> ContainerWriter<W> {
         for record in std::mem::take(&mut self.records) {
             self.put(&record.central_header(self.zip64_from))?;
         }
-        let count = u16::try_from(self.entries.len() + 3).expect("at most CONTAINER_ENTRIES_MAX entries were begun");
+        let count = u16::try_from(self.entries.len() + 3).expect("fewer than 65,000 entries were begun");
         self.put(&end_records(count, self.sink.length - offset, offset, self.zip64_from))
     }
 

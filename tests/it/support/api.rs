@@ -9,9 +9,9 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 use truc_proto::node_v1::{
-    ConfirmReply, ConfirmRequest, DocumentForm, FetchRequest, FileHeader, GetReceiptRequest, InboxItem,
-    ListInboxRequest, ListOutboxRequest, ListReceiptsRequest, OutboxItem, PacketForm, ReceiptItem, RecipientState,
-    SendHeader, SendReply, SendRequest, SetStatusReply, SetStatusRequest, StatusReply, StatusRequest,
+    ConfirmReply, ConfirmRequest, DocumentForm, ExportBundleRequest, FetchRequest, FileHeader, GetReceiptRequest,
+    InboxItem, ListInboxRequest, ListOutboxRequest, ListReceiptsRequest, OutboxItem, PacketForm, ReceiptItem,
+    RecipientState, SendHeader, SendReply, SendRequest, SetStatusReply, SetStatusRequest, StatusReply, StatusRequest,
     fetch_request::What, node_client::NodeClient, send_header::Form, send_reply::State, send_request::Part,
 };
 
@@ -267,6 +267,17 @@ impl Api {
             ..FetchRequest::default()
         };
         let mut stream = self.raw.clone().fetch(request).await?.into_inner();
+        let mut bytes = Vec::new();
+        while let Some(chunk) = stream.message().await? {
+            bytes.extend_from_slice(&chunk.data);
+        }
+        Ok(bytes)
+    }
+
+    pub(crate) async fn bundle(&self, envelope: &str) -> Result<Vec<u8>, Status> {
+        let request =
+            ExportBundleRequest { envelope: envelope.into(), with_opening: true, ..ExportBundleRequest::default() };
+        let mut stream = self.raw.clone().export_bundle(request).await?.into_inner();
         let mut bytes = Vec::new();
         while let Some(chunk) = stream.message().await? {
             bytes.extend_from_slice(&chunk.data);

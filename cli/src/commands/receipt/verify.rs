@@ -1,12 +1,16 @@
 //! `truc receipt verify`: no node, no network, no configuration.
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use anyhow::anyhow;
 use serde_json::{Value, json};
-use truc_evidence::{Document, Outcome, PinnedOperator, ReceiptReport, ReceiptTrust, ReceiptVerdict, verify_receipt};
-use truc_proto::limits::RECEIPT_BYTES_MAX;
+use truc_evidence::{
+    BundleReport, Document, Outcome, PinnedOperator, ReceiptReport, ReceiptTrust, ReceiptVerdict, conclude,
+    verify_receipt,
+};
+use truc_proto::{EnvelopeId, limits::RECEIPT_BYTES_MAX};
 
+use super::bundle;
 use crate::{
     args::VerifyArgs,
     clock::now,
@@ -15,7 +19,22 @@ use crate::{
     trust,
 };
 
-pub(crate) fn run(args: &VerifyArgs, output: &Output) -> exit::Outcome {
+/// A file and what was found.
+enum Verified {
+    Receipt(Box<ReceiptReport>),
+    Bundle(Box<BundleReport>),
+}
+
+impl Verified {
+    const fn verdict(&self) -> ReceiptVerdict {
+        match self {
+            Self::Receipt(report) => report.verdict,
+            Self::Bundle(report) => report.verdict,
+        }
+    }
+}
+
+fn all(args: &VerifyArgs) -> Result<Vec<(&Path, Verified)>, Failure> {
     let store = trust::store(&args.trust, &args.crl)?;
     let operator = PinnedOperator::from_pem(&trust::read(&args.operator)?);
     let operator = operator
@@ -23,21 +42,88 @@ pub(crate) fn run(args: &VerifyArgs, output: &Output) -> exit::Outcome {
     let trust = ReceiptTrust::new(store, operator);
     let document = args.document.as_deref().map(open_document).transpose()?;
     let at = args.at.unwrap_or_else(now);
-    let mut reports = Vec::new();
-    for file in &args.files {
-        reports.push((file.as_path(), verify_receipt(&receipt_bytes(file)?, &trust, document.as_ref(), at)));
-    }
-    let value: Vec<_> = reports.iter().map(|(file, report)| report_json(file, report)).collect();
+    let one = |file: &Path| match bundle::verify(file, &trust, document.as_ref(), at)? {
+        Some(report) => Ok(Verified::Bundle(Box::new(report))),
+        None => Ok(Verified::Receipt(Box::new(verify_receipt(&receipt_bytes(file)?, &trust, document.as_ref(), at)))),
+    };
+    args.files.iter().map(|file| Ok((file.as_path(), one(file)?))).collect()
+}
+
+pub(crate) fn run(args: &VerifyArgs, output: &Output) -> exit::Outcome {
+    let reports = all(args)?;
+    let value: Vec<_> = reports
+        .iter()
+        .map(|(file, verified)| match verified {
+            Verified::Receipt(report) => report_json(file, report),
+            Verified::Bundle(report) => bundle::json(file, report),
+        })
+        .collect();
     output.show(&json!(value), |o| {
-        for (file, report) in &reports {
-            print(file, report, o);
+        for (file, verified) in &reports {
+            match verified {
+                Verified::Receipt(report) => print(file, report, o),
+                Verified::Bundle(report) => bundle::print(file, report, o),
+            }
         }
         if reports.len() > 1 {
-            let valid = reports.iter().filter(|(_, r)| r.verdict == ReceiptVerdict::Valid).count();
-            o.line(format!("{valid} of {} receipts are valid", reports.len()));
+            let valid = reports.iter().filter(|(_, r)| r.verdict() == ReceiptVerdict::Valid).count();
+            o.line(format!("{valid} of {} files are valid", reports.len()));
         }
     });
-    Ok(worst(reports.iter().map(|(_, r)| r.verdict)))
+    Ok(worst(reports.iter().map(|(_, r)| r.verdict())))
+}
+
+/// `truc receipt show`.
+pub(super) fn show(args: &VerifyArgs, output: &Output) -> exit::Outcome {
+    let reports = all(args)?;
+    let mut shown = Vec::new();
+    for (envelope, loose) in by_envelope(&reports) {
+        shown.push((format!("{envelope}"), conclude(loose)));
+    }
+    for (file, verified) in &reports {
+        if let Verified::Bundle(report) = verified {
+            shown.push((file.display().to_string(), report.conclusions.clone()));
+        }
+    }
+    let left_out: Vec<_> = reports.iter().filter(|(_, r)| r.verdict() != ReceiptVerdict::Valid).collect();
+    let value = json!({
+        "documents": shown.iter().map(|(of, conclusions)| json!({ "of": of, "recipients": bundle::conclusions_json(conclusions) })).collect::<Vec<_>>(),
+        "not_valid": left_out.iter().map(|(file, r)| json!({ "file": file, "verdict": r.verdict().as_str() })).collect::<Vec<_>>(),
+    });
+    output.show(&value, |o| {
+        for (of, conclusions) in &shown {
+            o.line(printable(of));
+            bundle::timeline(conclusions, o);
+        }
+        for (file, verified) in &left_out {
+            let (tone, words) = verdict_words(verified.verdict());
+            let what = "left out above; `truc receipt verify` says why / không tính ở trên; xem `truc receipt verify`";
+            o.line(format!("{}  {}: {what}", o.paint(tone, words), file.display()));
+        }
+    });
+    Ok(worst(reports.iter().map(|(_, r)| r.verdict())))
+}
+
+/// Receipts given as single files, by the envelope they are about.
+fn by_envelope<'r>(reports: &'r [(&Path, Verified)]) -> BTreeMap<EnvelopeId, Vec<&'r ReceiptReport>> {
+    let mut found: BTreeMap<EnvelopeId, Vec<&ReceiptReport>> = BTreeMap::new();
+    for (_, verified) in reports {
+        let Verified::Receipt(report) = verified else { continue };
+        let envelope = report.summary.as_ref().and_then(|summary| summary.envelope);
+        if let Some(envelope) = envelope {
+            found.entry(envelope).or_default().push(report);
+        }
+    }
+    found
+}
+
+/// The verdict in both languages, and how it is shown.
+pub(super) const fn verdict_words(verdict: ReceiptVerdict) -> (Tone, &'static str) {
+    match verdict {
+        ReceiptVerdict::Valid => (Tone::Good, "VALID / HỢP LỆ"),
+        ReceiptVerdict::Invalid => (Tone::Bad, "INVALID / KHÔNG HỢP LỆ"),
+        ReceiptVerdict::CannotTell => (Tone::Unsure, "CANNOT TELL / CHƯA KẾT LUẬN ĐƯỢC"),
+    }
 }
 
 /// Invalid outweighs "cannot tell", which outweighs valid.
@@ -63,12 +149,8 @@ fn receipt_bytes(path: &Path) -> Result<Vec<u8>, Failure> {
 }
 
 fn print(file: &Path, report: &ReceiptReport, output: &Output) {
-    let (tone, english, vietnamese) = match report.verdict {
-        ReceiptVerdict::Valid => (Tone::Good, "VALID", "HỢP LỆ"),
-        ReceiptVerdict::Invalid => (Tone::Bad, "INVALID", "KHÔNG HỢP LỆ"),
-        ReceiptVerdict::CannotTell => (Tone::Unsure, "CANNOT TELL", "CHƯA KẾT LUẬN ĐƯỢC"),
-    };
-    output.line(format!("{}  {}", output.paint(tone, format!("{english} / {vietnamese}")), file.display()));
+    let (tone, words) = verdict_words(report.verdict);
+    output.line(format!("{}  {}", output.paint(tone, words), file.display()));
     if let Some(summary) = &report.summary {
         let actor = match (&summary.actor, &summary.actor_name) {
             (Some(code), Some(name)) => format!("{code} {}", printable(name)),
@@ -114,7 +196,7 @@ fn print(file: &Path, report: &ReceiptReport, output: &Output) {
     }
 }
 
-fn report_json(file: &Path, report: &ReceiptReport) -> Value {
+pub(super) fn report_json(file: &Path, report: &ReceiptReport) -> Value {
     let steps: Vec<_> = report
         .steps
         .iter()

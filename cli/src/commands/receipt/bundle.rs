@@ -1,0 +1,207 @@
+//! Bundles: got from a node, verified anywhere.
+
+use std::{
+    fs::File,
+    io::{BufReader, BufWriter, Read as _, Seek as _, Write as _},
+    path::Path,
+};
+
+use anyhow::anyhow;
+use serde_json::{Value, json};
+use truc_evidence::{
+    BundleReport, Check, Conclusion, Document, Outcome as Found, ReceiptTrust, is_bundle, verify_bundle,
+};
+use truc_proto::{Timestamp, node_v1::ExportBundleRequest};
+
+use super::verify::{report_json, verdict_words};
+use crate::{
+    args::ExportArgs,
+    client::{connect, failed},
+    exit::{Exit, ExitContext as _, Failure, Outcome},
+    output::{Output, Tone, printable, size},
+};
+
+/// `truc receipt export`.
+pub(super) async fn export(args: &ExportArgs, output: &Output) -> Outcome {
+    let mut node = connect(&args.node).await?;
+    let request = ExportBundleRequest {
+        envelope: args.document.to_string(),
+        sender: args.sender.as_ref().map(ToString::to_string).unwrap_or_default(),
+        with_opening: args.opening,
+    };
+    let chunks = node.export_bundle(request).await.map_err(|s| failed("export the receipts", &s))?;
+    let mut chunks = chunks.into_inner();
+    // Nothing is there under its name before it is whole.
+    let folder = args.out.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+    let cannot = || format!("cannot write {} (it must not exist yet)", args.out.display());
+    if args.out.exists() {
+        return Err(Failure::new(Exit::BadData, anyhow!(cannot())));
+    }
+    let mut partial = tempfile::NamedTempFile::new_in(folder).or_exit(Exit::BadData, cannot())?;
+    let (mut file, mut length) = (BufWriter::new(partial.as_file_mut()), 0_u64);
+    while let Some(chunk) = chunks.message().await.map_err(|s| failed("export the receipts", &s))? {
+        file.write_all(&chunk.data).or_exit(Exit::BadData, cannot())?;
+        length += u64::try_from(chunk.data.len()).unwrap_or(u64::MAX);
+    }
+    file.into_inner()
+        .map_err(std::io::IntoInnerError::into_error)
+        .and_then(|file| file.sync_all())
+        .or_exit(Exit::BadData, cannot())?;
+    partial.persist_noclobber(&args.out).or_exit(Exit::BadData, cannot())?;
+    output.show(&json!({ "file": args.out, "length": length }), |o| {
+        o.line(format!("{}  {}", size(length), args.out.display()));
+    });
+    Ok(Exit::Good)
+}
+
+/// The report on a file that is a bundle; none when it is none.
+pub(super) fn verify(
+    path: &Path,
+    trust: &ReceiptTrust,
+    document: Option<&Document>,
+    at: Timestamp,
+) -> Result<Option<BundleReport>, Failure> {
+    let cannot = || format!("cannot read {}", path.display());
+    let mut first = Vec::new();
+    let mut file = File::open(path).or_exit(Exit::BadData, cannot())?;
+    (&file).take(4).read_to_end(&mut first).or_exit(Exit::BadData, cannot())?;
+    if !is_bundle(&first) {
+        return Ok(None);
+    }
+    file.rewind().or_exit(Exit::BadData, cannot())?;
+    Ok(Some(verify_bundle(BufReader::with_capacity(1 << 18, file), trust, document, at)))
+}
+
+pub(super) fn print(file: &Path, report: &BundleReport, output: &Output) {
+    let (tone, words) = verdict_words(report.verdict);
+    output.line(format!("{}  {}", output.paint(tone, words), file.display()));
+    if let Some(about) = &report.about {
+        output.line(format!("  envelope {} from {}, {} receipts", about.envelope, about.sender, report.receipts.len()));
+        output.line(format!("  put together by {} at node {}, {}", about.by, about.node, about.made.in_vietnam()));
+    }
+    if let Some(signer) = &report.signer {
+        let at = signer.signed_at.map_or("-".to_owned(), Timestamp::in_vietnam);
+        output.line(format!("  signed by {}, {at}", printable(&signer.subject)));
+    }
+    for step in &report.steps {
+        let (mark, tone) = match step.outcome {
+            Found::Passed => ("ok     ", Tone::Good),
+            Found::Failed => ("FAILED ", Tone::Bad),
+            Found::NotApplicable => ("-      ", Tone::Quiet),
+            Found::Unknown | Found::NotReached | Found::Off => ("unknown", Tone::Unsure),
+        };
+        let detail = if step.detail.is_empty() { String::new() } else { format!(" ({})", printable(&step.detail)) };
+        output.line(format!("  {} {}{detail}", output.paint(tone, mark), step.english()));
+        if matches!(step.outcome, Found::Failed | Found::Unknown) {
+            output.line(format!("          {}", step.vietnamese()));
+        }
+    }
+    for (name, receipt) in &report.receipts {
+        let (tone, words) = verdict_words(receipt.verdict);
+        output.line(format!("  {}  {}", output.paint(tone, words), printable(name)));
+        for step in receipt.against() {
+            let detail = if step.detail.is_empty() { String::new() } else { format!(" ({})", printable(&step.detail)) };
+            output.line(format!("      {}{detail}", step.english()));
+            output.line(format!("      {}", step.vietnamese()));
+        }
+    }
+    if let Some(proven) = document_proven(report) {
+        output.line(format!("  {proven}"));
+    }
+    if !report.others.is_empty() {
+        let names: Vec<_> = report.others.iter().map(|(name, _)| printable(name)).collect();
+        output.line(format!("  also covered by the signature: {}", shortened(&names)));
+    }
+    timeline(&report.conclusions, output);
+}
+
+/// What the receipts say of the document that was shown; none when none was.
+fn document_proven(report: &BundleReport) -> Option<String> {
+    let outcomes = report.receipts.iter().flat_map(|(_, receipt)| &receipt.steps);
+    let shown: Vec<_> = outcomes.filter(|step| step.check == Check::Document).map(|step| step.outcome).collect();
+    let proven = shown.iter().filter(|outcome| **outcome == Found::Passed).count();
+    let asked = shown.iter().any(|outcome| !matches!(outcome, Found::NotApplicable | Found::Off));
+    asked.then(|| {
+        let all = report.receipts.len();
+        format!("the document shown is the one that {proven} of {all} receipts are about / văn bản đưa ra đúng với {proven} trong {all} biên nhận")
+    })
+}
+
+/// A few names, and how many more.
+fn shortened(names: &[String]) -> String {
+    const SHOWN: usize = 6;
+    let shown = names.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
+    match names.len().checked_sub(SHOWN).filter(|more| *more > 0) {
+        Some(more) => format!("{shown} and {more} more"),
+        None => shown,
+    }
+}
+
+/// What is proven, recipient by recipient, the earliest event first.
+pub(super) fn timeline(conclusions: &[Conclusion], output: &Output) {
+    for conclusion in conclusions {
+        let name = conclusion.name.as_deref().map(printable).unwrap_or_default();
+        output.line(output.paint(Tone::Strong, format!("\n{} {name}", conclusion.recipient)));
+        for event in &conclusion.events {
+            let actor = event
+                .actor
+                .as_ref()
+                .map_or_else(|| event.node.to_string(), |code| format!("{code}, node {}", event.node));
+            output.line(format!(
+                "  {}  {:<26} {:<10} {actor}",
+                event.time.in_vietnam(),
+                event.event.name(),
+                event.role
+            ));
+            if let Some(reason) = event.reason {
+                output.line(format!("      {} / {}", reason.english(), reason.vietnamese()));
+            }
+            if let Some(successor) = &event.successor {
+                output.line(format!("      successor {successor} / mã kế thừa {successor}"));
+            }
+        }
+        let tone = match conclusion.standing.as_str() {
+            "consigned" | "handed-over" => Tone::Good,
+            "failed" | "refused" => Tone::Bad,
+            _ => Tone::Unsure,
+        };
+        output.line(format!("  {} {}", output.paint(tone, "→"), conclusion.standing.english()));
+        output.line(format!("    {}", conclusion.standing.vietnamese()));
+    }
+}
+
+pub(super) fn json(file: &Path, report: &BundleReport) -> Value {
+    let steps: Vec<_> = report
+        .steps
+        .iter()
+        .map(|s| json!({ "check": s.check.id(), "outcome": s.outcome.as_str(), "english": s.english(), "vietnamese": s.vietnamese(), "detail": s.detail }))
+        .collect();
+    let receipts: Vec<_> =
+        report.receipts.iter().map(|(name, receipt)| report_json(Path::new(name), receipt)).collect();
+    json!({
+        "file": file, "verdict": report.verdict.as_str(),
+        "bundle": report.about.as_ref().map(|about| json!({
+            "envelope": about.envelope, "sender": about.sender, "by": about.by, "node": about.node, "made": about.made,
+        })),
+        "signer": report.signer.as_ref().map(|signer| json!({ "subject": signer.subject, "signed_at": signer.signed_at })),
+        "steps": steps, "receipts": receipts, "conclusions": conclusions_json(&report.conclusions),
+        "others": report.others.iter().map(|(name, length)| json!({ "name": name, "length": length })).collect::<Vec<_>>(),
+    })
+}
+
+pub(super) fn conclusions_json(conclusions: &[Conclusion]) -> Value {
+    let event = |event: &truc_evidence::ProvenEvent| {
+        json!({
+            "event": event.event, "role": event.role, "actor": event.actor, "node": event.node, "time": event.time,
+            "reason": event.reason, "successor": event.successor,
+        })
+    };
+    let one = |conclusion: &Conclusion| {
+        json!({
+            "recipient": conclusion.recipient, "name": conclusion.name, "standing": conclusion.standing.as_str(),
+            "english": conclusion.standing.english(), "vietnamese": conclusion.standing.vietnamese(),
+            "events": conclusion.events.iter().map(event).collect::<Vec<_>>(),
+        })
+    };
+    json!(conclusions.iter().map(one).collect::<Vec<_>>())
+}

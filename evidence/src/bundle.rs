@@ -1,0 +1,14 @@
+//! Bundles: all receipts about one envelope in one signed file, and what they prove together.
+//!
+//! A bundle is a container of the document's own profile (ASiC-E with CAdES), so that `unzip`, `openssl` and every reader of ours open
+//! it. Its signature says who put it together; what the receipts prove stands in the receipts, each verified by itself.
+
+mod check;
+mod conclusion;
+mod read;
+mod write;
+
+pub use check::BundleCheck;
+pub use conclusion::{Conclusion, ProvenEvent, Standing, conclude};
+pub use read::{BundleReport, BundleSigner, BundleStep, is_bundle, verify_bundle};
+pub use write::{BundleFinishError, BundleWriteError, BundleWriter};

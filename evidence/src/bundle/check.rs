@@ -1,0 +1,39 @@
+//! The named checks of a bundle, beside those of each receipt in it.
+
+use crate::verify::check::checks;
+
+checks! {
+    /// One thing that must hold of a bundle.
+    BundleCheck;
+    /// A whole container of our profile with `bundle.json`, and nothing in it that its signature does not cover.
+    Form = "bundle-form",
+        en: "the file is a bundle, and nothing in it was changed since it was signed",
+        vi: "tệp là bộ chứng cứ, không thành phần nào bị sửa sau khi ký",
+        fix_en: "The file is damaged, was changed, or is no bundle; ask its holder for the original.",
+        fix_vi: "Tệp hỏng, đã bị sửa hoặc không phải bộ chứng cứ; đề nghị nơi giữ cung cấp bản gốc.";
+    /// The signature holds over the manifest.
+    Signature = "bundle-signature",
+        en: "the signature of who put it together holds", vi: "chữ ký của bên lập bộ chứng cứ đúng",
+        fix_en: "The signature does not belong to this bundle: entries may have been left out or put in; ask for the original.",
+        fix_vi: "Chữ ký không thuộc bộ chứng cứ này: có thể đã bị bớt hoặc thêm thành phần; đề nghị cung cấp bản gốc.";
+    /// The signer's certificate leads to a trusted authority, may sign, and was not revoked when it signed.
+    Signer = "bundle-signer",
+        en: "the signer's certificate leads to a trusted authority", vi: "chứng thư của bên lập dẫn tới cơ quan chứng thực tin cậy",
+        fix_en: "Nobody trusted vouches for who put the bundle together; verify the receipts in it one by one.",
+        fix_vi: "Không rõ ai lập bộ chứng cứ; hãy kiểm tra riêng từng biên nhận trong đó.";
+    /// Every receipt is about the envelope and the sender that `bundle.json` names.
+    OneDocument = "bundle-one-document",
+        en: "every receipt is about the same document", vi: "mọi biên nhận đều về cùng một văn bản",
+        fix_en: "Receipts of another document were put among these; they say nothing about this one.",
+        fix_vi: "Có biên nhận của văn bản khác lẫn vào; chúng không chứng minh gì cho văn bản này.";
+    /// No ledger shows two histories.
+    NoFork = "bundle-no-fork",
+        en: "no ledger shows two histories", vi: "không sổ cái nào cho thấy hai lịch sử khác nhau",
+        fix_en: "A party showed two histories of one ledger: nothing it stated can be relied on; give both receipts to the axis operator.",
+        fix_vi: "Một bên đưa ra hai lịch sử của cùng một sổ cái: không lời nào của bên đó còn tin được; hãy gửi cả hai biên nhận cho đơn vị vận hành trục.";
+    /// Each receipt in it is valid by itself.
+    Receipts = "bundle-receipts",
+        en: "each receipt in it is valid", vi: "từng biên nhận trong đó đều hợp lệ",
+        fix_en: "See the receipts that are not: what they say is not proven.",
+        fix_vi: "Xem các biên nhận không hợp lệ: điều chúng nêu chưa được chứng minh.";
+}

@@ -1,0 +1,317 @@
+//! Verifying a bundle, in one pass and in memory bounded by one receipt and its verdicts.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::Read,
+};
+
+use truc_proto::{
+    BUNDLE_ENTRY, BUNDLE_RECEIPTS, BundleJson, Digest, Raw, Timestamp,
+    limits::{BUNDLE_ENTRIES_MAX, RECEIPT_BYTES_MAX, STATEMENT_BYTES_MAX},
+};
+use truc_signer::{
+    CertificateUse, CmsSignature, Verdict, WhyUnknown,
+    asic::{ContainerError, ContainerReader, Entry, EntryHeader, Visitor, VisitorError},
+    validate_with, verify_detached,
+};
+
+use super::{BundleCheck, Conclusion, conclusion::conclude};
+use crate::{Document, Outcome, ReceiptReport, ReceiptTrust, ReceiptVerdict, verify_receipt};
+
+/// One check of the bundle and what came of it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BundleStep {
+    /// Which check.
+    pub check: BundleCheck,
+    /// What came of it.
+    pub outcome: Outcome,
+    /// Values and causes; may be empty.
+    pub detail: String,
+}
+
+impl BundleStep {
+    /// The step explained in English.
+    #[must_use]
+    pub const fn english(&self) -> &'static str {
+        match self.outcome {
+            Outcome::Failed | Outcome::Unknown => self.check.consequence_english(),
+            _ => self.check.english(),
+        }
+    }
+
+    /// The step explained in Vietnamese.
+    #[must_use]
+    pub const fn vietnamese(&self) -> &'static str {
+        match self.outcome {
+            Outcome::Failed | Outcome::Unknown => self.check.consequence_vietnamese(),
+            _ => self.check.vietnamese(),
+        }
+    }
+}
+
+/// Who put the bundle together, by its signature.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BundleSigner {
+    /// Subject of the certificate.
+    pub subject: String,
+    /// When it signed, as it says.
+    pub signed_at: Option<Timestamp>,
+}
+
+/// The verdict on a bundle with every step, every receipt, and what they prove together.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BundleReport {
+    /// Invalid when any check or receipt is; cannot tell when any cannot be told.
+    pub verdict: ReceiptVerdict,
+    /// The checks of the bundle itself, in order.
+    pub steps: Vec<BundleStep>,
+    /// `bundle.json`, where it can be read.
+    pub about: Option<BundleJson>,
+    /// Who signed, where the signature holds.
+    pub signer: Option<BundleSigner>,
+    /// The receipts with their reports, in the bundle's order.
+    pub receipts: Vec<(String, ReceiptReport)>,
+    /// Names and lengths of what else the signature covers.
+    pub others: Vec<(String, u64)>,
+    /// Per recipient, what the valid receipts prove.
+    pub conclusions: Vec<Conclusion>,
+}
+
+/// Whether a file is to be read as a bundle: it begins as a ZIP does.
+#[must_use]
+pub fn is_bundle(first: &[u8]) -> bool {
+    first.starts_with(b"PK\x03\x04")
+}
+
+/// Verifies a bundle as of `now`, with the document if one is shown.
+#[must_use]
+pub fn verify_bundle(
+    source: impl Read,
+    trust: &ReceiptTrust,
+    document: Option<&Document>,
+    now: Timestamp,
+) -> BundleReport {
+    let mut found =
+        Found { trust, document, now, current: Current::None, about: None, receipts: Vec::new(), others: Vec::new() };
+    let read = ContainerReader::new(source)
+        .map(|reader| reader.with_entries_max(BUNDLE_ENTRIES_MAX))
+        .and_then(|reader| reader.read(&mut found));
+    let opened = match read {
+        Ok(opened) => opened,
+        Err(error) => return no_bundle(&error),
+    };
+    let about = match found.about.take().map(Raw::<BundleJson>::parse) {
+        Some(Ok(about)) => Ok(about.into_value()),
+        Some(Err(error)) => Err(error.to_string()),
+        None => Err(format!("there is no {BUNDLE_ENTRY}")),
+    };
+    let signature = verify_detached(&opened.signature, opened.manifest.bytes(), trust.store().intermediates());
+    let form = about.as_ref().map_or_else(|why| (Outcome::Failed, why.clone()), |_| (Outcome::Passed, String::new()));
+    let signed = match &signature {
+        Ok(_) => (Outcome::Passed, String::new()),
+        Err(error) => (Outcome::Failed, chain(error)),
+    };
+    let steps = vec![
+        step(BundleCheck::Form, form),
+        step(BundleCheck::Signature, signed),
+        step(
+            BundleCheck::Signer,
+            signature.as_ref().map_or((Outcome::NotReached, String::new()), |cms| signer(cms, trust)),
+        ),
+        step(BundleCheck::OneDocument, one_document(about.as_ref().ok(), &found.receipts)),
+        step(BundleCheck::NoFork, no_fork(&found.receipts)),
+        step(BundleCheck::Receipts, receipts(&found.receipts)),
+    ];
+    let signer = signature
+        .ok()
+        .map(|cms| BundleSigner { subject: cms.certificate.subject().to_owned(), signed_at: cms.signing_time });
+    let conclusions = conclude(found.receipts.iter().map(|(_, report)| report));
+    BundleReport {
+        verdict: verdict(&steps),
+        steps,
+        about: about.ok(),
+        signer,
+        receipts: found.receipts,
+        others: found.others,
+        conclusions,
+    }
+}
+
+fn step(check: BundleCheck, (outcome, detail): (Outcome, String)) -> BundleStep {
+    BundleStep { check, outcome, detail }
+}
+
+fn verdict(steps: &[BundleStep]) -> ReceiptVerdict {
+    let any = |wanted: &[Outcome]| steps.iter().any(|step| wanted.contains(&step.outcome));
+    if any(&[Outcome::Failed]) {
+        ReceiptVerdict::Invalid
+    } else if any(&[Outcome::Unknown, Outcome::NotReached]) {
+        ReceiptVerdict::CannotTell
+    } else {
+        ReceiptVerdict::Valid
+    }
+}
+
+/// Of a container that is not whole nothing is believed, however much of it could be read.
+fn no_bundle(error: &ContainerError) -> BundleReport {
+    let steps = BundleCheck::ALL.iter().map(|check| match check {
+        BundleCheck::Form => step(*check, (Outcome::Failed, chain(error))),
+        _ => step(*check, (Outcome::NotReached, String::new())),
+    });
+    BundleReport {
+        verdict: ReceiptVerdict::Invalid,
+        steps: steps.collect(),
+        about: None,
+        signer: None,
+        receipts: Vec::new(),
+        others: Vec::new(),
+        conclusions: Vec::new(),
+    }
+}
+
+/// The receipts stand by themselves: that nobody says whether the packer's certificate was revoked is said, and takes nothing from them.
+fn signer(cms: &CmsSignature, trust: &ReceiptTrust) -> (Outcome, String) {
+    let certificate = &cms.certificate;
+    let signed = cms.signing_time.unwrap_or(certificate.not_before());
+    let at = signed.min(certificate.not_after()).max(certificate.not_before());
+    let name = certificate.subject();
+    match validate_with(trust.store(), certificate, &cms.others, CertificateUse::Service, at) {
+        Err(error) => (Outcome::Failed, format!("{name}: {}", chain(&error))),
+        Ok(_) if signed != at => (Outcome::Failed, format!("{name}: signed outside the certificate's validity")),
+        Ok(Verdict::Good) => (Outcome::Passed, name.to_owned()),
+        Ok(Verdict::Unknown(WhyUnknown::MissingCrl { .. })) => {
+            (Outcome::Passed, format!("{name}; whether it was revoked was not checked: no CRL was given"))
+        }
+        Ok(Verdict::Unknown(why)) => (Outcome::Unknown, format!("{name}: {why}")),
+        Ok(Verdict::Revoked { at: revoked, .. }) if revoked <= signed => {
+            (Outcome::Failed, format!("{name}: revoked since {revoked}"))
+        }
+        Ok(Verdict::Revoked { at: revoked, .. }) => (
+            Outcome::Unknown,
+            format!("{name}: revoked later, at {revoked}; no time-stamp shows that it signed before"),
+        ),
+    }
+}
+
+fn one_document(about: Option<&BundleJson>, receipts: &[(String, ReceiptReport)]) -> (Outcome, String) {
+    let Some(about) = about else { return (Outcome::NotReached, String::new()) };
+    let other = receipts.iter().filter_map(|(name, report)| {
+        let summary = report.summary.as_ref()?;
+        let same = summary.envelope == Some(about.envelope) && summary.sender.as_ref() == Some(&about.sender);
+        (!same).then_some(name.as_str())
+    });
+    match names(other) {
+        None => (Outcome::Passed, format!("{} of {}", about.envelope, about.sender)),
+        Some(names) => (Outcome::Failed, names),
+    }
+}
+
+/// Same origin and size, another root: both checkpoints carry the ledger key's signature, or their receipts are invalid anyway.
+fn no_fork(receipts: &[(String, ReceiptReport)]) -> (Outcome, String) {
+    let mut seen: BTreeMap<(&str, u64), (&str, Digest)> = BTreeMap::new();
+    let mut forks = BTreeSet::new();
+    for (name, report) in receipts.iter().filter(|(_, report)| report.verdict != ReceiptVerdict::Invalid) {
+        let Some(checkpoint) = report.summary.as_ref().and_then(|summary| summary.checkpoint.as_ref()) else {
+            continue;
+        };
+        let place = (checkpoint.origin(), checkpoint.size);
+        let (first, root) = *seen.entry(place).or_insert((name, checkpoint.root));
+        if root != checkpoint.root {
+            forks.insert(format!("{} at {} leaves: {first}, {name}", checkpoint.origin(), checkpoint.size));
+        }
+    }
+    match names(forks.iter().map(String::as_str)) {
+        None => (Outcome::Passed, String::new()),
+        Some(names) => (Outcome::Failed, names),
+    }
+}
+
+fn receipts(receipts: &[(String, ReceiptReport)]) -> (Outcome, String) {
+    let of =
+        |verdict| receipts.iter().filter(move |(_, report)| report.verdict == verdict).map(|(name, _)| name.as_str());
+    if receipts.is_empty() {
+        return (Outcome::Failed, "there is no receipt in it".to_owned());
+    }
+    match (names(of(ReceiptVerdict::Invalid)), names(of(ReceiptVerdict::CannotTell))) {
+        (Some(names), _) => (Outcome::Failed, names),
+        (None, Some(names)) => (Outcome::Unknown, names),
+        (None, None) => (Outcome::Passed, receipts.len().to_string()),
+    }
+}
+
+/// The first few, and how many more; none where there are none.
+fn names<'n>(names: impl Iterator<Item = &'n str>) -> Option<String> {
+    const SHOWN: usize = 5;
+    let names: Vec<&str> = names.collect();
+    let more = names.len().checked_sub(SHOWN).filter(|more| *more > 0);
+    let shown = names.iter().take(SHOWN).copied().collect::<Vec<_>>().join(", ");
+    match more {
+        _ if names.is_empty() => None,
+        None => Some(shown),
+        Some(more) => Some(format!("{shown} and {more} more")),
+    }
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text = format!("{text}: {error}");
+        source = error.source();
+    }
+    text
+}
+
+/// What comes by while the container is read; believed by nobody before it was read whole.
+struct Found<'t> {
+    trust: &'t ReceiptTrust,
+    document: Option<&'t Document>,
+    now: Timestamp,
+    current: Current,
+    about: Option<Vec<u8>>,
+    receipts: Vec<(String, ReceiptReport)>,
+    others: Vec<(String, u64)>,
+}
+
+enum Current {
+    None,
+    About(Vec<u8>),
+    Receipt(Vec<u8>),
+}
+
+impl Visitor for Found<'_> {
+    fn begin(&mut self, header: &EntryHeader) -> Result<(), VisitorError> {
+        self.current = match header.name.as_str() {
+            BUNDLE_ENTRY => Current::About(Vec::new()),
+            name if name.starts_with(BUNDLE_RECEIPTS) => Current::Receipt(Vec::new()),
+            _ => Current::None,
+        };
+        Ok(())
+    }
+
+    fn data(&mut self, bytes: &[u8]) -> Result<(), VisitorError> {
+        let (kept, bytes_max) = match &mut self.current {
+            Current::None => return Ok(()),
+            Current::About(kept) => (kept, STATEMENT_BYTES_MAX),
+            Current::Receipt(kept) => (kept, RECEIPT_BYTES_MAX),
+        };
+        if kept.len() + bytes.len() > bytes_max {
+            return Err(format!("an entry is longer than the {bytes_max} bytes that such a thing has").into());
+        }
+        kept.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn end(&mut self, entry: &Entry) -> Result<(), VisitorError> {
+        let name = entry.name.as_str();
+        match std::mem::replace(&mut self.current, Current::None) {
+            Current::None => self.others.push((name.to_owned(), entry.length)),
+            Current::About(bytes) => self.about = Some(bytes),
+            Current::Receipt(bytes) => {
+                let name = name.strip_prefix(BUNDLE_RECEIPTS).unwrap_or(name).to_owned();
+                self.receipts.push((name, verify_receipt(&bytes, self.trust, self.document, self.now)));
+            }
+        }
+        Ok(())
+    }
+}

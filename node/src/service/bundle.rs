@@ -1,0 +1,219 @@
+//! Bundles: all receipts about an envelope in one file, put together as it streams out, checked on the way, and signed by the agency.
+
+use std::{collections::BTreeSet, io::Write as _, sync::Arc};
+
+use data_encoding::HEXLOWER;
+use serde_json::json;
+use tokio::sync::mpsc;
+use truc_evidence::{BundleWriteError, BundleWriter, Check, Directory, ReceiptReport, ReceiptTrust, verify_receipt};
+use truc_proto::{
+    AgencyId, BundleJson, Digest, Entry, EnvelopeId, Raw, Receipt, ReceiptBody,
+    limits::{BUNDLE_CERTIFICATES_MAX, BUNDLE_ENTRIES_MAX},
+    node_v1,
+};
+use truc_signer::Certificate;
+
+use super::{
+    Error, envelope_id,
+    inbox::{ChannelSink, Replies},
+    not_found, receipts,
+};
+use crate::{
+    pipeline::PipelineError,
+    shell::{Shell, Worker, clock},
+    tokens::Grant,
+};
+
+/// Receipts read ahead of what is written.
+const AHEAD: usize = 4;
+
+pub(crate) async fn export(
+    shell: &Arc<Shell>,
+    grant: Grant,
+    request: node_v1::ExportBundleRequest,
+) -> Result<Replies<node_v1::FetchChunk>, Error> {
+    let envelope = envelope_id(&request.envelope)?;
+    receipts::may_leave(shell)?;
+    let directory = shell.directory().ok_or_else(super::send::no_directory)?;
+    let (sender, by) = parties(shell, &grant, envelope, &request.sender).await?;
+    let wanted = node_v1::ListReceiptsRequest {
+        envelope: request.envelope,
+        sender: sender.to_string(),
+        idempotency_key: String::new(),
+    };
+    let items = receipts::list(shell, grant.clone(), &wanted).await?.items;
+    // Beside the receipts stand bundle.json, README.txt, checked.json, certificates and lists.
+    if items.len() + BUNDLE_CERTIFICATES_MAX + 100 > BUNDLE_ENTRIES_MAX {
+        return Err(Error::not_now(
+            "there are more receipts about this document than one bundle holds; get them one by one / Số biên nhận vượt quá một bộ chứng cứ; hãy lấy từng biên nhận",
+        ));
+    }
+    let about = BundleJson {
+        axis: shell.axis.clone(),
+        lane: shell.lane,
+        envelope,
+        sender,
+        by,
+        node: shell.node.clone(),
+        made: clock::now(),
+    };
+    let (ready, files) = mpsc::channel(AHEAD);
+    let (inner, with_opening) = (Arc::clone(shell), request.with_opening);
+    tokio::spawn(async move {
+        for item in items {
+            let request = node_v1::GetReceiptRequest { leaf_hash: item.leaf_hash, with_opening };
+            let receipt = receipts::fetch(&inner, grant.clone(), &request).await;
+            let failed = receipt.is_err();
+            // The bundle was given up: it says why.
+            if ready.send(receipt).await.is_err() || failed {
+                return;
+            }
+        }
+    });
+    let (sender, chunks) = mpsc::channel(4);
+    let inner = Arc::clone(shell);
+    tokio::spawn(async move {
+        let broken = sender.clone();
+        let making = Arc::clone(&inner);
+        let work = move |worker: &mut Worker| {
+            let mut sink = ChannelSink::new(sender, worker);
+            let done = write(&making, about, files, &directory, &mut sink);
+            if let Err(error) = done.and_then(|()| sink.flush().map_err(|error| Error::gone(error.to_string()))) {
+                sink.fail(error);
+            }
+        };
+        let failed = match inner.work_with_client("putting a bundle together", work).await {
+            Some(Ok(())) => return,
+            Some(Err(error)) => error.into(),
+            None => super::busy(),
+        };
+        let _ = broken.send(Err(failed)).await; // the caller may be gone
+    });
+    Ok(chunks)
+}
+
+/// The envelope's sender, and the party of it that signs for the caller: the sender where it is the caller's, else the first recipient.
+async fn parties(
+    shell: &Arc<Shell>,
+    grant: &Grant,
+    envelope: EnvelopeId,
+    sender: &str,
+) -> Result<(AgencyId, AgencyId), Error> {
+    let named = super::found::sender_of(sender)?;
+    let meant = |sender: &AgencyId| named.as_ref().is_none_or(|named| named == sender);
+    let (sent, _) = super::found::sent(shell, envelope).await?;
+    let sent = sent.into_iter().map(|sent| sent.key.sender).filter(|sender| meant(sender) && grant.allows(sender));
+    let received =
+        super::found::received(shell, envelope).await?.into_iter().filter(|received| meant(&received.key.sender));
+    let received = received.filter_map(|received| {
+        let code = received.codes.into_keys().find(|code| grant.allows(code))?;
+        Some((received.key.sender, code))
+    });
+    let parties: Vec<_> = sent.map(|sender| (sender.clone(), sender)).chain(received).collect();
+    super::found::one_sender(envelope, parties.iter().map(|(sender, _)| sender))?;
+    parties.into_iter().next().ok_or_else(not_found)
+}
+
+type Receipts = mpsc::Receiver<Result<node_v1::GetReceiptReply, Error>>;
+
+fn write(
+    shell: &Shell,
+    about: BundleJson,
+    mut files: Receipts,
+    directory: &Directory,
+    sink: &mut ChannelSink<'_>,
+) -> Result<(), Error> {
+    let (by, made) = (about.by.clone(), about.made);
+    let trust = ReceiptTrust::new(shell.trust.load_full(), shell.operator.clone());
+    let mut writer = BundleWriter::new(sink, about).map_err(failed)?;
+    let (mut checked, mut certificates) = (Vec::new(), Certificates::default());
+    certificates.add(trust.operator().certificates());
+    certificates.add(trust.store().intermediates());
+    certificates.add(trust.store().anchors());
+    while let Some(receipt) = writer.sink_mut().wait(|| files.blocking_recv()) {
+        let receipt = receipt?;
+        let report = verify_receipt(&receipt.receipt, &trust, None, made);
+        certificates.add_from(&receipt.receipt);
+        checked.push(line_of(&receipt.file_name, &report));
+        writer.receipt(&receipt.file_name, &receipt.receipt).map_err(failed)?;
+    }
+    let checks: Vec<_> = Check::ALL
+        .iter()
+        .map(|check| json!({ "id": check.id(), "vi": check.vietnamese(), "en": check.english() }))
+        .collect();
+    let report = json!({ "at": made, "by": "truc-node", "version": env!("CARGO_PKG_VERSION"), "checks": checks, "receipts": checked });
+    let report = serde_json::to_vec_pretty(&report).map_err(|error| Error::internal(error.to_string()))?;
+    writer.checked(&report).map_err(failed)?;
+    for (name, der) in certificates.files {
+        writer.put(&name, "application/pkix-cert", &der).map_err(failed)?;
+    }
+    for (number, list) in
+        (1..).zip(shell.trust_files.revocation_lists().map_err(|error| Error::unavailable(crate::chain(&error)))?)
+    {
+        let (name, media_type) = if list.starts_with(b"-----") {
+            ("pem", "application/x-pem-file")
+        } else {
+            ("crl", "application/pkix-crl")
+        };
+        writer.put(&format!("revocation/{number}.{name}"), media_type, &list).map_err(failed)?;
+    }
+    let signed = writer.finish(|manifest| shell.pipeline.sign(&by, manifest, directory, clock::now()));
+    signed.map(drop).map_err(|error| unsigned(&error))
+}
+
+/// What was found out about a receipt when it was put in.
+fn line_of(name: &str, report: &ReceiptReport) -> serde_json::Value {
+    let against: Vec<_> = report
+        .against()
+        .map(|step| json!({ "check": step.check.id(), "outcome": step.outcome.as_str(), "detail": step.detail }))
+        .collect();
+    json!({ "receipt": name, "verdict": report.verdict.as_str(), "against": against })
+}
+
+fn failed(error: BundleWriteError) -> Error {
+    match error {
+        BundleWriteError::Sink(error) => Error::gone(error.to_string()),
+        other => Error::internal(crate::chain(&other)),
+    }
+}
+
+fn unsigned(error: &truc_evidence::BundleFinishError<PipelineError>) -> Error {
+    use truc_evidence::BundleFinishError as Finish;
+    match error {
+        Finish::Sign(PipelineError::Failed { key_away: true, .. }) => Error::unavailable(
+            "the agency's signing key is away, and a bundle goes out signed; try again when it is back / Khóa ký của cơ quan chưa sẵn sàng, bộ chứng cứ phải được ký; hãy thử lại khi khóa đã sẵn sàng",
+        ),
+        other => Error::unavailable(crate::chain(other)),
+    }
+}
+
+/// Each certificate once, as `certificates/<SHA-256>.cer`, a bounded number.
+#[derive(Default)]
+struct Certificates {
+    seen: BTreeSet<Digest>,
+    files: Vec<(String, Vec<u8>)>,
+}
+
+impl Certificates {
+    fn add(&mut self, certificates: &[Certificate]) {
+        certificates.iter().for_each(|certificate| self.put(certificate.sha256(), certificate.der()));
+    }
+
+    fn put(&mut self, sha256: Digest, der: &[u8]) {
+        if self.files.len() < BUNDLE_CERTIFICATES_MAX && self.seen.insert(sha256) {
+            self.files.push((format!("certificates/{}.cer", HEXLOWER.encode(sha256.as_bytes())), der.to_vec()));
+        }
+    }
+
+    /// Those that the actor's directory entries in a receipt bind. Beside the receipts, for openssl: nothing rests on them.
+    fn add_from(&mut self, receipt: &[u8]) {
+        let Ok(receipt) = Receipt::parse(receipt) else { return };
+        let Ok(body) = Raw::<ReceiptBody>::parse(receipt.body) else { return };
+        for entry in [Some(&body.node), body.agency.as_ref()].into_iter().flatten() {
+            let Ok(entry) = Raw::<Entry>::parse(entry.bytes.clone()) else { continue };
+            for binding in entry.certificates() {
+                self.put(Digest::of(&binding.der), &binding.der);
+            }
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! A bundle: all receipts about one envelope in one file, put together and signed by one of its parties (docs/FORMATS.md, "Bundle").
+
+use serde::{Deserialize, Serialize};
+
+use crate::{AgencyId, AxisId, EnvelopeId, Lane, NodeId, Statement, Timestamp};
+
+/// Name of [`BundleJson`] in a bundle.
+pub const BUNDLE_ENTRY: &str = "bundle.json";
+/// Folder of the receipts in a bundle.
+pub const BUNDLE_RECEIPTS: &str = "receipts/";
+/// Name of the report of what was checked when the bundle was made.
+pub const BUNDLE_CHECKED: &str = "checked.json";
+
+/// `bundle.json`: what a bundle is about, and who put it together.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct BundleJson {
+    /// Trust domain.
+    pub axis: AxisId,
+    /// Lane.
+    pub lane: Lane,
+    /// The envelope that every receipt in it is about.
+    pub envelope: EnvelopeId,
+    /// That envelope's sender.
+    pub sender: AgencyId,
+    /// The agency whose certificate signed the bundle.
+    pub by: AgencyId,
+    /// The node that put it together.
+    pub node: NodeId,
+    /// When.
+    pub made: Timestamp,
+}
+
+impl Statement for BundleJson {
+    const TYPE: &'static str = "bundle";
+
+    fn check(&self) -> Result<(), String> {
+        Ok(())
+    }
+}
