@@ -413,6 +413,26 @@ fn manifest_error(inside: &str) -> ManifestError {
 }
 
 #[test]
+fn a_manifest_that_is_no_well_formed_xml_is_refused_however_much_of_it_could_be_read() {
+    let good = String::from_utf8(manifest(&[("a", b"a")])).unwrap();
+    let good = format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>{good}");
+    AsicManifest::parse(good.clone().into_bytes()).unwrap();
+    for (from, to) in [
+        (" MimeType=", "MimeType="),
+        (" xmlns:d=", "xmlns:d="),
+        (" encoding=", "encoding="),
+        (" encoding=", " encodig="),
+        ("encoding=\"UTF-8\"", "encoding=\"UTF-8\" x"),
+        ("encoding=\"UTF-8\"", "standalone=\"maybe\""),
+        ("<?xml version", "<?xml encoding=\"UTF-8\" version"),
+    ] {
+        let bent = good.replacen(from, to, 1);
+        assert_ne!(bent, good, "{from}");
+        assert!(AsicManifest::parse(bent.clone().into_bytes()).is_err(), "{bent}");
+    }
+}
+
+#[test]
 fn manifests_outside_the_profile_are_refused() {
     use ManifestError as M;
     let digest = Digest::of(b"").to_base64();

@@ -330,6 +330,15 @@ fn check_declaration(declaration: &quick_xml::events::BytesDecl<'_>) -> Result<(
     if declaration.xml_version().map_err(ManifestError::Xml)? != XmlVersion::Explicit1_0 {
         return Err(ManifestError::Forbidden { what: "another version of XML" });
     }
+    // quick-xml looks for what it knows and passes over the rest (XML 1.0 2.8).
+    let fields = declaration.strip_prefix("xml").and_then(spaced).unwrap_or_default();
+    let names: Vec<&str> = fields.iter().map(|(name, _)| *name).collect();
+    let standalone = fields.iter().find(|(name, _)| *name == "standalone").map(|(_, value)| *value);
+    let orders: [&[&str]; 4] =
+        [&["version"], &["version", "encoding"], &["version", "standalone"], &["version", "encoding", "standalone"]];
+    if !orders.contains(&names.as_slice()) || !matches!(standalone, None | Some("yes" | "no")) {
+        return Err(ManifestError::Forbidden { what: "an XML declaration that is none" });
+    }
     match declaration.encoding() {
         None => Ok(()),
         Some(Ok(name)) if name.eq_ignore_ascii_case("UTF-8") => Ok(()),
@@ -349,6 +358,27 @@ fn attributes(start: &BytesStart<'_>, element: &'static str) -> Result<Attribute
     Ok(Attributes { uri: uri.ok_or_else(|| attribute(element, "URI"))?, media_type })
 }
 
+/// Names and values as they stand, each after white space as XML demands (XML 1.0 3.1), which quick-xml does not; `None` where that is not so.
+fn spaced(text: &str) -> Option<Vec<(&str, &str)>> {
+    const SPACE: [char; 4] = [' ', '\t', '\r', '\n'];
+    let (mut found, mut rest) = (Vec::new(), text);
+    loop {
+        let next = rest.trim_start_matches(SPACE);
+        if next.is_empty() {
+            return Some(found);
+        }
+        if next.len() == rest.len() {
+            return None;
+        }
+        let (name, value) = next.split_once('=')?;
+        let value = value.trim_start_matches(SPACE);
+        let quote = value.chars().next().filter(|quote| matches!(quote, '"' | '\''))?;
+        let (value, behind) = value.strip_prefix(quote)?.split_once(quote)?;
+        found.push((name.trim_end_matches(SPACE), value));
+        rest = behind;
+    }
+}
+
 fn no_attributes(start: &BytesStart<'_>, element: &'static str) -> Result<(), ManifestError> {
     match plain_attributes(start, element)?.into_iter().next() {
         None => Ok(()),
@@ -358,6 +388,9 @@ fn no_attributes(start: &BytesStart<'_>, element: &'static str) -> Result<(), Ma
 
 /// The attributes without namespace declarations: at most two, since no element of a manifest has more.
 fn plain_attributes(start: &BytesStart<'_>, element: &'static str) -> Result<Vec<(String, String)>, ManifestError> {
+    if spaced(start.attributes_raw()).is_none() {
+        return Err(ManifestError::Forbidden { what: "attributes without white space between them" });
+    }
     let mut found = Vec::new();
     for item in start.attributes() {
         let item: Attribute<'_> = item.map_err(|error| ManifestError::Xml(error.into()))?;
