@@ -13,7 +13,7 @@ import { CRL_BYTES_MAX, PEM_BYTES_MAX, RECEIPTS_MAX, RECEIPT_BYTES_MAX } from '.
 
 const NEEDED = ['receipts', 'anchors', 'operator'];
 
-const state = { language: 'vi', files: Object.fromEntries(KINDS.map((kind) => [kind, []])), outcome: null, round: 0 };
+const state = { language: 'vi', files: Object.fromEntries(KINDS.map((kind) => [kind, []])), hasBundle: false, outcome: null, round: 0 };
 
 const at = (id) => document.getElementById(id);
 const say = (key, values = {}) => fill(PAGE[state.language][key], values);
@@ -77,7 +77,10 @@ function taken(input) {
 /** Takes files of a kind, or of whatever kind each turns out to be. What was chosen for a kind before stays; a document is replaced. */
 async function take(files, wanted) {
   for (const file of files) {
-    const kind = wanted === 'any' ? await kindOf(file).catch(() => 'document') : wanted;
+    const found = await kindOf(file).catch(() => 'document');
+    state.hasBundle ||= found === 'bundle';
+    if (found === 'bundle') continue;
+    const kind = wanted === 'any' ? found : wanted;
     state.files[kind] = kind === 'document' ? [file] : [...state.files[kind], file];
   }
   await check();
@@ -85,6 +88,7 @@ async function take(files, wanted) {
 
 async function clear() {
   for (const kind of KINDS) state.files[kind] = [];
+  state.hasBundle = false;
   at('at').value = '';
   await check();
 }
@@ -143,7 +147,8 @@ function show() {
     const files = state.files[kind].map((file) => element('li', {}, foreign(file.name, 120)));
     at(`${kind}-files`).replaceChildren(...files);
   }
-  at('result').replaceChildren(...result());
+  const bundle = state.hasBundle ? [element('p', { class: 'notice' }, say('bundle'))] : [];
+  at('result').replaceChildren(...bundle, ...result());
   at('status').textContent = statusText();
   at('print').disabled = !state.outcome?.receipts;
 }

@@ -62,6 +62,16 @@ async function hostileNames(page) {
   if (made > 0) disagreements.push('a name became an element');
 }
 
+/** A bundle is no broken receipt and no document: the page says what to do with it. */
+async function bundle(page) {
+  await page.click('#clear');
+  for (const kind of ['any', 'receipts']) {
+    await give(page, kind, [['bundle.zip', Buffer.from('PK\x03\x04 bundle.json receipts/', 'latin1')]]);
+    await page.waitForSelector('#result .notice');
+    if ((await page.$$('#receipts-files li, #document-files li')).length > 0) disagreements.push('a bundle was taken for a receipt or a document');
+  }
+}
+
 await withPage(
   async (page, complaints) => {
     const own = await page.evaluate(() => globalThis.trucVerify.checks);
@@ -70,6 +80,7 @@ await withPage(
     await byProgram(page, true, cases.slice(0, 60));
     for (const name of BY_HAND) await byHand(page, cases.find((one) => one.name === name));
     await hostileNames(page);
+    await bundle(page);
     disagreements.push(...complaints);
   },
   { timezoneId: 'UTC' },
