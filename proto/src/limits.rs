@@ -426,3 +426,14 @@ pub const PDF_FIELDS_MAX: usize = 10_000;
 pub const PDF_BOX_LINES_MAX: usize = 12;
 /// Longest line in that box, in characters.
 pub const PDF_BOX_LINE_CHARS_MAX: usize = 200;
+
+// Reports (report/src).
+
+/// Most text in a report, in bytes.
+pub const REPORT_TEXT_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Longest paragraph, line or cell of a report, in bytes.
+pub const REPORT_PARAGRAPH_BYTES_MAX: usize = 16 * 1024;
+/// Most pages of a report.
+pub const REPORT_PAGES_MAX: usize = 2_000;
+/// Most columns of a table in a report.
+pub const REPORT_COLUMNS_MAX: usize = 12;

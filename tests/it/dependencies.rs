@@ -8,6 +8,7 @@ use serde_json::Value;
 const MAY_USE: &[(&str, &[&str])] = &[
     ("truc-proto", &[]),
     ("truc-certs-dev", &["truc-proto"]),
+    ("truc-report", &["truc-proto"]),
     ("truc-ledger", &["truc-proto"]),
     ("truc-signer", &["truc-proto"]),
     ("truc-evidence", &["truc-proto", "truc-ledger", "truc-signer"]),
@@ -24,6 +25,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "truc-link",
             "truc-relay",
             "truc-node",
+            "truc-report",
             "truc-certs-dev",
         ],
     ),
