@@ -11,4 +11,4 @@ mod write;
 pub use check::BundleCheck;
 pub use conclusion::{Conclusion, ProvenEvent, Standing, conclude};
 pub use read::{BundleReport, BundleSigner, BundleStep, is_bundle, verify_bundle};
-pub use write::{BundleFinishError, BundleWriteError, BundleWriter};
+pub use write::{BundleWriteError, BundleWriter};

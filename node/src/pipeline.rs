@@ -10,6 +10,7 @@ use truc_evidence::Directory;
 use truc_proto::{
     AgencyId, BusinessStatus, Digest, EnvelopeId, Reason, Timestamp, WireLevel, edxml::BusinessKind, node_v1, wire_v1,
 };
+use truc_signer::PdfSignature;
 
 use crate::{
     core::{Failure, HeldRequest, Sealed},
@@ -257,6 +258,19 @@ pub trait Pipeline: Send + Sync + 'static {
         &self,
         agency: &AgencyId,
         bytes: &[u8],
+        directory: &Directory,
+        now: Timestamp,
+    ) -> Result<Vec<u8>, PipelineError>;
+
+    /// A PDF with the signature of the service certificate of one of our agencies behind it (PAdES).
+    ///
+    /// # Errors
+    /// As [`Pipeline::sign`].
+    fn sign_pdf(
+        &self,
+        agency: &AgencyId,
+        pdf: &[u8],
+        options: &PdfSignature<'_>,
         directory: &Directory,
         now: Timestamp,
     ) -> Result<Vec<u8>, PipelineError>;

@@ -8,6 +8,8 @@ use crate::{AgencyId, AxisId, EnvelopeId, Lane, NodeId, Statement, Timestamp};
 pub const BUNDLE_ENTRY: &str = "bundle.json";
 /// Folder of the receipts in a bundle.
 pub const BUNDLE_RECEIPTS: &str = "receipts/";
+/// Name of the report for people in a bundle.
+pub const BUNDLE_REPORT: &str = "report.pdf";
 /// Name of the report of what was checked when the bundle was made.
 pub const BUNDLE_CHECKED: &str = "checked.json";
 

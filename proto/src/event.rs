@@ -44,6 +44,25 @@ impl EventUri {
         self.as_str().rsplit('/').next().unwrap_or(self.as_str())
     }
 
+    /// What happened, in Vietnamese, as its actor in this role states it.
+    #[must_use]
+    pub const fn vietnamese(self, role: Role) -> &'static str {
+        match (self, role) {
+            (Self::SubmissionAcceptance, _) => "Bên gửi đã ký, niêm phong và chịu trách nhiệm gửi",
+            (Self::SubmissionRejection, _) => "Yêu cầu gửi bị từ chối trước khi lập gói tin",
+            (Self::RelayAcceptance, Role::Recipient) => "Nút của nơi nhận đã nhận gói tin còn niêm phong",
+            (Self::RelayAcceptance, _) => "Trục đã nhận gói tin còn niêm phong",
+            (Self::RelayRejection, _) => "Trục từ chối gói tin",
+            (Self::RelayFailure, _) => "Trục đã nhận nhưng không chuyển tới được",
+            (Self::ContentConsignment, _) => "Nơi nhận đã mở, kiểm tra và có văn bản",
+            (Self::ContentConsignmentFailure, _) => "Nơi nhận không mở được hoặc từ chối nội dung",
+            (Self::ContentHandover, _) => "Hệ thống quản lý văn bản của nơi nhận đã tiếp nhận",
+            (Self::ContentHandoverFailure, _) => "Hệ thống quản lý văn bản của nơi nhận từ chối",
+            (Self::RelayToNonErds, _) => "Đã chuyển sang trục hiện hành",
+            (Self::ReceivedFromNonErds, _) => "Đã nhận từ trục hiện hành",
+        }
+    }
+
     /// What people must know of an event at the border to a system without sealing and receipts, in English and Vietnamese.
     #[must_use]
     pub const fn border(self) -> Option<(&'static str, &'static str)> {

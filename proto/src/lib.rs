@@ -25,7 +25,7 @@ mod time;
 mod undelivered;
 
 pub use agency::{AgencyId, AgencyIdError, ForeignCode, ForeignCodeError, fold_for_search, nearest, tidy_name};
-pub use bundle::{BUNDLE_CHECKED, BUNDLE_ENTRY, BUNDLE_RECEIPTS, BundleJson};
+pub use bundle::{BUNDLE_CHECKED, BUNDLE_ENTRY, BUNDLE_RECEIPTS, BUNDLE_REPORT, BundleJson};
 pub use checkpoint::{Checkpoint, CheckpointError, CheckpointNoteError};
 pub use content::{
     ATTACHMENTS_FOLDER, AttachmentDigest, BusinessStatus, DOCUMENT_ENTRY, ENVELOPE_ENTRY, EnvelopeJson, KeyManifest,

@@ -72,6 +72,19 @@ fn openssl_agrees(world: &World, bundle: &[u8]) {
     };
     run("unzip", &["-q", "bundle.zip"]);
     let signed = ["-in", "META-INF/signature001.p7s", "-content", "META-INF/ASiCManifest.xml"];
+    run("pdfsig", &["-nocert", "report.pdf"]);
+    run("pdftotext", &["-layout", "report.pdf", "report.txt"]);
+    if let Ok(text) = std::fs::read_to_string(folder.path().join("report.txt")) {
+        for words in [
+            "BÁO CÁO CHỨNG CỨ",
+            "H26 Cơ quan H26",
+            "Nơi nhận không thể chối",
+            "5 hợp lệ trong 5",
+            "Kế hoạch kiểm thử bundle",
+        ] {
+            assert!(text.contains(words), "{words} in {text}");
+        }
+    }
     let trusted = ["-CAfile", "root.pem", "-purpose", "any", "-out", "/dev/null"];
     run("openssl", &[&["cms", "-verify", "-binary", "-inform", "DER"], &signed[..], &trusted[..]].concat());
 }

@@ -14,7 +14,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("truc-evidence", &["truc-proto", "truc-ledger", "truc-signer"]),
     ("truc-link", &["truc-proto", "truc-signer"]),
     ("truc-relay", &["truc-proto", "truc-ledger", "truc-signer", "truc-evidence", "truc-link"]),
-    ("truc-node", &["truc-proto", "truc-ledger", "truc-signer", "truc-evidence", "truc-link"]),
+    ("truc-node", &["truc-proto", "truc-ledger", "truc-signer", "truc-evidence", "truc-link", "truc-report"]),
     (
         "truc-cli",
         &[

@@ -23,9 +23,6 @@ pub enum BundleWriteError {
     Statement(#[from] StatementError),
 }
 
-/// Why a bundle cannot be finished: the writing failed, or it could not be signed.
-pub type BundleFinishError<E> = FinishError<E>;
-
 /// Writes a bundle into `W`, entry after entry; holds none of them.
 pub struct BundleWriter<W: Write>(ContainerWriter<W>);
 
@@ -81,7 +78,7 @@ impl<W: Write> BundleWriter<W> {
     pub fn finish<E: std::error::Error + 'static>(
         self,
         sign: impl FnOnce(&[u8]) -> Result<Vec<u8>, E>,
-    ) -> Result<W, BundleFinishError<E>> {
+    ) -> Result<W, FinishError<E>> {
         Ok(self.0.finish(sign)?.sink)
     }
 }

@@ -10,9 +10,9 @@ use truc_proto::{
     limits::{RECORD_BYTES_MAX, STATEMENT_BYTES_MAX},
 };
 use truc_signer::{
-    Certificate, CertificateUse, SealingAlgorithm, SignError, SigningKey, Verdict,
+    Certificate, CertificateUse, PdfSignError, PdfSignature, SealingAlgorithm, SignError, SigningKey, Verdict,
     asic::{ContainerWriter, WrittenContainer, content_commitment},
-    seal_key, sign_detached,
+    seal_key, sign_detached, sign_pdf,
     stream::{StreamSealer, StreamSummary},
     validate,
 };
@@ -154,6 +154,15 @@ impl Signer {
         match sign_detached(&*self.key, bytes, Some(self.at)) {
             Err(error @ SignError::Away { .. }) => Err(ComposeError::Away(error)),
             other => other.map_err(ComposeError::Sign),
+        }
+    }
+
+    /// A PDF with a signature behind it.
+    pub(super) fn sign_pdf(&self, pdf: &[u8], options: &PdfSignature<'_>) -> Result<Vec<u8>, ComposeError> {
+        match sign_pdf(pdf, &*self.key, options, self.at) {
+            Err(PdfSignError::Key(error @ SignError::Away { .. })) => Err(ComposeError::Away(error)),
+            Err(PdfSignError::Key(error)) => Err(ComposeError::Sign(error)),
+            other => other.map_err(|_| ComposeError::Record("the report cannot be signed")),
         }
     }
 }

@@ -36,7 +36,7 @@ use std::{
 use truc_evidence::Directory;
 use truc_ledger::blobs::{BlobError, BlobStore};
 use truc_proto::{AgencyId, AxisId, BusinessStatus, Digest, EnvelopeId, Lane, Timestamp, WireLevel, node_v1};
-use truc_signer::{StorageKey, StorageKeyError, TrustStore};
+use truc_signer::{PdfSignature, StorageKey, StorageKeyError, TrustStore};
 
 use crate::{
     core::Sealed,
@@ -185,6 +185,17 @@ impl Pipeline for Pipes {
         now: Timestamp,
     ) -> Result<Vec<u8>, PipelineError> {
         Ok(self.signer(agency, directory, now)?.sign(bytes)?)
+    }
+
+    fn sign_pdf(
+        &self,
+        agency: &AgencyId,
+        pdf: &[u8],
+        options: &PdfSignature<'_>,
+        directory: &Directory,
+        now: Timestamp,
+    ) -> Result<Vec<u8>, PipelineError> {
+        Ok(self.signer(agency, directory, now)?.sign_pdf(pdf, options)?)
     }
 
     fn divide(

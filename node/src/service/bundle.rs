@@ -1,5 +1,7 @@
 //! Bundles: all receipts about an envelope in one file, put together as it streams out, checked on the way, and signed by the agency.
 
+mod report;
+
 use std::{collections::BTreeSet, io::Write as _, sync::Arc};
 
 use data_encoding::HEXLOWER;
@@ -7,11 +9,13 @@ use serde_json::json;
 use tokio::sync::mpsc;
 use truc_evidence::{BundleWriteError, BundleWriter, Check, Directory, ReceiptReport, ReceiptTrust, verify_receipt};
 use truc_proto::{
-    AgencyId, BundleJson, Digest, Entry, EnvelopeId, Raw, Receipt, ReceiptBody,
+    AgencyId, BUNDLE_REPORT, BundleJson, Digest, Entry, EnvelopeId, Raw, Receipt, ReceiptBody,
     limits::{BUNDLE_CERTIFICATES_MAX, BUNDLE_ENTRIES_MAX},
     node_v1,
 };
-use truc_signer::Certificate;
+use truc_signer::{Certificate, PdfSignature, SignatureBox, asic::FinishError};
+
+use report::Facts;
 
 use super::{
     Error, envelope_id,
@@ -20,6 +24,7 @@ use super::{
 };
 use crate::{
     pipeline::PipelineError,
+    records::{About, Body},
     shell::{Shell, Worker, clock},
     tokens::Grant,
 };
@@ -35,7 +40,7 @@ pub(crate) async fn export(
     let envelope = envelope_id(&request.envelope)?;
     receipts::may_leave(shell)?;
     let directory = shell.directory().ok_or_else(super::send::no_directory)?;
-    let (sender, by) = parties(shell, &grant, envelope, &request.sender).await?;
+    let Party { sender, by, described } = party(shell, &grant, envelope, &request.sender).await?;
     let wanted = node_v1::ListReceiptsRequest {
         envelope: request.envelope,
         sender: sender.to_string(),
@@ -77,7 +82,8 @@ pub(crate) async fn export(
         let making = Arc::clone(&inner);
         let work = move |worker: &mut Worker| {
             let mut sink = ChannelSink::new(sender, worker);
-            let done = write(&making, about, files, &directory, &mut sink);
+            let described = described.filter(|_| with_opening);
+            let done = write(&making, about, described, files, &directory, &mut sink);
             if let Err(error) = done.and_then(|()| sink.flush().map_err(|error| Error::gone(error.to_string()))) {
                 sink.fail(error);
             }
@@ -92,25 +98,31 @@ pub(crate) async fn export(
     Ok(chunks)
 }
 
-/// The envelope's sender, and the party of it that signs for the caller: the sender where it is the caller's, else the first recipient.
-async fn parties(
-    shell: &Arc<Shell>,
-    grant: &Grant,
-    envelope: EnvelopeId,
-    sender: &str,
-) -> Result<(AgencyId, AgencyId), Error> {
+/// For whom a bundle is put together.
+struct Party {
+    /// The envelope's sender.
+    sender: AgencyId,
+    /// Who signs for the caller: the sender where it is the caller's, else the first recipient.
+    by: AgencyId,
+    /// Position of the record that describes the document; none before it was opened.
+    described: Option<u64>,
+}
+
+async fn party(shell: &Arc<Shell>, grant: &Grant, envelope: EnvelopeId, sender: &str) -> Result<Party, Error> {
     let named = super::found::sender_of(sender)?;
     let meant = |sender: &AgencyId| named.as_ref().is_none_or(|named| named == sender);
     let (sent, _) = super::found::sent(shell, envelope).await?;
-    let sent = sent.into_iter().map(|sent| sent.key.sender).filter(|sender| meant(sender) && grant.allows(sender));
+    let sent = sent.into_iter().filter(|sent| meant(&sent.key.sender) && grant.allows(&sent.key.sender));
+    let sent =
+        sent.map(|sent| Party { by: sent.key.sender.clone(), sender: sent.key.sender, described: Some(sent.body) });
     let received =
         super::found::received(shell, envelope).await?.into_iter().filter(|received| meant(&received.key.sender));
     let received = received.filter_map(|received| {
         let code = received.codes.into_keys().find(|code| grant.allows(code))?;
-        Some((received.key.sender, code))
+        Some(Party { sender: received.key.sender, by: code, described: received.content })
     });
-    let parties: Vec<_> = sent.map(|sender| (sender.clone(), sender)).chain(received).collect();
-    super::found::one_sender(envelope, parties.iter().map(|(sender, _)| sender))?;
+    let parties: Vec<_> = sent.chain(received).collect();
+    super::found::one_sender(envelope, parties.iter().map(|party| &party.sender))?;
     parties.into_iter().next().ok_or_else(not_found)
 }
 
@@ -119,29 +131,40 @@ type Receipts = mpsc::Receiver<Result<node_v1::GetReceiptReply, Error>>;
 fn write(
     shell: &Shell,
     about: BundleJson,
+    described: Option<u64>,
     mut files: Receipts,
     directory: &Directory,
     sink: &mut ChannelSink<'_>,
 ) -> Result<(), Error> {
-    let (by, made) = (about.by.clone(), about.made);
+    let described = described.map(|position| description(shell, position)).transpose()?;
     let trust = ReceiptTrust::new(shell.trust.load_full(), shell.operator.clone());
-    let mut writer = BundleWriter::new(sink, about).map_err(failed)?;
-    let (mut checked, mut certificates) = (Vec::new(), Certificates::default());
+    let mut writer = BundleWriter::new(sink, about.clone()).map_err(failed)?;
+    let (mut found, mut certificates) = (Vec::new(), Certificates::default());
     certificates.add(trust.operator().certificates());
     certificates.add(trust.store().intermediates());
     certificates.add(trust.store().anchors());
     while let Some(receipt) = writer.sink_mut().wait(|| files.blocking_recv()) {
         let receipt = receipt?;
-        let report = verify_receipt(&receipt.receipt, &trust, None, made);
+        let report = verify_receipt(&receipt.receipt, &trust, None, about.made);
         certificates.add_from(&receipt.receipt);
-        checked.push(line_of(&receipt.file_name, &report));
         writer.receipt(&receipt.file_name, &receipt.receipt).map_err(failed)?;
+        found.push((receipt.file_name, report));
     }
+    let name_of = |code| directory.agency(code).map(|agency| agency.name().to_owned()).unwrap_or_default();
+    let facts = Facts {
+        sender_name: name_of(&about.sender),
+        by_name: name_of(&about.by),
+        about: &about,
+        document: described.as_ref(),
+        receipts: &found,
+    };
+    writer.put(BUNDLE_REPORT, "application/pdf", &signed_report(shell, &facts, directory)?).map_err(failed)?;
+    let checked: Vec<_> = found.iter().map(|(name, report)| line_of(name, report)).collect();
     let checks: Vec<_> = Check::ALL
         .iter()
         .map(|check| json!({ "id": check.id(), "vi": check.vietnamese(), "en": check.english() }))
         .collect();
-    let report = json!({ "at": made, "by": "truc-node", "version": env!("CARGO_PKG_VERSION"), "checks": checks, "receipts": checked });
+    let report = json!({ "at": about.made, "by": "truc-node", "version": env!("CARGO_PKG_VERSION"), "checks": checks, "receipts": checked });
     let report = serde_json::to_vec_pretty(&report).map_err(|error| Error::internal(error.to_string()))?;
     writer.checked(&report).map_err(failed)?;
     for (name, der) in certificates.files {
@@ -157,8 +180,44 @@ fn write(
         };
         writer.put(&format!("revocation/{number}.{name}"), media_type, &list).map_err(failed)?;
     }
-    let signed = writer.finish(|manifest| shell.pipeline.sign(&by, manifest, directory, clock::now()));
-    signed.map(drop).map_err(|error| unsigned(&error))
+    let signed = writer.finish(|manifest| shell.pipeline.sign(&about.by, manifest, directory, clock::now()));
+    signed.map(drop).map_err(|error| match error {
+        FinishError::Sign(error) => unsigned(&error),
+        FinishError::Write(error) => failed(error.into()),
+    })
+}
+
+/// The document as its record describes it.
+fn description(shell: &Shell, position: u64) -> Result<About, Error> {
+    match shell.bodies().body(position).map_err(|error| Error::internal(crate::chain(&error)))?.0 {
+        Body::Outgoing(outgoing) => Ok(outgoing.about),
+        Body::Content(content) => Ok(content.about),
+        Body::TakenOver(taken) => Ok(taken.content.about),
+        _ => Err(Error::internal("the document's record is not where it should be")),
+    }
+}
+
+/// The report with the agency's signature in its box.
+fn signed_report(shell: &Shell, facts: &Facts<'_>, directory: &Directory) -> Result<Vec<u8>, Error> {
+    let internal = |error: truc_report::ReportError| Error::internal(crate::chain(&error));
+    let (pdf, place) = truc_report::render_for_signature(&report::report(facts)).map_err(internal)?;
+    let (about, now) = (facts.about, clock::now());
+    let visible = place.map(|place| SignatureBox {
+        page: place.page,
+        left_pt: place.left_pt,
+        bottom_pt: place.bottom_pt,
+        width_pt: place.width_pt,
+        height_pt: place.height_pt,
+        lines: vec![format!("Ký số: {}", about.by), facts.by_name.clone(), now.in_vietnam()],
+        font: truc_report::SERIF,
+    });
+    let options = PdfSignature {
+        name: Some(facts.by_name.clone()),
+        reason: Some("Lập bộ chứng cứ giao nhận văn bản".to_owned()),
+        location: None,
+        visible,
+    };
+    shell.pipeline.sign_pdf(&about.by, &pdf, &options, directory, now).map_err(|error| unsigned(&error))
 }
 
 /// What was found out about a receipt when it was put in.
@@ -177,10 +236,9 @@ fn failed(error: BundleWriteError) -> Error {
     }
 }
 
-fn unsigned(error: &truc_evidence::BundleFinishError<PipelineError>) -> Error {
-    use truc_evidence::BundleFinishError as Finish;
+fn unsigned(error: &PipelineError) -> Error {
     match error {
-        Finish::Sign(PipelineError::Failed { key_away: true, .. }) => Error::unavailable(
+        PipelineError::Failed { key_away: true, .. } => Error::unavailable(
             "the agency's signing key is away, and a bundle goes out signed; try again when it is back / Khóa ký của cơ quan chưa sẵn sàng, bộ chứng cứ phải được ký; hãy thử lại khi khóa đã sẵn sàng",
         ),
         other => Error::unavailable(crate::chain(other)),

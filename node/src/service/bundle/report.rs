@@ -1,0 +1,169 @@
+//! The report in a bundle: a page that a judge reads, then the technical annex. In Vietnamese; what it says comes from valid receipts alone.
+
+use std::collections::BTreeMap;
+
+use data_encoding::HEXLOWER;
+use truc_evidence::{Conclusion, ReceiptReport, ReceiptVerdict, Standing, conclude};
+use truc_proto::BundleJson;
+use truc_report::{Block, Language, Moment, Report, Table, Text};
+
+use crate::records::About;
+
+/// Recipients that the first page names; of more it says how many are where.
+const NAMED_ON_FIRST_PAGE: usize = 8;
+/// Recipients with a timeline of their own in the annex, and receipts in its table: the rest stands in the bundle.
+const IN_ANNEX: usize = 1_000;
+/// Points of height for the signature's box.
+const SIGNATURE_HEIGHT_PT: f32 = 72.0;
+
+/// What the report is made of.
+pub(super) struct Facts<'f> {
+    pub(super) about: &'f BundleJson,
+    /// Of the sender, where the directory knows it.
+    pub(super) sender_name: String,
+    /// Of who puts the bundle together.
+    pub(super) by_name: String,
+    /// The document's description, where its readers may see it.
+    pub(super) document: Option<&'f About>,
+    /// File names and reports.
+    pub(super) receipts: &'f [(String, ReceiptReport)],
+}
+
+pub(super) fn report(facts: &Facts<'_>) -> Report {
+    let conclusions = conclude(facts.receipts.iter().map(|(_, report)| report));
+    let mut blocks = first_page(facts, &conclusions);
+    blocks.push(Block::PageBreak);
+    blocks.extend(annex(facts, &conclusions));
+    Report {
+        title: "BÁO CÁO CHỨNG CỨ GIAO NHẬN VĂN BẢN ĐIỆN TỬ".to_owned(),
+        footer: format!("Gói tin {} của {}", facts.about.envelope, facts.about.sender),
+        language: Language::Vietnamese,
+        created: facts.about.made,
+        blocks,
+    }
+}
+
+fn first_page(facts: &Facts<'_>, conclusions: &[Conclusion]) -> Vec<Block> {
+    let about = facts.about;
+    let valid = facts.receipts.iter().filter(|(_, report)| report.verdict == ReceiptVerdict::Valid).count();
+    let mut details = vec![
+        ("Bên gửi".to_owned(), Text::plain(format!("{} {}", about.sender, facts.sender_name))),
+        ("Gói tin".to_owned(), Text::mono(about.envelope.to_string())),
+    ];
+    if let Some(document) = facts.document {
+        let named = [("Mã văn bản", &document.document_id), ("Trích yếu", &document.subject)];
+        let named = named.into_iter().filter(|(_, text)| !text.is_empty());
+        details.extend(named.map(|(label, text)| (label.to_owned(), Text::plain(cut(text)))));
+        let files = document.attachments.iter().take(NAMED_ON_FIRST_PAGE);
+        details.extend(files.map(|file| {
+            let hash = Text::mono(HEXLOWER.encode(&file.sha256));
+            ("Tệp (SHA-256)".to_owned(), Text::plain(cut(&file.name)).then(hash))
+        }));
+    }
+    details.push(("Biên nhận".to_owned(), Text::plain(format!("{valid} hợp lệ trong {}", facts.receipts.len()))));
+    details.push(("Lập bởi".to_owned(), Text::plain(format!("{} {}, nút {}", about.by, facts.by_name, about.node))));
+    details.push(("Lập lúc".to_owned(), Text::plain(about.made.in_vietnam())));
+    vec![
+        Block::Subheading("Ai đã nhận, lúc nào, có thể chối không?".to_owned()),
+        Block::Framed(answer(conclusions)),
+        Block::Subheading("Văn bản".to_owned()),
+        Block::Facts(details),
+        Block::Paragraph(Text::plain(
+            "Báo cáo này tóm tắt các biên nhận trong bộ chứng cứ kèm theo; giá trị chứng minh nằm ở chính các biên nhận. Mỗi biên nhận do bên thực hiện ký bằng chứng thư số chuyên dùng công vụ, kiểm tra được không cần mạng, không cần hỏi bên nào, kể cả khi trục và các nút không còn, bằng lệnh “truc receipt verify” hoặc trang kiểm tra “verify.html”, với chứng thư gốc và chứng thư của đơn vị vận hành trục lấy từ nguồn tin cậy.",
+        )),
+        Block::SignatureSpace(SIGNATURE_HEIGHT_PT),
+    ]
+}
+
+/// One sentence for each recipient, or how many are where.
+fn answer(conclusions: &[Conclusion]) -> Vec<Text> {
+    if conclusions.is_empty() {
+        return vec![Text::strong("Không có biên nhận hợp lệ nào: chưa có gì được chứng minh.")];
+    }
+    if conclusions.len() <= NAMED_ON_FIRST_PAGE {
+        return conclusions.iter().map(sentence).collect();
+    }
+    let mut counts: BTreeMap<Standing, usize> = BTreeMap::new();
+    conclusions.iter().for_each(|conclusion| *counts.entry(conclusion.standing).or_default() += 1);
+    let total = Text::strong(format!("{} nơi nhận; từng nơi ở phụ lục.", conclusions.len()));
+    let lines = counts
+        .iter()
+        .rev()
+        .map(|(standing, count)| Text::strong(format!("{count} nơi nhận: ")).and(Text::plain(standing.vietnamese())));
+    std::iter::once(total).chain(lines).collect()
+}
+
+fn sentence(conclusion: &Conclusion) -> Text {
+    let at =
+        conclusion.shown_by.as_ref().map_or_else(String::new, |event| format!(" Lúc {}.", event.time.in_vietnam()));
+    Text::strong(format!("{}: ", named(conclusion)))
+        .and(Text::plain(format!("{}.{at}", conclusion.standing.vietnamese())))
+}
+
+fn named(conclusion: &Conclusion) -> String {
+    match &conclusion.name {
+        Some(name) => format!("{} {}", conclusion.recipient, cut(name)),
+        None => conclusion.recipient.to_string(),
+    }
+}
+
+fn annex(facts: &Facts<'_>, conclusions: &[Conclusion]) -> Vec<Block> {
+    let mut blocks = vec![Block::Heading("PHỤ LỤC KỸ THUẬT".to_owned())];
+    for conclusion in conclusions.iter().take(IN_ANNEX) {
+        blocks.push(Block::Subheading(named(conclusion)));
+        blocks.push(Block::Paragraph(Text::plain(format!("{}.", conclusion.standing.vietnamese()))));
+        let moments = conclusion.events.iter().map(|event| {
+            let actor = event
+                .actor
+                .as_ref()
+                .map_or_else(|| event.node.to_string(), |code| format!("{code}, nút {}", event.node));
+            let mut what = Text::plain(event.event.vietnamese(event.role));
+            if let Some(reason) = event.reason {
+                what = what.then(Text::plain(format!("Lý do: {}", reason.vietnamese())));
+            }
+            if let Some(successor) = &event.successor {
+                what = what.then(Text::plain(format!("Mã kế thừa: {successor}")));
+            }
+            Moment {
+                time: event.time.in_vietnam(),
+                what: what.then(Text::plain(format!("{} – {actor}", event.event.name()))),
+            }
+        });
+        blocks.push(Block::Timeline(moments.collect()));
+    }
+    blocks.push(Block::Subheading("Biên nhận trong bộ chứng cứ".to_owned()));
+    let rows = facts.receipts.iter().take(IN_ANNEX).map(|(name, report)| {
+        let verdict = match report.verdict {
+            ReceiptVerdict::Valid => "hợp lệ",
+            ReceiptVerdict::Invalid => "không hợp lệ",
+            ReceiptVerdict::CannotTell => "chưa kết luận được",
+        };
+        let leaf = report.summary.as_ref().map(|summary| summary.leaf_hash.to_string()).unwrap_or_default();
+        let against = report.against().map(|step| step.vietnamese()).collect::<Vec<_>>().join(" ");
+        let mut result = Text::plain(verdict);
+        if !against.is_empty() {
+            result = result.then(Text::plain(against));
+        }
+        vec![Text::plain(cut(name)).then(Text::mono(leaf)), result]
+    });
+    let columns = vec![("Tệp, mã băm của sự kiện".to_owned(), 3), ("Kết quả".to_owned(), 1)];
+    blocks.push(Block::Table(Table { columns, rows: rows.collect() }));
+    let more = conclusions.len().max(facts.receipts.len()).saturating_sub(IN_ANNEX);
+    if more > 0 {
+        let text = format!("Phần còn lại ({more} dòng) xem trong bộ chứng cứ: receipts/ và checked.json.");
+        blocks.push(Block::Paragraph(Text::plain(text)));
+    }
+    blocks.push(Block::Subheading("Cách kiểm tra".to_owned()));
+    blocks.push(Block::Lines(vec![
+        "truc receipt verify BO-CHUNG-CU.zip --trust GOC.pem --operator VAN-HANH.pem --document VAN-BAN".to_owned(),
+        "openssl cms -verify -binary -inform DER -in META-INF/signature001.p7s -content META-INF/ASiCManifest.xml -CAfile GOC.pem -purpose any -out /dev/null".to_owned(),
+    ]));
+    blocks
+}
+
+/// Words of others, no longer than people read.
+fn cut(text: &str) -> String {
+    const SHOWN: usize = 500;
+    let short: String = text.chars().take(SHOWN).collect();
+    if short.len() < text.len() { format!("{short}…") } else { short }
+}
