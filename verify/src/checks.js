@@ -13,14 +13,14 @@ import { DIRECTORY_GRACE_MS, ENVELOPE_TTL_MAX_MS, SKEW_MS } from './limits.js';
 import { moment } from './moment.js';
 
 // What one check finds, with values and causes: a text, or one in each language. `NOT_APPLICABLE`: nothing is there, and need not be. `NOT_REACHED`: what it is about cannot be read.
-const passed = (detail = '') => ({ outcome: 'passed', detail });
-const failed = (detail) => ({ outcome: 'failed', detail });
-const unknown = (detail) => ({ outcome: 'unknown', detail });
+export const passed = (detail = '') => ({ outcome: 'passed', detail });
+export const failed = (detail) => ({ outcome: 'failed', detail });
+export const unknown = (detail) => ({ outcome: 'unknown', detail });
 const passedIf = (holds, detail) => (holds ? passed(detail) : failed(detail));
 const NOT_APPLICABLE = { outcome: 'not-applicable', detail: '' };
-const NOT_REACHED = { outcome: 'not-reached', detail: '' };
+export const NOT_REACHED = { outcome: 'not-reached', detail: '' };
 
-const both = (vi, en) => ({ vi, en });
+export const both = (vi, en) => ({ vi, en });
 
 const form = ({ refused }) => (refused === null ? passed() : failed(refused));
 const formOf = (part) => (part === null ? NOT_APPLICABLE : form(part));
@@ -62,7 +62,11 @@ function summaryOf({ facts, signing, now }) {
     sender: leaf.sender ?? preamble?.sender ?? leaf.actor.code,
     recipient: leaf.recipient,
     recipients: preamble === null ? [] : [...preamble.recipients, ...preamble.legacy],
+    // Whom the envelope is for is stated by its submission; another event speaks of its own recipient.
+    addressed: preamble === null || !leaf.isSubmission ? [] : [...preamble.recipients, ...preamble.legacy],
     reason: leaf.statement.reason ?? null,
+    successor: leaf.statement.successor ?? null,
+    checkpoint: facts.checkpoint === null ? null : { origin: facts.checkpoint.origin, size: String(facts.checkpoint.size), root: hex(facts.checkpoint.root) },
     leaf: leaf.hash,
     signedAt: signing?.cms.signingTime ?? null,
     directoryVersion: facts.root.value?.version ?? null,

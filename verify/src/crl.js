@@ -98,19 +98,19 @@ function eachExtension(reader, check) {
   }
 }
 
-/** What the lists say of `certificate`, issued by `issuer`: `{revoked: since}`, `{unknown: why}` or `{}` where it is not listed. */
+/** What the lists say of `certificate`, issued by `issuer`: `{revoked: since}`, `{unknown: why, isListMissing}` or `{}` where it is not listed. */
 export async function revocation(lists, certificate, issuer, at) {
   const named = lists.filter((list) => equal(list.issuer, issuer.subject));
   const own = (await Promise.all(named.map((list) => isSigned(list, issuer)))).flatMap((signed, place) => (signed ? [named[place]] : []));
   own.sort((a, b) => a.thisUpdate - b.thisUpdate);
   const newest = own.at(-1);
-  if (newest === undefined) return { unknown: `${named.length > 0 ? 'a revocation list not signed by' : 'no revocation list of'} ${issuer.name}` };
+  if (newest === undefined) return { unknown: `${named.length > 0 ? 'a revocation list not signed by' : 'no revocation list of'} ${issuer.name}`, isListMissing: named.length === 0 };
   const serial = hex(significant(certificate.serial));
   // The newest list decides about suspensions, which may be lifted; a revocation stands once any list names it, even a stale one.
   const older = own.slice(0, -1).reverse().map((list) => list.entries.get(serial));
   const entry = newest.entries.get(serial) ?? older.find((found) => found !== undefined && found.reason !== HOLD);
   if (entry !== undefined) return { revoked: entry.at };
-  if (newest.nextUpdate === null || at > newest.nextUpdate) return { unknown: `the revocation list of ${issuer.name} was due to be replaced` };
+  if (newest.nextUpdate === null || at > newest.nextUpdate) return { unknown: `the revocation list of ${issuer.name} was due to be replaced`, isListMissing: false };
   return {};
 }
 

@@ -1,8 +1,9 @@
 // Which kind of thing a dropped file is. By its content; a name decides only where the content cannot.
 //
-// A bundle (docs/FORMATS.md, "Bundle") is recognised, and not read yet: it would unfold here into files of these kinds; everything behind knows only the kinds.
+// A bundle is among the receipts; which of the two a file is, its first bytes say.
 
 import { readCertificates, pemBlocks } from './x509.js';
+import { isBundle } from './bundle.js';
 import { HEADER } from './receipt.js';
 import { Malformed } from './der.js';
 import { PEM_BYTES_MAX } from './limits.js';
@@ -14,22 +15,20 @@ export const KINDS = ['receipts', 'anchors', 'operator', 'document', 'lists'];
 /** The bytes of a file, and one more than allowed where it is longer: readers refuse it then, without all of it in memory. */
 export const readUpTo = async (file, bytesMax) => new Uint8Array(await file.slice(0, bytesMax + 1).arrayBuffer());
 
-/** One of `KINDS`, or `bundle`. */
 export async function kindOf(file) {
   const start = await readUpTo(file, PEM_BYTES_MAX);
-  if (await isBundle(file, start)) return 'bundle';
   const text = textOf(start.subarray(0, 64)) ?? '';
-  if (text.startsWith(HEADER.split('@')[0]) || /\.receipt$/i.test(file.name)) return 'receipts';
+  if (text.startsWith(HEADER.split('@')[0]) || /\.receipt$/i.test(file.name) || (await isOurBundle(file, start))) return 'receipts';
   if (/\.crl$/i.test(file.name) || pemOf(start, 'X509 CRL')) return 'lists';
   if (pemOf(start, 'CERTIFICATE') || (start[0] === 0x30 && /\.(cer|crt|der)$/i.test(file.name))) return certificateKind(start);
   return 'document';
 }
 
-// A ZIP with an entry `bundle.json`, whose name stands at its beginning or in its directory at the end.
-async function isBundle(file, start) {
-  if (start[0] !== 0x50 || start[1] !== 0x4b) return false;
-  const end = new Uint8Array(await file.slice(-PEM_BYTES_MAX).arrayBuffer());
-  return [start, end].some((part) => new TextDecoder('latin1').decode(part).includes('bundle.json'));
+// A ZIP, as documents may be, with an entry of that name: in its header, or in the directory at the end. Of a bundle that is cut short one is left.
+async function isOurBundle(file, start) {
+  if (!isBundle(start)) return false;
+  const end = new Uint8Array(await file.slice(Math.max(0, file.size - PEM_BYTES_MAX)).arrayBuffer());
+  return [start, end].some((part) => /PK(?:\x03\x04[^]{26}|\x01\x02[^]{42})bundle\.json/.test(new TextDecoder('latin1').decode(part)));
 }
 
 function pemOf(bytes, label) {

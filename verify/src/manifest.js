@@ -19,11 +19,11 @@ const refuse = (why) => {
 };
 
 /** Reads a manifest: `{references: [{name, digest}]}` with digests in hexadecimal, or `{refused}`. */
-export function readManifest(bytes) {
+export function readManifest(bytes, referencesMax = CONTAINER_ENTRIES_MAX) {
   try {
     if (bytes.length > MANIFEST_BYTES_MAX) refuse('the manifest is too large');
     const text = textOf(bytes) ?? refuse('the manifest is not UTF-8');
-    return { references: new Parser(text).manifest() };
+    return { references: new Parser(text).manifest(referencesMax) };
   } catch (error) {
     if (error instanceof Refused) return { refused: error.message };
     throw error;
@@ -44,7 +44,7 @@ class Parser {
     this.open = [];
   }
 
-  manifest() {
+  manifest(referencesMax) {
     this.start(ASIC, 'ASiCManifest', []);
     this.signatureReference();
     const references = [];
@@ -52,7 +52,7 @@ class Parser {
     for (let token = this.tag(); token.kind === 'start'; token = this.tag()) {
       const reference = this.reference(token);
       if (names.has(reference.name)) refuse(`the manifest names ${reference.name} twice`);
-      if (references.length === CONTAINER_ENTRIES_MAX) refuse('the manifest has too many references');
+      if (references.length === referencesMax) refuse('the manifest has too many references');
       names.add(reference.name);
       references.push(reference);
     }

@@ -1,19 +1,20 @@
 // The page: takes files, asks the verifier, shows what it found. Whatever comes out of a file is put into the page as text.
 
+import { isBundle, verifyBundle } from './bundle.js';
 import { CHECKS, verifyReceipt } from './checks.js';
 import { KINDS, kindOf, readUpTo } from './intake.js';
-import { CHECK_TEXTS, GROUPS, MEANINGS, OUTCOMES, PAGE, REASON_TEXTS, SENTENCES, TRUST_FAULTS, VERDICTS } from './texts.js';
+import { BUNDLE_CHECK_TEXTS, CHECK_TEXTS, EVENT_NAMES, GROUPS, MEANINGS, OUTCOMES, PAGE, REASON_TEXTS, SENTENCES, STANDING_TEXTS, TRUST_FAULTS, VERDICTS } from './texts.js';
 import { fill, visible } from './text.js';
 import { hasCrypto } from './signature.js';
 import { hex, sha256 } from './bytes.js';
 import { moment } from './moment.js';
-import { readDocument } from './document.js';
+import { digestOf, readDocument } from './document.js';
 import { readTrust } from './trust.js';
 import { CRL_BYTES_MAX, PEM_BYTES_MAX, RECEIPTS_MAX, RECEIPT_BYTES_MAX } from './limits.js';
 
 const NEEDED = ['receipts', 'anchors', 'operator'];
 
-const state = { language: 'vi', files: Object.fromEntries(KINDS.map((kind) => [kind, []])), hasBundle: false, outcome: null, round: 0 };
+const state = { language: 'vi', files: Object.fromEntries(KINDS.map((kind) => [kind, []])), outcome: null, round: 0 };
 
 const at = (id) => document.getElementById(id);
 const say = (key, values = {}) => fill(PAGE[state.language][key], values);
@@ -39,7 +40,7 @@ export function start() {
   at('print').addEventListener('click', () => window.print());
   at('at').addEventListener('change', check);
   listenForDrops();
-  window.addEventListener('beforeprint', () => document.querySelectorAll('.receipt details').forEach((details) => (details.open = true)));
+  window.addEventListener('beforeprint', () => document.querySelectorAll('.receipt > details').forEach((details) => (details.open = true)));
   speak('vi');
 }
 
@@ -77,10 +78,7 @@ function taken(input) {
 /** Takes files of a kind, or of whatever kind each turns out to be. What was chosen for a kind before stays; a document is replaced. */
 async function take(files, wanted) {
   for (const file of files) {
-    const found = await kindOf(file).catch(() => 'document');
-    state.hasBundle ||= found === 'bundle';
-    if (found === 'bundle') continue;
-    const kind = wanted === 'any' ? found : wanted;
+    const kind = wanted === 'any' ? await kindOf(file).catch(() => 'document') : wanted;
     state.files[kind] = kind === 'document' ? [file] : [...state.files[kind], file];
   }
   await check();
@@ -88,7 +86,6 @@ async function take(files, wanted) {
 
 async function clear() {
   for (const kind of KINDS) state.files[kind] = [];
-  state.hasBundle = false;
   at('at').value = '';
   await check();
 }
@@ -101,6 +98,9 @@ function speak(language) {
   show();
 }
 
+/** Thrown out of a round that nobody waits for any more. */
+class Forgotten extends Error {}
+
 /** Checks everything anew; an older round that is still at work is forgotten. */
 async function check() {
   state.round += 1;
@@ -108,13 +108,14 @@ async function check() {
   state.outcome = { working: true };
   show();
   // A file that cannot be read, a folder for one; anything else is a defect of ours, and must not look like a verdict either.
-  const outcome = await outcomeOf(state.files, at('at').value).catch((error) => ({ broken: error.message }));
-  if (round !== state.round) return;
+  const isCurrent = () => round === state.round;
+  const outcome = await outcomeOf(state.files, at('at').value, isCurrent).catch((error) => (error instanceof Forgotten ? null : { broken: error.message }));
+  if (!isCurrent()) return;
   state.outcome = outcome;
   show();
 }
 
-async function outcomeOf(files, asOf) {
+async function outcomeOf(files, asOf, isCurrent) {
   if (!hasCrypto() || NEEDED.some((kind) => files[kind].length === 0)) return null;
   const read = (kind, bytesMax) => Promise.all(files[kind].map((file) => readUpTo(file, bytesMax)));
   const trust = readTrust(await read('anchors', PEM_BYTES_MAX), await read('operator', PEM_BYTES_MAX), await read('lists', CRL_BYTES_MAX));
@@ -124,11 +125,24 @@ async function outcomeOf(files, asOf) {
   const now = asOf === '' ? Date.now() : new Date(asOf).getTime();
   const receipts = [];
   for (const file of files.receipts.slice(0, RECEIPTS_MAX)) {
+    const named = { file: file.name, document: shown?.name ?? null };
     const bytes = await readUpTo(file, RECEIPT_BYTES_MAX);
-    const report = await verifyReceipt(bytes, trust, document, now);
-    receipts.push({ file: file.name, sha256: hex(sha256(bytes)), document: shown?.name ?? null, report });
+    if (isBundle(bytes)) {
+      const report = await verifyBundle(file, trust, document, now, { progress: (count) => tellProgress(count, isCurrent) });
+      receipts.push({ ...named, sha256: await digestOf(file), bundle: report, report });
+    } else {
+      receipts.push({ ...named, sha256: hex(sha256(bytes)), report: await verifyReceipt(bytes, trust, document, now) });
+    }
   }
   return { trust, receipts, now, left: files.receipts.length - receipts.length };
+}
+
+/** Large bundles take a while: the page says how far it is, and stops where something else is asked of it by now. */
+async function tellProgress(count, isCurrent) {
+  if (count % 25 !== 0) return;
+  await new Promise((resolve) => setTimeout(resolve));
+  if (!isCurrent()) throw new Forgotten();
+  at('result').replaceChildren(element('p', {}, say('progress', { count })));
 }
 
 // A document may take a minute to hash; it is read once, however often something else changes.
@@ -147,8 +161,7 @@ function show() {
     const files = state.files[kind].map((file) => element('li', {}, foreign(file.name, 120)));
     at(`${kind}-files`).replaceChildren(...files);
   }
-  const bundle = state.hasBundle ? [element('p', { class: 'notice' }, say('bundle'))] : [];
-  at('result').replaceChildren(...bundle, ...result());
+  at('result').replaceChildren(...result());
   at('status').textContent = statusText();
   at('print').disabled = !state.outcome?.receipts;
 }
@@ -171,7 +184,7 @@ function result() {
   return [
     ...(receipts.length > 1 ? [element('p', {}, element('strong', {}, say('count', { valid, all: receipts.length })))] : []),
     ...(left > 0 ? [element('p', { class: 'notice' }, say('too-many', { max: RECEIPTS_MAX }))] : []),
-    ...receipts.map((receipt) => article(receipt, receipts.length === 1)),
+    ...receipts.map((receipt) => (receipt.bundle === undefined ? article : bundleArticle)(receipt, receipts.length === 1)),
     trusted(outcome.trust),
     element('p', {}, element('small', {}, say('checked', { now: moment(Date.now()), at: moment(now) }))),
   ];
@@ -185,16 +198,20 @@ function trustFault({ refused, detail }) {
 
 function article({ file, sha256: digest, document: shown, report }, isOpen) {
   const { verdict, steps, summary } = report;
-  const { mark, ...name } = VERDICTS[verdict];
   return element(
     'article',
     { class: `receipt ${verdict}`, 'data-verdict': verdict },
     element('h3', {}, foreign(file, 120)),
-    element('p', { class: 'verdict' }, element('span', { 'aria-hidden': 'true' }, `${mark} `), name[state.language]),
+    verdictLine(verdict),
     element('p', { class: 'meaning' }, meaning(report, shown)),
     ...(summary === null ? [] : [element('h4', {}, word(verdict === 'valid' ? 'facts' : 'claims')), facts(summary, digest)]),
     element('details', isOpen ? { open: '' } : {}, element('summary', {}, stepsHeading(steps)), ...groups(steps)),
   );
+}
+
+function verdictLine(verdict) {
+  const { mark, ...name } = VERDICTS[verdict];
+  return element('p', { class: 'verdict' }, element('span', { 'aria-hidden': 'true' }, `${mark} `), name[state.language]);
 }
 
 function stepsHeading(steps) {
@@ -202,11 +219,13 @@ function stepsHeading(steps) {
   return say('steps', { passed: count('passed'), against: count('failed', 'unknown', 'not-reached'), other: count('not-applicable') });
 }
 
+/** Whether nothing stands against a receipt but that another document was shown. */
+const isOtherDocument = (steps) => steps.every(({ check, outcome }) => (check === 'document') === (outcome === 'failed') && outcome !== 'unknown' && outcome !== 'not-reached');
+
 /** What the verdict means, for somebody who reads one sentence. */
 function meaning({ verdict, steps, summary }, shown) {
   if (verdict !== 'valid') {
-    const isOther = shown !== null && steps.every(({ check, outcome }) => (check === 'document') === (outcome === 'failed') && outcome !== 'unknown' && outcome !== 'not-reached');
-    if (isOther) return word('other-document', { document: visible(shown, 120) });
+    if (shown !== null && isOtherDocument(steps)) return word('other-document', { document: visible(shown, 120) });
     const against = steps.find(({ outcome }) => outcome === (verdict === 'invalid' ? 'failed' : 'unknown')) ?? steps.find(({ outcome }) => outcome === 'not-reached');
     return word(verdict, { why: CHECK_TEXTS[against.check][state.language][1] });
   }
@@ -223,6 +242,111 @@ function meaning({ verdict, steps, summary }, shown) {
   return `${said} ${shown === null ? word('not-shown') : word('shown', { document: visible(shown, 120) })}`;
 }
 
+// --- Bundles ------------------------------------------------------------------------------------------------------------------------------------
+
+function bundleArticle({ file, sha256: digest, document: shown, bundle }, isOpen) {
+  const { verdict, steps, receipts, others } = bundle;
+  const faulty = receipts.filter(({ report }) => report.verdict !== 'valid');
+  return element(
+    'article',
+    { class: `receipt bundle ${verdict}`, 'data-verdict': verdict },
+    element('h3', {}, foreign(file, 120)),
+    verdictLine(verdict),
+    element('p', { class: 'meaning' }, bundleMeaning(bundle, shown)),
+    ...(shown === null || receipts.length === 0 ? [] : [element('p', { class: 'meaning', 'data-proven': '' }, documentProven(receipts))]),
+    ...recipients(bundle),
+    element('h4', {}, word('bundle-about')),
+    bundleFacts(bundle, digest),
+    ...(others.length === 0 ? [] : [element('h4', {}, word('others')), otherList(others)]),
+    element('details', isOpen ? { open: '' } : {}, element('summary', {}, stepsHeading(steps)), element('ol', { class: 'steps bundle-steps' }, ...steps.map(stepLine))),
+    ...(receipts.length === 0 ? [] : [element('h4', {}, word('in-it', { count: receipts.length })), ...[...faulty, ...receipts.filter((one) => !faulty.includes(one))].map(innerReceipt)]),
+  );
+}
+
+function bundleMeaning({ verdict, steps, receipts }, shown) {
+  if (verdict === 'valid') return word('bundle', { count: receipts.length });
+  const isSoundElse = steps.every(({ check, outcome }) => outcome === 'passed' || check === 'bundle-receipts');
+  if (shown !== null && isSoundElse && receipts.length > 0 && receipts.every(({ report }) => isOtherDocument(report.steps))) return word('bundle-other-document', { document: visible(shown, 120) });
+  const against = steps.find(({ outcome }) => outcome === (verdict === 'invalid' ? 'failed' : 'unknown')) ?? steps.find(({ outcome }) => outcome === 'not-reached');
+  return word(verdict === 'invalid' ? 'bundle-invalid' : verdict, { why: BUNDLE_CHECK_TEXTS[against.check][state.language][1] });
+}
+
+function documentProven(receipts) {
+  const proven = receipts.filter(({ report }) => report.steps.some(({ check, outcome }) => check === 'document' && outcome === 'passed'));
+  return word('bundle-document', { proven: proven.length, all: receipts.length });
+}
+
+/** What is proven, recipient by recipient, each with its timeline. */
+function recipients({ verdict, conclusions, receipts }) {
+  if (receipts.length === 0) return [];
+  const heading = element('h4', {}, word(verdict === 'valid' ? 'recipients' : 'recipients-alone'));
+  return [heading, ...(conclusions.length === 0 ? [element('p', {}, word('no-recipients'))] : conclusions.map(recipientSection))];
+}
+
+function recipientSection({ recipient, name, standing, events }) {
+  const { tone, ...text } = STANDING_TEXTS[standing];
+  const { mark } = VERDICTS[tone];
+  return element(
+    'section',
+    { class: `recipient ${tone}`, 'data-recipient': recipient, 'data-standing': standing },
+    element('h5', {}, recipient, ...(name === null ? [] : [' · ', foreign(name, 200)])),
+    element('p', { class: 'standing' }, element('span', { 'aria-hidden': 'true' }, `${mark} `), `${text[state.language]}.`),
+    element('ol', { class: 'timeline' }, ...events.map(eventLine)),
+  );
+}
+
+function eventLine({ event, role, actor, node, time, reason, successor }) {
+  const named = (EVENT_NAMES[`${event} ${role}`] ?? EVENT_NAMES[event])[state.language];
+  const asides = [...(reason === null ? [] : [REASON_TEXTS[reason][state.language]]), ...(successor === null ? [] : [word('successor', { code: successor })])];
+  return element(
+    'li',
+    {},
+    element('time', { datetime: new Date(time).toISOString() }, moment(time)),
+    element('span', {}, element('strong', {}, named), ` — ${actor === null ? node : `${actor}, ${node}`}`, ...asides.map((text) => element('small', {}, text))),
+  );
+}
+
+function bundleFacts({ about, signer }, digest) {
+  const rows = {
+    envelope: about?.envelope ?? null,
+    sender: about?.sender ?? null,
+    by: about === null ? null : `${about.by} · ${about.node}`,
+    made: about === null ? null : moment(about.made),
+    signer: signer?.subject ?? null,
+    signed: (signer?.signedAt ?? null) === null ? null : moment(signer.signedAt),
+    file: digest,
+  };
+  return factList(rows);
+}
+
+const OTHERS_SHOWN = 100;
+
+function otherList(others) {
+  const lines = others.slice(0, OTHERS_SHOWN).map(({ name, length }) => element('li', {}, foreign(name, 200), ` · ${word('bytes', { count: length })}`));
+  if (others.length > OTHERS_SHOWN) lines.push(element('li', {}, word('more', { count: others.length - OTHERS_SHOWN })));
+  return element('ul', { class: 'others' }, ...lines);
+}
+
+/** One receipt of a bundle. Its steps are made when somebody opens them: a bundle may hold thousands. What stands against it is there at once, for print too. */
+function innerReceipt({ name, report }) {
+  const { verdict, steps, summary } = report;
+  const { mark, ...words } = VERDICTS[verdict];
+  const against = steps.filter(({ outcome }) => outcome === 'failed' || outcome === 'unknown');
+  const all = element('div', {});
+  const details = element(
+    'details',
+    { class: `inner ${verdict}`, 'data-inner': verdict },
+    element('summary', {}, element('strong', { class: 'inner-verdict' }, `${mark} ${words[state.language]}`), ' ', foreign(name, 120)),
+    all,
+  );
+  details.addEventListener(
+    'toggle',
+    () => all.append(...(summary === null ? [] : [facts(summary, null)]), ...groups(steps)),
+    { once: true },
+  );
+  return verdict === 'valid' ? details : element('div', {}, details, element('ol', { class: 'steps against' }, ...against.map(stepLine)));
+}
+
 function facts(summary, digest) {
   const rows = {
     event: summary.event,
@@ -236,6 +360,10 @@ function facts(summary, digest) {
     leaf: summary.leaf,
     file: digest,
   };
+  return factList(rows);
+}
+
+function factList(rows) {
   const shown = Object.entries(rows).filter(([, value]) => value !== null);
   return element('dl', {}, ...shown.flatMap(([key, value]) => [element('dt', {}, word(key)), element('dd', {}, foreign(value))]));
 }
@@ -251,7 +379,7 @@ function groups(steps) {
 
 function stepLine({ check, outcome, detail }) {
   const { mark, ...name } = OUTCOMES[outcome];
-  const [holds, otherwise] = CHECK_TEXTS[check][state.language];
+  const [holds, otherwise] = (CHECK_TEXTS[check] ?? BUNDLE_CHECK_TEXTS[check])[state.language];
   const isAgainst = outcome === 'failed' || outcome === 'unknown';
   const said = element('span', {}, element('span', {}, `${holds} — ${name[state.language]}`));
   if (isAgainst) said.append(element('br', {}), element('strong', {}, otherwise));

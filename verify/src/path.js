@@ -10,7 +10,8 @@ import { PATH_AUTHORITIES_MAX, PATH_SIGNATURES_MAX, TRUST_ITEMS_MAX } from './li
 const SIGNING_PURPOSES = ['1.3.6.1.5.5.7.3.4', '1.3.6.1.5.5.7.3.36', '1.3.6.1.4.1.311.10.3.12', '2.5.29.37.0'];
 
 /** Which keyUsages will do; one of them must be there. */
-export const USES = { node: ['digitalSignature'], operator: ['digitalSignature', 'nonRepudiation'] };
+const SIGNS = ['digitalSignature', 'nonRepudiation'];
+export const USES = { node: ['digitalSignature'], operator: SIGNS, service: SIGNS };
 
 const mayIssue = (certificate) => certificate.isCa && (certificate.keyUsage?.includes('keyCertSign') ?? true);
 
@@ -26,7 +27,8 @@ export function trustStore(certificates, lists) {
 
 /**
  * Decides on `certificate` for a use at a time, with `others` that came along as further intermediates:
- * `{refused: why}`, `{untold: why}`, or `{revoked, unknown}`, of which one or both are null.
+ * `{refused: why}`, `{untold: why}`, or `{revoked, unknown, isListMissing}`: since when it is revoked and why that cannot be told, of which one or both are null;
+ * the last says whether it cannot be told because nobody gave a list.
  */
 export async function validate(store, certificate, others, use, at) {
   const fault = timeFault(certificate, at) ?? useFault(certificate, use);
@@ -86,11 +88,11 @@ async function isSignedBy(search, certificate, issuer) {
 
 /** Every certificate of the path but the anchor. Revoked outweighs unknown, unknown outweighs good. */
 async function judge(lists, path, at) {
-  let unknown = null;
+  let [unknown, isListMissing] = [null, false];
   for (const [place, certificate] of path.slice(0, -1).entries()) {
     const found = await revocation(lists, certificate, path[place + 1], at);
-    if (found.revoked !== undefined) return { revoked: found.revoked, unknown: null };
-    unknown ??= found.unknown ?? null;
+    if (found.revoked !== undefined) return { revoked: found.revoked, unknown: null, isListMissing: false };
+    if (unknown === null && found.unknown !== undefined) ({ unknown, isListMissing } = found);
   }
-  return { revoked: null, unknown };
+  return { revoked: null, unknown, isListMissing };
 }

@@ -86,6 +86,21 @@ export const RECEIPT_BODY = kind(
   RECEIPT_BODY_BYTES_MAX,
 );
 
+// --- Bundle -----------------------------------------------------------------------------------------------------------------------------------
+
+export const BUNDLE = kind(
+  'bundle',
+  record({
+    axis: [is.axisId],
+    lane: [is.lane],
+    envelope: [is.envelopeId],
+    sender: [is.agencyId],
+    by: [is.agencyId],
+    node: [is.nodeId],
+    made: [is.time],
+  }),
+);
+
 // --- Submission and event ---------------------------------------------------------------------------------------------------------------------
 
 const actor = record({ code: [is.agencyId, null], node: [is.nodeId], role: [is.role] });

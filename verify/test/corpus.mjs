@@ -4,23 +4,25 @@
 import { readFileSync } from 'node:fs';
 import { give, verdicts, withPage } from './browser.mjs';
 
-const { checks, cases } = JSON.parse(readFileSync(process.argv[2], 'utf8'));
+const { checks, cases, bundleChecks, bundles } = JSON.parse(readFileSync(process.argv[2], 'utf8'));
 const BATCH = 40;
 // Everybody's first receipts, one of each verdict, and one with a document go through the inputs.
 const BY_HAND = ['valid-consignment', 'valid-with-document', 'valid-with-revocation-lists', 'the-container', 'another-document', 'provisional', 'ledger-key-of-somebody-else', 'carriage-returns'];
 
+const BUNDLES_BY_HAND = ['right', 'right-with-document', 'two-recipients', 'another-document', 'two-histories', 'a-provisional-receipt', 'cut-short', 'no-receipts', 'signed-by-a-stranger', 'all-receipts-of-another-document'];
+
 const disagreements = [];
-const counts = { 'by program': {}, 'by program, Ed25519 by the library': {}, 'by hand': {} };
+const counts = { bundles: {}, 'bundles by hand': {}, 'by program': {}, 'by program, Ed25519 by the library': {}, 'by hand': {} };
 
 // Of what is bent at random each reads as far as it can, and not always equally far; but what passes here never fails there.
 const isDisagreement = (isBent, here, there) => here !== there && (!isBent || [here, there].sort().join() === 'failed,passed');
 
-function compare(expected, found, how) {
+function compare(expected, found, how, names = checks) {
   const place = `${expected.name} (${how})`;
   if (found.refused !== undefined) return disagreements.push(`${place}: the page refused the trust files: ${found.refused} ${found.detail ?? ''}`);
   const steps = found.steps.filter(({ outcome }, at) => isDisagreement(expected.bent, outcome, expected.steps[at]));
   if (found.verdict === expected.verdict && steps.length === 0) return (counts[how][found.verdict] = (counts[how][found.verdict] ?? 0) + 1);
-  const told = steps.map(({ check, outcome, detail }) => `${check} ${outcome} (${detail.en ?? detail}), not ${expected.steps[checks.indexOf(check)]}`);
+  const told = steps.map(({ check, outcome, detail }) => `${check} ${outcome} (${detail.en ?? detail}), not ${expected.steps[names.indexOf(check)]}`);
   return disagreements.push(`${place}: ${found.verdict}, not ${expected.verdict}: ${told.join('; ')}`);
 }
 
@@ -32,11 +34,53 @@ async function byProgram(page, ed25519ByLibrary, chosen) {
   }
 }
 
+/** Beside the checks: each receipt's verdict, what is concluded for each recipient, what else is in it. */
+async function bundlesByProgram(page) {
+  for (const { name, verdict, steps, bundle, trust, operator, lists, document, now, bent, ...expected } of bundles) {
+    const found = await page.evaluate((one) => globalThis.trucVerify.verify(one), { bundle, trust, operator, lists, document, now });
+    compare({ name, verdict, steps, bent }, found, 'bundles', bundleChecks);
+    if (found.refused !== undefined || (bent && verdict !== 'valid')) continue;
+    const told = {
+      receipts: found.receipts.map((receipt) => [receipt.name, receipt.report.verdict]),
+      conclusions: found.conclusions.map((one) => [one.recipient, one.name, one.standing, one.events.map(({ time }) => time)]),
+      others: found.others.map((other) => [other.name, other.length]),
+      signed_at: found.signer === null ? null : found.signer.signedAt,
+    };
+    for (const [what, value] of Object.entries(told)) {
+      if (JSON.stringify(value) !== JSON.stringify(expected[what])) disagreements.push(`${name}: ${what} ${JSON.stringify(value)}, not ${JSON.stringify(expected[what])}`);
+    }
+  }
+}
+
 const localTime = (ms) => new Date(ms).toISOString().slice(0, 19);
 
+const bytes = (base64) => Buffer.from(base64, 'base64');
+
 async function byHand(page, expected, name = 'one.receipt') {
+  await show(page, expected, name, expected.receipt);
+  const [verdict] = await verdicts(page, 1);
+  const steps = await stepsShown(page, '.steps li');
+  compare(expected, { verdict, steps }, 'by hand');
+}
+
+/** Dropped as a person does it: the page must find out by itself that it is a bundle. */
+async function bundleByHand(page, name) {
+  const expected = bundles.find((one) => one.name === name);
+  await show(page, expected, `${name}.zip`, expected.bundle, 'any');
+  const [verdict] = await verdicts(page, 1);
+  compare(expected, { verdict, steps: await stepsShown(page, '.bundle-steps > li') }, 'bundles by hand', bundleChecks);
+  const standings = await page.$$eval('.recipient', (all) => all.map((one) => [one.dataset.recipient, one.dataset.standing, one.querySelectorAll('.timeline li').length]));
+  const wanted = expected.conclusions.map(([recipient, , standing, times]) => [recipient, standing, times.length]);
+  if (JSON.stringify(standings) !== JSON.stringify(wanted)) disagreements.push(`${name} (by hand): ${JSON.stringify(standings)}, not ${JSON.stringify(wanted)}`);
+  const inner = await page.$$eval('.inner', (all) => all.map((one) => one.dataset.inner).sort());
+  const verdictsWanted = expected.receipts.map(([, one]) => one).sort();
+  if (inner.join() !== verdictsWanted.join()) disagreements.push(`${name} (by hand): receipts ${inner}, not ${verdictsWanted}`);
+}
+
+const stepsShown = (page, selector) => page.$$eval(selector, (lines) => lines.map((line) => ({ check: line.dataset.check, outcome: line.className, detail: '' })));
+
+async function show(page, expected, name, content, kind = 'receipts') {
   await page.click('#clear');
-  const bytes = (base64) => Buffer.from(base64, 'base64');
   await page.evaluate((time) => Object.assign(document.getElementById('at'), { value: time }), localTime(expected.now));
   await give(page, 'any', [
     ['trust.pem', Buffer.from(expected.trust)],
@@ -44,10 +88,7 @@ async function byHand(page, expected, name = 'one.receipt') {
   ]);
   if (expected.lists !== '') await give(page, 'lists', [['lists.pem', Buffer.from(expected.lists)]]);
   if (expected.document !== null) await give(page, 'document', [['document', bytes(expected.document)]]);
-  await give(page, 'receipts', [[name, bytes(expected.receipt)]]);
-  const [verdict] = await verdicts(page, 1);
-  const steps = await page.$$eval('.steps li', (lines) => lines.map((line) => ({ check: line.dataset.check, outcome: line.className, detail: '' })));
-  compare(expected, { verdict, steps }, 'by hand');
+  await give(page, kind, [[name, bytes(content)]]);
 }
 
 /** What strangers wrote is text: no element comes of it, and what turns its direction is shown. */
@@ -58,17 +99,30 @@ async function hostileNames(page) {
   for (const shown of ['x<img src=x onerror=alert(1)>⟦U+202E⟧gpj.receipt', '<script>alert(1)</script>⟦U+202E⟧fdp']) {
     if (!text.includes(shown)) disagreements.push(`the page does not show ${shown}`);
   }
+  await bundleByHand(page, 'hostile-names-beside');
+  await bundleByHand(page, 'hostile-name-of-a-receipt');
+  await page.click('.inner summary');
+  await page.waitForSelector('.inner .steps li');
+  if (!(await page.textContent('#result')).includes('<script>alert(1)<script>.receipt')) disagreements.push('the page does not show the name of a receipt in a bundle');
   const made = await page.$$eval('#result img, #result script, #given img', (elements) => elements.length);
   if (made > 0) disagreements.push('a name became an element');
 }
 
-/** A bundle is no broken receipt and no document: the page says what to do with it. */
-async function bundle(page) {
-  await page.click('#clear');
-  for (const kind of ['any', 'receipts']) {
-    await give(page, kind, [['bundle.zip', Buffer.from('PK\x03\x04 bundle.json receipts/', 'latin1')]]);
-    await page.waitForSelector('#result .notice');
-    if ((await page.$$('#receipts-files li, #document-files li')).length > 0) disagreements.push('a bundle was taken for a receipt or a document');
+/** However it was packed, and where it is cut short, too: a bundle is known by its `bundle.json`, and a document with receipts in its text is a document. */
+async function kinds(page) {
+  const of = (name) => bytes(bundles.find((one) => one.name === name).bundle);
+  const files = [
+    ['right.zip', of('right'), 'receipts'],
+    ['packed.zip', of('by-another-packer'), 'receipts'],
+    ['half.zip', of('cut-in-half'), 'receipts'],
+    ['a.zip', bytes(cases.find(({ name }) => name === 'the-container').document), 'document'],
+    ['b.zip', Buffer.from('PK\x03\x04 bundle.json receipts/', 'latin1'), 'document'],
+  ];
+  for (const [name, content, kind] of files) {
+    await page.click('#clear');
+    await give(page, 'any', [[name, content]]);
+    await page.waitForFunction(() => document.querySelector('#given li') !== null);
+    if ((await page.textContent(`#${kind}-files`)) !== name) disagreements.push(`${name} was not taken for one of ${kind}`);
   }
 }
 
@@ -76,17 +130,21 @@ await withPage(
   async (page, complaints) => {
     const own = await page.evaluate(() => globalThis.trucVerify.checks);
     if (own.join() !== checks.join()) throw new Error(`the page makes other checks, or in another order: ${own.join()}`);
+    const ownOfBundles = await page.evaluate(() => globalThis.trucVerify.bundleChecks);
+    if (ownOfBundles.join() !== bundleChecks.join()) throw new Error(`the page makes other checks of bundles: ${ownOfBundles.join()}`);
     await byProgram(page, false, cases);
     await byProgram(page, true, cases.slice(0, 60));
     for (const name of BY_HAND) await byHand(page, cases.find((one) => one.name === name));
+    await bundlesByProgram(page);
+    for (const name of BUNDLES_BY_HAND) await bundleByHand(page, name);
     await hostileNames(page);
-    await bundle(page);
+    await kinds(page);
     disagreements.push(...complaints);
   },
   { timezoneId: 'UTC' },
 );
 
-console.log(`${cases.length} receipts; agreements ${JSON.stringify(counts)}`);
+console.log(`${cases.length} receipts, ${bundles.length} bundles; agreements ${JSON.stringify(counts)}`);
 if (disagreements.length > 0) {
   console.error(`${disagreements.length} disagreements\n${disagreements.join('\n')}`);
   process.exit(1);

@@ -125,7 +125,9 @@ pub fn verify_bundle(
     let signer = signature
         .ok()
         .map(|cms| BundleSigner { subject: cms.certificate.subject().to_owned(), signed_at: cms.signing_time });
-    let conclusions = conclude(found.receipts.iter().map(|(_, report)| report));
+    // What is said of another envelope says nothing of this one's recipients.
+    let of_it = |report: &&ReceiptReport| about.as_ref().is_ok_and(|about| is_about(report, about) == Some(true));
+    let conclusions = conclude(found.receipts.iter().map(|(_, report)| report).filter(of_it));
     BundleReport {
         verdict: verdict(&steps),
         steps,
@@ -193,14 +195,16 @@ fn signer(cms: &CmsSignature, trust: &ReceiptTrust) -> (Outcome, String) {
     }
 }
 
+/// Whether a receipt is about the bundle's envelope; none where it cannot be read.
+fn is_about(report: &ReceiptReport, about: &BundleJson) -> Option<bool> {
+    let summary = report.summary.as_ref()?;
+    Some(summary.envelope == Some(about.envelope) && summary.sender.as_ref() == Some(&about.sender))
+}
+
 fn one_document(about: Option<&BundleJson>, receipts: &[(String, ReceiptReport)]) -> (Outcome, String) {
     let Some(about) = about else { return (Outcome::NotReached, String::new()) };
-    let other = receipts.iter().filter_map(|(name, report)| {
-        let summary = report.summary.as_ref()?;
-        let same = summary.envelope == Some(about.envelope) && summary.sender.as_ref() == Some(&about.sender);
-        (!same).then_some(name.as_str())
-    });
-    match names(other) {
+    let other = receipts.iter().filter(|(_, report)| is_about(report, about) == Some(false));
+    match names(other.map(|(name, _)| name.as_str())) {
         None => (Outcome::Passed, format!("{} of {}", about.envelope, about.sender)),
         Some(names) => (Outcome::Failed, names),
     }

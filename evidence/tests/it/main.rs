@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests")]
 
 mod bindings;
+mod bundle_cases;
 mod bundles;
 mod cases;
 mod corpus;
@@ -16,3 +17,4 @@ mod searches;
 mod snapshot;
 mod verify_page;
 mod world;
+mod zips;

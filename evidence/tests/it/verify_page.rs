@@ -1,5 +1,5 @@
 //! The verify page (`docs/verify.html`) is a second verifier, written from docs/FORMATS.md in another language. Both are held against each other over the
-//! whole corpus and over receipts bent at random: the same verdict, and the same outcome of every single check.
+//! whole corpus of receipts and of bundles, and over both bent at random: the same verdict, and the same outcome of every single check.
 
 use std::{
     cell::RefCell,
@@ -11,14 +11,15 @@ use std::{
 use data_encoding::BASE64;
 use serde_json::{Value, json};
 use truc_certs_dev::KeyKind;
-use truc_evidence::{Check, Document, verify_receipt};
+use truc_evidence::{BundleCheck, Check, Document, verify_receipt};
 use truc_proto::{Actor, Digest, Event, EventUri, Reason, Receipt, Role, SignedNote};
 use truc_signer::{asic::ContainerWriter, sign_detached};
 
 use crate::{
+    bundle_cases::{self, BundleCase, Plan},
     cases,
     hostile::Random,
-    world::{Built, PACKET, Recipe, WORLD, Who, World, at, code, ledger_of, node_id},
+    world::{Built, DAY_MS, PACKET, Recipe, WORLD, Who, World, after, at, code, ledger_of, node_id},
 };
 
 /// What the page is shown, and what this verifier says of it.
@@ -281,6 +282,57 @@ fn all() -> Vec<Shown> {
     all
 }
 
+/// A bundle, and what this verifier says of it, of the receipts in it, and of the recipients.
+fn bundle_json(case: &BundleCase, bent: bool) -> Value {
+    let report = case.report();
+    let steps: Vec<&str> = report.steps.iter().map(|step| step.outcome.as_str()).collect();
+    let receipts: Vec<Value> =
+        report.receipts.iter().map(|(name, report)| json!([name, report.verdict.as_str()])).collect();
+    let conclusions: Vec<Value> = report
+        .conclusions
+        .iter()
+        .map(|found| {
+            let times: Vec<i64> = found.events.iter().map(|event| event.time.unix_ms()).collect();
+            json!([found.recipient, found.name, found.standing.as_str(), times])
+        })
+        .collect();
+    let signed_at = report.signer.as_ref().map(|signer| signer.signed_at.map(|at| at.unix_ms()));
+    json!({
+        "name": case.name, "bundle": BASE64.encode(&case.bundle), "trust": WORLD.trust_pem(),
+        "operator": WORLD.operator.issued.leaf_pem(), "lists": if case.with_crls { WORLD.crls_pem.as_str() } else { "" },
+        "document": case.document.map(|bytes| BASE64.encode(bytes)), "now": after(DAY_MS).unix_ms(), "bent": bent,
+        "verdict": report.verdict.as_str(), "steps": steps, "receipts": receipts, "conclusions": conclusions,
+        "others": report.others, "signed_at": signed_at,
+    })
+}
+
+/// Those of the corpus, one of every kind of event, and right ones bent at random.
+fn bundles() -> Vec<Value> {
+    let mut all: Vec<Value> = bundle_cases::all().iter().map(|case| bundle_json(case, false)).collect();
+    let case = |name: String, bundle: Vec<u8>, document| BundleCase {
+        name,
+        bundle,
+        with_crls: false,
+        document,
+        against: vec![],
+    };
+    for (name, recipe) in cases::valid().into_iter().chain(kinds()) {
+        let alone = vec![("a.receipt", recipe.build(&WORLD).receipt)];
+        let submitted = vec![
+            alone[0].clone(),
+            ("submission.receipt", Recipe { who: Who::Sender, ..Recipe::default() }.build(&WORLD).receipt),
+        ];
+        all.push(bundle_json(&case(format!("of-{name}"), Plan::of(alone).build(), None), false));
+        all.push(bundle_json(&case(format!("of-{name}-and-its-submission"), Plan::of(submitted).build(), None), false));
+    }
+    let bundle = Plan::default().build();
+    let mut random = Random(wanted("TRUC_BENT_SEED").unwrap_or(0x9E37_79B9_7F4A_7C15));
+    for n in 0..bends() {
+        all.push(bundle_json(&case(format!("bent-bundle-{n}"), random.bend(&bundle), Some(PACKET)), true));
+    }
+    all
+}
+
 /// What the page is tried with is there, or the test says loudly that it is not.
 fn tools_are_there(folder: &Path) -> bool {
     let runs = |program: &str| Command::new(program).arg("--version").output().is_ok_and(|out| out.status.success());
@@ -308,7 +360,7 @@ fn receipts_of_every_event_are_valid() {
 }
 
 #[test]
-fn the_verify_page_finds_what_this_verifier_finds_in_every_check_of_every_receipt() {
+fn the_verify_page_finds_what_this_verifier_finds_in_every_check_of_every_receipt_and_bundle() {
     let page = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../verify");
     if !tools_are_there(&page) {
         return;
@@ -317,7 +369,9 @@ fn the_verify_page_finds_what_this_verifier_finds_in_every_check_of_every_receip
     let cases: Vec<Value> = all().iter().map(Shown::to_json).collect();
     let folder = tempfile::tempdir().unwrap();
     let corpus = folder.path().join("corpus.json");
-    std::fs::write(&corpus, json!({ "checks": checks, "cases": cases }).to_string()).unwrap();
+    let bundle_checks: Vec<&str> = BundleCheck::ALL.iter().map(|check| check.id()).collect();
+    let all = json!({ "checks": checks, "cases": cases, "bundleChecks": bundle_checks, "bundles": bundles() });
+    std::fs::write(&corpus, all.to_string()).unwrap();
     let run = Command::new("node").arg(page.join("test/corpus.mjs")).arg(&corpus).output().unwrap();
     let said = format!("{}{}", String::from_utf8_lossy(&run.stdout), String::from_utf8_lossy(&run.stderr));
     assert!(run.status.success(), "{said}");

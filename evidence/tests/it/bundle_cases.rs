@@ -1,0 +1,593 @@
+//! Bundles, right ones and bent ones, and what stands against each: for the Rust verifier, and for the verify page to be held against it.
+
+use std::io::Write as _;
+
+use data_encoding::BASE64;
+use truc_evidence::{
+    BundleCheck::{self, *},
+    BundleReport, BundleWriter, Document,
+    Outcome::{self, *},
+    ReceiptTrust, verify_bundle,
+};
+use truc_proto::{Actor, BundleJson, Digest, EnvelopeId, EventUri, Lane, Raw, Role, Timestamp};
+use truc_signer::{
+    SignError,
+    asic::{ContainerWriter, MANIFEST_NAME, MIMETYPE, SIGNATURE_NAME},
+    sign_detached,
+};
+
+use crate::{
+    world::*,
+    zips::{Zip, ZipEntry, crc32},
+};
+
+/// A bundle to build: what is put in under which name, and who signs.
+pub(crate) struct Plan {
+    pub(crate) receipts: Vec<(&'static str, String)>,
+    pub(crate) about: fn(&mut BundleJson),
+    pub(crate) signer: fn(&World) -> &Party,
+    pub(crate) signed_at: Option<Timestamp>,
+}
+
+pub(crate) fn receipt(who: Who, bend: impl FnOnce(&mut Recipe)) -> String {
+    let mut recipe = Recipe { who, with_opening: true, ..Recipe::default() };
+    bend(&mut recipe);
+    recipe.build(&WORLD).receipt
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Self {
+            receipts: vec![
+                ("submission.receipt", receipt(Who::Sender, |_| {})),
+                ("relay.receipt", receipt(Who::Relay, |_| {})),
+                ("consignment.receipt", receipt(Who::Recipient, |_| {})),
+            ],
+            about: |_| {},
+            signer: |world| &world.service_g22,
+            signed_at: Some(after(HOUR_MS)),
+        }
+    }
+}
+
+impl Plan {
+    pub(crate) fn of(receipts: Vec<(&'static str, String)>) -> Self {
+        Self { receipts, ..Self::default() }
+    }
+
+    fn about(&self) -> BundleJson {
+        let mut about = about();
+        (self.about)(&mut about);
+        about
+    }
+
+    pub(crate) fn writer(&self) -> BundleWriter<Vec<u8>> {
+        let mut writer = BundleWriter::new(Vec::new(), self.about()).unwrap();
+        for (name, receipt) in &self.receipts {
+            writer.receipt(name, receipt.as_bytes()).unwrap();
+        }
+        writer.checked(b"{}").unwrap();
+        writer
+    }
+
+    pub(crate) fn sign(&self, manifest: &[u8]) -> Result<Vec<u8>, SignError> {
+        sign_detached(&(self.signer)(&WORLD).key, manifest, self.signed_at)
+    }
+
+    pub(crate) fn build(&self) -> Vec<u8> {
+        self.writer().finish(|manifest| self.sign(manifest)).unwrap()
+    }
+
+    /// What goes in, by name.
+    fn files(&self) -> Vec<(String, Vec<u8>)> {
+        let about = Raw::write(self.about()).unwrap().bytes().to_vec();
+        let receipts = self.receipts.iter();
+        let receipts = receipts.map(|(name, text)| (format!("receipts/{name}"), text.clone().into_bytes()));
+        [("bundle.json".to_owned(), about)].into_iter().chain(receipts).collect()
+    }
+
+    /// Packed by another hand, with the manifest bent before it is signed and the file bent after.
+    fn packed(
+        &self,
+        files: Vec<(String, Vec<u8>)>,
+        manifest: impl FnOnce(String) -> String,
+        zip: impl FnOnce(&mut Zip),
+    ) -> Vec<u8> {
+        let manifest = manifest(manifest_of(&files)).into_bytes();
+        let signature = self.sign(&manifest).unwrap();
+        let mimetype = ("mimetype".to_owned(), MIMETYPE.as_bytes().to_vec());
+        let last = [(MANIFEST_NAME.to_owned(), manifest), (SIGNATURE_NAME.to_owned(), signature)];
+        let all = [mimetype].into_iter().chain(files).chain(last);
+        let entries = all.map(|(name, content)| ZipEntry::new(&name, content)).collect();
+        let mut packed = Zip { entries, ..Zip::default() };
+        zip(&mut packed);
+        packed.bytes()
+    }
+}
+
+/// `META-INF/ASiCManifest.xml` over these files.
+fn manifest_of(files: &[(String, Vec<u8>)]) -> String {
+    let escaped = |name: &str| {
+        let kept = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte);
+        name.bytes()
+            .map(|byte| if kept(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+            .collect::<String>()
+    };
+    let reference = |(name, content): &(String, Vec<u8>)| {
+        format!(
+            r#"<asic:DataObjectReference URI="{}"><ds:DigestMethod Algorithm="http://www.w3.org/2001/04/xmlenc#sha256"/><ds:DigestValue>{}</ds:DigestValue></asic:DataObjectReference>"#,
+            escaped(name),
+            BASE64.encode(&Digest::of(content).0),
+        )
+    };
+    format!(
+        r#"<?xml version="1.0" encoding="UTF-8"?><asic:ASiCManifest xmlns:asic="http://uri.etsi.org/02918/v1.2.1#" xmlns:ds="http://www.w3.org/2000/09/xmldsig#"><asic:SigReference URI="{SIGNATURE_NAME}" MimeType="application/pkcs7-signature"/>{}</asic:ASiCManifest>"#,
+        files.iter().map(reference).collect::<String>(),
+    )
+}
+
+pub(crate) fn about() -> BundleJson {
+    let receipt = receipt(Who::Sender, |_| {});
+    let report = truc_evidence::verify_receipt(receipt.as_bytes(), &trust(false), None, after(DAY_MS));
+    BundleJson {
+        axis: axis(),
+        lane: Lane::Ordinary,
+        envelope: report.summary.as_ref().and_then(|summary| summary.envelope).unwrap(),
+        sender: code("G22"),
+        by: code("G22"),
+        node: node_id("N-G22"),
+        made: after(HOUR_MS),
+    }
+}
+
+pub(crate) fn trust(with_crls: bool) -> ReceiptTrust {
+    let crls = if with_crls { WORLD.crls_pem.as_str() } else { "" };
+    ReceiptTrust::new(store_of(&WORLD.trust_pem(), crls), WORLD.pinned())
+}
+
+/// A bundle, what is shown with it, and what stands against it.
+pub(crate) struct BundleCase {
+    pub(crate) name: String,
+    pub(crate) bundle: Vec<u8>,
+    pub(crate) with_crls: bool,
+    pub(crate) document: Option<&'static [u8]>,
+    pub(crate) against: Vec<(BundleCheck, Outcome)>,
+}
+
+impl BundleCase {
+    fn new(name: impl Into<String>, bundle: Vec<u8>, against: &[(BundleCheck, Outcome)]) -> Self {
+        Self { name: name.into(), bundle, with_crls: false, document: None, against: against.to_vec() }
+    }
+
+    fn with_crls(self) -> Self {
+        Self { with_crls: true, ..self }
+    }
+
+    fn showing(self, document: &'static [u8]) -> Self {
+        Self { document: Some(document), ..self }
+    }
+
+    pub(crate) fn report(&self) -> BundleReport {
+        let document = self.document.map(Document::of);
+        verify_bundle(self.bundle.as_slice(), &trust(self.with_crls), document.as_ref(), after(DAY_MS))
+    }
+}
+
+/// H37 states that its document system took it.
+fn handed_over_by_h37() -> String {
+    receipt(Who::Recipient, |recipe| {
+        recipe.event = |event| {
+            event.event = EventUri::ContentHandover;
+            event.actor = Actor { code: Some(code("H37")), node: node_id("N-H37"), role: Role::Recipient };
+            event.recipient = Some(code("H37"));
+        };
+        recipe.ledger = |ledger| *ledger = ledger_of("node/N-H37", "N-H37", 3);
+        recipe.cms = |world, cms| cms.key = Some(&world.node_h37.key);
+        recipe.agency_entry = Some("agency/H37");
+    })
+}
+
+fn of_another_envelope(who: Who) -> String {
+    receipt(who, |recipe| {
+        recipe.preamble = |preamble| preamble.envelope = EnvelopeId::new(preamble.created, [9; 10]);
+    })
+}
+
+fn bent_receipt() -> String {
+    receipt(Who::Recipient, |recipe| {
+        recipe.leaf_shown = |leaf| String::from_utf8(leaf).unwrap().replace("H26", "H37").into_bytes();
+    })
+}
+
+fn provisional() -> String {
+    receipt(Who::Recipient, |recipe| recipe.cms = |_, cms| cms.key = None)
+}
+
+/// The same place in H26's ledger as its consignment, and another leaf there.
+fn handover_in_its_place() -> String {
+    receipt(Who::Recipient, |recipe| recipe.event = |event| event.event = EventUri::ContentHandover)
+}
+
+/// Whatever is in it, in a container of our writer.
+pub(crate) fn container(plan: &Plan, files: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut writer = ContainerWriter::new(Vec::new()).unwrap();
+    for (name, bytes) in files {
+        writer.begin_entry(name, "text/plain", None).unwrap();
+        writer.write_all(bytes).unwrap();
+        writer.end_entry().unwrap();
+    }
+    writer.finish(|manifest| plan.sign(manifest)).unwrap().sink
+}
+
+pub(crate) fn all() -> Vec<BundleCase> {
+    let mut all = right();
+    all.extend(bent_files());
+    all.extend(bent_manifests());
+    all.extend(bent_names());
+    all.extend(bent_statements());
+    all.extend(signatures());
+    all.extend(contents());
+    all
+}
+
+fn right() -> Vec<BundleCase> {
+    let plan = Plan::default();
+    let mut two = Plan::default();
+    two.receipts.push(("handover.receipt", handed_over_by_h37()));
+    let mut hostile = plan.files();
+    for name in ["certificates/<img src=x onerror=alert(1)>.cer", "revocation/Nghị định & \"thu hồi\".crl"] {
+        hostile.push((name.to_owned(), b"of no weight".to_vec()));
+    }
+    let script = ("<script>alert(1)<script>.receipt", plan.receipts[0].1.clone());
+    let of = |name: &str, bundle| BundleCase::new(name, bundle, &[]);
+    vec![
+        of("right", plan.build()),
+        of("right-with-document", plan.build()).showing(PACKET),
+        of("right-with-revocation-lists", plan.build()).with_crls(),
+        of("two-recipients", two.build()).showing(PACKET),
+        of("by-another-packer", plan.packed(plan.files(), |manifest| manifest, |_| ())),
+        of("deflated-with-its-sizes-before-it", {
+            let deflate = |zip: &mut Zip| {
+                let entry = zip.entry("receipts/relay.receipt");
+                *entry = ZipEntry::deflated("receipts/relay.receipt", &entry.content.clone());
+            };
+            plan.packed(plan.files(), |manifest| manifest, deflate)
+        }),
+        of("zeros-that-are-no-bomb-yet", with_zeros(&plan, 15 << 20)),
+        of("by-the-recipient", Plan { signer: |world| &world.service_h26, ..Plan::default() }.build()),
+        of("without-signing-time", Plan { signed_at: None, ..Plan::default() }.build()),
+        of("hostile-names-beside", plan.packed(hostile, |manifest| manifest, |_| ())),
+        of("hostile-name-of-a-receipt", Plan::of(vec![script]).build()),
+        of("receipts-in-folders", Plan::of(vec![("a/b/c.receipt", plan.receipts[0].1.clone())]).build()),
+        of(
+            "one-receipt-twice",
+            Plan::of(vec![("a", plan.receipts[0].1.clone()), ("b", plan.receipts[0].1.clone())]).build(),
+        ),
+        BundleCase::new("another-document", plan.build(), &[(Receipts, Failed)]).showing(b"another document"),
+    ]
+}
+
+/// So many zeros, covered by the manifest, packed as small as it goes.
+fn with_zeros(plan: &Plan, count: usize) -> Vec<u8> {
+    let mut files = plan.files();
+    files.push(("zeros".to_owned(), vec![0; count]));
+    let deflate = |zip: &mut Zip| *zip.entry("zeros") = ZipEntry::deflated("zeros", &vec![0; count]);
+    plan.packed(files, |manifest| manifest, deflate)
+}
+
+/// What a file may be that is no whole container.
+fn bent_files() -> Vec<BundleCase> {
+    let plan = Plan::default();
+    let whole = plan.build();
+    let bytes = |name: &str, bundle: Vec<u8>| BundleCase::new(name, bundle, &[(Form, Failed)]);
+    let zip = |name: &str, bend: &dyn Fn(&mut Zip)| bytes(name, plan.packed(plan.files(), |manifest| manifest, bend));
+    let consignment = "receipts/consignment.receipt";
+    let noise: Vec<u8> = (0..=truc_proto::limits::RECEIPT_BYTES_MAX).map(|at| (at * at / 7).to_le_bytes()[0]).collect();
+    vec![
+        bytes("nothing-but-a-signature", b"PK\x03\x04".to_vec()),
+        bytes("cut-short", whole[..whole.len() - 1].to_vec()),
+        bytes("cut-in-half", whole[..whole.len() / 2].to_vec()),
+        bytes("a-byte-more", [whole.as_slice(), b"\0"].concat()),
+        bytes("two-bundles-in-a-row", [whole.as_slice(), &whole].concat()),
+        zip("bytes-before", &|zip| zip.before = b"PK\x03\x04and more".to_vec()),
+        zip("bytes-before-the-directory", &|zip| zip.before_directory = b"PK".to_vec()),
+        zip("bytes-behind", &|zip| zip.after = b"PK".to_vec()),
+        zip("a-comment", &|zip| zip.comment = b"comment".to_vec()),
+        zip("two-directories", &|zip| zip.directory_twice = true),
+        zip("an-entry-more-than-there-are", &|zip| zip.count_shift = 1),
+        zip("wrong-crc", &|zip| zip.entry(consignment).crc ^= 1),
+        zip("wrong-size", &|zip| zip.entry(consignment).length -= 1),
+        zip("an-entry-twice", &|zip| {
+            let again = zip.entry(consignment).clone();
+            zip.entries.insert(3, again);
+        }),
+        zip("an-entry-twice-and-once-in-the-directory", &|zip| {
+            let again = ZipEntry { listed: false, ..zip.entry(consignment).clone() };
+            zip.entries.insert(3, again);
+        }),
+        zip("an-entry-that-the-directory-leaves-out", &|zip| zip.entry(consignment).listed = false),
+        zip("an-entry-under-two-names", &|zip| {
+            zip.entry(consignment).listed_as = Some(b"receipts/else.receipt".to_vec())
+        }),
+        zip("an-entry-that-begins-elsewhere", &|zip| zip.entry(consignment).offset_shift = 1),
+        zip("an-entry-put-in", &|zip| zip.entries.insert(2, ZipEntry::new("receipts/more.receipt", b"more".to_vec()))),
+        zip("an-entry-left-out", &|zip| zip.entries.retain(|entry| entry.name != consignment.as_bytes())),
+        zip("an-entry-exchanged", &|zip| *zip.entry(consignment) = ZipEntry::new(consignment, b"another".to_vec())),
+        zip("two-entries-swapped", &|zip| {
+            let (a, b) = (zip.entry(consignment).clone(), zip.entry("receipts/relay.receipt").clone());
+            *zip.entry(consignment) = ZipEntry { name: a.name.clone(), ..b.clone() };
+            *zip.entry("receipts/relay.receipt") = ZipEntry { name: b.name, ..a };
+        }),
+        zip("an-encrypted-entry", &|zip| zip.entry(consignment).flags |= 1),
+        zip("another-compression", &|zip| zip.entry(consignment).method = 12),
+        zip("deflate-that-is-none", &|zip| zip.entry(consignment).method = 8),
+        zip("stored-with-a-descriptor", &|zip| zip.entry(consignment).flags |= 8),
+        zip("a-newer-zip", &|zip| zip.entry(consignment).version = 46),
+        zip("an-extra-field", &|zip| zip.entry(consignment).extra = b"UT\x01\0\0".to_vec()),
+        zip("an-extra-field-in-the-directory", &|zip| zip.entry(consignment).listed_extra = b"UT\x01\0\0".to_vec()),
+        zip("a-comment-on-an-entry", &|zip| zip.entry(consignment).comment = b"comment".to_vec()),
+        zip("a-folder", &|zip| zip.entry(consignment).attributes = 0x10),
+        zip("a-link", &|zip| zip.entry(consignment).attributes = 0o120_777 << 16),
+        zip("no-mimetype", &|zip| _ = zip.entries.remove(0)),
+        zip("another-mimetype", &|zip| zip.entries[0] = ZipEntry::new("mimetype", b"application/zip".to_vec())),
+        zip("mimetype-not-first", &|zip| zip.entries.swap(0, 1)),
+        zip("mimetype-with-effort-bits", &|zip| zip.entries[0].flags = 2),
+        zip("no-manifest", &|zip| zip.entries.retain(|entry| entry.name != MANIFEST_NAME.as_bytes())),
+        zip("no-signature", &|zip| zip.entries.retain(|entry| entry.name != SIGNATURE_NAME.as_bytes())),
+        zip("a-second-signature", &|zip| zip.entries.push(ZipEntry::new("META-INF/signature002.p7s", vec![48]))),
+        zip("too-many-entries", &|zip| {
+            let more = (0..12_000).map(|n| ZipEntry::new(&format!("more/{n}"), vec![]));
+            zip.entries.splice(2..2, more);
+        }),
+        bytes("deflate-bomb", with_zeros(&plan, 24 << 20)),
+        zip("deflate-that-goes-on", &|zip| {
+            let entry = zip.entry(consignment);
+            *entry = ZipEntry::deflated(consignment, &entry.content.clone());
+            entry.content.push(0);
+            entry.packed += 1;
+        }),
+        zip("deflate-that-ends-early", &|zip| {
+            let entry = zip.entry(consignment);
+            *entry = ZipEntry::deflated(consignment, &entry.content.clone());
+            entry.content.pop();
+            entry.packed -= 1;
+        }),
+        zip("deflate-of-more-than-it-tells", &|zip| {
+            let entry = zip.entry(consignment);
+            *entry = ZipEntry::deflated(consignment, &entry.content.clone());
+            entry.length -= 1;
+        }),
+        bytes("a-receipt-too-long", container(&plan, &[("receipts/long.receipt", &noise)])),
+        bytes("a-statement-too-long", container(&plan, &[("bundle.json", &noise[..300_000])])),
+    ]
+}
+
+fn bent_manifests() -> Vec<BundleCase> {
+    let plan = Plan::default();
+    let bent = |name: &str, bend: &dyn Fn(String) -> String| {
+        BundleCase::new(name, plan.packed(plan.files(), bend, |_| ()), &[(Form, Failed)])
+    };
+    let reference = |text: &str| {
+        let start = text.find("<asic:DataObjectReference").unwrap();
+        let end =
+            start + text[start..].find("</asic:DataObjectReference>").unwrap() + "</asic:DataObjectReference>".len();
+        text[start..end].to_owned()
+    };
+    let before_end =
+        |text: &str, more: &str| text.replace("</asic:ASiCManifest>", &format!("{more}</asic:ASiCManifest>"));
+    vec![
+        bent("manifest-without-an-entry", &|text| text.replace(&reference(&text), "")),
+        bent("manifest-with-an-entry-twice", &|text| before_end(&text, &reference(&text))),
+        bent("manifest-with-an-entry-that-is-not-there", &|text| {
+            before_end(&text, &reference(&text).replace("bundle.json", "else.json"))
+        }),
+        bent("manifest-over-itself", &|text| {
+            before_end(&text, &reference(&text).replace("bundle.json", MANIFEST_NAME))
+        }),
+        bent("manifest-with-another-hash", &|text| text.replacen("2001/04/xmlenc#sha256", "2000/09/xmldsig#sha1", 1)),
+        bent("manifest-with-another-signature", &|text| text.replace("signature001", "signature002")),
+        bent("manifest-with-a-comment", &|text| before_end(&text, "<!-- -->")),
+        bent("manifest-with-a-doctype", &|text| text.replace("?><", "?><!DOCTYPE a [<!ENTITY b 'c'>]><")),
+        bent("manifest-with-more-behind", &|text| format!("{text}<more/>")),
+        bent("manifest-cut-short", &|text| text[..text.len() - 2].to_owned()),
+        bent("manifest-of-another-namespace", &|text| text.replace("02918/v1.2.1#", "02918/v1.1.1#")),
+        bent("manifest-with-white-space", &|text| text.replace("><", ">\n  <")).valid(),
+    ]
+}
+
+impl BundleCase {
+    fn valid(self) -> Self {
+        Self { against: vec![], ..self }
+    }
+}
+
+/// Names that mean something to a file system, or look like others.
+fn bent_names() -> Vec<BundleCase> {
+    let plan = Plan::default();
+    let names = [
+        ("up", "../a.receipt"),
+        ("up-inside", "receipts/../../a.receipt"),
+        ("absolute", "/a.receipt"),
+        ("drive", "C:a.receipt"),
+        ("backslash", "receipts\\a.receipt"),
+        ("empty-part", "receipts//a.receipt"),
+        ("folder", "receipts/"),
+        ("here", "receipts/./a.receipt"),
+        ("nul", "receipts/a\0.receipt"),
+        ("line-break", "receipts/a\n.receipt"),
+        ("right-to-left", "receipts/a\u{202e}tpiecer"),
+        ("not-composed", "receipts/Nghi\u{323} đi\u{323}nh.receipt"),
+        ("in-meta-inf", "META-INF/a.receipt"),
+        ("in-meta-inf-of-another-case", "meta-inf/a.receipt"),
+        ("mimetype-again", "MimeType"),
+    ];
+    let mut all: Vec<BundleCase> = names
+        .into_iter()
+        .map(|(case, name)| {
+            let mut files = plan.files();
+            files.push((name.to_owned(), b"a".to_vec()));
+            BundleCase::new(format!("name-{case}"), plan.packed(files, |manifest| manifest, |_| ()), &[(Form, Failed)])
+        })
+        .collect();
+    let raw = |case: &str, bend: &dyn Fn(&mut ZipEntry)| {
+        let zip = |zip: &mut Zip| bend(zip.entry("receipts/relay.receipt"));
+        BundleCase::new(format!("name-{case}"), plan.packed(plan.files(), |manifest| manifest, zip), &[(Form, Failed)])
+    };
+    all.push(raw("not-utf-8", &|entry| entry.name = b"receipts/\xff.receipt".to_vec()));
+    all.push(raw("empty", &|entry| entry.name.clear()));
+    all.push(raw("too-long", &|entry| entry.name = vec![b'a'; 3_000]));
+    let mut files = plan.files();
+    files.push(("Nghị định".to_owned(), b"a".to_vec()));
+    let without_flag = |zip: &mut Zip| zip.entry("Nghị định").flags = 0;
+    let unknown_encoding = plan.packed(files, |manifest| manifest, without_flag);
+    all.push(BundleCase::new("name-of-unknown-encoding", unknown_encoding, &[(Form, Failed)]));
+    all
+}
+
+fn bent_statements() -> Vec<BundleCase> {
+    let plan = Plan::default();
+    let receipts = plan.files().split_off(1);
+    let with = |name: &str, bend: &dyn Fn(String) -> Vec<u8>| {
+        let about = String::from_utf8(plan.files().swap_remove(0).1).unwrap();
+        let mut files = vec![("bundle.json".to_owned(), bend(about))];
+        files.extend(receipts.clone());
+        BundleCase::new(format!("statement-{name}"), plan.packed(files, |manifest| manifest, |_| ()), &[(Form, Failed)])
+    };
+    let swap = |from: &'static str, to: &'static str| {
+        move |text: String| {
+            assert!(text.contains(from), "{text}");
+            text.replacen(from, to, 1).into_bytes()
+        }
+    };
+    let without = plan.packed(receipts.clone(), |manifest| manifest, |_| ());
+    let renamed = receipts.iter().cloned().chain([("Bundle.json".to_owned(), plan.files().swap_remove(0).1)]).collect();
+    vec![
+        BundleCase::new("without-its-statement", without, &[(Form, Failed)]),
+        BundleCase::new(
+            "statement-under-another-name",
+            plan.packed(renamed, |manifest| manifest, |_| ()),
+            &[(Form, Failed)],
+        ),
+        with("of-another-type", &swap(r#""type":"bundle""#, r#""type":"receipt""#)),
+        with("of-another-version", &swap(r#""v":1"#, r#""v":2"#)),
+        with("with-something-critical", &|text| with_critical(text.into_bytes())),
+        with("with-a-double-name", &|text| with_double_name(text.into_bytes())),
+        with("without-the-sender", &swap(r#""sender":"G22","#, "")),
+        with("with-a-code-that-is-none", &swap(r#""by":"G22""#, r#""by":"g22""#)),
+        with("with-a-lane-that-is-none", &swap(r#""lane":"ordinary""#, r#""lane":"fast""#)),
+        with("with-null", &swap(r#""by":"G22""#, r#""by":null"#)),
+        with("with-a-time-that-is-none", &swap("2026-11-22T", "2026-11-31T")),
+        with("with-a-byte-order-mark", &|text| format!("\u{feff}{text}").into_bytes()),
+        with("cut-short", &|text| text.as_bytes()[..text.len() - 1].to_vec()),
+        with("not-utf-8", &|text| [text.as_bytes(), b"\xff"].concat()),
+        with("empty", &|_| vec![]),
+        with("with-more-in-it", &|text| text.replacen('{', r#"{"more":[1,{"a":"b"}],"#, 1).into_bytes()).valid(),
+    ]
+}
+
+/// A packed bundle whose signature entry holds something else.
+fn signed_with(plan: &Plan, signature: &dyn Fn(Vec<u8>) -> Vec<u8>) -> Vec<u8> {
+    plan.packed(
+        plan.files(),
+        |manifest| manifest,
+        |zip| {
+            let entry = zip.entry(SIGNATURE_NAME);
+            *entry = ZipEntry::new(SIGNATURE_NAME, signature(entry.content.clone()));
+        },
+    )
+}
+
+fn signatures() -> Vec<BundleCase> {
+    let plan = Plan::default();
+    let over = |text: &'static [u8]| move |_: Vec<u8>| Plan::default().sign(text).unwrap();
+    let broken = |name: &str, signature: &dyn Fn(Vec<u8>) -> Vec<u8>| {
+        BundleCase::new(format!("signature-{name}"), signed_with(&plan, signature), &[(Signature, Failed)])
+    };
+    let by = |name: &str, signer: fn(&World) -> &Party, ms: i64, outcome: Option<Outcome>| {
+        let plan = Plan { signer, signed_at: Some(after(ms)), ..Plan::default() };
+        let against: Vec<_> = outcome.into_iter().map(|outcome| (Signer, outcome)).collect();
+        BundleCase::new(format!("signed-{name}"), plan.build(), &against)
+    };
+    let mut truncated_plan = Plan::default();
+    truncated_plan.receipts.pop();
+    let mut taken_over = Vec::new();
+    truncated_plan
+        .writer()
+        .finish(|manifest| {
+            taken_over = truncated_plan.sign(manifest)?;
+            Ok::<_, SignError>(taken_over.clone())
+        })
+        .unwrap();
+    vec![
+        broken("of-another-manifest", &over(b"another")),
+        broken("of-fewer-receipts", &|_| taken_over.clone()),
+        broken("empty", &|_| vec![]),
+        broken("that-is-none", &|_| b"signature".to_vec()),
+        broken("bent", &|mut signature| {
+            *signature.last_mut().unwrap() ^= 1;
+            signature
+        }),
+        broken("with-more-behind", &|signature| [signature.as_slice(), b"\0"].concat()),
+        by("by-a-stranger", |world| &world.foreign_node, HOUR_MS, Some(Failed)),
+        by("by-a-sealing-certificate", |world| &world.sealing_h26, HOUR_MS, Some(Failed)),
+        by("before-its-certificate", |world| &world.service_g22, -3_000 * DAY_MS, Some(Failed)),
+        by("after-its-certificate", |world| &world.expired_node, HOUR_MS, Some(Failed)),
+        by("by-a-certificate-that-ended-since", |world| &world.short_node, HOUR_MS, None),
+        by("by-the-revoked", |world| &world.revoked_node, HOUR_MS, Some(Failed)).with_crls(),
+        by("by-the-revoked-without-lists", |world| &world.revoked_node, HOUR_MS, None),
+        by("by-the-later-revoked", |world| &world.later_revoked_node, HOUR_MS, Some(Unknown)).with_crls(),
+        by("past-the-revocation-lists", |world| &world.service_g22, 100 * DAY_MS, Some(Unknown)).with_crls(),
+    ]
+}
+
+fn contents() -> Vec<BundleCase> {
+    let of = |name: &str, receipts: Vec<(&'static str, String)>, against: &[(BundleCheck, Outcome)]| {
+        BundleCase::new(name, Plan::of(receipts).build(), against)
+    };
+    let and = |name: &'static str, more: String| {
+        let mut receipts = Plan::default().receipts;
+        receipts.push((name, more));
+        receipts
+    };
+    let instead = |other: String| {
+        let mut receipts = Plan::default().receipts;
+        receipts[2].1 = other;
+        receipts
+    };
+    let other_sender = Plan { about: |about| about.sender = code("H99"), ..Plan::default() };
+    let other_envelope =
+        Plan { about: |about| about.envelope = EnvelopeId::new(about.made, [7; 10]), ..Plan::default() };
+    let all_of_another = [("submission.receipt", Who::Sender), ("consignment.receipt", Who::Recipient)];
+    let fork_in_doubt = vec![("a.receipt", provisional()), ("b.receipt", handover_in_its_place())];
+    vec![
+        of("no-receipts", vec![], &[(Receipts, Failed)]),
+        of("a-receipt-of-another-document", instead(of_another_envelope(Who::Recipient)), &[(OneDocument, Failed)]),
+        of(
+            "all-receipts-of-another-document",
+            all_of_another.map(|(name, who)| (name, of_another_envelope(who))).into(),
+            &[(OneDocument, Failed)],
+        ),
+        BundleCase::new("of-another-sender", other_sender.build(), &[(OneDocument, Failed)]),
+        BundleCase::new("of-another-envelope", other_envelope.build(), &[(OneDocument, Failed)]),
+        of("two-histories", and("handover.receipt", handover_in_its_place()), &[(NoFork, Failed)]),
+        of("two-histories-one-provisional", fork_in_doubt, &[(NoFork, Failed), (Receipts, Unknown)]),
+        of("a-bent-receipt", instead(bent_receipt()), &[(Receipts, Failed)]),
+        of("a-provisional-receipt", instead(provisional()), &[(Receipts, Unknown)]),
+        of("no-receipt-at-all-under-its-name", and("a.receipt", "no receipt".into()), &[(Receipts, Failed)]),
+        of("an-empty-receipt", and("a.receipt", String::new()), &[(Receipts, Failed)]),
+        of(
+            "provisional-and-bent",
+            vec![("a.receipt", provisional()), ("b.receipt", bent_receipt())],
+            &[(Receipts, Failed)],
+        ),
+        of("the-sender-alone", Plan::default().receipts.into_iter().take(1).collect(), &[]),
+        of("the-relay-alone", Plan::default().receipts.into_iter().skip(1).take(1).collect(), &[]),
+        of("the-recipient-alone", Plan::default().receipts.into_iter().skip(2).collect(), &[]),
+    ]
+}
+
+/// That the packer of these cases packs as our writer does is seen by `by-another-packer`; its CRC by this.
+#[test]
+fn the_crc_is_that_of_zip() {
+    assert_eq!(crc32(b"123456789"), 0xCBF4_3926);
+}

@@ -1,0 +1,137 @@
+// Bundles (docs/FORMATS.md, "Bundle"): all receipts about one envelope in one signed container. Who packed it is one question, what each receipt proves
+// is another: a receipt stands by itself, whatever is wrong around it.
+
+import { BUNDLE, readStatement } from './statements.js';
+import { both, failed, NOT_REACHED, passed, unknown, verifyReceipt } from './checks.js';
+import { conclude } from './conclusion.js';
+import { moment } from './moment.js';
+import { openContainer } from './container.js';
+import { validate } from './path.js';
+import { verifyDetached } from './cms.js';
+import { BUNDLE_ENTRIES_MAX, RECEIPT_BYTES_MAX, STATEMENT_BYTES_MAX } from './limits.js';
+
+const ABOUT = 'bundle.json';
+const RECEIPTS = 'receipts/';
+
+/** Whether a file that begins so is to be read as a bundle: as a ZIP does. */
+export const isBundle = (start) => [0x50, 0x4b, 3, 4].every((byte, at) => start[at] === byte);
+
+/**
+ * Verifies a bundle as of `now`, with the document if one is shown: `{verdict, steps, about, signer, receipts: [{name, report}], others: [{name, length}],
+ * conclusions}`. `options.progress` is told after each receipt how many were verified.
+ */
+export async function verifyBundle(blob, trust, document, now, options = {}) {
+  const receipts = [];
+  let statement = null;
+  const take = async (name, bytes) => {
+    if (name === ABOUT) {
+      statement = readStatement(BUNDLE, bytes);
+    } else {
+      receipts.push({ name: name.slice(RECEIPTS.length), report: await verifyReceipt(bytes, trust, document, now, options) });
+      await options.progress?.(receipts.length);
+    }
+  };
+  const opened = await openContainer(blob, { entriesMax: BUNDLE_ENTRIES_MAX, keptMax, take });
+  // Of a container that is not whole nothing is believed, however much of it could be read.
+  if (opened.refused !== undefined) return report({ broken: opened.refused }, { about: null, signer: null, receipts: [], others: [], conclusions: [] });
+  const about = statement === null || statement.refused !== null ? null : statement.value;
+  const cms = await verifyDetached(opened.signature, opened.manifest, trust.store.intermediates);
+  const known = { statement, about, cms, receipts, trust, path: cms.refused === undefined ? await signerPath(cms, trust) : null };
+  return report(known, {
+    about,
+    signer: cms.refused === undefined ? { subject: cms.certificate.name, signedAt: cms.signingTime } : null,
+    receipts,
+    others: opened.entries.filter(({ name }) => keptMax(name) === 0),
+    conclusions: conclude(receipts.filter((receipt) => isAbout(receipt, about)).map((receipt) => receipt.report)),
+  });
+}
+
+function keptMax(name) {
+  if (name === ABOUT) return STATEMENT_BYTES_MAX;
+  return name.startsWith(RECEIPTS) ? RECEIPT_BYTES_MAX : 0;
+}
+
+function report(known, found) {
+  const steps = Object.entries(BUNDLE_CHECKS).map(([check, find]) => ({ check, ...find(known) }));
+  const any = (...outcomes) => steps.some(({ outcome }) => outcomes.includes(outcome));
+  const verdict = any('failed') ? 'invalid' : any('unknown', 'not-reached') ? 'cannot-tell' : 'valid';
+  return { verdict, steps, ...found };
+}
+
+/** When it signed, as it says, and the path at the time nearest to that at which its certificate is valid. */
+async function signerPath({ certificate, others, signingTime }, { store }) {
+  const signed = signingTime ?? certificate.notBefore;
+  const at = Math.max(Math.min(signed, certificate.notAfter), certificate.notBefore);
+  return { ...(await validate(store, certificate, others, 'service', at)), signed, isInTime: signed === at };
+}
+
+// The receipts stand by themselves: that nobody says whether the packer's certificate was revoked is said, and takes nothing from them.
+function signer({ cms, path }) {
+  const { name } = cms.certificate;
+  if (path.refused !== undefined) return failed(`${name}: ${path.refused}`);
+  if (!path.isInTime) return failed(both(`${name}: ký ngoài thời hạn của chứng thư`, `${name}: signed outside the certificate's validity`));
+  if (path.untold !== undefined) return unknown(`${name}: ${path.untold}`);
+  if (path.revoked !== null && path.revoked <= path.signed) return failed(both(`${name}: bị thu hồi từ ${moment(path.revoked)}`, `${name}: revoked since ${moment(path.revoked)}`));
+  if (path.revoked !== null) {
+    const since = moment(path.revoked);
+    return unknown(both(`${name}: bị thu hồi sau đó, từ ${since}; không có dấu thời gian chứng tỏ đã ký trước`, `${name}: revoked later, at ${since}; no time-stamp shows that it signed before`));
+  }
+  if (path.unknown === null) return passed(name);
+  if (!path.isListMissing) return unknown(`${name}: ${path.unknown}`);
+  return passed(both(`${name}; chưa kiểm tra thu hồi: không có danh sách thu hồi`, `${name}; whether it was revoked was not checked: no revocation list was given`));
+}
+
+const isAbout = ({ report: { summary } }, about) => about !== null && summary !== null && summary.envelope === about.envelope && summary.sender === about.sender;
+
+// What cannot be read says nothing of another document either.
+function oneDocument({ about, receipts }) {
+  if (about === null) return NOT_REACHED;
+  const others = receipts.filter((receipt) => receipt.report.summary !== null && !isAbout(receipt, about));
+  return others.length === 0 ? passed(`${about.envelope} · ${about.sender}`) : failed(names(others));
+}
+
+// Both checkpoints carry the ledger key's signature, or their receipts are invalid anyway.
+function noFork({ receipts }) {
+  const seen = new Map();
+  const forks = new Set();
+  for (const { name, report: { verdict, summary } } of receipts) {
+    const checkpoint = summary?.checkpoint ?? null;
+    if (verdict === 'invalid' || checkpoint === null) continue;
+    const place = `${checkpoint.origin} · ${checkpoint.size}`;
+    if (!seen.has(place)) seen.set(place, { name, root: checkpoint.root });
+    else if (seen.get(place).root !== checkpoint.root) forks.add(`${place}: ${seen.get(place).name}, ${name}`);
+  }
+  return forks.size === 0 ? passed() : failed(firstOf([...forks]));
+}
+
+function eachValid({ receipts }) {
+  const of = (verdict) => receipts.filter((receipt) => receipt.report.verdict === verdict);
+  if (receipts.length === 0) return failed(both('không có biên nhận nào', 'there is no receipt in it'));
+  if (of('invalid').length > 0) return failed(names(of('invalid')));
+  return of('cannot-tell').length > 0 ? unknown(names(of('cannot-tell'))) : passed(String(receipts.length));
+}
+
+const names = (receipts) => firstOf(receipts.map(({ name }) => name));
+
+/** The first few, and how many more. */
+function firstOf(texts) {
+  const shown = texts.slice(0, 5).join(', ');
+  return texts.length > 5 ? `${shown}, … (${texts.length})` : shown;
+}
+
+function form({ statement }) {
+  if (statement === null) return failed(both('không có bundle.json', 'there is no bundle.json'));
+  return statement.refused === null ? passed() : failed(`bundle.json: ${statement.refused}`);
+}
+
+/** A check of what is in a container that is whole. */
+const ofWhole = (find) => (known) => (known.broken === undefined ? find(known) : NOT_REACHED);
+
+export const BUNDLE_CHECKS = {
+  'bundle-form': (known) => (known.broken === undefined ? form(known) : failed(known.broken)),
+  'bundle-signature': ofWhole(({ cms }) => (cms.refused === undefined ? passed() : failed(cms.refused))),
+  'bundle-signer': ofWhole((known) => (known.path === null ? NOT_REACHED : signer(known))),
+  'bundle-one-document': ofWhole(oneDocument),
+  'bundle-no-fork': ofWhole(noFork),
+  'bundle-receipts': ofWhole(eachValid),
+};
