@@ -39,6 +39,8 @@ pub(crate) enum Command {
     Inbox(InboxCommand),
     /// Documents sent (đi), with the state of every recipient.
     Outbox(OutboxArgs),
+    /// Find documents again, sent and received, however long ago: by number and notation, type and subject.
+    Search(DocumentSearchArgs),
     /// Receipts: list and get them from a node, verify them anywhere.
     #[command(subcommand)]
     Receipt(ReceiptCommand),
@@ -327,6 +329,38 @@ pub(crate) struct OutboxArgs {
     /// Those too whose recipients are all final.
     #[arg(long)]
     pub(crate) all: bool,
+}
+
+/// All words must be in the document; with or without diacritics, in any order, whole words. A number as it is written, or its beginning:
+/// `15/VPCP-KSTT`, `15/VPCP`. The year is a word, too: `nghi dinh 30 2020`. Exit code 1: none found.
+#[derive(Args, Debug)]
+pub(crate) struct DocumentSearchArgs {
+    #[command(flatten)]
+    pub(crate) node: NodeArgs,
+    /// What the document has in its number and notation, type, subject or year.
+    #[arg(required_unless_present_any = ["from", "to"])]
+    pub(crate) words: Vec<String>,
+    /// Only this agency's, as sender or recipient.
+    #[arg(long)]
+    pub(crate) code: Option<AgencyId>,
+    /// From this year, month or day of the document on: 2023, 2023-05 or 2023-05-17.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) from: Option<String>,
+    /// To the end of this year, month or day.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) to: Option<String>,
+    /// Only what was received (đến).
+    #[arg(long = "in", conflicts_with = "sent")]
+    pub(crate) received: bool,
+    /// Only what was sent (đi).
+    #[arg(long = "out")]
+    pub(crate) sent: bool,
+    /// Received documents too that were withdrawn by agreement.
+    #[arg(long)]
+    pub(crate) withdrawn: bool,
+    /// At most so many, the newest.
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) limit: u32,
 }
 
 #[derive(Subcommand, Debug)]

@@ -10,7 +10,7 @@ use std::{
 
 use truc_ledger::{
     Ledger, Position, Record,
-    index::{Extract, Index, IndexChange, IndexError, IndexSettings, SledIndex},
+    index::{Effort, Extract, Index, IndexChange, IndexError, IndexSettings, SledIndex},
     merkle::leaf_hash,
 };
 use truc_proto::{AgencyId, Digest, EnvelopeId, Event, Preamble, Raw, Timestamp};
@@ -18,6 +18,7 @@ use truc_proto::{AgencyId, Digest, EnvelopeId, Event, Preamble, Raw, Timestamp};
 use crate::{
     core::{Core, Kept, Key, Policy, Received, Sent, Source, Step},
     records::{About, Body, Incoming, NodeRecord, Place},
+    words::{Described, DocumentQuery, WordKey},
 };
 
 /// Keys by the DocumentId that a document bears, sent and received.
@@ -27,7 +28,7 @@ const RECEIVED_AS: &str = "dr";
 const SENT_ABOUT: &str = "us";
 const RECEIVED_ABOUT: &str = "ur";
 /// Grows when the keys change.
-const SCHEMA: u32 = 6;
+const SCHEMA: u32 = 7;
 /// Memory for the index's cache, in bytes.
 const CACHE_BYTES: u64 = 16 * 1024 * 1024;
 /// A list waits at most so long for the index to take in what was closed just now.
@@ -47,18 +48,19 @@ pub struct Archive {
     index: Arc<SledIndex>,
     ledger: Ledger,
     policy: Policy,
+    words: WordKey,
 }
 
 impl Archive {
-    /// Opens or builds the index in `folder`, in the background.
+    /// Opens or builds the index in `folder`, in the background. Under another key for words it is built again.
     ///
     /// # Errors
     /// When the folder cannot be made.
-    pub fn open(ledger: Ledger, folder: PathBuf, policy: Policy) -> std::io::Result<Self> {
-        let extract: Extract = Arc::new(changes);
-        let settings =
-            IndexSettings { ledger: ledger.clone(), folder, cache_bytes: CACHE_BYTES, extract, schema: SCHEMA };
-        Ok(Self { index: Arc::new(SledIndex::follow(settings)?), ledger, policy })
+    pub fn open(ledger: Ledger, folder: PathBuf, policy: Policy, words: WordKey) -> std::io::Result<Self> {
+        let (key, schema) = (words.clone(), words.schema(SCHEMA));
+        let extract: Extract = Arc::new(move |position, record| changes(&key, position, record));
+        let settings = IndexSettings { ledger: ledger.clone(), folder, cache_bytes: CACHE_BYTES, extract, schema };
+        Ok(Self { index: Arc::new(SledIndex::follow(settings)?), ledger, policy, words })
     }
 
     /// For people.
@@ -154,6 +156,25 @@ impl Archive {
         let mut seen = BTreeSet::new();
         found.retain(|envelope| seen.insert(*envelope));
         Ok(found)
+    }
+
+    /// Documents that fit, whether in memory or not, described below journal position `below`, newest first: of at most so many that the index
+    /// names. Waits shortly for what the index has not taken in yet. Blocks.
+    ///
+    /// # Errors
+    /// When the index does not answer now: never the same as none.
+    pub fn search(&self, query: &DocumentQuery, below: u64, effort: Effort) -> Result<HitPage, IndexError> {
+        if !self.index.wait_applied_within(APPLIED_WITHIN) {
+            return Err(IndexError::Unavailable { state: self.index.state() });
+        }
+        let found = self.index.common(&query.groups(&self.words), Position(below), effort)?;
+        let looked_at = found.positions.len();
+        let hit = |position: &Position| {
+            let hit = Hit::read(position.0, self.body(position.0)?)?;
+            query.fits(&hit.described()).then_some(hit) // else two words have one name, or a wrong entry
+        };
+        let hits = found.positions.iter().filter_map(hit).collect();
+        Ok(HitPage { hits, looked_at, next: found.next.map(|next| next.0), blocks: found.blocks })
     }
 
     /// Names of received envelopes that left memory and were made in the millisecond of `at`. Blocks.
@@ -374,6 +395,59 @@ impl std::fmt::Debug for Archive {
     }
 }
 
+/// A document as a record of the journal describes it.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Hit {
+    /// Where: of a held document there is a later one, once it is sealed.
+    pub position: u64,
+    /// Sent, or received.
+    pub sent: bool,
+    /// Its name.
+    pub key: Key,
+    /// What it is.
+    pub about: About,
+}
+
+impl Hit {
+    /// None for statuses, and for records that describe nothing.
+    fn read(position: u64, body: Body) -> Option<Self> {
+        let (sent, sender, envelope, about) = match body {
+            Body::Outgoing(record) if record.status.is_empty() => {
+                let preamble = Raw::<Preamble>::parse(record.preamble).ok()?;
+                let key = Key { sender: preamble.sender.clone(), envelope: preamble.envelope };
+                return Some(Self { position, sent: true, key, about: record.about });
+            }
+            Body::Held(record) if record.status.is_empty() => (true, record.sender, record.envelope, record.about),
+            Body::Content(record) if record.status.is_empty() => (false, record.sender, record.envelope, record.about),
+            Body::TakenOver(record) if record.content.status.is_empty() => {
+                let content = record.content;
+                (false, content.sender, content.envelope, content.about)
+            }
+            _ => return None,
+        };
+        let key = Key { sender: sender.parse().ok()?, envelope: envelope.parse().ok()? };
+        Some(Self { position, sent, key, about })
+    }
+
+    /// For those who compare words.
+    pub(crate) const fn described(&self) -> Described<'_> {
+        Described { sent: self.sent, envelope: self.key.envelope, about: &self.about }
+    }
+}
+
+/// Part of what a search finds.
+#[derive(Clone, PartialEq, Debug)]
+pub struct HitPage {
+    /// What fits, newest first.
+    pub hits: Vec<Hit>,
+    /// Documents that were read for it.
+    pub looked_at: usize,
+    /// Where to go on; none: that is all.
+    pub next: Option<u64>,
+    /// Blocks of the index that were read for it.
+    pub blocks: usize,
+}
+
 /// A request that this node refused with evidence.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Rejected {
@@ -451,8 +525,14 @@ fn read_key(text: &str) -> Option<Key> {
 /// | `x/<sender>/<idempotency key>/<position>`, `lx/<leaf>` | a `Refused` record, by the key that its request came under, by its leaf |
 /// | `b/<payload>/<position>` | a record that needs this blob; removed by the record that says it does not any more |
 /// | `p/<position>` | the `Incoming` record of a blob that is kept; removed likewise |
-fn changes(position: Position, record: &Record) -> Vec<IndexChange> {
+///
+/// Lists are named by [`WordKey`]; on them are the `Held`, `Outgoing`, `Content` and `TakenOver` records of documents.
+fn changes(words: &WordKey, position: Position, record: &Record) -> Vec<IndexChange> {
     let Ok(body) = NodeRecord::read(&record.state) else { return Vec::new() };
+    let mut lists = Vec::new();
+    let mut describe = |sent: bool, envelope: Option<EnvelopeId>, about: &About| {
+        lists = envelope.map(|envelope| words.lists(&Described { sent, envelope, about })).unwrap_or_default();
+    };
     let hex = |bytes: &[u8]| data_encoding::HEXLOWER.encode(bytes);
     let mut gone = Vec::new();
     let keys = match body {
@@ -474,6 +554,7 @@ fn changes(position: Position, record: &Record) -> Vec<IndexChange> {
             gone.extend(outgoing.held.map(|held| need_key(&held.payload, held.position)));
             let mut keys = outgoing.index_keys;
             let preamble = outgoing.status.is_empty().then(|| Raw::<Preamble>::parse(outgoing.preamble).ok()).flatten();
+            describe(true, preamble.as_ref().map(|preamble| preamble.envelope), &outgoing.about);
             keys.extend(preamble.into_iter().flat_map(|preamble| {
                 let (sender, envelope) = (preamble.sender.as_str(), preamble.envelope.to_string());
                 document_keys(true, sender, &outgoing.about, &envelope, position)
@@ -484,6 +565,9 @@ fn changes(position: Position, record: &Record) -> Vec<IndexChange> {
             keys
         }
         Body::Held(held) => {
+            if held.status.is_empty() {
+                describe(true, held.envelope.parse().ok(), &held.about);
+            }
             let need = (!held.blob.is_empty()).then(|| need_key(&held.blob, position.0));
             let document = held.status.is_empty().then_some(&held.about);
             let named = document
@@ -510,6 +594,7 @@ fn changes(position: Position, record: &Record) -> Vec<IndexChange> {
         Body::Content(content) => {
             let mut keys = content.index_keys;
             if content.status.is_empty() {
+                describe(false, content.envelope.parse().ok(), &content.about);
                 keys.extend(document_keys(false, &content.sender, &content.about, &content.envelope, position));
             }
             keys
@@ -519,6 +604,7 @@ fn changes(position: Position, record: &Record) -> Vec<IndexChange> {
             let mut keys = vec![gateway_key(&taken.doc_id, &taken.to)];
             keys.extend(content.index_keys.iter().cloned());
             if content.status.is_empty() {
+                describe(false, content.envelope.parse().ok(), &content.about);
                 keys.extend(document_keys(false, &content.sender, &content.about, &content.envelope, position));
             }
             if taken.payload.inline.is_none() {
@@ -530,5 +616,6 @@ fn changes(position: Position, record: &Record) -> Vec<IndexChange> {
         _ => Vec::new(),
     };
     let put = keys.into_iter().map(|key| IndexChange::Put { key: key.into_bytes(), position });
-    put.chain(gone.into_iter().map(|key| IndexChange::Remove { key: key.into_bytes() })).collect()
+    let post = lists.into_iter().map(|list| IndexChange::Post { list });
+    put.chain(post).chain(gone.into_iter().map(|key| IndexChange::Remove { key: key.into_bytes() })).collect()
 }

@@ -16,6 +16,7 @@ use crate::{
     quota::{Measure, Quota},
     sdk,
     tokens::{Tokens, add_token, limit_token, revoke_token},
+    words::WordKey,
 };
 use truc_proto::AgencyId;
 use truc_signer::storage::StorageKey;
@@ -354,8 +355,9 @@ fn reindex(settings: &Settings) -> anyhow::Result<()> {
             .context("open the journal")?;
     tracing::info!(records = recovered.next_position.0, leaves = recovered.next_leaf, "journal read whole");
     ledger.snapshot(recovered.next_position, core.snapshot()).context("write a snapshot")?;
+    let words = WordKey::of(&StorageKey::load(&settings.storage_key).context("load the storage key")?);
     let archive =
-        crate::archive::Archive::open(ledger.clone(), store.join("index"), policy).context("open the index")?;
+        crate::archive::Archive::open(ledger.clone(), store.join("index"), policy, words).context("open the index")?;
     archive.wait();
     tracing::info!(state = archive.state(), "look-up index built");
     archive.close();

@@ -40,6 +40,7 @@ pub mod settings;
 pub mod tokens;
 pub mod uploads;
 pub mod webhooks;
+pub mod words;
 
 pub use init::{InitArgs, InitError, InitRequest, Initialised, init};
 pub use settings::{Settings, SettingsError};

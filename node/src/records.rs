@@ -203,6 +203,23 @@ pub struct About {
     /// What it does to earlier documents.
     #[prost(message, optional, tag = "6")]
     pub change: Option<Change>,
+    /// What people ask for it by. None: a status, or written before this was kept.
+    #[prost(message, optional, tag = "7")]
+    pub particulars: Option<Particulars>,
+}
+
+/// What a document's header says of it besides its subject.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct Particulars {
+    /// Number and notation, as `15/VPCP-KSTT`.
+    #[prost(string, tag = "1")]
+    pub number: String,
+    /// Type in words, as `Nghị định`.
+    #[prost(string, tag = "2")]
+    pub type_name: String,
+    /// Its day, `yyyy/MM/dd`; empty when it bears none that exists.
+    #[prost(string, tag = "3")]
+    pub date: String,
 }
 
 /// A document that revokes, updates or replaces earlier ones of its sender.
@@ -740,6 +757,11 @@ mod tests {
                 document_ids: vec!["H26,2026/11/01,5/KH".into()],
                 reason: "r".into(),
                 receivers: vec![ChangeReceiver { code: "H37".into(), added: Some(true) }],
+            }),
+            particulars: Some(Particulars {
+                number: "7/KH".into(),
+                type_name: "Kế hoạch".into(),
+                date: "2026/11/22".into(),
             }),
         };
         let payload = Payload { sha256: vec![2; 32], length: 3, inline: Some(vec![1, 2, 3]) };

@@ -39,6 +39,7 @@ use crate::{
     tokens::LiveTokens,
     uploads::{self, Uploads},
     webhooks::{Store, Webhooks},
+    words::WordKey,
 };
 
 /// Most bytes of one message from a document system: 1 MiB of data and its frame.
@@ -367,8 +368,9 @@ fn build(
     );
     let blobs = Arc::new(BlobStore::open(volume).context("open the blob store")?);
     let made = pipeline(&settings, Arc::clone(&blobs), trust.load_full())?;
-    let archive =
-        Archive::open(ledger.clone(), settings.store().join("index"), policy).context("open the look-up index")?;
+    let words = WordKey::of(&StorageKey::load(&settings.storage_key).context("load the storage key")?);
+    let archive = Archive::open(ledger.clone(), settings.store().join("index"), policy, words)
+        .context("open the look-up index")?;
     let on_dead = move || _ = dead.send_replace(true);
     let engine = Engine::start(core, ledger.clone(), effects, on_dead).context("start the core's thread")?;
     let gateway = crate::gateway::Gateway::open(&settings).context("open the gateway to today's axis")?;

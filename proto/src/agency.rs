@@ -6,7 +6,7 @@
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use unicode_normalization::{UnicodeNormalization, char::is_combining_mark};
+use unicode_normalization::UnicodeNormalization;
 
 use crate::limits::{AGENCY_ID_BYTES_MAX, FOREIGN_CODE_CHARACTERS_MAX, NEAREST_CODES_MAX};
 
@@ -245,7 +245,7 @@ impl From<AgencyId> for ForeignCode {
 }
 
 /// Zero-width space, joiners and the byte order mark: real directory names hold them, nobody sees them.
-fn is_zero_width(c: char) -> bool {
+pub(crate) fn is_zero_width(c: char) -> bool {
     matches!(c, '\u{200B}'..='\u{200D}' | '\u{2060}' | '\u{FEFF}')
 }
 
@@ -286,14 +286,6 @@ code_text_form!(ForeignCode);
 pub fn tidy_name(text: &str) -> String {
     let visible: String = text.nfc().filter(|c| !is_zero_width(*c)).collect();
     visible.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-/// Folds a name or code for search as people type it: no diacritics, no case, `đ` as `d`, single spaces, nothing invisible.
-#[must_use]
-pub fn fold_for_search(text: &str) -> String {
-    let letters = text.nfkd().filter(|c| !is_combining_mark(*c) && !is_zero_width(*c));
-    let folded: String = letters.flat_map(char::to_lowercase).map(|c| if c == 'đ' { 'd' } else { c }).collect();
-    folded.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// The candidates most like a code nobody knows, nearest first, for "unknown code, did you mean".
@@ -417,12 +409,6 @@ mod tests {
     fn names_are_tidied() {
         assert_eq!(tidy_name(" U\u{0309}y\u{200B}  ban\tnhân dân\u{FEFF} "), "Ủy ban nhân dân");
         assert_eq!(tidy_name("\u{200B} "), "");
-    }
-
-    #[test]
-    fn names_are_found_without_diacritics() {
-        assert_eq!(fold_for_search("Ủy ban  nhân dân Tỉnh Đắk\u{200B} Lắk"), "uy ban nhan dan tinh dak lak");
-        assert_eq!(fold_for_search("U\u{0309}Y BAN"), fold_for_search("Ủy ban"));
     }
 
     #[test]

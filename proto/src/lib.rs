@@ -23,8 +23,9 @@ mod preamble;
 mod receipt;
 mod time;
 mod undelivered;
+mod words;
 
-pub use agency::{AgencyId, AgencyIdError, ForeignCode, ForeignCodeError, fold_for_search, nearest, tidy_name};
+pub use agency::{AgencyId, AgencyIdError, ForeignCode, ForeignCodeError, nearest, tidy_name};
 pub use bundle::{BUNDLE_CHECKED, BUNDLE_ENTRY, BUNDLE_RECEIPTS, BUNDLE_REPORT, BundleJson};
 pub use checkpoint::{Checkpoint, CheckpointError, CheckpointNoteError};
 pub use content::{
@@ -48,3 +49,4 @@ pub use preamble::{EnvelopeKind, Preamble, Suite, Supersedes};
 pub use receipt::{Opening, ProvenEntry, Receipt, ReceiptBody, ReceiptParseError, TimestampToken};
 pub use time::{Timestamp, TimestampParseError};
 pub use undelivered::{UndeliveredStatement, sorted_ids};
+pub use words::{fold_for_search, words_of};

@@ -144,6 +144,8 @@ pub const INDEX_KEY_BYTES_MAX: usize = 512;
 pub const INDEX_LOOK_UPS_MAX: usize = 64;
 /// Most hits that one look-up by prefix returns.
 pub const INDEX_HITS_MAX: usize = 1_000;
+/// Most blocks of lists that one look-up reads; it goes on behind them when asked again.
+pub const INDEX_BLOCKS_MAX: usize = 8_192;
 /// Plaintext bytes of one chunk of a sealed payload, suite S1; also the most any sealed stream may use.
 pub const STREAM_CHUNK_BYTES: usize = 1024 * 1024;
 /// Smallest chunk of a sealed stream: below this the tags would outweigh the content.
@@ -285,6 +287,21 @@ pub const UNDELIVERED_PAGE_MAX: usize = 4_096;
 pub const RECONCILE_MAX: usize = 16_384;
 /// Most codes that change their node in one directory version: the relay journals them as one record.
 pub const MOVED_CODES_MAX: usize = 40_000;
+
+// Search of documents.
+
+/// Most characters of a search for documents: a whole subject, pasted, fits.
+pub const SEARCH_CHARS_MAX: usize = 1_000;
+/// Most different words of a search for documents.
+pub const SEARCH_WORDS_MAX: usize = 64;
+/// Most different words that one document is found by.
+pub const DOCUMENT_WORDS_MAX: usize = 256;
+/// Most documents that are read from the journal for one page of a search; the next page goes on behind them.
+pub const SEARCH_READ_MAX: usize = 1_000;
+/// Most recipients that an entry of a search names; it says how many there are.
+pub const SEARCH_RECIPIENTS_MAX: usize = 20;
+/// Longest number and notation, or type in words, that is kept beside a document for lists, in characters.
+pub const PARTICULAR_CHARS_MAX: usize = 200;
 
 // The directory at national size.
 

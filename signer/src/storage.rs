@@ -9,6 +9,7 @@ use std::{fmt, path::Path};
 use data_encoding::BASE64;
 use ring::{
     aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
+    hkdf, hmac,
     rand::{SecureRandom, SystemRandom},
 };
 use truc_proto::limits::{STORAGE_KEY_FILE_BYTES_MAX, WRAPPED_SECRET_BYTES_MAX};
@@ -214,6 +215,17 @@ impl StorageKey {
         Ok(secret)
     }
 
+    /// A key for naming things without telling what they are, of this storage key and `label` (HKDF-SHA256, RFC 5869, without salt).
+    #[must_use]
+    pub fn naming_key(&self, label: &str) -> hmac::Key {
+        let secret = hkdf::Salt::new(hkdf::HKDF_SHA256, &[]).extract(&*self.key);
+        let info = [label.as_bytes()];
+        let key = secret.expand(&info, hkdf::HKDF_SHA256).expect("one hash is never too long for HKDF");
+        let mut bytes = Zeroizing::new([0; 32]);
+        key.fill(&mut *bytes).expect("the key has the length that was asked for");
+        hmac::Key::new(hmac::HMAC_SHA256, &*bytes)
+    }
+
     fn cipher(&self) -> LessSafeKey {
         LessSafeKey::new(UnboundKey::new(&AES_256_GCM, &*self.key).expect("the key has the 32 bytes AES-256 takes"))
     }
@@ -287,6 +299,16 @@ mod tests {
         for length in 0..wrapped.len() {
             assert!(key.unwrap(&wrapped[..length], b"c").is_err(), "length {length}");
         }
+    }
+
+    #[test]
+    fn a_naming_key_is_of_one_storage_key_and_one_label_and_always_the_same() {
+        let key = StorageKey::generate(7).unwrap();
+        let again = StorageKey::from_text(key.to_text().as_bytes()).unwrap();
+        let name = |key: &StorageKey, label: &str| hmac::sign(&key.naming_key(label), b"word").as_ref().to_vec();
+        assert_eq!(name(&key, "a"), name(&again, "a"));
+        assert_ne!(name(&key, "a"), name(&key, "b"));
+        assert_ne!(name(&key, "a"), name(&StorageKey::generate(7).unwrap(), "a"));
     }
 
     #[test]

@@ -2,19 +2,22 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use truc_proto::node_v1::{InboxItem, OutboxItem};
+use truc_proto::node_v1::{DocumentFound, InboxItem, OutboxItem};
 use truc_tests::network::{Network, PATIENCE, client::Document};
 use truc_tests::wait::until_async;
 
 use crate::mail::{RECIPIENT, SENDER, layout};
 
 const DOCUMENTS: usize = 12;
+/// Of the subjects of [`Document`], as people type them.
+const WORDS: &str = "van ban thu kept";
 
 /// All that document systems can see of a network's past.
 #[derive(Debug, PartialEq)]
 struct Seen {
     outbox: Vec<OutboxItem>,
     inbox: Vec<InboxItem>,
+    found: Vec<DocumentFound>,
     /// By leaf hash.
     receipts: BTreeMap<Vec<u8>, Vec<u8>>,
     files: Vec<Vec<u8>>,
@@ -39,7 +42,10 @@ async fn see(network: &Network, envelopes: &[String]) -> Seen {
         // Counts of this process's life, not of the document's.
         item.bytes_sent = 0;
     }
-    Seen { outbox, inbox, receipts, files }
+    let mut found = sender.search(WORDS).await.unwrap();
+    found.extend(recipient.search(WORDS).await.unwrap());
+    assert_eq!(found.len(), 2 * envelopes.len(), "each once on each side");
+    Seen { outbox, inbox, found, receipts, files }
 }
 
 /// Removes what may be removed; tells whether it was there.

@@ -49,6 +49,8 @@ async fn a_document_from_there_is_in_the_inbox_and_says_what_it_is_not() {
     assert!(item.verdict_text.contains("no signed receipt") && item.verdict_text.contains("giấy báo nhận"));
     until("it to be acknowledged", &axis, |state| state.updates.contains(&("7d0c-1".into(), "done".into()))).await;
     let mut client = network.client("G22");
+    let found = client.search("thu nghiem so 3").await.unwrap();
+    assert_eq!((found.len(), &found[0].envelope, found[0].legacy), (1, &item.envelope, true), "{found:?}");
     let name = item.attachments[0].name.clone();
     assert_eq!(client.attachment(&item.envelope, "G22", &name).await.unwrap(), b"%PDF-1.7 letter");
     let rendered = client.fetch(&item.envelope, "G22", What::Edxml(true)).await.unwrap();

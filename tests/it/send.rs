@@ -264,6 +264,8 @@ async fn without_its_signing_key_a_node_holds_and_accepts_by_itself_under_the_sa
     assert_eq!(api.send(&letter).await.unwrap().envelope, held.envelope, "asked again: the same id");
     let item = api.sent(&held.envelope).await.unwrap();
     assert_eq!(item.state, "held", "{item:?}");
+    let found = api.search("kiem thu held").await;
+    assert_eq!((found.len(), found[0].state.as_str()), (1, "held"), "{found:?}");
     assert!(api.receipts(&held.envelope).await.is_empty(), "no SubmissionAcceptance before it is signed");
     // It is on the device: also the next process knows it, and still has no key.
     world.stop_node("N-G22").await;
@@ -281,6 +283,9 @@ async fn without_its_signing_key_a_node_holds_and_accepts_by_itself_under_the_sa
     assert_eq!(api.sent(&held.envelope).await.unwrap().state, "held");
     std::fs::rename(&away, &key).unwrap();
     world.api("N-H26").until_consigned(&held.envelope, "H26").await;
+    let found = api.search("kiem thu held").await;
+    assert_eq!(found.len(), 1, "sealed at last, it is one document still: {found:?}");
+    assert_ne!(found[0].state, "held");
     let after = api.send(&letter).await.unwrap();
     assert_eq!((after.state(), &after.envelope), (State::Accepted, &held.envelope));
     assert_eq!(world.api("N-H26").attachment(&held.envelope, "H26", "a.pdf").await, noise("held", 90_000));

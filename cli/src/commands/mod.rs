@@ -10,6 +10,7 @@ mod inbox;
 mod outbox;
 mod receipt;
 mod sandbox;
+mod search;
 mod send;
 mod status;
 
@@ -27,6 +28,7 @@ pub(crate) fn run(command: Command, output: &Output) -> Outcome {
         Command::Send(args) => send::run(&args, output),
         Command::Inbox(command) => inbox::run(&command, output),
         Command::Outbox(args) => outbox::run(&args, output),
+        Command::Search(args) => search::run(&args, output),
         Command::Receipt(ReceiptCommand::Verify(args)) => receipt::verify(&args, output),
         Command::Receipt(command) => receipt::from_node(&command, output),
         Command::Container(command) => container::run(&command, output),

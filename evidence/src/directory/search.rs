@@ -9,6 +9,7 @@ use truc_proto::{
     AgencyId, Timestamp, fold_for_search,
     limits::{DIRECTORY_HITS_MAX, DIRECTORY_SEARCH_CHARS_MAX, DIRECTORY_SEARCH_WORDS_MAX},
     node_v1::DirectoryEntry,
+    words_of,
 };
 
 use super::{Agency, Directory};
@@ -117,7 +118,7 @@ impl DirectorySearch {
         let mut lengths = Vec::with_capacity(agencies.len());
         for (place, agency) in agencies.iter().enumerate() {
             for name in &agency.names {
-                words(&fold_for_search(name)).for_each(|word| names.add(word, place));
+                words_of(&fold_for_search(name)).for_each(|word| names.add(word, place));
             }
             for code in &agency.old_codes {
                 old_codes.add(&fold_for_search(code.as_str()), place);
@@ -180,7 +181,7 @@ impl DirectorySearch {
     /// A term such as `p.kd-cn` is several words of a name, all of which must be there.
     fn by_name(&self, count: usize, term: &str) -> Found {
         let mut all: Option<Found> = None;
-        for word in words(term) {
+        for word in words_of(term) {
             let found = self.names.find(count, word);
             match &mut all {
                 None => all = Some(found),
@@ -192,11 +193,6 @@ impl DirectorySearch {
         }
         all.unwrap_or_else(|| Found { begun: Places::none(count), exact: Places::none(count) })
     }
-}
-
-/// Words of a folded text: what stands between anything that is neither letter nor digit.
-fn words(folded: &str) -> impl Iterator<Item = &str> {
-    folded.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty())
 }
 
 /// Agencies with a word that begins with what was asked, and those with exactly that word.

@@ -13,11 +13,12 @@ use std::{
     time::Duration,
 };
 
-use truc_proto::limits::{INDEX_HITS_MAX, INDEX_LOOK_UPS_MAX};
+use truc_proto::limits::{INDEX_BLOCKS_MAX, INDEX_HITS_MAX, INDEX_LOOK_UPS_MAX};
 
 use super::{
-    Index, IndexError, IndexSettings, IndexState,
-    sled_driver::{Bad, Generation, find, generation_folder, generations, scan},
+    Common, Effort, Index, IndexError, IndexSettings, IndexState,
+    postings::common,
+    sled_driver::{Bad, Generation, View, find, generation_folder, generations, scan},
 };
 use crate::Position;
 
@@ -39,7 +40,7 @@ struct Shared {
     control: Mutex<Control>,
     changed: Condvar,
     /// Present while the index answers.
-    db: RwLock<Option<sled::Db>>,
+    view: RwLock<Option<View>>,
     /// Grows with every bit of work done: the watcher's pulse.
     pulse: AtomicU64,
     /// Look-ups that are inside the current generation's sled, by number. One that sled never gives back costs its caller's thread: so they are
@@ -84,7 +85,7 @@ impl SledIndex {
             settings,
             control: Mutex::new(control),
             changed: Condvar::new(),
-            db: RwLock::new(None),
+            view: RwLock::new(None),
             pulse: AtomicU64::new(0),
             looking: Mutex::default(),
             look_ups: AtomicU64::new(0),
@@ -125,21 +126,21 @@ impl SledIndex {
         matches!(control.state, IndexState::Ready { applied } if applied >= target)
     }
 
-    pub(super) fn look_up<T>(&self, work: impl FnOnce(&sled::Db) -> Result<T, Bad>) -> Result<T, IndexError> {
+    pub(super) fn look_up<T>(&self, work: impl FnOnce(&View) -> Result<T, Bad>) -> Result<T, IndexError> {
         let shared = &self.shared;
         let unavailable = || IndexError::Unavailable { state: shared.control().state.clone() };
         let generation = shared.control().current;
-        let db = shared.db.read().unwrap_or_else(PoisonError::into_inner).clone().ok_or_else(unavailable)?;
+        let view = shared.view.read().unwrap_or_else(PoisonError::into_inner).clone().ok_or_else(unavailable)?;
         let Some(number) = shared.begin_looking() else {
-            std::mem::forget(db); // should it be stuck: the last one to let go would flush it
+            std::mem::forget(view); // should it be stuck: the last one to let go would flush it
             return Err(unavailable());
         };
-        let looked = catch_unwind(AssertUnwindSafe(|| work(&db)));
+        let looked = catch_unwind(AssertUnwindSafe(|| work(&view)));
         shared.looking().remove(&number);
         match looked {
             Ok(Ok(found)) => Ok(found),
             failed => {
-                std::mem::forget(db);
+                std::mem::forget(view);
                 let bad = failed.map_or(Bad::Panic, |result| result.err().unwrap_or(Bad::Panic));
                 shared.end(generation, Err(bad));
                 Err(unavailable())
@@ -150,11 +151,16 @@ impl SledIndex {
 
 impl Index for SledIndex {
     fn find(&self, key: &[u8]) -> Result<Option<Position>, IndexError> {
-        self.look_up(|db| find(db, key))
+        self.look_up(|view| find(&view.db, key))
     }
 
     fn scan(&self, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<(Vec<u8>, Position)>, IndexError> {
-        self.look_up(|db| scan(db, prefix, after, limit.min(INDEX_HITS_MAX)))
+        self.look_up(|view| scan(&view.db, prefix, after, limit.min(INDEX_HITS_MAX)))
+    }
+
+    fn common(&self, groups: &[Vec<u64>], below: Position, effort: Effort) -> Result<Common, IndexError> {
+        let effort = Effort { hits: effort.hits.min(INDEX_HITS_MAX), blocks: effort.blocks.min(INDEX_BLOCKS_MAX) };
+        self.look_up(|view| common(view, groups, below, effort))
     }
 
     fn state(&self) -> IndexState {
@@ -210,8 +216,8 @@ impl Shared {
         }
     }
 
-    fn show(&self, db: Option<sled::Db>) {
-        let old = std::mem::replace(&mut *self.db.write().unwrap_or_else(PoisonError::into_inner), db);
+    fn show(&self, view: Option<View>) {
+        let old = std::mem::replace(&mut *self.view.write().unwrap_or_else(PoisonError::into_inner), view);
         drop(old);
     }
 
@@ -248,7 +254,7 @@ fn watch(shared: &Arc<Shared>) {
             }
             Err(error) => Err(Bad::Io(error)),
         };
-        let old = shared.db.write().unwrap_or_else(PoisonError::into_inner).take();
+        let old = shared.view.write().unwrap_or_else(PoisonError::into_inner).take();
         let Err(bad) = ended else {
             shared.set_state(generation, IndexState::Closed);
             return;
@@ -320,7 +326,7 @@ fn follow(shared: &Shared, generation: u64) -> Result<(), Bad> {
     let mut open = Generation::open(settings, generation, &|| _ = shared.pulse.fetch_add(1, Ordering::Relaxed))?;
     let mut building = open.applied() == Position(0) && settings.ledger.head().position > Position(0);
     if !building {
-        shared.show(Some(open.db.clone()));
+        shared.show(Some(open.view.clone()));
     }
     loop {
         shared.busy(Some(shared.stall));
@@ -335,7 +341,7 @@ fn follow(shared: &Shared, generation: u64) -> Result<(), Bad> {
         shared.busy(None);
         if building && !more {
             building = false;
-            shared.show(Some(open.db.clone()));
+            shared.show(Some(open.view.clone()));
         }
         let applied = open.applied();
         let state = if building {

@@ -2,11 +2,13 @@
 //! the journal and compares its key. It may be deleted at any time; then it is built again in the background while everything else goes on.
 
 mod follower;
+mod postings;
 mod sled_driver;
 
 use std::{fmt, path::PathBuf, sync::Arc};
 
 pub use follower::SledIndex;
+pub use postings::Effort;
 
 use crate::{Ledger, Position, Record};
 
@@ -24,6 +26,11 @@ pub enum IndexChange {
     Remove {
         /// The key.
         key: Vec<u8>,
+    },
+    /// The record's own position is on this list, for ever.
+    Post {
+        /// The list.
+        list: u64,
     },
 }
 
@@ -81,6 +88,17 @@ pub enum IndexError {
     },
 }
 
+/// What lists have in common.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Common {
+    /// The positions, newest first.
+    pub positions: Vec<Position>,
+    /// Where to go on: everything from here on was looked at. None: that is all.
+    pub next: Option<Position>,
+    /// Blocks that were read from the disk.
+    pub blocks: usize,
+}
+
 /// A look-up index. The caller checks every hit against the journal.
 pub trait Index: Send + Sync {
     /// The position that `key` leads to.
@@ -93,6 +111,11 @@ pub trait Index: Send + Sync {
     /// # Errors
     /// [`IndexError::Unavailable`].
     fn scan(&self, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<(Vec<u8>, Position)>, IndexError>;
+    /// Positions below `below` that are on a list of each group, newest first. No group: none.
+    ///
+    /// # Errors
+    /// [`IndexError::Unavailable`].
+    fn common(&self, groups: &[Vec<u64>], below: Position, effort: Effort) -> Result<Common, IndexError>;
     /// How it is.
     fn state(&self) -> IndexState;
     /// Says that the journal grew. Never blocks.
@@ -112,7 +135,7 @@ pub struct IndexSettings {
     pub cache_bytes: u64,
     /// What records change.
     pub extract: Extract,
-    /// Grows when `extract` or the keys change: an index of another schema is built again.
+    /// Differs when `extract` or the keys change: an index of another schema is built again.
     pub schema: u32,
 }
 
@@ -125,5 +148,7 @@ impl fmt::Debug for IndexSettings {
     }
 }
 
+#[cfg(test)]
+mod postings_tests;
 #[cfg(test)]
 mod tests;

@@ -9,11 +9,12 @@ use std::{
     fs::{self, File},
     io,
     path::{Path, PathBuf},
+    sync::{Arc, PoisonError, RwLock},
 };
 
 use truc_proto::{Digest, limits::INDEX_KEY_BYTES_MAX};
 
-use super::{IndexChange, IndexSettings};
+use super::{IndexChange, IndexSettings, postings::Recent};
 use crate::{Position, ReadError, frame::Fields};
 
 /// The only key without a leading 1.
@@ -27,6 +28,9 @@ const FAR_BEHIND: u64 = 4_096;
 /// Records in a sorted run.
 const RUN_RECORDS: u64 = 16_384;
 const LIVE_RECORDS: u64 = 16;
+
+/// A key and what is to be there; nothing: it is removed.
+type Change = (Vec<u8>, Option<Vec<u8>>);
 
 /// Why a generation is thrown away.
 #[derive(Debug, thiserror::Error)]
@@ -60,24 +64,36 @@ struct Meta {
     chain: u32,
     /// Wrapping sum of a hash of every entry.
     set: u64,
+    /// What records before this position belong to is on the disk; what came since is in memory, too.
+    posted: u64,
 }
 
 impl Meta {
     fn encode(&self) -> Vec<u8> {
-        let numbers = [self.position.to_le_bytes(), self.set.to_le_bytes()].concat();
+        let numbers = [self.position.to_le_bytes(), self.set.to_le_bytes(), self.posted.to_le_bytes()].concat();
         [self.schema.to_le_bytes().as_slice(), &self.chain.to_le_bytes(), &self.journal, &numbers].concat()
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {
         let mut fields = Fields(bytes);
         let (schema, chain, journal) = (fields.u32()?, fields.u32()?, fields.take()?);
-        Some(Self { schema, journal, position: fields.u64()?, chain, set: fields.u64()? })
+        let (position, set) = (fields.u64()?, fields.u64()?);
+        // Written before there were lists: nothing is on any.
+        let posted = fields.u64().unwrap_or(position);
+        Some(Self { schema, journal, position, chain, set, posted })
     }
+}
+
+/// What look-ups use.
+#[derive(Clone)]
+pub(super) struct View {
+    pub(super) db: sled::Db,
+    pub(super) recent: Arc<RwLock<Recent>>,
 }
 
 /// One generation, open.
 pub(super) struct Generation {
-    pub(super) db: sled::Db,
+    pub(super) view: View,
     folder: PathBuf,
     meta: Meta,
     dirty: bool,
@@ -103,11 +119,20 @@ impl Generation {
         let folder = generation_folder(&settings.folder, number);
         let dirty = folder.join(DIRTY).exists();
         let db = sled::Config::new().path(&folder).cache_capacity(settings.cache_bytes).open()?;
-        let fresh =
-            Meta { schema: settings.schema, journal: settings.ledger.journal_id(), position: 0, chain: 0, set: 0 };
-        let checked = check(&db, settings, fresh, dirty, alive);
+        let fresh = Meta {
+            schema: settings.schema,
+            journal: settings.ledger.journal_id(),
+            position: 0,
+            chain: 0,
+            set: 0,
+            posted: 0,
+        };
+        let checked =
+            check(&db, settings, fresh, dirty, alive).and_then(|meta| Ok((meta, recent(settings, meta, alive)?)));
         match checked {
-            Ok(meta) => Ok(Self { db, folder, meta, dirty }),
+            Ok((meta, recent)) => {
+                Ok(Self { view: View { db, recent: Arc::new(RwLock::new(recent)) }, folder, meta, dirty })
+            }
             Err(bad) => {
                 std::mem::forget(db); // dropping a damaged database may flush, or block
                 Err(bad)
@@ -129,56 +154,88 @@ impl Generation {
         self.mark_dirty()?;
         let limit = if behind > FAR_BEHIND { RUN_RECORDS } else { LIVE_RECORDS };
         // The net of a run, in key order.
-        let mut net: BTreeMap<Vec<u8>, Option<u64>> = BTreeMap::new();
+        let mut net: BTreeMap<Vec<u8>, Option<Vec<u8>>> = BTreeMap::new();
+        let mut posts = Vec::new();
         let extract = &settings.extract;
         let end = settings.ledger.read_on(self.applied(), limit, |position, _, record| {
             for change in extract(position, &record) {
                 let (key, to) = match change {
                     IndexChange::Put { key, position } => (key, Some(position.0)),
                     IndexChange::Remove { key } => (key, None),
+                    IndexChange::Post { list } => {
+                        posts.push((list, position.0));
+                        continue;
+                    }
                 };
                 if key.len() <= INDEX_KEY_BYTES_MAX {
-                    net.insert([&[USER], key.as_slice()].concat(), to);
+                    net.insert([&[USER], key.as_slice()].concat(), to.map(|to| to.to_le_bytes().to_vec()));
                 } else {
                     tracing::error!(%position, bytes = key.len(), "index key too long, left out");
                 }
             }
         })?;
-        self.apply(net.into_iter().collect(), end, settings.ledger.chain_at(end)?)?;
+        let done = Meta { position: end.0, chain: settings.ledger.chain_at(end)?, ..self.meta };
+        self.apply(net.into_iter().collect(), done)?;
+        {
+            let mut recent = self.view.recent.write().unwrap_or_else(PoisonError::into_inner);
+            posts.into_iter().for_each(|(list, position)| recent.add(list, position));
+        }
+        if self.recent_is_full() {
+            self.post()?;
+        }
         Ok(end.0 < head)
     }
 
-    /// Sub-batches; the last one carries the position, so that it is never ahead of what it covers.
-    fn apply(&mut self, changes: Vec<(Vec<u8>, Option<u64>)>, end: Position, chain: u32) -> Result<(), Bad> {
-        let parts = changes.chunks(SUB_BATCH);
-        let last = parts.len().saturating_sub(1);
-        let mut meta = Meta { position: end.0, chain, ..self.meta };
-        let mut none: &[(Vec<u8>, Option<u64>)] = &[];
-        let mut parts: Vec<_> = parts.collect();
+    fn recent_is_full(&self) -> bool {
+        let recent = self.view.recent.read().unwrap_or_else(PoisonError::into_inner);
+        recent.is_full(self.meta.position.saturating_sub(self.meta.posted))
+    }
+
+    /// Brings the newest parts of the lists to the disk. They leave memory after that, so that nobody misses them.
+    fn post(&mut self) -> Result<(), Bad> {
+        let blocks = self.view.recent.read().unwrap_or_else(PoisonError::into_inner).blocks();
+        let changes = blocks.into_iter().map(|(key, value)| (key, Some(value))).collect();
+        self.apply(changes, Meta { posted: self.meta.position, ..self.meta })?;
+        self.view.recent.write().unwrap_or_else(PoisonError::into_inner).clear();
+        Ok(())
+    }
+
+    /// As far as a crash let it come.
+    #[cfg(test)]
+    pub(super) fn post_some(&mut self, batches: usize) -> Result<(), Bad> {
+        let blocks = self.view.recent.read().unwrap_or_else(PoisonError::into_inner).blocks();
+        let some = blocks.into_iter().take(batches * SUB_BATCH).map(|(key, value)| (key, Some(value))).collect();
+        self.apply(some, self.meta)
+    }
+
+    /// Sub-batches. Each carries the hash over what is there after it, the last one alone the position, so that it is never ahead of what it covers;
+    /// after a crash in between, the same changes come again and end in the same.
+    fn apply(&mut self, changes: Vec<Change>, done: Meta) -> Result<(), Bad> {
+        let mut parts: Vec<&[Change]> = changes.chunks(SUB_BATCH).collect();
         if parts.is_empty() {
-            parts.push(std::mem::take(&mut none));
+            parts.push(&[]);
         }
+        let last = parts.len() - 1;
         for (index, part) in parts.into_iter().enumerate() {
             let mut batch = sled::Batch::default();
-            for (key, to) in part {
-                if let Some(old) = self.db.get(key)? {
-                    meta.set = meta.set.wrapping_sub(entry_hash(key, &old));
+            let mut set = self.meta.set;
+            for (key, value) in part {
+                if let Some(old) = self.view.db.get(key)? {
+                    set = set.wrapping_sub(entry_hash(key, &old));
                 }
-                match to {
-                    Some(position) => {
-                        let value = position.to_le_bytes();
-                        meta.set = meta.set.wrapping_add(entry_hash(key, &value));
-                        batch.insert(key.as_slice(), &value);
+                match value {
+                    Some(value) => {
+                        set = set.wrapping_add(entry_hash(key, value));
+                        batch.insert(key.as_slice(), value.as_slice());
                     }
                     None => batch.remove(key.as_slice()),
                 }
             }
-            if index == last {
-                batch.insert(META, meta.encode());
-            }
-            self.db.apply_batch(batch)?;
+            let meta = Meta { set, ..if index == last { done } else { self.meta } };
+            batch.insert(META, meta.encode());
+            self.view.db.apply_batch(batch)?;
+            self.meta = meta;
         }
-        self.meta = meta;
         Ok(())
     }
 
@@ -193,17 +250,21 @@ impl Generation {
     }
 
     /// Flushes, syncs the files ourselves (sled's flush does not), and takes the marker away.
-    pub(super) fn close(self) -> Result<(), Bad> {
-        self.db.flush()?;
-        for entry in fs::read_dir(&self.folder)? {
+    pub(super) fn close(mut self) -> Result<(), Bad> {
+        if self.dirty {
+            self.post()?;
+        }
+        let Self { view, folder, .. } = self;
+        view.db.flush()?;
+        for entry in fs::read_dir(&folder)? {
             let path = entry?.path();
             if path.is_file() {
                 File::open(path)?.sync_all()?;
             }
         }
-        File::open(&self.folder)?.sync_all()?;
-        drop(self.db);
-        match fs::remove_file(self.folder.join(DIRTY)) {
+        File::open(&folder)?.sync_all()?;
+        drop(view);
+        match fs::remove_file(folder.join(DIRTY)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error.into()),
             _ => Ok(()),
         }
@@ -244,6 +305,23 @@ fn check(db: &sled::Db, settings: &IndexSettings, fresh: Meta, dirty: bool, aliv
         }
     }
     Ok(meta)
+}
+
+/// The newest parts of the lists, from the journal.
+fn recent(settings: &IndexSettings, meta: Meta, alive: &dyn Fn()) -> Result<Recent, Bad> {
+    let (mut recent, mut at) = (Recent::default(), Position(meta.posted));
+    while at.0 < meta.position {
+        let limit = RUN_RECORDS.min(meta.position - at.0);
+        at = settings.ledger.read_on(at, limit, |position, _, record| {
+            for change in (settings.extract)(position, &record) {
+                if let IndexChange::Post { list } = change {
+                    recent.add(list, position.0);
+                }
+            }
+        })?;
+        alive();
+    }
+    Ok(recent)
 }
 
 fn entry_hash(key: &[u8], value: &[u8]) -> u64 {

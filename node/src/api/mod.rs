@@ -14,7 +14,9 @@ use truc_proto::{
 
 use crate::{
     pipeline::Part,
-    service::{Error, ErrorKind, bundle, caller, directory, groups, inbox, outbox, receipts, send, status, withdraw},
+    service::{
+        Error, ErrorKind, bundle, caller, directory, groups, inbox, outbox, receipts, search, send, status, withdraw,
+    },
     shell::Shell,
     tokens::{Grant, LiveTokens},
 };
@@ -120,6 +122,14 @@ impl Node for Api {
     ) -> Result<Response<node_v1::ListOutboxReply>, Status> {
         let grant = self.grant(request.metadata())?;
         Ok(Response::new(outbox::list(&self.shell, grant, request.into_inner()).await?))
+    }
+
+    async fn search_documents(
+        &self,
+        request: Request<node_v1::SearchDocumentsRequest>,
+    ) -> Result<Response<node_v1::SearchDocumentsReply>, Status> {
+        let grant = self.grant(request.metadata())?;
+        Ok(Response::new(search::search(&self.shell, &grant, request.into_inner()).await?))
     }
 
     async fn list_receipts(

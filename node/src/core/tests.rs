@@ -1007,6 +1007,13 @@ fn handed_over() -> (Live, Key) {
     (receiver, key)
 }
 
+/// One key, so that an index opened again is its own.
+fn word_key() -> crate::words::WordKey {
+    static KEY: std::sync::LazyLock<crate::words::WordKey> =
+        std::sync::LazyLock::new(|| crate::words::WordKey::of(&truc_signer::StorageKey::generate(1).unwrap()));
+    KEY.clone()
+}
+
 #[test]
 fn a_received_payload_goes_when_its_retention_has_passed_and_never_before() {
     const DAY: u64 = 86_400_000;
@@ -1029,7 +1036,7 @@ fn a_received_payload_goes_when_its_retention_has_passed_and_never_before() {
     let ledger = ledger_of(&receiver, folder.path());
     let index = folder.path().join("index");
     let policy = receiver.core.policy.clone();
-    let open = || crate::archive::Archive::open(ledger.clone(), index.clone(), policy.clone()).unwrap();
+    let open = || crate::archive::Archive::open(ledger.clone(), index.clone(), policy.clone(), word_key()).unwrap();
     let archive = open();
     assert_eq!(archive.kept(start(), None, 8).unwrap().kept, [], "it came later");
     let page = archive.kept(at(1, 0), None, 1).unwrap();
@@ -1078,7 +1085,8 @@ fn sealed_bytes_that_another_envelope_repeats_stay_until_the_last_one_goes() {
     let folder = tempfile::tempdir().unwrap();
     let ledger = ledger_of(&receiver, folder.path());
     let policy = receiver.core.policy.clone();
-    let archive = crate::archive::Archive::open(ledger.clone(), folder.path().join("index"), policy).unwrap();
+    let archive =
+        crate::archive::Archive::open(ledger.clone(), folder.path().join("index"), policy, word_key()).unwrap();
     for (left, gone) in [(2, false), (1, true)] {
         let page = archive.kept(after(1_000), None, 8).unwrap();
         assert_eq!(page.kept.len(), left);
@@ -1115,7 +1123,8 @@ fn what_left_memory_is_found_again_with_what_came_later() {
     let ledger = ledger_of(&sender, folder.path());
     let index = folder.path().join("index");
     for rebuilt in [false, true] {
-        let archive = crate::archive::Archive::open(ledger.clone(), index.clone(), Policy::new(node("N1"))).unwrap();
+        let archive =
+            crate::archive::Archive::open(ledger.clone(), index.clone(), Policy::new(node("N1")), word_key()).unwrap();
         archive.wait();
         let found = archive.sent(&key).expect("found through the index");
         assert_eq!(found.hashes, whole.hashes);

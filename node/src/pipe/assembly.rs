@@ -21,7 +21,7 @@ use zeroize::Zeroize as _;
 use super::{Pipes, error::ComposeError, payload::PayloadSink, secrets::Secrets, takeover};
 use crate::{
     core::Sealed,
-    records::{About, Attachment, Change, KeyEnvelope, OpeningParts, Outgoing, Payload},
+    records::{About, Attachment, Change, KeyEnvelope, OpeningParts, Outgoing, Particulars, Payload},
 };
 
 /// A recipient, and what its copy of the key is sealed to.
@@ -173,6 +173,7 @@ pub(super) struct Labels {
     pub(super) subject: String,
     pub(super) document_id: String,
     pub(super) change: Option<Change>,
+    pub(super) particulars: Option<Particulars>,
     pub(super) warnings: Vec<String>,
     pub(super) idempotency_key: String,
     pub(super) request_hash: Vec<u8>,
@@ -402,5 +403,6 @@ fn about(labels: &Labels, attachments: &[AttachmentDigest]) -> About {
         container_length: 0,
         warnings: labels.warnings.clone(),
         change: labels.change.clone(),
+        particulars: labels.particulars.clone(),
     }
 }

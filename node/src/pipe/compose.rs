@@ -20,7 +20,7 @@ use truc_proto::{
         DocumentId, FieldLengths, IssueError, IssueProblem, Message, MessageHeader, Organization, OtherInfo, Packet,
         Parsed, ReadError, Receiver, ReplacementInfo, SignerInfo, TraceHeaderList,
     },
-    limits::{CHANGE_TARGETS_MAX, RECIPIENTS_MAX},
+    limits::{CHANGE_TARGETS_MAX, PARTICULAR_CHARS_MAX, RECIPIENTS_MAX},
     node_v1,
     node_v1::send_header::Form,
 };
@@ -36,7 +36,7 @@ use super::{
 };
 use crate::{
     pipeline::{Changing, Composed, Moment, Part, Parts, Resolved, Target},
-    records::{Change, ChangeReceiver},
+    records::{Change, ChangeReceiver, Particulars},
 };
 
 const XML: &str = "application/xml";
@@ -193,6 +193,7 @@ impl<'p> Run<'p, '_> {
             document_id,
             warnings: read.chain(issue).chain(warnings).chain(foreign).collect(),
             change,
+            particulars: particulars_of(&parsed.message),
             idempotency_key: self.request.header.idempotency_key.clone(),
             request_hash: self.request.hash([packet]).as_bytes().to_vec(),
             status: Vec::new(),
@@ -220,6 +221,7 @@ impl<'p> Run<'p, '_> {
             subject,
             document_id,
             change: change_of(&message),
+            particulars: particulars_of(&message),
             warnings,
             idempotency_key: self.request.header.idempotency_key.clone(),
             request_hash: self.request.hash(attachments.iter().cloned()).as_bytes().to_vec(),
@@ -476,6 +478,25 @@ pub(super) fn foreign_targets(change: Option<&Change>, sender: &AgencyId, direct
         )
     };
     foreign.map(warning).collect()
+}
+
+/// What people ask for a document by, besides its subject.
+pub(super) fn particulars_of(message: &Message) -> Option<Particulars> {
+    let Message::Document(packet) = message else { return None };
+    let bounded = |text: String| text.chars().take(PARTICULAR_CHARS_MAX).collect();
+    let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    let header = &packet.header;
+    let code = (text(&header.code_number), text(&header.code_notation));
+    let number = match (code.0.is_empty(), code.1.is_empty()) {
+        (false, false) => format!("{}/{}", code.0, code.1),
+        _ => String::new(), // the DocumentId may say it
+    };
+    let date = header.promulgation_date.as_ref().and_then(|date| date.value);
+    Some(Particulars {
+        number: bounded(number),
+        type_name: bounded(text(&header.type_name)),
+        date: date.map(|date| date.to_string()).unwrap_or_default(),
+    })
 }
 
 pub(super) fn digest_of(attachment: &Attachment) -> AttachmentDigest {

@@ -16,10 +16,13 @@ use truc_signer::asic::{Entry, EntryHeader, OpenedContainer, Visitor, VisitorErr
 use zeroize::Zeroizing;
 
 use super::{
-    compose::{change_of, digest_of, foreign_targets, is_code, titles},
+    compose::{change_of, digest_of, foreign_targets, is_code, particulars_of, titles},
     pump::{self, PieceWriter},
 };
-use crate::{core::Failure, records::Change};
+use crate::{
+    core::Failure,
+    records::{Change, Particulars},
+};
 
 /// Looks at every entry of a container.
 pub(super) struct Inspector<'scope, 'env> {
@@ -182,6 +185,7 @@ pub(super) struct Found {
     pub(super) attachments: Vec<AttachmentDigest>,
     pub(super) warnings: Vec<String>,
     pub(super) change: Option<Change>,
+    pub(super) particulars: Option<Particulars>,
     message: Option<Message>,
     business: Option<BusinessStatus>,
 }
@@ -209,6 +213,7 @@ impl Inspection {
             attachments: Vec::new(),
             warnings: Vec::new(),
             change: None,
+            particulars: None,
             message: None,
             business: None,
         };
@@ -220,6 +225,7 @@ impl Inspection {
                 found.warnings = parsed.warnings.iter().map(ToString::to_string).collect();
                 found.change = change_of(&parsed.message);
                 found.warnings.extend(foreign_targets(found.change.as_ref(), &preamble.sender, directory));
+                found.particulars = particulars_of(&parsed.message);
                 found.message = Some(parsed.message);
             }
             (EnvelopeKind::Status, None, Some(bytes)) => {

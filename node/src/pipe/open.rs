@@ -396,6 +396,7 @@ fn content(preamble: &Preamble, wrapped: Vec<u8>, container: OpenedContainer, fo
         container_length: container.length,
         warnings: found.warnings,
         change: found.change,
+        particulars: found.particulars,
     };
     let envelope: EnvelopeId = preamble.envelope;
     Content {

@@ -13,7 +13,7 @@ use truc_proto::{
 use super::{
     Pipes,
     assembly::{Assembly, Labels, Unsigned},
-    compose::{change_of, digest_of, foreign_targets, is_code, titles},
+    compose::{change_of, digest_of, foreign_targets, is_code, particulars_of, titles},
     error::{ComposeError, of_write},
     marks, pump,
     spool::Stored,
@@ -61,6 +61,7 @@ pub(super) fn take_over(
         subject,
         document_id,
         change,
+        particulars: particulars_of(&parsed.message),
         warnings: parsed.warnings.iter().map(ToString::to_string).chain(warnings).collect(),
         ..Labels::default()
     };

@@ -12,6 +12,7 @@ mod openapi;
 mod outbox;
 mod problem;
 mod request;
+mod search;
 mod uploads;
 mod verify_page;
 mod webhooks;
@@ -131,6 +132,7 @@ fn operations() -> OpenApiRouter<Rest> {
         .routes(routes!(inbox::confirm))
         .routes(routes!(outbox::list))
         .routes(routes!(outbox::one))
+        .routes(routes!(search::search))
         .routes(routes!(outbox::receipts_of))
         .routes(routes!(outbox::receipt))
         .routes(routes!(outbox::bundle))

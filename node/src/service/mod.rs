@@ -17,6 +17,7 @@ pub(crate) mod outbox;
 mod pages;
 pub(crate) mod receipts;
 pub(crate) mod revocations;
+pub(crate) mod search;
 pub(crate) mod send;
 pub(crate) mod status;
 pub(crate) mod uploads;

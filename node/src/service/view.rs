@@ -195,7 +195,8 @@ pub(super) fn shown_change(change: Change) -> node_v1::Change {
 
 /// Adds what the opened content says.
 pub(super) fn add_content(item: &mut node_v1::InboxItem, content: &Content, level: String) {
-    let About { subject, document_id, attachments, container_length, warnings, change } = content.about.clone();
+    let About { subject, document_id, attachments, container_length, warnings, change, particulars: _ } =
+        content.about.clone();
     // Where it stands was known before what it is.
     let answer = item.change.take().map(|change| change.answer).unwrap_or_default();
     item.change = change.map(|change| node_v1::Change { answer, ..shown_change(change) });

@@ -13,6 +13,7 @@ mod rejected;
 mod reload;
 mod rest;
 mod schemathesis;
+mod search;
 mod tools;
 mod uploads;
 mod webhooks;

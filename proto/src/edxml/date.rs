@@ -19,6 +19,12 @@ impl Date {
         time::Date::from_calendar_date(i32::from(year), month, day).ok().map(Self)
     }
 
+    /// Year, month and day.
+    #[must_use]
+    pub fn parts(self) -> (u16, u8, u8) {
+        (u16::try_from(self.0.year()).unwrap_or_default(), u8::from(self.0.month()), self.0.day())
+    }
+
     /// The day on Vietnam's calendar at that moment.
     #[must_use]
     pub fn of(moment: Timestamp) -> Self {

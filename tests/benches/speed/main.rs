@@ -15,6 +15,7 @@ mod polling;
 mod receipts;
 mod report;
 mod resume;
+mod search;
 mod start;
 mod streams;
 
@@ -39,6 +40,7 @@ const BENCHES: &[Bench] = &[
     Bench { names: &["P8"], run: receipts::run },
     Bench { names: &["P9"], run: start::run },
     Bench { names: &["polling"], run: polling::run },
+    Bench { names: &["search"], run: search::run },
     Bench { names: &["streams"], run: streams::run },
 ];
 

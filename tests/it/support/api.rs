@@ -9,10 +9,11 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 use truc_proto::node_v1::{
-    ConfirmReply, ConfirmRequest, DocumentForm, ExportBundleRequest, FetchRequest, FileHeader, GetReceiptRequest,
-    InboxItem, ListInboxRequest, ListOutboxRequest, ListReceiptsRequest, OutboxItem, PacketForm, ReceiptItem,
-    RecipientState, SendHeader, SendReply, SendRequest, SetStatusReply, SetStatusRequest, StatusReply, StatusRequest,
-    fetch_request::What, node_client::NodeClient, send_header::Form, send_reply::State, send_request::Part,
+    ConfirmReply, ConfirmRequest, DocumentForm, DocumentFound, ExportBundleRequest, FetchRequest, FileHeader,
+    GetReceiptRequest, InboxItem, ListInboxRequest, ListOutboxRequest, ListReceiptsRequest, OutboxItem, PacketForm,
+    ReceiptItem, RecipientState, SearchDocumentsRequest, SendHeader, SendReply, SendRequest, SetStatusReply,
+    SetStatusRequest, StatusReply, StatusRequest, fetch_request::What, node_client::NodeClient, send_header::Form,
+    send_reply::State, send_request::Part,
 };
 
 use super::{check_refusal, until};
@@ -239,6 +240,11 @@ impl Api {
             (found.state == state).then_some(found)
         };
         until(&what, fact).await
+    }
+
+    pub(crate) async fn search(&self, text: &str) -> Vec<DocumentFound> {
+        let request = SearchDocumentsRequest { text: text.into(), ..SearchDocumentsRequest::default() };
+        self.raw.clone().search_documents(request).await.unwrap().into_inner().items
     }
 
     pub(crate) async fn inbox(&self, code: &str, with_confirmed: bool) -> Vec<InboxItem> {

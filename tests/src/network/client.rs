@@ -9,10 +9,10 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 use truc_proto::node_v1::{
-    ConfirmReply, ConfirmRequest, DocumentForm, FetchRequest, FileHeader, GetReceiptRequest, InboxItem,
-    ListInboxRequest, ListOutboxRequest, ListReceiptsRequest, OutboxItem, ReceiptItem, SendHeader, SendReply,
-    SendRequest, SetStatusReply, SetStatusRequest, StatusReply, StatusRequest, fetch_request::What,
-    node_client::NodeClient, send_header::Form, send_request::Part,
+    ConfirmReply, ConfirmRequest, DocumentForm, DocumentFound, FetchRequest, FileHeader, GetReceiptRequest, InboxItem,
+    ListInboxRequest, ListOutboxRequest, ListReceiptsRequest, OutboxItem, ReceiptItem, SearchDocumentsRequest,
+    SendHeader, SendReply, SendRequest, SetStatusReply, SetStatusRequest, StatusReply, StatusRequest,
+    fetch_request::What, node_client::NodeClient, send_header::Form, send_request::Part,
 };
 
 /// Bytes of a file in one message.
@@ -187,6 +187,15 @@ impl Client {
             }
             request.page_token = reply.next_page_token;
         }
+    }
+
+    /// Documents sent and received that have all of these words: the first page.
+    ///
+    /// # Errors
+    /// The call's.
+    pub async fn search(&mut self, text: &str) -> Answer<Vec<DocumentFound>> {
+        let request = SearchDocumentsRequest { text: text.into(), page_size: 500, ..SearchDocumentsRequest::default() };
+        Ok(self.0.search_documents(request).await?.into_inner().items)
     }
 
     /// An attachment of a received document.

@@ -152,7 +152,7 @@ fn statuses_of_a_document_that_left_memory_are_found_with_it_those_set_later_too
     let folder = tempfile::tempdir().unwrap();
     let ledger = ledger_of(&receiver, folder.path());
     let index = folder.path().join("index");
-    let archive = crate::archive::Archive::open(ledger.clone(), index, Policy::new(node("N2"))).unwrap();
+    let archive = crate::archive::Archive::open(ledger.clone(), index, Policy::new(node("N2")), word_key()).unwrap();
     archive.wait();
     let found = archive.received(&document).expect("found through the index");
     let business = &found.codes[&code("H26")].business;

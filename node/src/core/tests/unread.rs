@@ -123,7 +123,7 @@ fn what_is_closed_is_found_by_the_moment_it_was_made_in_and_by_its_document_id()
     let folder = tempfile::tempdir().unwrap();
     let ledger = ledger_of(&receiver, folder.path());
     let index = folder.path().join("index");
-    let archive = crate::archive::Archive::open(ledger.clone(), index, Policy::new(node("N1"))).unwrap();
+    let archive = crate::archive::Archive::open(ledger.clone(), index, Policy::new(node("N1")), word_key()).unwrap();
     archive.wait();
     assert_eq!(archive.received_made_at(start()).unwrap(), std::slice::from_ref(&first));
     assert_eq!(archive.received_made_at(after(1)).unwrap(), []);
