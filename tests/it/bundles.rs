@@ -1,6 +1,6 @@
 //! Bundles of receipts, exported by the nodes of both sides and verified with what an auditor has.
 
-use std::process::Command;
+use std::{path::Path, process::Command};
 
 use truc_evidence::{BundleReport, Document, ReceiptTrust, ReceiptVerdict, Standing, verify_bundle};
 
@@ -38,6 +38,7 @@ async fn either_side_exports_what_proves_who_received_it_and_nobody_else_does() 
             assert!(report.others.iter().any(|(name, _)| name.starts_with(folder)), "{:?}", report.others);
         }
         openssl_agrees(&world, &bundle);
+        the_verify_page_agrees(&world, &bundle, &letter.files[0].1);
     }
     assert_eq!(stranger.bundle(&envelope).await.unwrap_err().code(), tonic::Code::NotFound);
 }
@@ -87,4 +88,33 @@ fn openssl_agrees(world: &World, bundle: &[u8]) {
     }
     let trusted = ["-CAfile", "root.pem", "-purpose", "any", "-out", "/dev/null"];
     run("openssl", &[&["cms", "-verify", "-binary", "-inform", "DER"], &signed[..], &trusted[..]].concat());
+}
+
+/// The second verifier, in a browser.
+fn the_verify_page_agrees(world: &World, bundle: &[u8], document: &[u8]) {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../verify");
+    let is_there = |program: &str| Command::new(program).arg("--version").output().is_ok();
+    if !is_there("node") || !is_there("chromium") || !page.join("node_modules").is_dir() {
+        assert!(std::env::var_os("TRUC_REQUIRE_TOOLS").is_none(), "node, chromium or verify/node_modules is not there");
+        eprintln!("SKIPPED: node, chromium or verify/node_modules is not there");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let trust = format!("{}{}", world.pki.anchors_pem, world.pki.intermediates_pem);
+    let operator = world.pinned_der();
+    let files = [
+        ("bundle.zip", bundle),
+        ("trust.pem", trust.as_bytes()),
+        ("operator.cer", operator.as_slice()),
+        ("document", document),
+    ];
+    for (name, bytes) in files {
+        std::fs::write(folder.path().join(name), bytes).unwrap();
+    }
+    let names = files.map(|(name, _)| name);
+    let run =
+        Command::new("node").arg(page.join("test/bundle.mjs")).args(names).current_dir(folder.path()).output().unwrap();
+    let said = format!("{}{}", String::from_utf8_lossy(&run.stdout), String::from_utf8_lossy(&run.stderr));
+    assert!(run.status.success(), "{said}");
+    assert!(said.starts_with("H26 handed-over\n") && said.contains("5 trong 5"), "{said}");
 }

@@ -79,7 +79,7 @@ impl Plan {
     }
 
     /// What goes in, by name.
-    fn files(&self) -> Vec<(String, Vec<u8>)> {
+    pub(crate) fn files(&self) -> Vec<(String, Vec<u8>)> {
         let about = Raw::write(self.about()).unwrap().bytes().to_vec();
         let receipts = self.receipts.iter();
         let receipts = receipts.map(|(name, text)| (format!("receipts/{name}"), text.clone().into_bytes()));
@@ -87,7 +87,7 @@ impl Plan {
     }
 
     /// Packed by another hand, with the manifest bent before it is signed and the file bent after.
-    fn packed(
+    pub(crate) fn packed(
         &self,
         files: Vec<(String, Vec<u8>)>,
         manifest: impl FnOnce(String) -> String,
@@ -486,7 +486,7 @@ fn bent_statements() -> Vec<BundleCase> {
 }
 
 /// A packed bundle whose signature entry holds something else.
-fn signed_with(plan: &Plan, signature: &dyn Fn(Vec<u8>) -> Vec<u8>) -> Vec<u8> {
+pub(crate) fn signed_with(plan: &Plan, signature: impl FnOnce(Vec<u8>) -> Vec<u8>) -> Vec<u8> {
     plan.packed(
         plan.files(),
         |manifest| manifest,

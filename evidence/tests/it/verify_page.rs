@@ -325,10 +325,25 @@ fn bundles() -> Vec<Value> {
         all.push(bundle_json(&case(format!("of-{name}"), Plan::of(alone).build(), None), false));
         all.push(bundle_json(&case(format!("of-{name}-and-its-submission"), Plan::of(submitted).build(), None), false));
     }
-    let bundle = Plan::default().build();
+    let plan = Plan::default();
+    let bundle = plan.build();
     let mut random = Random(wanted("TRUC_BENT_SEED").unwrap_or(0x9E37_79B9_7F4A_7C15));
     for n in 0..bends() {
-        all.push(bundle_json(&case(format!("bent-bundle-{n}"), random.bend(&bundle), Some(PACKET)), true));
+        let bent = match n % 4 {
+            0 => random.bend(&bundle),
+            // Inside, where the container around is right.
+            1 => {
+                let mut files = plan.files();
+                files[0].1 = random.bend(&files[0].1);
+                plan.packed(files, |manifest| manifest, |_| ())
+            }
+            2 => {
+                let bend = |manifest: String| String::from_utf8_lossy(&random.bend(manifest.as_bytes())).into_owned();
+                plan.packed(plan.files(), bend, |_| ())
+            }
+            _ => bundle_cases::signed_with(&plan, |signature| random.bend(&signature)),
+        };
+        all.push(bundle_json(&case(format!("bent-bundle-{n}"), bent, Some(PACKET)), true));
     }
     all
 }

@@ -260,6 +260,11 @@ impl World {
         PinnedOperator::new(truc_signer::SigningKey::certificate(&self.operator).clone())
     }
 
+    /// The operator's certificate, as whoever verifies is given it.
+    pub(crate) fn pinned_der(&self) -> Vec<u8> {
+        truc_signer::SigningKey::certificate(&self.operator).der().to_vec()
+    }
+
     pub(crate) fn link_trust(&self) -> LinkTrust {
         LinkTrust::from_pem(self.pki.anchors_pem.as_bytes(), self.pki.intermediates_pem.as_bytes(), &[]).unwrap()
     }
