@@ -1,8 +1,6 @@
 //! What people and scripts read: aligned tables and coloured verdicts on a terminal, one JSON value with `--json`.
 
-#![expect(clippy::print_stdout, reason = "printing is this tool's job; nothing else in the workspace prints")]
-
-use std::io::IsTerminal as _;
+use std::io::{self, IsTerminal as _, Write as _};
 
 use clap::ValueEnum;
 use serde_json::{Value, json};
@@ -42,7 +40,7 @@ impl Output {
         let coloured = match colour {
             Colour::Always => true,
             Colour::Never => false,
-            Colour::Auto => std::env::var_os("NO_COLOR").is_none() && std::io::stdout().is_terminal(),
+            Colour::Auto => std::env::var_os("NO_COLOR").is_none() && io::stdout().is_terminal(),
         };
         Self { json, coloured: coloured && !json }
     }
@@ -50,7 +48,7 @@ impl Output {
     /// Prints `value` with `--json`, else what `human` prints.
     pub(crate) fn show(&self, value: &Value, human: impl FnOnce(&Self)) {
         if self.json {
-            println!("{value:#}");
+            put(format_args!("{value:#}"));
         } else {
             human(self);
         }
@@ -59,7 +57,7 @@ impl Output {
     /// One line for people.
     pub(crate) fn line(&self, text: impl AsRef<str>) {
         if !self.json {
-            println!("{}", text.as_ref());
+            put(format_args!("{}", text.as_ref()));
         }
     }
 
@@ -102,16 +100,21 @@ impl Output {
         let vietnamese = failure.vietnamese.as_deref().or_else(|| failure.exit.vietnamese());
         if self.json {
             let reason = failure.reason.as_deref();
-            println!(
-                "{:#}",
-                json!({ "error": failure.to_string(), "vietnamese": vietnamese, "reason": reason, "exit": failure.exit as u8 })
-            );
-            return;
+            let said = json!({ "error": failure.to_string(), "vietnamese": vietnamese, "reason": reason, "exit": failure.exit as u8 });
+            return put(format_args!("{said:#}"));
         }
         eprintln!("{} {failure}", self.paint(Tone::Bad, "truc:"));
         if let Some(text) = vietnamese {
             eprintln!("      {text}");
         }
+    }
+}
+
+/// A line on standard output. Whoever ends the pipe, as `head` does, has read enough.
+fn put(text: std::fmt::Arguments<'_>) {
+    match writeln!(io::stdout(), "{text}") {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+        written => written.expect("standard output can be written"),
     }
 }
 

@@ -219,3 +219,16 @@ fn groups_are_asked_of_a_node_and_a_list_that_cannot_be_read_is_told_before() {
     check(&["group", "list", "a"], 64, &["--owner"]);
     check(&["group", "set", "--owner", "G22", "a", "--codes-file", "/nonexistent"], 65, &["cannot read /nonexistent"]);
 }
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_failure() {
+    use std::{io::Read as _, process::Stdio};
+    let packet = packets("accepted/any-order.edxml");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_truc"));
+    command.args(["--json", "edxml", "check"]).arg(packet).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    drop(child.stdout.take());
+    let (mut said, done) = (String::new(), child.wait().unwrap());
+    child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert!(done.success() && said.is_empty(), "{done:?}: {said}");
+}

@@ -36,13 +36,14 @@ export async function verifyBundle(blob, trust, document, now, options = {}) {
   if (opened.refused !== undefined) return report({ broken: opened.refused }, { about: null, signer: null, receipts: [], others: [], conclusions: [] });
   const about = statement === null || statement.refused !== null ? null : statement.value;
   const cms = await verifyDetached(opened.signature, opened.manifest, trust.store.intermediates);
-  const known = { statement, about, cms, receipts, trust, path: cms.refused === undefined ? await signerPath(cms, trust) : null };
+  const forked = forks(receipts);
+  const known = { statement, about, cms, receipts, forked, trust, path: cms.refused === undefined ? await signerPath(cms, trust) : null };
   return report(known, {
     about,
     signer: cms.refused === undefined ? { subject: cms.certificate.name, signedAt: cms.signingTime } : null,
     receipts,
     others: opened.entries.filter(({ name }) => keptMax(name) === 0),
-    conclusions: conclude(receipts.filter((receipt) => isAbout(receipt, about)).map((receipt) => receipt.report)),
+    conclusions: conclude(receipts.filter((receipt) => isAbout(receipt, about) && !isForked(receipt, forked)).map((receipt) => receipt.report)),
   });
 }
 
@@ -90,19 +91,24 @@ function oneDocument({ about, receipts }) {
   return others.length === 0 ? passed(`${about.envelope} · ${about.sender}`) : failed(names(others));
 }
 
-// Both checkpoints carry the ledger key's signature, or their receipts are invalid anyway.
-function noFork({ receipts }) {
+// Origins of ledgers that show two histories, each with where. Both checkpoints carry the ledger key's signature, or their receipts are invalid anyway.
+function forks(receipts) {
   const seen = new Map();
-  const forks = new Set();
+  const found = new Map();
   for (const { name, report: { verdict, summary } } of receipts) {
     const checkpoint = summary?.checkpoint ?? null;
     if (verdict === 'invalid' || checkpoint === null) continue;
     const place = `${checkpoint.origin} · ${checkpoint.size}`;
     if (!seen.has(place)) seen.set(place, { name, root: checkpoint.root });
-    else if (seen.get(place).root !== checkpoint.root) forks.add(`${place}: ${seen.get(place).name}, ${name}`);
+    else if (seen.get(place).root !== checkpoint.root) found.set(`${place}: ${seen.get(place).name}, ${name}`, checkpoint.origin);
   }
-  return forks.size === 0 ? passed() : failed(firstOf([...forks]));
+  return found;
 }
+
+// What a party with two histories states to one it denies to another: nothing of it counts.
+const isForked = (receipt, forked) => [...forked.values()].includes(receipt.report.summary?.checkpoint?.origin);
+
+const noFork = ({ forked }) => (forked.size === 0 ? passed() : failed(firstOf([...forked.keys()])));
 
 function eachValid({ receipts }) {
   const of = (verdict) => receipts.filter((receipt) => receipt.report.verdict === verdict);

@@ -6,7 +6,7 @@ use std::{
 };
 
 use truc_proto::{
-    BUNDLE_ENTRY, BUNDLE_RECEIPTS, BundleJson, Digest, Raw, Timestamp,
+    BUNDLE_ENTRY, BUNDLE_RECEIPTS, BundleJson, Checkpoint, Digest, Raw, Timestamp,
     limits::{BUNDLE_ENTRIES_MAX, RECEIPT_BYTES_MAX, STATEMENT_BYTES_MAX},
 };
 use truc_signer::{
@@ -106,6 +106,7 @@ pub fn verify_bundle(
         None => Err(format!("there is no {BUNDLE_ENTRY}")),
     };
     let signature = verify_detached(&opened.signature, opened.manifest.bytes(), trust.store().intermediates());
+    let forks = forks(&found.receipts);
     let form = about.as_ref().map_or_else(|why| (Outcome::Failed, why.clone()), |_| (Outcome::Passed, String::new()));
     let signed = match &signature {
         Ok(_) => (Outcome::Passed, String::new()),
@@ -119,7 +120,7 @@ pub fn verify_bundle(
             signature.as_ref().map_or((Outcome::NotReached, String::new()), |cms| signer(cms, trust)),
         ),
         step(BundleCheck::OneDocument, one_document(about.as_ref().ok(), &found.receipts)),
-        step(BundleCheck::NoFork, no_fork(&found.receipts)),
+        step(BundleCheck::NoFork, no_fork(&forks)),
         step(BundleCheck::Receipts, receipts(&found.receipts)),
     ];
     let signer = signature
@@ -127,7 +128,13 @@ pub fn verify_bundle(
         .map(|cms| BundleSigner { subject: cms.certificate.subject().to_owned(), signed_at: cms.signing_time });
     // What is said of another envelope says nothing of this one's recipients.
     let of_it = |report: &&ReceiptReport| about.as_ref().is_ok_and(|about| is_about(report, about) == Some(true));
-    let conclusions = conclude(found.receipts.iter().map(|(_, report)| report).filter(of_it));
+    // Nor does who shows two histories: what it states to one it denies to another.
+    let of_one_history = |report: &&ReceiptReport| {
+        let origin = report.summary.as_ref().and_then(|summary| summary.checkpoint.as_ref()).map(Checkpoint::origin);
+        !forks.iter().any(|(forked, _)| Some(*forked) == origin)
+    };
+    let of_this = found.receipts.iter().map(|(_, report)| report).filter(of_it).filter(of_one_history);
+    let conclusions = conclude(of_this);
     BundleReport {
         verdict: verdict(&steps),
         steps,
@@ -210,8 +217,9 @@ fn one_document(about: Option<&BundleJson>, receipts: &[(String, ReceiptReport)]
     }
 }
 
-/// Same origin and size, another root: both checkpoints carry the ledger key's signature, or their receipts are invalid anyway.
-fn no_fork(receipts: &[(String, ReceiptReport)]) -> (Outcome, String) {
+/// Origins of ledgers that show two histories, and where: same origin and size, another root. Both checkpoints carry the ledger key's
+/// signature, or their receipts are invalid anyway.
+fn forks(receipts: &[(String, ReceiptReport)]) -> BTreeSet<(&str, String)> {
     let mut seen: BTreeMap<(&str, u64), (&str, Digest)> = BTreeMap::new();
     let mut forks = BTreeSet::new();
     for (name, report) in receipts.iter().filter(|(_, report)| report.verdict != ReceiptVerdict::Invalid) {
@@ -221,10 +229,15 @@ fn no_fork(receipts: &[(String, ReceiptReport)]) -> (Outcome, String) {
         let place = (checkpoint.origin(), checkpoint.size);
         let (first, root) = *seen.entry(place).or_insert((name, checkpoint.root));
         if root != checkpoint.root {
-            forks.insert(format!("{} at {} leaves: {first}, {name}", checkpoint.origin(), checkpoint.size));
+            let place = format!("{} at {} leaves: {first}, {name}", checkpoint.origin(), checkpoint.size);
+            forks.insert((checkpoint.origin(), place));
         }
     }
-    match names(forks.iter().map(String::as_str)) {
+    forks
+}
+
+fn no_fork(forks: &BTreeSet<(&str, String)>) -> (Outcome, String) {
+    match names(forks.iter().map(|(_, place)| place.as_str())) {
         None => (Outcome::Passed, String::new()),
         Some(names) => (Outcome::Failed, names),
     }

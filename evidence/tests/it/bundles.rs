@@ -100,6 +100,9 @@ fn a_ledger_that_shows_two_histories_is_found() {
     let report = judged(&bundle);
     let fork = report.steps.iter().find(|step| step.check == BundleCheck::NoFork).unwrap();
     assert!(fork.detail.contains("consignment.receipt") && fork.detail.contains("handover.receipt"), "{}", fork.detail);
+    // Nothing of that ledger counts; the relay's word stands.
+    let h26 = report.conclusions.iter().find(|found| found.recipient == code("H26")).unwrap();
+    assert_eq!(h26.standing, Standing::Relayed);
 }
 
 #[test]
