@@ -1,5 +1,5 @@
-//! The tool of officers and cipher administrators: `truc send`, `inbox`, `outbox`, `receipt`, `container`, `edxml`,
-//! `directory`, `demo`.
+//! The tool of officers and cipher administrators: `truc send`, `inbox`, `outbox`, `search`, `receipt`, `container`,
+//! `edxml`, `directory`, `group`, `sandbox`, `demo`.
 //!
 //! Everything that needs no node (`receipt verify`, `container verify`, `edxml check`, `directory add|sign`) runs without
 //! network and configuration; the rest speaks the node's local API.

@@ -31,8 +31,8 @@ pub use binding::{
     verify_binding,
 };
 pub use bundle::{
-    BundleCheck, BundleReport, BundleSigner, BundleStep, BundleWriteError, BundleWriter, Conclusion, ProvenEvent,
-    Standing, conclude, is_bundle, verify_bundle,
+    BundleCheck, BundleReport, BundleSigner, BundleWriteError, BundleWriter, Conclusion, ProvenEvent, Standing,
+    conclude, is_bundle, verify_bundle,
 };
 pub use checkpoint::{
     CheckpointCmsError, CmsLine, find_cms_line, ledger_origin, sign_checkpoint, verify_checkpoint_cms,

@@ -84,6 +84,14 @@ impl Archive {
         let _ = self.index.wait_applied_within(APPLIED_WITHIN); // or it says itself that it cannot answer
     }
 
+    /// As [`Archive::catch_up`], for what must not leave anything out.
+    fn applied(&self) -> Result<(), IndexError> {
+        if self.index.wait_applied_within(APPLIED_WITHIN) {
+            return Ok(());
+        }
+        Err(IndexError::Unavailable { state: self.index.state() })
+    }
+
     /// Stops following.
     pub fn close(&self) {
         self.index.close();
@@ -95,9 +103,7 @@ impl Archive {
     /// # Errors
     /// When the index does not answer now: never the same as none.
     pub fn closed_before(&self, sent: bool, before: u64, limit: usize) -> Result<Vec<(u64, Key)>, IndexError> {
-        if !self.index.wait_applied_within(APPLIED_WITHIN) {
-            return Err(IndexError::Unavailable { state: self.index.state() });
-        }
+        self.applied()?;
         let prefix = time_prefix(sent);
         // Behind everything that began there.
         let after = format!("{prefix}{:020}/~", u64::MAX - before);
@@ -120,10 +126,8 @@ impl Archive {
         sender: &AgencyId,
         document_id: &str,
     ) -> Result<Vec<EnvelopeId>, IndexError> {
-        if !self.index.wait_applied_within(APPLIED_WITHIN) {
-            return Err(IndexError::Unavailable { state: self.index.state() });
-        }
-        self.named(if sent { SENT_AS } else { RECEIVED_AS }, sender, document_id)
+        self.applied()?;
+        self.related(sent, false, sender, document_id)
     }
 
     /// As [`Archive::of_document_id`], of what the index has taken in: with `changing`, the documents of `sender` that update, replace
@@ -138,17 +142,8 @@ impl Archive {
         sender: &AgencyId,
         document_id: &str,
     ) -> Result<Vec<EnvelopeId>, IndexError> {
-        let kind = match (sent, changing) {
-            (true, false) => SENT_AS,
-            (false, false) => RECEIVED_AS,
-            (true, true) => SENT_ABOUT,
-            (false, true) => RECEIVED_ABOUT,
-        };
-        self.named(kind, sender, document_id)
-    }
-
-    fn named(&self, kind: &str, sender: &AgencyId, document_id: &str) -> Result<Vec<EnvelopeId>, IndexError> {
-        let prefix = document_prefix(kind, sender.as_str(), document_id);
+        let (borne, changed) = document_kinds(sent);
+        let prefix = document_prefix(if changing { changed } else { borne }, sender.as_str(), document_id);
         let hits = self.index.scan(prefix.as_bytes(), None, NAMESAKES_MAX)?;
         let read = |name: &[u8]| std::str::from_utf8(name).ok()?.rsplit_once('/')?.1.parse::<EnvelopeId>().ok();
         let mut found: Vec<EnvelopeId> = hits.iter().filter_map(|(name, _)| read(name)).collect();
@@ -164,9 +159,7 @@ impl Archive {
     /// # Errors
     /// When the index does not answer now: never the same as none.
     pub fn search(&self, query: &DocumentQuery, below: u64, effort: Effort) -> Result<HitPage, IndexError> {
-        if !self.index.wait_applied_within(APPLIED_WITHIN) {
-            return Err(IndexError::Unavailable { state: self.index.state() });
-        }
+        self.applied()?;
         let found = self.index.common(&query.groups(&self.words), Position(below), effort)?;
         let looked_at = found.positions.len();
         let hit = |position: &Position| {
@@ -198,9 +191,7 @@ impl Archive {
     /// # Errors
     /// When the index does not answer now: never the same as no.
     pub fn taken_over(&self, doc_id: &str, to: &AgencyId) -> Result<bool, IndexError> {
-        if !self.index.wait_applied_within(APPLIED_WITHIN) {
-            return Err(IndexError::Unavailable { state: self.index.state() });
-        }
+        self.applied()?;
         let hit = self.index.find(gateway_key(doc_id, to.as_str()).as_bytes())?;
         let record = hit.and_then(|position| self.body(position.0));
         Ok(matches!(record, Some(Body::TakenOver(taken)) if taken.doc_id == doc_id && taken.to == to.as_str()))
@@ -320,9 +311,7 @@ impl Archive {
     /// # Errors
     /// When the index does not answer now.
     pub fn kept(&self, until: Timestamp, after: Option<u64>, limit: usize) -> Result<KeptPage, IndexError> {
-        if !self.index.wait_applied_within(APPLIED_WITHIN) {
-            return Err(IndexError::Unavailable { state: self.index.state() });
-        }
+        self.applied()?;
         let after = after.map(payload_key);
         let hits = self.index.scan(b"p/", after.as_ref().map(String::as_bytes), limit)?;
         let mut page = KeptPage { kept: Vec::new(), next: None };
@@ -482,9 +471,14 @@ fn document_prefix(kind: &str, sender: &str, document_id: &str) -> String {
     format!("{kind}/{sender}/{}/", name.get(..32).unwrap_or_default())
 }
 
+/// Kinds of keys: by the DocumentId that a document bears, and by those that it changes.
+const fn document_kinds(sent: bool) -> (&'static str, &'static str) {
+    if sent { (SENT_AS, SENT_ABOUT) } else { (RECEIVED_AS, RECEIVED_ABOUT) }
+}
+
 /// Under the DocumentIds that a document bears and that it changes.
 fn document_keys(sent: bool, sender: &str, about: &About, envelope: &str, position: Position) -> Vec<String> {
-    let (borne, changed) = if sent { (SENT_AS, SENT_ABOUT) } else { (RECEIVED_AS, RECEIVED_ABOUT) };
+    let (borne, changed) = document_kinds(sent);
     let changes = about.change.iter().flat_map(|change| &change.document_ids).map(|id| (changed, id));
     let all = std::iter::once((borne, &about.document_id)).chain(changes).filter(|(_, id)| !id.is_empty());
     let key = |(kind, id): (&str, &String)| {

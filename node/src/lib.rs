@@ -21,26 +21,15 @@ pub mod sdk;
 pub mod service;
 pub mod shell;
 
-pub use run::{Running, run, start};
-
-/// An error with its sources, for people and logs.
-#[must_use]
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
-}
 pub mod init;
 pub mod settings;
 pub mod tokens;
 pub mod uploads;
 pub mod webhooks;
 pub mod words;
+
+pub use run::{Running, run, start};
+pub use truc_proto::chain;
 
 pub use init::{InitArgs, InitError, InitRequest, Initialised, init};
 pub use settings::{Settings, SettingsError};

@@ -9,6 +9,7 @@ pub mod sdk;
 
 mod agency;
 mod bundle;
+mod chain;
 mod checkpoint;
 mod content;
 mod digest;
@@ -27,6 +28,7 @@ mod words;
 
 pub use agency::{AgencyId, AgencyIdError, ForeignCode, ForeignCodeError, nearest, tidy_name};
 pub use bundle::{BUNDLE_CHECKED, BUNDLE_ENTRY, BUNDLE_RECEIPTS, BUNDLE_REPORT, BundleJson};
+pub use chain::chain;
 pub use checkpoint::{Checkpoint, CheckpointError, CheckpointNoteError};
 pub use content::{
     ATTACHMENTS_FOLDER, AttachmentDigest, BusinessStatus, DOCUMENT_ENTRY, ENVELOPE_ENTRY, EnvelopeJson, KeyManifest,

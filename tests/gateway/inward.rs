@@ -15,7 +15,7 @@ use truc_tests::{
     wait::until_async,
 };
 
-use crate::{OldAxis, PATIENCE, SECRET, SYSTEM, layout, old_axis::Fault, out::send_packet, packets, start, until};
+use crate::{OldAxis, PATIENCE, layout, old_axis::Fault, out::send_packet, packets, start, until};
 
 const FROM: &str = "H37";
 
@@ -155,7 +155,7 @@ async fn a_node_killed_before_it_could_say_done_says_so_later_and_shows_it_once(
     let programs =
         Programs { relay: env!("CARGO_BIN_EXE_relay-process").into(), node: env!("CARGO_BIN_EXE_node-process").into() };
     let (network, axis) = (Network::make(layout().of_processes(programs)).await, OldAxis::start());
-    network.set_gateway("N-G22", &axis.endpoint(), SYSTEM, SECRET);
+    axis.connect(network.node_folder("N-G22"));
     axis.state().keeps_listed = true;
     axis.fault(Operation::UpdateStatus, Fault::Silent);
     network.start_all().await;
@@ -175,7 +175,7 @@ async fn a_node_killed_before_it_could_say_done_says_so_later_and_shows_it_once(
 #[tokio::test(flavor = "multi_thread")]
 async fn a_code_that_has_just_moved_and_its_old_mailbox_show_a_document_once() {
     let (network, axis) = (Network::make(layout()).await, OldAxis::start());
-    network.set_gateway("N-H26", &axis.endpoint(), SYSTEM, SECRET);
+    axis.connect(network.node_folder("N-H26"));
     network.start_all().await;
     let packet = packets::document("G22", &["H26"], 8, "a.txt", b"text");
     let envelope = send_packet(&network, "native", &packet).await.envelope;
@@ -199,7 +199,7 @@ const UNLISTED: &str = "000.11.22.H17";
 async fn an_answer_to_a_sender_that_the_directory_does_not_list_goes_back_under_its_own_code() {
     let (network, axis) = (Network::make(layout().with_sdk("/api/v1")).await, OldAxis::start());
     let secret = network.add_system("N-G22", "qlvb", &["G22"]);
-    network.set_gateway("N-G22", &axis.endpoint(), SYSTEM, SECRET);
+    axis.connect(network.node_folder("N-G22"));
     network.start_all().await;
     let packet = packets::document("H17", &["G22"], 3, "công văn.pdf", b"%PDF-1.7 letter");
     let packet = String::from_utf8(packet).unwrap().replace("H17", UNLISTED).into_bytes();

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use truc_tests::{
     network::{Layout, Network},
-    old_axis::{self, OldAxis, SECRET, SYSTEM},
+    old_axis::{self, OldAxis},
 };
 
 /// Longest that anything here may take before the test fails; far more than it takes.
@@ -24,7 +24,7 @@ fn layout() -> Layout {
 
 async fn start() -> (Network, OldAxis) {
     let (network, axis) = (Network::make(layout()).await, OldAxis::start());
-    network.set_gateway("N-G22", &axis.endpoint(), SYSTEM, SECRET);
+    axis.connect(network.node_folder("N-G22"));
     network.start_all().await;
     (network, axis)
 }

@@ -11,7 +11,7 @@ use truc_proto::{
 };
 use truc_tests::network::{Layout, Network, Programs, client::Document};
 
-use crate::{OldAxis, SECRET, SYSTEM, layout, old_axis::Fault, packets, start, until};
+use crate::{OldAxis, layout, old_axis::Fault, packets, start, until};
 
 fn to<'i>(item: &'i OutboxItem, code: &str) -> &'i RecipientState {
     item.recipients.iter().find(|recipient| recipient.recipient == code).expect("a recipient")
@@ -183,7 +183,7 @@ async fn a_node_killed_after_posting_does_not_post_again() {
         Programs { relay: env!("CARGO_BIN_EXE_relay-process").into(), node: env!("CARGO_BIN_EXE_node-process").into() };
     let layout: Layout = layout().of_processes(programs);
     let (network, axis) = (Network::make(layout).await, OldAxis::start());
-    network.set_gateway("N-G22", &axis.endpoint(), SYSTEM, SECRET);
+    axis.connect(network.node_folder("N-G22"));
     network.start_all().await;
     axis.fault(Operation::SendEdoc, Fault::Silent);
     let packet = packets::document("G22", &["H37"], 9, "a.txt", b"x");

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use truc_proto::{Entry, Route, Timestamp, node_v1::send_reply::State};
-use truc_tests::old_axis::{self, OldAxis};
+use truc_tests::old_axis::OldAxis;
 
 use crate::support::{Api, Letter, World, until, world::now};
 
@@ -112,23 +112,6 @@ async fn a_code_that_serves_on_opens_what_was_on_the_way_and_answers() {
     world.all_receipts_valid("N-G22", &waiting, 5).await;
 }
 
-/// The node becomes a gateway to that axis at its next start.
-fn set_gateway(world: &World, id: &str, axis: &OldAxis) {
-    let folder = world.node_folder(id);
-    let mut settings = truc_node::Settings::load(&folder).unwrap();
-    let key = truc_signer::StorageKey::load(&settings.storage_key).unwrap();
-    truc_node::gateway::keep_secret(&settings.gateway_secret(), &key, old_axis::SYSTEM, old_axis::SECRET).unwrap();
-    settings.gateway = Some(truc_node::settings::GatewaySettings {
-        endpoint: axis.endpoint().parse().unwrap(),
-        system: old_axis::SYSTEM.to_owned(),
-        codes: settings.codes().cloned().collect(),
-        anchors: None,
-        poll: Duration::from_secs(1),
-        timeout: Duration::from_secs(1),
-    });
-    std::fs::write(folder.join(truc_node::settings::SETTINGS_FILE), settings.to_toml()).unwrap();
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn what_waits_for_a_code_whose_successor_is_on_todays_axis_is_handed_over_there_once() {
     let (mut world, axis) = (World::start(&NODES).await, OldAxis::start());
@@ -140,7 +123,7 @@ async fn what_waits_for_a_code_whose_successor_is_on_todays_axis_is_handed_over_
     };
     world.stop_node("N-H05").await;
     world.stop_node("N-G22").await;
-    set_gateway(&world, "N-G22", &axis);
+    axis.connect(&world.node_folder("N-G22"));
     world.serve_node("N-G22").await;
     world.api("N-G22").until_connected().await;
     world.stop_node("N-H02").await;

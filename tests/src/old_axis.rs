@@ -4,8 +4,10 @@ use std::{
     collections::BTreeMap,
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{SocketAddr, TcpListener, TcpStream},
+    path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
+    time::Duration,
 };
 
 use ring::hmac;
@@ -130,6 +132,26 @@ impl OldAxis {
     #[must_use]
     pub fn endpoint(&self) -> String {
         format!("http://{}{PATH}/", self.address)
+    }
+
+    /// Makes the node of this folder a gateway to it, from its next start on.
+    ///
+    /// # Panics
+    /// When the folder is no node's.
+    pub fn connect(&self, folder: &Path) {
+        let mut settings = truc_node::Settings::load(folder).expect("the node's settings");
+        let key = truc_signer::StorageKey::load(&settings.storage_key).expect("the storage key");
+        truc_node::gateway::keep_secret(&settings.gateway_secret(), &key, SYSTEM, SECRET).expect("keep the secret");
+        settings.gateway = Some(truc_node::settings::GatewaySettings {
+            endpoint: self.endpoint().parse().expect("an endpoint"),
+            system: SYSTEM.to_owned(),
+            codes: settings.codes().cloned().collect(),
+            anchors: None,
+            poll: Duration::from_secs(1),
+            timeout: Duration::from_secs(1),
+        });
+        std::fs::write(folder.join(truc_node::settings::SETTINGS_FILE), settings.to_toml())
+            .expect("write the settings");
     }
 
     /// Looks at it.

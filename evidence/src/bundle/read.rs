@@ -6,7 +6,7 @@ use std::{
 };
 
 use truc_proto::{
-    BUNDLE_ENTRY, BUNDLE_RECEIPTS, BundleJson, Checkpoint, Digest, Raw, Timestamp,
+    BUNDLE_ENTRY, BUNDLE_RECEIPTS, BundleJson, Checkpoint, Digest, Raw, Timestamp, chain,
     limits::{BUNDLE_ENTRIES_MAX, RECEIPT_BYTES_MAX, STATEMENT_BYTES_MAX},
 };
 use truc_signer::{
@@ -16,38 +16,7 @@ use truc_signer::{
 };
 
 use super::{BundleCheck, Conclusion, conclusion::conclude};
-use crate::{Document, Outcome, ReceiptReport, ReceiptTrust, ReceiptVerdict, verify_receipt};
-
-/// One check of the bundle and what came of it.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct BundleStep {
-    /// Which check.
-    pub check: BundleCheck,
-    /// What came of it.
-    pub outcome: Outcome,
-    /// Values and causes; may be empty.
-    pub detail: String,
-}
-
-impl BundleStep {
-    /// The step explained in English.
-    #[must_use]
-    pub const fn english(&self) -> &'static str {
-        match self.outcome {
-            Outcome::Failed | Outcome::Unknown => self.check.consequence_english(),
-            _ => self.check.english(),
-        }
-    }
-
-    /// The step explained in Vietnamese.
-    #[must_use]
-    pub const fn vietnamese(&self) -> &'static str {
-        match self.outcome {
-            Outcome::Failed | Outcome::Unknown => self.check.consequence_vietnamese(),
-            _ => self.check.vietnamese(),
-        }
-    }
-}
+use crate::{Document, Outcome, ReceiptReport, ReceiptTrust, ReceiptVerdict, Step, verify_receipt};
 
 /// Who put the bundle together, by its signature.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -64,7 +33,7 @@ pub struct BundleReport {
     /// Invalid when any check or receipt is; cannot tell when any cannot be told.
     pub verdict: ReceiptVerdict,
     /// The checks of the bundle itself, in order.
-    pub steps: Vec<BundleStep>,
+    pub steps: Vec<Step<BundleCheck>>,
     /// `bundle.json`, where it can be read.
     pub about: Option<BundleJson>,
     /// Who signed, where the signature holds.
@@ -136,7 +105,7 @@ pub fn verify_bundle(
     let of_this = found.receipts.iter().map(|(_, report)| report).filter(of_it).filter(of_one_history);
     let conclusions = conclude(of_this);
     BundleReport {
-        verdict: verdict(&steps),
+        verdict: ReceiptVerdict::of(&steps),
         steps,
         about: about.ok(),
         signer,
@@ -146,19 +115,8 @@ pub fn verify_bundle(
     }
 }
 
-fn step(check: BundleCheck, (outcome, detail): (Outcome, String)) -> BundleStep {
-    BundleStep { check, outcome, detail }
-}
-
-fn verdict(steps: &[BundleStep]) -> ReceiptVerdict {
-    let any = |wanted: &[Outcome]| steps.iter().any(|step| wanted.contains(&step.outcome));
-    if any(&[Outcome::Failed]) {
-        ReceiptVerdict::Invalid
-    } else if any(&[Outcome::Unknown, Outcome::NotReached]) {
-        ReceiptVerdict::CannotTell
-    } else {
-        ReceiptVerdict::Valid
-    }
+fn step(check: BundleCheck, (outcome, detail): (Outcome, String)) -> Step<BundleCheck> {
+    Step { check, outcome, detail }
 }
 
 /// Of a container that is not whole nothing is believed, however much of it could be read.
@@ -267,16 +225,6 @@ fn names<'n>(names: impl Iterator<Item = &'n str>) -> Option<String> {
         None => Some(shown),
         Some(more) => Some(format!("{shown} and {more} more")),
     }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text = format!("{text}: {error}");
-        source = error.source();
-    }
-    text
 }
 
 /// What comes by while the container is read; believed by nobody before it was read whole.

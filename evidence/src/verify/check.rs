@@ -33,6 +33,26 @@ macro_rules! checks {
             #[must_use]
             pub const fn consequence_vietnamese(self) -> &'static str { match self { $(Self::$variant => $fix_vi),+ } }
         }
+
+        impl crate::Step<$name> {
+            /// The step explained in English.
+            #[must_use]
+            pub const fn english(&self) -> &'static str {
+                match self.outcome {
+                    crate::Outcome::Failed | crate::Outcome::Unknown => self.check.consequence_english(),
+                    _ => self.check.english(),
+                }
+            }
+
+            /// The step explained in Vietnamese.
+            #[must_use]
+            pub const fn vietnamese(&self) -> &'static str {
+                match self.outcome {
+                    crate::Outcome::Failed | crate::Outcome::Unknown => self.check.consequence_vietnamese(),
+                    _ => self.check.vietnamese(),
+                }
+            }
+        }
     };
 }
 pub(crate) use checks;

@@ -36,35 +36,15 @@ impl Outcome {
     }
 }
 
-/// One check and what came of it.
+/// One check and what came of it: of a receipt, or with another list of checks of something else.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Step {
+pub struct Step<C = Check> {
     /// Which check.
-    pub check: Check,
+    pub check: C,
     /// What came of it.
     pub outcome: Outcome,
     /// Values and causes, for the technically minded; may be empty.
     pub detail: String,
-}
-
-impl Step {
-    /// The step explained in English.
-    #[must_use]
-    pub fn english(&self) -> &'static str {
-        match self.outcome {
-            Outcome::Failed | Outcome::Unknown => self.check.consequence_english(),
-            _ => self.check.english(),
-        }
-    }
-
-    /// The step explained in Vietnamese.
-    #[must_use]
-    pub fn vietnamese(&self) -> &'static str {
-        match self.outcome {
-            Outcome::Failed | Outcome::Unknown => self.check.consequence_vietnamese(),
-            _ => self.check.vietnamese(),
-        }
-    }
 }
 
 /// Whether the receipt proves what it says.
@@ -79,6 +59,18 @@ pub enum ReceiptVerdict {
 }
 
 impl ReceiptVerdict {
+    /// What the outcomes of all checks come to.
+    pub(crate) fn of<C>(steps: &[Step<C>]) -> Self {
+        let any = |wanted: &[Outcome]| steps.iter().any(|step| wanted.contains(&step.outcome));
+        if any(&[Outcome::Failed]) {
+            Self::Invalid
+        } else if any(&[Outcome::Unknown, Outcome::NotReached]) {
+            Self::CannotTell
+        } else {
+            Self::Valid
+        }
+    }
+
     /// Exit code of `truc receipt verify`.
     #[must_use]
     pub const fn exit_code(self) -> u8 {
@@ -154,13 +146,9 @@ pub struct ReceiptReport {
 
 impl ReceiptReport {
     pub(super) fn of(steps: Vec<Step>, summary: Option<ReceiptSummary>) -> Self {
-        let any = |outcomes: &[Outcome]| steps.iter().any(|step| outcomes.contains(&step.outcome));
-        let verdict = if any(&[Outcome::Failed]) {
-            ReceiptVerdict::Invalid
-        } else if any(&[Outcome::Unknown, Outcome::NotReached]) || summary.is_none() {
-            ReceiptVerdict::CannotTell
-        } else {
-            ReceiptVerdict::Valid
+        let verdict = match ReceiptVerdict::of(&steps) {
+            ReceiptVerdict::Valid if summary.is_none() => ReceiptVerdict::CannotTell,
+            verdict => verdict,
         };
         Self { verdict, steps, summary }
     }

@@ -240,10 +240,8 @@ impl Poll<'_> {
             for received in received.map_err(|error| error.text().to_owned())? {
                 let has = received.codes.get(to).is_some_and(|code| code.consigned_at.is_some());
                 let Some(content) = received.content.filter(|_| has && received.key.sender == sender) else { continue };
-                let bodies = self.shell.bodies();
-                let read = self.shell.work("reading a document's description", move || bodies.content(content)).await;
-                let other = read.map_err(|error| error.to_string())?.map_err(|error| crate::chain(&error))?;
-                if same(&other.about, about) {
+                let other = found::about(self.shell, content).await.map_err(|error| error.text().to_owned())?;
+                if same(&other, about) {
                     return Ok(Some(envelope));
                 }
             }

@@ -12,7 +12,7 @@ use truc_proto::{
 use super::{Face, doc_id::doc_id, failed, http::Call, no_such_document, parameter_missing};
 use crate::{
     core::{CodeState, Core, Key, Pair, PairState, Received, Sent},
-    records::{About, Body},
+    records::About,
     service::{Error, found},
     tokens::Grant,
 };
@@ -138,11 +138,7 @@ async fn fill(face: &Arc<Face>, sent: Vec<Sent>) -> Result<Vec<sdk::Sent>, Error
     let work = move || {
         let mut items = Vec::new();
         for sent in sent {
-            let about = match bodies.body(sent.body)?.0 {
-                Body::Outgoing(outgoing) => outgoing.about,
-                Body::Held(held) => held.about,
-                _ => About::default(),
-            };
+            let about = bodies.about(sent.body)?;
             items.extend(sent.pairs.iter().map(|(to, pair)| sent_item(&sent, &about, to, pair)));
         }
         Ok::<_, crate::shell::BodyError>(items)

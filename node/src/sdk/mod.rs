@@ -99,9 +99,8 @@ impl Face {
 
     /// The agency that a status is for: also one that the directory does not list, whose document came from today's axis.
     fn counterpart(&self, written: &str) -> Result<Option<AgencyId>, Error> {
-        let known = self.agency(written)?;
-        if known.is_some() || written.trim().is_empty() {
-            return Ok(known);
+        if written.trim().is_empty() {
+            return Ok(None);
         }
         let directory = self.shell.directory().ok_or_else(no_directory)?;
         Ok(Some(crate::pipe::sender_of(written, &directory)))

@@ -4,7 +4,6 @@ mod report;
 
 use std::{collections::BTreeSet, io::Write as _, sync::Arc};
 
-use data_encoding::HEXLOWER;
 use serde_json::json;
 use tokio::sync::mpsc;
 use truc_evidence::{BundleWriteError, BundleWriter, Check, Directory, ReceiptReport, ReceiptTrust, verify_receipt};
@@ -24,7 +23,6 @@ use super::{
 };
 use crate::{
     pipeline::PipelineError,
-    records::{About, Body},
     shell::{Shell, Worker, clock},
     tokens::Grant,
 };
@@ -136,7 +134,8 @@ fn write(
     directory: &Directory,
     sink: &mut ChannelSink<'_>,
 ) -> Result<(), Error> {
-    let described = described.map(|position| description(shell, position)).transpose()?;
+    let described = described.map(|position| shell.bodies().about(position)).transpose();
+    let described = described.map_err(|error| Error::internal(crate::chain(&error)))?;
     let trust = ReceiptTrust::new(shell.trust.load_full(), shell.operator.clone());
     let mut writer = BundleWriter::new(sink, about.clone()).map_err(failed)?;
     let (mut found, mut certificates) = (Vec::new(), Certificates::default());
@@ -185,16 +184,6 @@ fn write(
         FinishError::Sign(error) => unsigned(&error),
         FinishError::Write(error) => failed(error.into()),
     })
-}
-
-/// The document as its record describes it.
-fn description(shell: &Shell, position: u64) -> Result<About, Error> {
-    match shell.bodies().body(position).map_err(|error| Error::internal(crate::chain(&error)))?.0 {
-        Body::Outgoing(outgoing) => Ok(outgoing.about),
-        Body::Content(content) => Ok(content.about),
-        Body::TakenOver(taken) => Ok(taken.content.about),
-        _ => Err(Error::internal("the document's record is not where it should be")),
-    }
 }
 
 /// The report with the agency's signature in its box.
@@ -259,7 +248,7 @@ impl Certificates {
 
     fn put(&mut self, sha256: Digest, der: &[u8]) {
         if self.files.len() < BUNDLE_CERTIFICATES_MAX && self.seen.insert(sha256) {
-            self.files.push((format!("certificates/{}.cer", HEXLOWER.encode(sha256.as_bytes())), der.to_vec()));
+            self.files.push((format!("certificates/{sha256}.cer"), der.to_vec()));
         }
     }
 

@@ -15,7 +15,6 @@ use crate::{
     core::Sent,
     pipe::is_code,
     pipeline::{Changing, Refusal, Target},
-    records::{About, Body},
     shell::Shell,
 };
 
@@ -62,7 +61,7 @@ async fn target(
         let (sent, _) = found::sent(shell, envelope).await?;
         let is_it = |sent: &Sent| sent.key.sender == *sender && sent.kind == EnvelopeKind::Document;
         if let Some(sent) = sent.into_iter().find(is_it) {
-            let document_id = about_of_sent(shell, sent.body).await?.document_id;
+            let document_id = found::about(shell, sent.body).await?.document_id;
             return Ok(Some(document_id).filter(|id| !id.is_empty()).map(|id| known(id, &sent)));
         }
     }
@@ -79,17 +78,6 @@ async fn target(
 
 fn known(document_id: String, sent: &Sent) -> Target {
     Target { document_id, recipients: Some(sent.pairs.keys().cloned().collect()) }
-}
-
-/// What a sent document is about.
-pub(super) async fn about_of_sent(shell: &Arc<Shell>, body: u64) -> Result<About, Error> {
-    let bodies = shell.bodies();
-    let read = shell.work("reading a document's description", move || bodies.body(body)).await?;
-    match read.map_err(|error| Error::internal(crate::chain(&error)))?.0 {
-        Body::Outgoing(outgoing) => Ok(outgoing.about),
-        Body::Held(held) => Ok(held.about),
-        _ => Err(Error::internal("a sent document's record is none")),
-    }
 }
 
 fn refusal(reason: Reason, english: impl Into<String>, vietnamese: impl Into<String>) -> Refusal {

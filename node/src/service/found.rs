@@ -12,6 +12,7 @@ use super::Error;
 use crate::{
     archive::{Archive, Rejected},
     core::{Key, OwnCheckpoint, Received, Sent},
+    records::About,
     shell::Shell,
 };
 
@@ -56,6 +57,13 @@ pub(crate) async fn by_document_id(
     let (archive, of, name) = (shell.archive.clone(), sender.clone(), document_id.to_owned());
     let look = move || archive.of_document_id(sent, &of, &name);
     shell.work("looking up a document", look).await?.map_err(|error| no_answer(&error))
+}
+
+/// How the document at this position of the journal is described.
+pub(crate) async fn about(shell: &Shell, position: u64) -> Result<About, Error> {
+    let bodies = shell.bodies();
+    let read = shell.work("reading a document's description", move || bodies.about(position)).await?;
+    read.map_err(|error| Error::internal(crate::chain(&error)))
 }
 
 /// What we received under this envelope id, from whatever sender: what is open, and what left memory.

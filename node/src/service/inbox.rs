@@ -66,7 +66,9 @@ pub(crate) async fn list(
         None
     };
     let (found, next) = pages::merge(open, closed, size);
-    links::catch_up(shell).await?;
+    if !found.is_empty() {
+        links::catch_up(shell).await?;
+    }
     let items = fill(shell, found).await?;
     Ok(node_v1::ListInboxReply { items, next_page_token: next.map(pages::token).unwrap_or_default() })
 }

@@ -12,7 +12,7 @@ use super::{Error, view};
 use crate::{
     archive::Archive,
     core::{Asking, Core, Key, Received, Sent},
-    records::{About, Body, Change},
+    records::{About, Change},
     shell::{Bodies, BodyError, Shell},
 };
 
@@ -239,7 +239,7 @@ impl Document for Received {
     }
 
     fn about(&self, bodies: &Bodies) -> Result<Option<About>, BodyError> {
-        self.content.map(|at| bodies.content(at)).transpose().map(|content| content.map(|content| content.about))
+        self.content.map(|at| bodies.about(at)).transpose()
     }
 
     fn shown_since(&self, recipient: Option<&AgencyId>) -> Option<String> {
@@ -264,11 +264,7 @@ impl Document for Sent {
     }
 
     fn about(&self, bodies: &Bodies) -> Result<Option<About>, BodyError> {
-        Ok(match bodies.body(self.body)?.0 {
-            Body::Outgoing(outgoing) => Some(outgoing.about),
-            Body::Held(held) => Some(held.about),
-            _ => None,
-        })
+        bodies.about(self.body).map(Some)
     }
 
     /// What was sealed anew is the same document: the first envelope stands for it.

@@ -86,15 +86,9 @@ async fn fill(shell: &Arc<Shell>, found: Vec<Found>) -> Result<Vec<node_v1::Outb
     let bodies = shell.bodies();
     let work = move || {
         let fill = |Found { mut item, body, details }: Found| {
-            let about = match bodies.body(body)?.0 {
-                Body::Outgoing(outgoing) => Some(outgoing.about),
-                Body::Held(held) => Some(held.about),
-                _ => None,
-            };
-            if let Some(about) = about {
-                (item.subject, item.document_id, item.warnings) = (about.subject, about.document_id, about.warnings);
-                item.change = about.change.map(view::shown_change);
-            }
+            let about = bodies.about(body)?;
+            (item.subject, item.document_id, item.warnings) = (about.subject, about.document_id, about.warnings);
+            item.change = about.change.map(view::shown_change);
             for (recipient, (statuses, words)) in item.recipients.iter_mut().zip(details) {
                 recipient.statuses = statuses.read(&bodies)?;
                 if let Some(Body::SentFailed(failed)) = words.map(|at| bodies.body(at)).transpose()?.map(|read| read.0)

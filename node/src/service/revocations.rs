@@ -146,7 +146,10 @@ pub(super) async fn answers(
         return Ok(Vec::new());
     };
     let sender = itself.key.sender.clone();
-    let change = about_of(shell, &itself).await?.and_then(|about| about.change);
+    let change = match itself.content {
+        Some(content) => found::about(shell, content).await?.change,
+        None => None,
+    };
     let named = change.filter(Change::is_revocation).map(|change| change.document_ids).unwrap_or_default();
     let mut requests = Vec::new();
     for document_id in named {
@@ -181,18 +184,11 @@ pub(crate) async fn revoked(
             if received.key.sender != *sender || !fits(&received) || !seen.insert(envelope) {
                 continue;
             }
-            let about = about_of(shell, &received).await?;
-            if about.is_some_and(|about| !about.change.as_ref().is_some_and(Change::is_revocation)) {
+            let Some(content) = received.content else { continue };
+            if !found::about(shell, content).await?.change.as_ref().is_some_and(Change::is_revocation) {
                 return Ok(Some(received));
             }
         }
     }
     Ok(None)
-}
-
-async fn about_of(shell: &Arc<Shell>, received: &Received) -> Result<Option<About>, Error> {
-    let Some(content) = received.content else { return Ok(None) };
-    let bodies = shell.bodies();
-    let read = shell.work("reading a document's description", move || bodies.content(content)).await?;
-    Ok(Some(read.map_err(|error| Error::internal(crate::chain(&error)))?.about))
 }

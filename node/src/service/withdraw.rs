@@ -9,7 +9,7 @@ use truc_proto::{
     node_v1, wire_v1,
 };
 
-use super::{Error, changes, envelope_id, not_found, send, status};
+use super::{Error, envelope_id, not_found, send, status};
 use crate::{
     core::{Answer, Input, Sent, Withdrawing, withdrawing},
     records::Change,
@@ -78,7 +78,7 @@ pub(crate) async fn by_document_id(
                 && (recipients.is_empty() || recipients.iter().any(|to| sent.pairs.contains_key(to)))
         };
         if let Some(sent) = sent.into_iter().find(is_it) {
-            let change = changes::about_of_sent(shell, sent.body).await?.change;
+            let change = super::found::about(shell, sent.body).await?.change;
             if !change.as_ref().is_some_and(Change::is_revocation) {
                 return Ok(Some(sent));
             }

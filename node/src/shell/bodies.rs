@@ -4,7 +4,7 @@ use truc_ledger::{Ledger, Position, ReadError};
 
 use crate::{
     core::OwnLeaf,
-    records::{Body, Content, Held, Incoming, NodeRecord, Outgoing, RecordError},
+    records::{About, Body, Content, Held, Incoming, NodeRecord, Outgoing, RecordError},
 };
 
 /// Why a body cannot be read.
@@ -93,6 +93,20 @@ impl Bodies {
         match self.body(position)?.0 {
             Body::Content(record) => Ok(record),
             Body::TakenOver(record) => Ok(record.content),
+            _ => Err(BodyError::Other { position }),
+        }
+    }
+
+    /// How a document is described, sent, held or received.
+    ///
+    /// # Errors
+    /// When it cannot be read, or something else stands there.
+    pub fn about(&self, position: u64) -> Result<About, BodyError> {
+        match self.body(position)?.0 {
+            Body::Outgoing(record) => Ok(record.about),
+            Body::Held(record) => Ok(record.about),
+            Body::Content(record) => Ok(record.about),
+            Body::TakenOver(record) => Ok(record.content.about),
             _ => Err(BodyError::Other { position }),
         }
     }

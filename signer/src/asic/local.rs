@@ -77,7 +77,7 @@ impl<R: Read> Entries<R> {
             _ => return Err(ContainerError::UnknownRecord { offset }),
         }
         if self.records.len() == self.entries_max {
-            return Err(ContainerError::TooLarge { what: "the most entries there may be" });
+            return Err(ContainerError::TooLarge { what: "the number of entries allowed" });
         }
         let local = self.header(offset)?;
         if !self.names.insert(local.record.name.clone()) {

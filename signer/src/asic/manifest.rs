@@ -48,7 +48,7 @@ pub struct DataObjectReference {
 #[derive(Debug, thiserror::Error)]
 pub enum ManifestError {
     /// More than [`ASIC_MANIFEST_BYTES_MAX`] bytes, or more references than entries are allowed.
-    #[error("the manifest has more than {} bytes or the most references there may be", ASIC_MANIFEST_BYTES_MAX)]
+    #[error("the manifest has more than {} bytes or more references than allowed", ASIC_MANIFEST_BYTES_MAX)]
     TooLarge,
     /// Not UTF-8, or declared to be something else.
     #[error("the manifest is not UTF-8")]

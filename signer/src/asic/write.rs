@@ -185,7 +185,7 @@ impl<W: Write> ContainerWriter<W> {
             return Err(ContainerWriteError::MediaType { media_type: media_type.to_owned() });
         }
         if self.records.len() + 2 >= self.entries_max {
-            return Err(ContainerWriteError::TooLarge { what: "the most entries there may be" });
+            return Err(ContainerWriteError::TooLarge { what: "the number of entries allowed" });
         }
         if !self.names.insert(name.clone()) {
             return Err(ContainerWriteError::Duplicate { name });

@@ -494,27 +494,6 @@ impl Network {
         self.nodes.get(id).expect("a node of the network").sdk.local_addr().expect("it is bound")
     }
 
-    /// Makes a node the gateway of its codes to an axis; for its next start.
-    ///
-    /// # Panics
-    /// When it cannot be set.
-    pub fn set_gateway(&self, id: &str, endpoint: &str, system: &str, secret: &str) {
-        let folder = self.node_folder(id);
-        let mut settings = truc_node::Settings::load(folder).expect("the node's settings");
-        let key = truc_signer::storage::StorageKey::load(&settings.storage_key).expect("the storage key");
-        truc_node::gateway::keep_secret(&settings.gateway_secret(), &key, system, secret).expect("keep the secret");
-        settings.gateway = Some(truc_node::settings::GatewaySettings {
-            endpoint: endpoint.parse().expect("an endpoint"),
-            system: system.to_owned(),
-            codes: settings.codes().cloned().collect(),
-            anchors: None,
-            poll: Duration::from_secs(1),
-            timeout: Duration::from_secs(1),
-        });
-        std::fs::write(folder.join(truc_node::settings::SETTINGS_FILE), settings.to_toml())
-            .expect("write the settings");
-    }
-
     /// Adds a document system to a node; gives its secret.
     ///
     /// # Panics

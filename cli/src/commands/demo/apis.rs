@@ -43,15 +43,8 @@ impl Story {
         self.account.promise("gRPC to axis SDK: sent, listed, fetched, acknowledged", true, named(&packet));
 
         let file = b"Bao cao cua thanh pho.\n";
-        let (letter, document_id) = fixture::letter(
-            ("H26", "UBND thành phố Hà Nội"),
-            ("H37", "UBND tỉnh Lạng Sơn"),
-            "318",
-            "Báo cáo chuyển đổi số",
-            (FILE_NAME, file),
-            now(),
-        )?;
-        let doc_id = post(&h26, "H26", "H37", letter).await?;
+        let (from, to) = (("H26", "UBND thành phố Hà Nội"), ("H37", "UBND tỉnh Lạng Sơn"));
+        let (doc_id, document_id) = post(&h26, from, to, "318", "Báo cáo chuyển đổi số", file).await?;
         self.output.line(format!("  H26 sendEdoc: DocId {doc_id}"));
         let same = self.taken_by_rest(&h37, &document_id, file).await?;
         self.seen_by_sdk(&h26, &doc_id).await?;
@@ -93,15 +86,8 @@ impl Story {
         self.account.promise("through the gateway to today's axis, and it says so", said, named(&packet));
 
         let file = b"De nghi cua thanh pho.\n";
-        let (letter, document_id) = fixture::letter(
-            ("H17", "UBND thành phố Đà Nẵng"),
-            ("G22", "Văn phòng Chính phủ"),
-            "77",
-            "Đề nghị cho ý kiến",
-            (FILE_NAME, file),
-            now(),
-        )?;
-        let doc_id = post(&h17, "H17", "G22", letter).await?;
+        let (from, to) = (("H17", "UBND thành phố Đà Nẵng"), ("G22", "Văn phòng Chính phủ"));
+        let (doc_id, document_id) = post(&h17, from, to, "77", "Đề nghị cho ý kiến", file).await?;
         self.output.line(format!("  H17 sendEdoc on today's axis: DocId {doc_id}"));
         let came = async || Ok(self.inbox("G22").await?.into_iter().find(|item| item.document_id == document_id));
         let item = self.until("it to come through the gateway", came).await?;
@@ -191,18 +177,26 @@ impl Story {
     }
 }
 
-/// sendEdoc: the DocId that answers it.
-async fn post(system: &Axis, from: &str, to: &str, packet: Vec<u8>) -> anyhow::Result<String> {
+/// sendEdoc of a letter with one file: the DocId that answers it, and the letter's DocumentId.
+async fn post(
+    system: &Axis,
+    from: (&str, &str),
+    to: (&str, &str),
+    number: &str,
+    subject: &str,
+    file: &[u8],
+) -> anyhow::Result<(String, String)> {
+    let (packet, document_id) = fixture::letter(from, to, number, subject, (FILE_NAME, file), now())?;
     let posting = Posting {
-        from: from.to_owned(),
-        to: to.to_owned(),
+        from: from.0.to_owned(),
+        to: to.0.to_owned(),
         message: MessageType::Document,
         digest: Digest::of(&packet),
         length: u64::try_from(packet.len())?,
         packet: Box::new(move |out| out.write_all(&packet)),
     };
     match system.post(posting).await {
-        PassOutcome::Taken { doc_id } => Ok(doc_id),
+        PassOutcome::Taken { doc_id } => Ok((doc_id, document_id)),
         other => Err(anyhow!("sendEdoc was not answered with a DocId: {other:?}")),
     }
 }

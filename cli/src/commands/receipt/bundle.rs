@@ -13,7 +13,7 @@ use truc_evidence::{
 };
 use truc_proto::{Timestamp, node_v1::ExportBundleRequest};
 
-use super::verify::{report_json, verdict_words};
+use super::verify::{in_brackets, mark, print_step, report_json, verdict_words};
 use crate::{
     args::ExportArgs,
     client::{connect, failed},
@@ -23,6 +23,10 @@ use crate::{
 
 /// `truc receipt export`.
 pub(super) async fn export(args: &ExportArgs, output: &Output) -> Outcome {
+    let cannot = || format!("cannot write {} (it must not exist yet)", args.out.display());
+    if args.out.exists() {
+        return Err(Failure::new(Exit::BadData, anyhow!(cannot())));
+    }
     let mut node = connect(&args.node).await?;
     let request = ExportBundleRequest {
         envelope: args.document.to_string(),
@@ -33,10 +37,6 @@ pub(super) async fn export(args: &ExportArgs, output: &Output) -> Outcome {
     let mut chunks = chunks.into_inner();
     // Nothing is there under its name before it is whole.
     let folder = args.out.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
-    let cannot = || format!("cannot write {} (it must not exist yet)", args.out.display());
-    if args.out.exists() {
-        return Err(Failure::new(Exit::BadData, anyhow!(cannot())));
-    }
     let mut partial = tempfile::NamedTempFile::new_in(folder).or_exit(Exit::BadData, cannot())?;
     let (mut file, mut length) = (BufWriter::new(partial.as_file_mut()), 0_u64);
     while let Some(chunk) = chunks.message().await.map_err(|s| failed("export the receipts", &s))? {
@@ -84,24 +84,15 @@ pub(super) fn print(file: &Path, report: &BundleReport, output: &Output) {
         output.line(format!("  signed by {}, {at}", printable(&signer.subject)));
     }
     for step in &report.steps {
-        let (mark, tone) = match step.outcome {
-            Found::Passed => ("ok     ", Tone::Good),
-            Found::Failed => ("FAILED ", Tone::Bad),
-            Found::NotApplicable => ("-      ", Tone::Quiet),
-            Found::Unknown | Found::NotReached | Found::Off => ("unknown", Tone::Unsure),
-        };
-        let detail = if step.detail.is_empty() { String::new() } else { format!(" ({})", printable(&step.detail)) };
-        output.line(format!("  {} {}{detail}", output.paint(tone, mark), step.english()));
-        if matches!(step.outcome, Found::Failed | Found::Unknown) {
-            output.line(format!("          {}", step.vietnamese()));
-        }
+        // What cannot be read of a bundle cannot be told.
+        let shown = if step.outcome == Found::NotReached { Found::Unknown } else { step.outcome };
+        print_step(output, step.outcome, mark(shown), (step.english(), step.vietnamese()), &step.detail);
     }
     for (name, receipt) in &report.receipts {
         let (tone, words) = verdict_words(receipt.verdict);
         output.line(format!("  {}  {}", output.paint(tone, words), printable(name)));
         for step in receipt.against() {
-            let detail = if step.detail.is_empty() { String::new() } else { format!(" ({})", printable(&step.detail)) };
-            output.line(format!("      {}{detail}", step.english()));
+            output.line(format!("      {}{}", step.english(), in_brackets(&step.detail)));
             output.line(format!("      {}", step.vietnamese()));
         }
     }

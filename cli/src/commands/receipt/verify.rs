@@ -180,20 +180,39 @@ fn print(file: &Path, report: &ReceiptReport, output: &Output) {
         }
     }
     for step in &report.steps {
-        let (mark, tone) = match step.outcome {
-            Outcome::Passed => ("ok     ", Tone::Good),
-            Outcome::Failed => ("FAILED ", Tone::Bad),
-            Outcome::Unknown => ("unknown", Tone::Unsure),
-            Outcome::NotApplicable => ("-      ", Tone::Quiet),
-            Outcome::NotReached => ("unread ", Tone::Unsure),
-            Outcome::Off => ("off    ", Tone::Unsure),
-        };
-        let detail = if step.detail.is_empty() { String::new() } else { format!(" ({})", printable(&step.detail)) };
-        output.line(format!("  {} {}{detail}", output.paint(tone, mark), step.english()));
-        if matches!(step.outcome, Outcome::Failed | Outcome::Unknown) {
-            output.line(format!("          {}", step.vietnamese()));
-        }
+        print_step(output, step.outcome, mark(step.outcome), (step.english(), step.vietnamese()), &step.detail);
     }
+}
+
+/// An outcome in a column.
+pub(super) const fn mark(outcome: Outcome) -> (&'static str, Tone) {
+    match outcome {
+        Outcome::Passed => ("ok     ", Tone::Good),
+        Outcome::Failed => ("FAILED ", Tone::Bad),
+        Outcome::Unknown => ("unknown", Tone::Unsure),
+        Outcome::NotApplicable => ("-      ", Tone::Quiet),
+        Outcome::NotReached => ("unread ", Tone::Unsure),
+        Outcome::Off => ("off    ", Tone::Unsure),
+    }
+}
+
+/// A check and what came of it; in Vietnamese too where it stands against the file.
+pub(super) fn print_step(
+    output: &Output,
+    outcome: Outcome,
+    (mark, tone): (&str, Tone),
+    (english, vietnamese): (&str, &str),
+    detail: &str,
+) {
+    output.line(format!("  {} {english}{}", output.paint(tone, mark), in_brackets(detail)));
+    if matches!(outcome, Outcome::Failed | Outcome::Unknown) {
+        output.line(format!("          {vietnamese}"));
+    }
+}
+
+/// Values and causes, where there are any.
+pub(super) fn in_brackets(detail: &str) -> String {
+    if detail.is_empty() { String::new() } else { format!(" ({})", printable(detail)) }
 }
 
 pub(super) fn report_json(file: &Path, report: &ReceiptReport) -> Value {
