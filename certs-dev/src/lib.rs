@@ -8,6 +8,7 @@
 
 pub mod agencies;
 pub mod tree;
+pub mod tsa;
 
 mod issued;
 mod pki;
@@ -19,6 +20,7 @@ pub use pki::{Issuer, Pki, PkiError, Request};
 pub use profile::{KeyKind, Profile, Subject};
 pub use rcgen::{ExtendedKeyUsagePurpose, KeyUsagePurpose, RevocationReason};
 pub use tree::{KeyFiles, Tree, TreeError, write_tree};
+pub use tsa::{TokenPlan, Tsa};
 
 /// The clock, for the program's binary and for tests that must agree with a TLS library reading it by itself.
 #[must_use]

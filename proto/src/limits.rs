@@ -95,6 +95,12 @@ pub const CMS_DEPTH_MAX: usize = 32;
 pub const CMS_CERTIFICATES_MAX: usize = 16;
 /// Most signed or unsigned attributes of one CMS signature.
 pub const CMS_ATTRIBUTES_MAX: usize = 32;
+/// Most bytes of what a time-stamping authority answers (tokens with a chain are 3 to 8 KiB).
+pub const TIME_STAMP_BYTES_MAX: usize = 64 * 1024;
+/// Widest accuracy of a time-stamp that is taken, in milliseconds (EN 319 421 asks for a second).
+pub const TIME_STAMP_ACCURACY_MS_MAX: u64 = 60_000;
+/// Most characters shown of what a time-stamping authority says about a refusal.
+pub const TIME_STAMP_TEXT_CHARS_MAX: usize = 200;
 /// Most bytes of a key manifest inside a key envelope.
 pub const KEY_MANIFEST_BYTES_MAX: usize = 8 * 1024;
 /// Most bytes of one key envelope (CMS AuthEnvelopedData).

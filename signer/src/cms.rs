@@ -1,12 +1,17 @@
 //! CAdES-B-B signatures (ETSI EN 319 122-1) in CMS SignedData (RFC 5652): one signer, SHA-256.
 //!
 //! Written here, verified in `cms::verify`; whether the signer's certificate may be believed is [`crate::path`]'s question.
-//! Time-stamps are carried and handed out, not judged.
+//! Time-stamps are carried, handed out and added ([`embed_time_stamp`]), and judged in [`crate::timestamp`].
 
+mod attributes;
+mod embed;
+mod parts;
 mod verify;
 
+pub use embed::embed_time_stamp;
+
 pub use verify::{CmsError, CmsSignature, verify_attached, verify_detached, verify_detached_digest};
-pub(crate) use verify::{explicit_algorithm, is_mgf1_sha256};
+pub(crate) use verify::{SignedToken, explicit_algorithm, is_mgf1_sha256, verify_token};
 
 use der::asn1::ObjectIdentifier;
 use truc_proto::{Digest, Timestamp};

@@ -10,6 +10,7 @@ pub mod certificate;
 pub mod cms;
 pub mod crl;
 mod files;
+mod hash;
 pub mod keyenvelope;
 pub mod keyfile;
 pub mod keys;
@@ -20,6 +21,7 @@ pub mod public_key;
 pub mod softkey;
 pub mod storage;
 pub mod stream;
+pub mod timestamp;
 
 pub use certificate::{Certificate, CertificateError, PemError};
 pub use cms::{CmsError, CmsSignature, sign_detached, verify_detached};
@@ -33,3 +35,4 @@ pub use path::{CertificateUse, PathError, TrustStore, TrustStoreError, Verdict, 
 pub use public_key::{KeyKind, PublicKey, PublicKeyError, SignatureInvalid, SignatureScheme, verify_raw};
 pub use softkey::{SoftKey, SoftKeyError};
 pub use storage::{StorageKey, StorageKeyError, WrapError};
+pub use timestamp::{TimeStamp, TimeStampError, TimeStampNonce, TimeStampPolicy, TimeStampRequest, Worth};

@@ -14,6 +14,10 @@ pub enum SignatureScheme {
     RsaPkcs1Sha256,
     /// RSASSA-PSS with SHA-256, MGF1-SHA-256 and a salt of 32 bytes (RFC 8017 8.1). Verified, never written.
     RsaPssSha256,
+    /// RSASSA-PSS with SHA-384, MGF1-SHA-384 and a salt of 48 bytes. Verified (time-stamps), never written.
+    RsaPssSha384,
+    /// RSASSA-PSS with SHA-512, MGF1-SHA-512 and a salt of 64 bytes. Verified (time-stamps), never written.
+    RsaPssSha512,
     /// ECDSA on P-256 with SHA-256, DER-encoded (RFC 5758).
     EcdsaP256Sha256,
     /// ECDSA on P-384 with SHA-384. Verified (certificates and CRLs of a CA), never written.
@@ -114,8 +118,10 @@ impl PublicKey {
             (SignatureScheme::RsaPkcs1Sha256, KeyKind::Rsa { .. }) => &ring_signature::RSA_PKCS1_2048_8192_SHA256,
             (SignatureScheme::RsaPkcs1Sha384, KeyKind::Rsa { .. }) => &ring_signature::RSA_PKCS1_2048_8192_SHA384,
             (SignatureScheme::RsaPkcs1Sha512, KeyKind::Rsa { .. }) => &ring_signature::RSA_PKCS1_2048_8192_SHA512,
-            // ring demands a salt as long as the hash: 32 bytes.
+            // ring demands a salt as long as the hash.
             (SignatureScheme::RsaPssSha256, KeyKind::Rsa { .. }) => &ring_signature::RSA_PSS_2048_8192_SHA256,
+            (SignatureScheme::RsaPssSha384, KeyKind::Rsa { .. }) => &ring_signature::RSA_PSS_2048_8192_SHA384,
+            (SignatureScheme::RsaPssSha512, KeyKind::Rsa { .. }) => &ring_signature::RSA_PSS_2048_8192_SHA512,
             (SignatureScheme::EcdsaP256Sha256, KeyKind::P256) => &ring_signature::ECDSA_P256_SHA256_ASN1,
             (SignatureScheme::EcdsaP384Sha384, KeyKind::P384) => &ring_signature::ECDSA_P384_SHA384_ASN1,
             _ => return Err(SignatureInvalid),

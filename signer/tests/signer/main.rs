@@ -16,6 +16,8 @@ mod paths;
 #[cfg(test)]
 mod support;
 #[cfg(test)]
+mod timestamps;
+#[cfg(test)]
 #[path = "../../../node/tests/it/tools.rs"]
 mod tools;
 #[cfg(test)]

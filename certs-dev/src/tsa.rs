@@ -1,0 +1,267 @@
+//! A time-stamping authority (RFC 3161) for development and tests: honest, unless told to lie.
+
+use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, SigningKey};
+use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest};
+use time::OffsetDateTime;
+use truc_proto::{Digest, Timestamp};
+
+use crate::{issued::Issued, pki::PkiError};
+
+/// The policy it stamps under unless told otherwise, below the number for examples (RFC 5612): `1.3.6.1.4.1.32473.1`.
+pub const POLICY: &[u8] = &[0x2b, 6, 1, 4, 1, 0x81, 0xfd, 0x59, 1];
+
+const DATA_TST_INFO: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 16, 1, 4];
+const SIGNED_DATA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 7, 2];
+const CONTENT_TYPE: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 3];
+const MESSAGE_DIGEST: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 4];
+const SIGNING_CERTIFICATE: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 16, 2, 12];
+const SIGNING_CERTIFICATE_V2: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 16, 2, 47];
+const SHA256_OID: &[u8] = &[0x60, 0x86, 0x48, 1, 0x65, 3, 4, 2, 1];
+const RSA_SHA256: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 11];
+const ECDSA_SHA256: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 2];
+
+/// What a token is to say.
+#[derive(Clone, Debug)]
+pub struct TokenPlan {
+    /// genTime.
+    pub time: Timestamp,
+    /// Accuracy in seconds; none is stated without.
+    pub accuracy_s: Option<u8>,
+    /// Content of the policy's OID.
+    pub policy: Vec<u8>,
+    /// Content of the nonce's INTEGER.
+    pub nonce: Option<Vec<u8>>,
+    /// Names its certificate as was done before SHA-2: ESSCertID.
+    pub old_identifier: bool,
+}
+
+impl TokenPlan {
+    /// An honest token of this time.
+    #[must_use]
+    pub fn at(time: Timestamp) -> Self {
+        Self { time, accuracy_s: Some(1), policy: POLICY.to_vec(), nonce: None, old_identifier: false }
+    }
+}
+
+/// What a request asks for, as far as an honest authority needs it.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// SHA-256 of what is to be stamped.
+    pub imprint: Digest,
+    /// Content of the policy's OID.
+    pub policy: Option<Vec<u8>>,
+    /// Content of the nonce's INTEGER.
+    pub nonce: Option<Vec<u8>>,
+}
+
+impl Asked {
+    /// Reads a TimeStampReq over SHA-256 whose parts are shorter than 128 bytes; none when it is another.
+    #[must_use]
+    pub fn read(request: &[u8]) -> Option<Self> {
+        let (0x30, mut rest, []) = element(request)? else { return None };
+        let mut next = || {
+            let (tag, content, after) = element(rest)?;
+            rest = after;
+            Some((tag, content))
+        };
+        let (0x02, [1]) = next()? else { return None };
+        let (0x30, message) = next()? else { return None };
+        let (0x30, _, imprint) = element(message)? else { return None };
+        let (0x04, imprint, []) = element(imprint)? else { return None };
+        let mut asked = Self { imprint: Digest::from_slice(imprint).ok()?, policy: None, nonce: None };
+        while let Some((tag, content)) = next() {
+            match tag {
+                0x06 => asked.policy = Some(content.to_vec()),
+                0x02 => asked.nonce = Some(content.to_vec()),
+                _ => {}
+            }
+        }
+        Some(asked)
+    }
+}
+
+/// An authority with its key.
+pub struct Tsa {
+    issued: Issued,
+    key: KeyPair,
+}
+
+impl Tsa {
+    /// With this certificate and key.
+    ///
+    /// # Errors
+    /// When the key is none that it can sign with.
+    pub fn new(issued: Issued) -> Result<Self, PkiError> {
+        let key = KeyPair::try_from(issued.key_pkcs8_der.as_slice()).map_err(|_| PkiError::Key)?;
+        Ok(Self { issued, key })
+    }
+
+    /// The answer to a request at `now`, as an honest authority gives it; a refusal (badDataFormat) where it cannot be read.
+    ///
+    /// # Errors
+    /// When the key does not sign.
+    pub fn answer(&self, request: &[u8], now: Timestamp) -> Result<Vec<u8>, PkiError> {
+        let Some(asked) = Asked::read(request) else { return Ok(refusal(5)) };
+        let policy = asked.policy.clone().unwrap_or_else(|| POLICY.to_vec());
+        let plan = TokenPlan { policy, nonce: asked.nonce.clone(), ..TokenPlan::at(now) };
+        Ok(granted(&self.token(&asked.imprint, &plan)?))
+    }
+
+    /// A token about what has this SHA-256.
+    ///
+    /// # Errors
+    /// When the key does not sign.
+    pub fn token(&self, imprint: &Digest, plan: &TokenPlan) -> Result<Vec<u8>, PkiError> {
+        let info = info(imprint, plan);
+        let message_digest = tlv(0x04, &[digest(&SHA256, &info).as_ref()]);
+        let mut attributes = [
+            attribute(CONTENT_TYPE, &oid(DATA_TST_INFO)),
+            attribute(MESSAGE_DIGEST, &message_digest),
+            self.identifier(plan.old_identifier),
+        ];
+        attributes.sort();
+        let attributes = attributes.concat();
+        let signature = self.key.sign(&tlv(0x31, &[&attributes]))?;
+        let algorithm = if self.key.is_compatible(&PKCS_ECDSA_P256_SHA256) {
+            tlv(0x30, &[&oid(ECDSA_SHA256)])
+        } else {
+            tlv(0x30, &[&oid(RSA_SHA256), &[5, 0]])
+        };
+        let signer = tlv(
+            0x30,
+            &[
+                &[2, 1, 1],
+                &self.issuer_and_serial(),
+                &sha256(),
+                &tlv(0xa0, &[&attributes]),
+                &algorithm,
+                &tlv(0x04, &[&signature]),
+            ],
+        );
+        let content = tlv(0x30, &[&oid(DATA_TST_INFO), &tlv(0xa0, &[&tlv(0x04, &[&info])])]);
+        let mut certificates = [self.issued.certificate_der.clone(), self.issued.issuer_der.clone()];
+        certificates.sort();
+        let data = tlv(
+            0x30,
+            &[
+                &[2, 1, 3],
+                &tlv(0x31, &[&sha256()]),
+                &content,
+                &tlv(0xa0, &[&certificates.concat()]),
+                &tlv(0x31, &[&signer]),
+            ],
+        );
+        Ok(tlv(0x30, &[&oid(SIGNED_DATA), &tlv(0xa0, &[&data])]))
+    }
+
+    /// signing-certificate-v2 (RFC 5035 5), or signing-certificate (RFC 2634 5.4).
+    fn identifier(&self, old: bool) -> Vec<u8> {
+        let (name, algorithm) =
+            if old { (SIGNING_CERTIFICATE, &SHA1_FOR_LEGACY_USE_ONLY) } else { (SIGNING_CERTIFICATE_V2, &SHA256) };
+        let hash = tlv(0x04, &[digest(algorithm, &self.issued.certificate_der).as_ref()]);
+        attribute(name, &tlv(0x30, &[&tlv(0x30, &[&tlv(0x30, &[&hash])])]))
+    }
+
+    fn issuer_and_serial(&self) -> Vec<u8> {
+        // The issuer's name is the certificate's fourth field: after version, serial number and algorithm.
+        let field = |mut bytes: &[u8], count: usize| -> Option<Vec<u8>> {
+            for _ in 0..count {
+                bytes = element(bytes)?.2;
+            }
+            let after = element(bytes)?.2;
+            Some(bytes.get(..bytes.len() - after.len())?.to_vec())
+        };
+        let tbs = element(&self.issued.certificate_der).and_then(|(_, whole, _)| element(whole)).map(|(_, tbs, _)| tbs);
+        let issuer = tbs.and_then(|tbs| field(tbs, 3)).expect("its own certificate is well-formed");
+        tlv(0x30, &[&issuer, &tlv(0x02, &[&self.issued.serial])])
+    }
+}
+
+/// An answer with a token.
+#[must_use]
+pub fn granted(token: &[u8]) -> Vec<u8> {
+    tlv(0x30, &[&[0x30, 3, 2, 1, 0], token])
+}
+
+/// A refusal with this bit of PKIFailureInfo, below 16.
+#[must_use]
+pub fn refusal(bit: u8) -> Vec<u8> {
+    let bits = 0x8000_u16.checked_shr(bit.into()).unwrap_or_default().to_be_bytes();
+    tlv(0x30, &[&tlv(0x30, &[&[2, 1, 2], &tlv(0x03, &[&[0], &bits])])])
+}
+
+fn info(imprint: &Digest, plan: &TokenPlan) -> Vec<u8> {
+    let message = tlv(0x30, &[&sha256(), &tlv(0x04, &[imprint.as_bytes()])]);
+    // An INTEGER whose first bit is set would be negative.
+    let accuracy = plan.accuracy_s.map_or_else(Vec::new, |seconds| {
+        let padding: &[u8] = if seconds < 128 { &[] } else { &[0] };
+        tlv(0x30, &[&tlv(0x02, &[padding, &[seconds]])])
+    });
+    let nonce = plan.nonce.as_ref().map_or_else(Vec::new, |nonce| tlv(0x02, &[nonce]));
+    let serial = digest(&SHA256, &[imprint.as_bytes().as_slice(), &plan.time.unix_ms().to_be_bytes()].concat());
+    let serial = tlv(0x02, &[&[1], serial.as_ref().get(..8).unwrap_or_default()]);
+    tlv(
+        0x30,
+        &[
+            &[2, 1, 1],
+            &oid(&plan.policy),
+            &message,
+            &serial,
+            &tlv(0x18, &[general_time(plan.time).as_bytes()]),
+            &accuracy,
+            &nonce,
+        ],
+    )
+}
+
+/// RFC 3161 2.4.2: UTC, a fraction without zeros at its end.
+fn general_time(time: Timestamp) -> String {
+    let date = OffsetDateTime::from_unix_timestamp(time.unix_s()).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    let (year, month, day) = (date.year(), u8::from(date.month()), date.day());
+    let (hour, minute, second) = date.to_hms();
+    let ms = time.unix_ms().rem_euclid(1_000);
+    let fraction = if ms == 0 { String::new() } else { format!(".{ms:03}").trim_end_matches('0').to_owned() };
+    format!("{year:04}{month:02}{day:02}{hour:02}{minute:02}{second:02}{fraction}Z")
+}
+
+fn sha256() -> Vec<u8> {
+    tlv(0x30, &[&oid(SHA256_OID), &[5, 0]])
+}
+
+fn attribute(name: &[u8], value: &[u8]) -> Vec<u8> {
+    tlv(0x30, &[&oid(name), &tlv(0x31, &[value])])
+}
+
+fn oid(content: &[u8]) -> Vec<u8> {
+    tlv(0x06, &[content])
+}
+
+fn tlv(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
+    let content = parts.concat();
+    let length = content.len();
+    let mut out = vec![tag];
+    match u8::try_from(length) {
+        Ok(short) if short < 128 => out.push(short),
+        Ok(one) => out.extend([0x81, one]),
+        Err(_) => {
+            let two = u16::try_from(length).expect("tokens are shorter than 64 KiB").to_be_bytes();
+            out.push(0x82);
+            out.extend(two);
+        }
+    }
+    out.extend(content);
+    out
+}
+
+/// Tag, content, and what follows.
+fn element(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+    let (tag, rest) = bytes.split_first()?;
+    let (first, rest) = rest.split_first()?;
+    let (length, rest) = match *first {
+        0x81 => rest.split_first().map(|(one, rest)| (usize::from(*one), rest))?,
+        0x82 => rest.split_first_chunk::<2>().map(|(two, rest)| (usize::from(u16::from_be_bytes(*two)), rest))?,
+        short => (usize::from(short), rest),
+    };
+    let (content, rest) = rest.split_at_checked(length)?;
+    Some((*tag, content, rest))
+}
