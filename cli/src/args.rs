@@ -442,6 +442,9 @@ pub(crate) struct VerifyArgs {
     /// Certificate revocation lists, PEM or DER; override the directory's status.
     #[arg(long, value_name = "FILE", num_args = 1..)]
     pub(crate) crl: Vec<PathBuf>,
+    /// Which witnesses count and how many must have cosigned (C2SP tlog-policy); `truc directory policy` writes one.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) policy: Option<PathBuf>,
     /// The container, or any file of it where the receipt carries its opening: proves that this is what was received.
     #[arg(long, value_name = "FILE")]
     pub(crate) document: Option<PathBuf>,
@@ -526,6 +529,19 @@ pub(crate) enum DirectoryCommand {
         /// Days until a newer version must be there.
         #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=400))]
         valid_days: u64,
+    },
+    /// Write a policy of the witnesses that a signed directory lists, for `truc receipt verify --policy` and the verify page.
+    ///
+    /// Enough are the relay, or so many nodes; nobody counts for its own ledger. Read it before you rely on it: it is you who says whom you believe.
+    Policy {
+        /// A `*.directory` file, or the folder of a node, a relay or the operator that holds one.
+        #[arg(long, value_name = "FILE|DIR")]
+        dir: PathBuf,
+        #[command(flatten)]
+        trust: OperatorTrust,
+        /// How many nodes are asked for under what the relay signed. Default: 2.
+        #[arg(long, value_name = "K", value_parser = clap::value_parser!(u64).range(1..=1_000))]
+        quorum: Option<u64>,
     },
     /// Publish the newest signed version to the relay.
     Publish(PublishArgs),

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use truc_proto::Policy;
 use truc_signer::{Certificate, Crl, TrustStore};
 
 use crate::exit::{Exit, ExitContext as _, Failure};
@@ -16,6 +17,11 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Failure> {
 pub(crate) fn certificates(path: &Path) -> Result<Vec<Certificate>, Failure> {
     Certificate::from_pem(&read(path)?)
         .or_exit(Exit::BadData, format!("{} is not a PEM file of certificates", path.display()))
+}
+
+/// A witness policy.
+pub(crate) fn policy(path: &Path) -> Result<Policy, Failure> {
+    Policy::parse(&read(path)?).or_exit(Exit::BadData, format!("{} is no witness policy", path.display()))
 }
 
 /// A trust store: self-issued certificates of `trust` are anchors, the others intermediates.

@@ -89,6 +89,24 @@ fn a_document_is_proven_by_the_opening_and_another_is_not() {
 }
 
 #[test]
+fn a_policy_that_nobody_meets_makes_it_invalid_and_a_wrong_one_is_refused() {
+    let vector = |name: &str| formats(&format!("../witness/{name}.policy")).display().to_string();
+    let met = check_verify("receipt.receipt", &["--policy", &vector("nobody")], 0, &["the policy asks for no witness"]);
+    assert!(met.contains("signed by the node's certificate / ký bằng chứng thư số của nút"), "{met}");
+    check_verify(
+        "receipt.receipt",
+        &["--policy", &vector("one-of-the-relay-or-two-nodes")],
+        1,
+        &["FAILED", "the policy names no log", "Chưa đủ bên chứng kiến"],
+    );
+    let refused = verify("receipt.receipt", &["--policy", &vector("refused-two-quorums")]);
+    let output = Command::new(env!("CARGO_BIN_EXE_truc")).args(&refused).output().unwrap();
+    assert_eq!(output.status.code(), Some(65));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("line 5 of the policy: there is a quorum line already"), "{said}");
+}
+
+#[test]
 fn json_carries_verdict_and_steps() {
     let text = check_verify("receipt.receipt", &["--json"], 0, &[]);
     let value: Value = serde_json::from_str(&text).unwrap();

@@ -11,7 +11,7 @@ use std::{
 use serde_json::Value;
 use truc_certs_dev::{Plan, Tree, write_tree};
 use truc_evidence::{CodeList, DirectoryDraft, LEVEL1_CODES, encode_directory};
-use truc_proto::{Entry, KeyUse, Lane, NodeEntry, Timestamp};
+use truc_proto::{Entry, KeyUse, Lane, NodeEntry, Policy, Timestamp, WitnessKey};
 use truc_signer::SoftKey;
 
 /// An operator's folder with PKI.
@@ -81,7 +81,7 @@ impl Operator {
                 origin: "truc/dev/ordinary/RELAY/1".into(),
                 epoch: 1,
                 ledger_key: [7; 32],
-                witness_key: None,
+                witness_key: Some(WitnessKey([8; 32])),
                 certificates: vec![truc_evidence::bind_certificate(certificate, vec![KeyUse::Tls])],
             }))
             .unwrap();
@@ -123,6 +123,20 @@ fn a_list_is_shown_first_and_taken_when_nothing_is_wrong() {
         assert!(text.contains(said), "{text}");
     }
     assert_eq!(operator.draft().lines().count(), 203);
+}
+
+#[test]
+fn a_policy_of_the_witnesses_in_the_signed_directory_is_written() {
+    let operator = Operator::new();
+    operator.sign();
+    let output = operator.command(&["policy"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let policy = Policy::parse(&output.stdout).unwrap();
+    assert_eq!(policy.witnesses()[0].name(), "truc/dev/ordinary/RELAY/1");
+    assert!(policy.is_met(|place| place == 0) && !policy.is_met(|_| false));
+    let (said, code) = operator.directory(&["policy", "--quorum", "2"]);
+    assert_eq!((said["exit"].as_u64(), code), (Some(1), 1), "{said}");
+    assert!(said["vietnamese"].as_str().unwrap().contains("bên chứng kiến"));
 }
 
 #[test]

@@ -15,6 +15,7 @@ mod lookup;
 mod reading;
 mod search;
 mod store;
+mod witnesses;
 
 pub(crate) use agency::CodeTimes;
 pub use agency::{Agency, BoundCertificate, Lanes};
@@ -25,6 +26,7 @@ pub use lookup::{BindingChange, Freshness};
 use search::DirectorySearch;
 pub use search::{DirectoryHit, DirectoryQuery, HitClass};
 pub use store::DirectoryReadError;
+pub use witnesses::{WitnessPolicyError, witness_of};
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},

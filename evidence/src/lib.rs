@@ -41,7 +41,7 @@ pub use codes::{CodeChange, CodeList, CodeListError, CodeProblem, CodeProblems, 
 pub use directory::{
     AdmissionError, Agency, BindingChange, BoundCertificate, CertificateLookupError, Directory, DirectoryDelta,
     DirectoryError, DirectoryFileError, DirectoryHit, DirectoryQuery, DirectoryReadError, DirectoryWriter, Freshness,
-    HitClass, Lanes, NodeKind, ResolveError, encode_directory,
+    HitClass, Lanes, NodeKind, ResolveError, WitnessPolicyError, encode_directory, witness_of,
 };
 pub use draft::{Confirmation, DirectoryDraft, DraftError};
 pub use entitlement::Entitlement;
@@ -50,6 +50,6 @@ pub use operator::PinnedOperator;
 pub use proven::{EvidenceError, Proven, ProvenBatch, ProvenItem, item_of, prove, verify_batch, verify_leaf};
 pub use receipt::{ReceiptParts, ReceiptWriteError, receipt};
 pub use verify::{
-    Check, Checks, Document, Outcome, ReceiptReport, ReceiptSummary, ReceiptTrust, ReceiptVerdict, Step,
+    Check, Checks, Document, EvidenceLevel, Outcome, ReceiptReport, ReceiptSummary, ReceiptTrust, ReceiptVerdict, Step,
     verify_receipt, verify_receipt_with,
 };

@@ -5,13 +5,16 @@
 
 pub(crate) mod check;
 mod document;
+mod level;
 mod read;
 mod report;
 mod steps;
 mod trust;
+mod witnesses;
 
 pub use check::{Check, Checks};
 pub use document::Document;
+pub use level::EvidenceLevel;
 pub use report::{Outcome, ReceiptReport, ReceiptSummary, ReceiptVerdict, Step};
 pub use trust::ReceiptTrust;
 

@@ -3,7 +3,9 @@
 use std::{error::Error, fmt, path::Path};
 
 use ring::signature::{Ed25519KeyPair, KeyPair};
-use truc_proto::{Checkpoint, Digest, NoteKey, NoteSignature, SignedNote};
+use truc_proto::{
+    Checkpoint, Digest, NoteKey, NoteSignature, SignedNote, Timestamp, cosignature_line, cosigned_message,
+};
 
 /// The place of a record in the journal: 0 for the first, without gaps. Independent of leaf indices, since not every record has a leaf.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -194,6 +196,16 @@ impl LedgerKey {
         note
     }
 
+    /// This key's line as a witness under another ledger's checkpoint (C2SP tlog-cosignature): it saw this text at that time, and that the ledger only
+    /// grew. Whoever calls this has checked that, and has it on the device.
+    #[must_use]
+    pub fn cosign(&self, text: &str, at: Timestamp) -> NoteSignature {
+        let seconds = u64::try_from(at.unix_s()).unwrap_or_default();
+        let signature = self.pair.sign(&cosigned_message(text, seconds));
+        let signature = signature.as_ref().try_into().expect("an Ed25519 signature has 64 bytes");
+        cosignature_line(&self.name, seconds, signature)
+    }
+
     /// Signs `context` ‖ 0x0A ‖ `message`: proof that the ledger's key is held (docs/FORMATS.md, "Binding").
     ///
     /// No checkpoint starts with such a context: its second line is a number, a statement starts with `{`.
@@ -226,5 +238,21 @@ impl LedgerKey {
 impl fmt::Debug for LedgerKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "LedgerKey({}, [redacted])", self.name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The lines that Python and openssl made with the same keys at the same second (`proto/testdata/witness/make.py`).
+    #[test]
+    fn a_cosignature_is_the_line_that_another_writer_makes() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../proto/testdata/witness/cosigned.note");
+        let note = SignedNote::parse(&std::fs::read(path).unwrap()).unwrap();
+        for (place, name, seed) in [(1, "truc/dev/ordinary/R1/1", 4), (2, "truc/dev/ordinary/N-G22/1", 1)] {
+            let key = LedgerKey::from_seed(name, &[seed; 32]).unwrap();
+            assert_eq!(key.cosign(note.text(), "2026-11-22T02:00:00.999Z".parse().unwrap()), note.signatures()[place]);
+        }
     }
 }

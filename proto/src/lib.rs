@@ -20,6 +20,7 @@ mod ids;
 
 mod note;
 mod packed;
+mod policy;
 mod preamble;
 mod receipt;
 mod time;
@@ -44,9 +45,11 @@ pub use grpc::{DESCRIPTORS, node_v1, relay_v1, wire_v1};
 pub use ids::{AxisId, EnvelopeId, IdParseError, Lane, LevelRefused, NodeId, Priority, SecrecyLevel, WireLevel};
 pub use json::{Raw, Statement, StatementError};
 pub use note::{
-    KeyId, NoteError, NoteKey, NoteKeyParseError, NoteSignature, NoteVerifyError, SignedNote, cosigned_message,
+    KeyId, NoteError, NoteKey, NoteKeyParseError, NoteSignature, NoteVerifyError, SignedNote, cosignature_line,
+    cosigned_message,
 };
 pub use packed::{UnpackError, pack_key_envelopes, unpack_key_envelopes};
+pub use policy::{Policy, PolicyError, PolicyFault};
 pub use preamble::{EnvelopeKind, Preamble, Suite, Supersedes};
 pub use receipt::{Opening, ProvenEntry, Receipt, ReceiptBody, ReceiptParseError, TimestampToken};
 pub use time::{Timestamp, TimestampParseError};

@@ -24,6 +24,10 @@ pub const GROUPS_PER_REQUEST_MAX: usize = 20;
 pub const NOTE_BYTES_MAX: usize = 512 * 1024;
 /// Most signature lines on one note (Go's sumdb/note stops at the same number).
 pub const NOTE_SIGNATURES_MAX: usize = 100;
+/// Longest witness policy that is read (C2SP tlog-policy).
+pub const POLICY_BYTES_MAX: usize = 256 * 1024;
+/// Most lines of a witness policy: all nodes of an axis as witnesses, with room for comments.
+pub const POLICY_LINES_MAX: usize = 4_096;
 /// Longest origin line of a checkpoint (C2SP tlog-cosignature).
 pub const ORIGIN_BYTES_MAX: usize = 255;
 /// Most hashes in one inclusion or consistency proof: a tree of 2^63 leaves has no longer one.

@@ -225,7 +225,7 @@ impl fmt::Debug for KeyId {
     }
 }
 
-/// An Ed25519 key that checks notes. Text form (C2SP vkey): `name+key id+base64(0x01 ‖ key)`.
+/// An Ed25519 key that checks notes. Text form (C2SP vkey): `name+key id+base64(0x01 ‖ key)`; as a witness's, with `0x04`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct NoteKey {
     name: String,
@@ -283,6 +283,31 @@ impl NoteKey {
         KeyId::ed25519(&self.name, &self.public_key)
     }
 
+    /// The id that its cosignature lines carry.
+    #[must_use]
+    pub fn cosignature_id(&self) -> KeyId {
+        KeyId::cosignature(&self.name, &self.public_key)
+    }
+
+    /// The text form of a witness's key (C2SP vkey of type `0x04`).
+    #[must_use]
+    pub fn cosignature_vkey(&self) -> String {
+        self.vkey(TYPE_COSIGNATURE, self.cosignature_id())
+    }
+
+    /// Reads the text form of a witness's key.
+    ///
+    /// # Errors
+    /// When it is not one of type `0x04`, or its key id is another's.
+    pub fn from_cosignature_vkey(text: &str) -> Result<Self, NoteKeyParseError> {
+        read_vkey(text, TYPE_COSIGNATURE, Self::cosignature_id)
+    }
+
+    fn vkey(&self, kind: u8, id: KeyId) -> String {
+        let blob = [&[kind], self.public_key.as_slice()].concat();
+        format!("{}+{id}+{}", self.name, BASE64.encode(&blob))
+    }
+
     /// Checks this key's plain line (type `0x01`).
     ///
     /// # Errors
@@ -298,8 +323,9 @@ impl NoteKey {
     /// # Errors
     /// When there is none, or it does not hold.
     pub fn verify_cosignature(&self, note: &SignedNote) -> Result<Timestamp, NoteVerifyError> {
-        let id = KeyId::cosignature(&self.name, &self.public_key);
-        let line = note.find(&self.name, id).ok_or_else(|| NoteVerifyError::NotSigned { key: self.to_string() })?;
+        let line = note
+            .find(&self.name, self.cosignature_id())
+            .ok_or_else(|| NoteVerifyError::NotSigned { key: self.to_string() })?;
         let bad = || NoteVerifyError::BadSignature { key: self.to_string() };
         let (seconds, signature) = line.signature.split_first_chunk::<8>().ok_or_else(bad)?;
         let seconds = u64::from_be_bytes(*seconds);
@@ -313,6 +339,13 @@ impl NoteKey {
     }
 }
 
+/// A witness's line, of its Ed25519 signature over [`cosigned_message`] and the time that stands in it.
+#[must_use]
+pub fn cosignature_line(key: &NoteKey, unix_seconds: u64, signature: &[u8; 64]) -> NoteSignature {
+    let signature = [unix_seconds.to_be_bytes().as_slice(), signature].concat();
+    NoteSignature { name: key.name.clone(), key_id: key.cosignature_id(), signature }
+}
+
 /// What a witness signs: C2SP tlog-cosignature, "cosignature/v1".
 #[must_use]
 pub fn cosigned_message(text: &str, unix_seconds: u64) -> Vec<u8> {
@@ -321,22 +354,25 @@ pub fn cosigned_message(text: &str, unix_seconds: u64) -> Vec<u8> {
 
 impl fmt::Display for NoteKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let blob = [&[TYPE_ED25519], self.public_key.as_slice()].concat();
-        write!(f, "{}+{}+{}", self.name, self.key_id(), BASE64.encode(&blob))
+        f.write_str(&self.vkey(TYPE_ED25519, self.key_id()))
     }
 }
 
 impl FromStr for NoteKey {
     type Err = NoteKeyParseError;
     fn from_str(text: &str) -> Result<Self, NoteKeyParseError> {
-        let mut parts = text.splitn(3, '+'); // the base64 may hold plus signs, the first two parts may not
-        let (name, id, key) = (parts.next(), parts.next(), parts.next());
-        let (Some(name), Some(id), Some(key)) = (name, id, key) else { return Err(NoteKeyParseError) };
-        let blob = base64::decode(key.as_bytes()).ok_or(NoteKeyParseError)?;
-        let Some((&TYPE_ED25519, key)) = blob.split_first() else { return Err(NoteKeyParseError) };
-        let key = Self::new(name, key.try_into().map_err(|_| NoteKeyParseError)?).map_err(|_| NoteKeyParseError)?;
-        if key.key_id().to_string() == id { Ok(key) } else { Err(NoteKeyParseError) }
+        read_vkey(text, TYPE_ED25519, Self::key_id)
     }
+}
+
+fn read_vkey(text: &str, kind: u8, id_of: fn(&NoteKey) -> KeyId) -> Result<NoteKey, NoteKeyParseError> {
+    let mut parts = text.splitn(3, '+'); // the base64 may hold plus signs, the first two parts may not
+    let (name, id, key) = (parts.next(), parts.next(), parts.next());
+    let (Some(name), Some(id), Some(key)) = (name, id, key) else { return Err(NoteKeyParseError) };
+    let blob = base64::decode(key.as_bytes()).ok_or(NoteKeyParseError)?;
+    let key = blob.split_first().filter(|(found, _)| **found == kind).ok_or(NoteKeyParseError)?.1;
+    let key = NoteKey::new(name, key.try_into().map_err(|_| NoteKeyParseError)?).map_err(|_| NoteKeyParseError)?;
+    if id_of(&key).to_string() == id { Ok(key) } else { Err(NoteKeyParseError) }
 }
 
 fn check_text(text: &str) -> Result<(), NoteError> {
@@ -427,15 +463,22 @@ mod tests {
         let pair = Ed25519KeyPair::from_seed_unchecked(&[9; 32]).unwrap();
         let key = NoteKey::new("witness.example", pair.public_key().as_ref().try_into().unwrap()).unwrap();
         let mut note = SignedNote::unsigned("o\n1\nx\n").unwrap();
-        let mut signature = 1_700_000_000_u64.to_be_bytes().to_vec();
-        signature.extend_from_slice(pair.sign(&cosigned_message(note.text(), 1_700_000_000)).as_ref());
-        let key_id = KeyId::cosignature(key.name(), key.public_key());
-        note.add_signature(NoteSignature { name: key.name().into(), key_id, signature: signature.clone() }).unwrap();
+        let signed = pair.sign(&cosigned_message(note.text(), 1_700_000_000));
+        let mut line = cosignature_line(&key, 1_700_000_000, signed.as_ref().try_into().unwrap());
+        note.add_signature(line.clone()).unwrap();
         assert_eq!(key.verify_cosignature(&note).unwrap().unix_s(), 1_700_000_000);
-        signature[7] ^= 1;
+        line.signature[7] ^= 1;
         let mut moved = SignedNote::unsigned(note.text()).unwrap();
-        moved.add_signature(NoteSignature { name: key.name().into(), key_id, signature }).unwrap();
+        moved.add_signature(line).unwrap();
         assert!(key.verify_cosignature(&moved).is_err());
+    }
+
+    #[test]
+    fn a_witness_key_and_a_log_key_are_not_read_for_each_other() {
+        let key = NoteKey::new("w.example", [3; 32]).unwrap();
+        assert_eq!(NoteKey::from_cosignature_vkey(&key.cosignature_vkey()).unwrap(), key);
+        assert!(key.cosignature_vkey().parse::<NoteKey>().is_err());
+        assert!(NoteKey::from_cosignature_vkey(&key.to_string()).is_err());
     }
 
     #[test]

@@ -10,6 +10,8 @@ import { readFacts } from './facts.js';
 import { validate } from './path.js';
 import { verifyDetached } from './cms.js';
 import { DIRECTORY_GRACE_MS, ENVELOPE_TTL_MAX_MS, SKEW_MS } from './limits.js';
+import { judge, unchecked } from './policy.js';
+import { levelsOf } from './levels.js';
 import { moment } from './moment.js';
 
 // What one check finds, with values and causes: a text, or one in each language. `NOT_APPLICABLE`: nothing is there, and need not be. `NOT_REACHED`: what it is about cannot be read.
@@ -17,7 +19,8 @@ export const passed = (detail = '') => ({ outcome: 'passed', detail });
 export const failed = (detail) => ({ outcome: 'failed', detail });
 export const unknown = (detail) => ({ outcome: 'unknown', detail });
 const passedIf = (holds, detail) => (holds ? passed(detail) : failed(detail));
-const NOT_APPLICABLE = { outcome: 'not-applicable', detail: '' };
+const notApplicable = (detail) => ({ outcome: 'not-applicable', detail });
+const NOT_APPLICABLE = notApplicable('');
 export const NOT_REACHED = { outcome: 'not-reached', detail: '' };
 
 export const both = (vi, en) => ({ vi, en });
@@ -38,7 +41,8 @@ export async function verifyReceipt(bytes, trust, document, now, options = {}) {
   const known = { facts, trust, document, now, options, signing: await readSigning(facts, trust), operator: await readOperator(facts, trust) };
   const steps = [];
   for (const [check, find] of Object.entries(CHECKS)) steps.push({ check, ...(await find(known)) });
-  return report(steps, summaryOf(known));
+  const summary = summaryOf(known);
+  return report(steps, summary === null ? null : { ...summary, levels: levelsOf(steps) });
 }
 
 function report(steps, summary) {
@@ -260,6 +264,18 @@ export const CHECKS = {
   }),
   'certificate-expiry': ofSigning(({ certificate, at }, { now }) => (certificate === null ? NOT_APPLICABLE : notExpired(certificate, at, now))),
   'time-stamps': ({ facts }) => (facts.body.timestamps.length === 0 ? NOT_APPLICABLE : unknown(both(`${facts.body.timestamps.length} dấu thời gian`, `${facts.body.timestamps.length} time-stamp tokens`))),
+  witnesses: needs(['checkpoint'], async (checkpoint, known) => {
+    const { facts, trust, now, options } = known;
+    if (trust.policy === null) {
+      const count = unchecked(facts.note, checkpoint);
+      return count === 0 ? NOT_APPLICABLE : notApplicable(both(`có ${count} bên chứng kiến, chưa kiểm tra: không có chính sách`, `witnessed by ${count}, not checked: no policy given`));
+    }
+    if (facts.leaf.value === null) return NOT_REACHED;
+    const found = await judge(trust.policy, facts.note, checkpoint, facts.leaf.value.time, now, options.ed25519ByLibrary);
+    if (found.failed !== undefined) return failed(found.failed);
+    if (found.notAsked) return notApplicable(both('chính sách không yêu cầu bên chứng kiến nào', 'the policy asks for no witness'));
+    return passed(found.met.map(({ name, time }) => `${name} ${moment(time)}`).join(', '));
+  }),
 
   'root-form': ({ facts }) => form(facts.root),
   'root-signature': ({ operator: { cms } }) => (cms.refused === undefined ? passed(cms.certificate.name) : failed(cms.refused)),

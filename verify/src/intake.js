@@ -5,12 +5,15 @@
 import { readCertificates, pemBlocks } from './x509.js';
 import { isBundle } from './bundle.js';
 import { HEADER } from './receipt.js';
+import { looksLikePolicy } from './policy.js';
 import { Malformed } from './der.js';
 import { PEM_BYTES_MAX } from './limits.js';
 import { textOf } from './bytes.js';
 
-/** What the page takes; of a document one at a time. */
-export const KINDS = ['receipts', 'anchors', 'operator', 'document', 'lists'];
+/** What the page takes; of a document and a policy one at a time. */
+export const KINDS = ['receipts', 'anchors', 'operator', 'document', 'policy', 'lists'];
+export const SINGLE = ['document', 'policy'];
+export const ASIDE = ['policy', 'lists'];
 
 /** The bytes of a file, and one more than allowed where it is longer: readers refuse it then, without all of it in memory. */
 export const readUpTo = async (file, bytesMax) => new Uint8Array(await file.slice(0, bytesMax + 1).arrayBuffer());
@@ -21,7 +24,7 @@ export async function kindOf(file) {
   if (text.startsWith(HEADER.split('@')[0]) || /\.receipt$/i.test(file.name) || (await isOurBundle(file, start))) return 'receipts';
   if (/\.crl$/i.test(file.name) || pemOf(start, 'X509 CRL')) return 'lists';
   if (pemOf(start, 'CERTIFICATE') || (start[0] === 0x30 && /\.(cer|crt|der)$/i.test(file.name))) return certificateKind(start);
-  return 'document';
+  return looksLikePolicy(textOf(start) ?? '') ? 'policy' : 'document';
 }
 
 // A ZIP, as documents may be, with an entry of that name: in its header, or in the directory at the end. Of a bundle that is cut short one is left.

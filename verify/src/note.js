@@ -4,11 +4,13 @@ import { concat, equal, fromBase64, fromHex, sha256, textOf, utf8 } from './byte
 import { NAME_OF_KEY_BYTES_MAX, NOTE_BYTES_MAX, NOTE_SIGNATURES_MAX, ORIGIN_BYTES_MAX } from './limits.js';
 
 const TYPE_ED25519 = 0x01;
+const TYPE_COSIGNATURE = 0x04;
 const TYPE_NAMED = 0xff;
 const CMS_TYPE = utf8('truc/cms/1');
 
 const keyId = (name, type, key) => sha256(utf8(name), new Uint8Array([0x0a, type]), key).subarray(0, 4);
 export const ledgerKeyId = (name, key) => keyId(name, TYPE_ED25519, key);
+export const cosignatureKeyId = (name, key) => keyId(name, TYPE_COSIGNATURE, key);
 export const cmsKeyId = (name, certificateSha256) => keyId(name, TYPE_NAMED, concat(CMS_TYPE, fromHex(certificateSha256)));
 
 /** The line by the key of this name and id. */
@@ -44,10 +46,13 @@ function readNote(bytes) {
 
 function readLine(line) {
   const [dash, name, blob, ...rest] = line.split(' ');
-  if (dash !== '—' || blob === undefined || rest.length > 0 || !isName(name, NAME_OF_KEY_BYTES_MAX)) return null;
+  if (dash !== '—' || blob === undefined || rest.length > 0 || !isKeyName(name)) return null;
   const bytes = fromBase64(blob);
   return bytes !== null && bytes.length > 4 ? { name, keyId: bytes.subarray(0, 4), signature: bytes.subarray(4) } : null;
 }
+
+/** Whether a key may be called so. */
+export const isKeyName = (name) => isName(name, NAME_OF_KEY_BYTES_MAX);
 
 const isName = (name, bytesMax) => name !== '' && utf8(name).length <= bytesMax && !/[\p{White_Space}\p{Cc}+]/u.test(name);
 

@@ -2,15 +2,15 @@
 
 import { isBundle, verifyBundle } from './bundle.js';
 import { CHECKS, verifyReceipt } from './checks.js';
-import { KINDS, kindOf, readUpTo } from './intake.js';
-import { BUNDLE_CHECK_TEXTS, CHECK_TEXTS, EVENT_NAMES, GROUPS, MEANINGS, OUTCOMES, PAGE, REASON_TEXTS, SENTENCES, STANDING_TEXTS, TRUST_FAULTS, VERDICTS } from './texts.js';
+import { ASIDE, KINDS, SINGLE, kindOf, readUpTo } from './intake.js';
+import { BUNDLE_CHECK_TEXTS, CHECK_TEXTS, EVENT_NAMES, GROUPS, LEVEL_TEXTS, MEANINGS, OUTCOMES, PAGE, REASON_TEXTS, SENTENCES, STANDING_TEXTS, TRUST_FAULTS, VERDICTS } from './texts.js';
 import { fill, visible } from './text.js';
 import { hasCrypto } from './signature.js';
 import { hex, sha256 } from './bytes.js';
 import { moment } from './moment.js';
 import { digestOf, readDocument } from './document.js';
 import { readTrust } from './trust.js';
-import { CRL_BYTES_MAX, PEM_BYTES_MAX, RECEIPTS_MAX, RECEIPT_BYTES_MAX } from './limits.js';
+import { CRL_BYTES_MAX, PEM_BYTES_MAX, POLICY_BYTES_MAX, RECEIPTS_MAX, RECEIPT_BYTES_MAX } from './limits.js';
 
 const NEEDED = ['receipts', 'anchors', 'operator'];
 
@@ -33,7 +33,7 @@ const foreign = (text, charsMax) => element('bdi', {}, visible(text, charsMax));
 
 export function start() {
   at('no-crypto').hidden = hasCrypto();
-  for (const kind of KINDS) at(kind === 'lists' ? 'more-kinds' : 'kinds').append(kindRow(kind));
+  for (const kind of KINDS) at(ASIDE.includes(kind) ? 'more-kinds' : 'kinds').append(kindRow(kind));
   for (const input of document.querySelectorAll('input[type="file"]')) input.addEventListener('change', () => taken(input));
   for (const button of document.querySelectorAll('[data-language]')) button.addEventListener('click', () => speak(button.dataset.language));
   at('clear').addEventListener('click', clear);
@@ -45,7 +45,7 @@ export function start() {
 }
 
 function kindRow(kind) {
-  const input = element('input', { type: 'file', 'data-kind': kind, 'aria-labelledby': `${kind}-name`, ...(kind !== 'document' && { multiple: '' }) });
+  const input = element('input', { type: 'file', 'data-kind': kind, 'aria-labelledby': `${kind}-name`, ...(!SINGLE.includes(kind) && { multiple: '' }) });
   return element(
     'div',
     { class: 'kind' },
@@ -75,11 +75,11 @@ function taken(input) {
   input.value = '';
 }
 
-/** Takes files of a kind, or of whatever kind each turns out to be. What was chosen for a kind before stays; a document is replaced. */
+/** Takes files of a kind, or of whatever kind each turns out to be. What was chosen for a kind before stays; a document or a policy is replaced. */
 async function take(files, wanted) {
   for (const file of files) {
     const kind = wanted === 'any' ? await kindOf(file).catch(() => 'document') : wanted;
-    state.files[kind] = kind === 'document' ? [file] : [...state.files[kind], file];
+    state.files[kind] = SINGLE.includes(kind) ? [file] : [...state.files[kind], file];
   }
   await check();
 }
@@ -118,7 +118,7 @@ async function check() {
 async function outcomeOf(files, asOf, isCurrent) {
   if (!hasCrypto() || NEEDED.some((kind) => files[kind].length === 0)) return null;
   const read = (kind, bytesMax) => Promise.all(files[kind].map((file) => readUpTo(file, bytesMax)));
-  const trust = readTrust(await read('anchors', PEM_BYTES_MAX), await read('operator', PEM_BYTES_MAX), await read('lists', CRL_BYTES_MAX));
+  const trust = readTrust(await read('anchors', PEM_BYTES_MAX), await read('operator', PEM_BYTES_MAX), await read('lists', CRL_BYTES_MAX), await read('policy', POLICY_BYTES_MAX));
   if (trust.refused !== undefined) return { trust };
   const shown = files.document[0] ?? null;
   const document = shown === null ? null : await documentOf(shown);
@@ -295,9 +295,9 @@ function recipientSection({ recipient, name, standing, events }) {
   );
 }
 
-function eventLine({ event, role, actor, node, time, reason, successor }) {
+function eventLine({ event, role, actor, node, time, reason, successor, levels }) {
   const named = (EVENT_NAMES[`${event} ${role}`] ?? EVENT_NAMES[event])[state.language];
-  const asides = [...(reason === null ? [] : [REASON_TEXTS[reason][state.language]]), ...(successor === null ? [] : [word('successor', { code: successor })])];
+  const asides = [...(reason === null ? [] : [REASON_TEXTS[reason][state.language]]), ...(successor === null ? [] : [word('successor', { code: successor })]), ...(levels.length === 0 ? [] : [levelsText(levels)])];
   return element(
     'li',
     {},
@@ -357,11 +357,14 @@ function facts(summary, digest) {
     envelope: summary.envelope,
     signedAt: summary.signedAt === null ? null : moment(summary.signedAt),
     directory: summary.directoryVersion === null ? null : word('version', { version: summary.directoryVersion, issued: moment(summary.directoryIssued) }),
+    levels: levelsText(summary.levels),
     leaf: summary.leaf,
     file: digest,
   };
   return factList(rows);
 }
+
+const levelsText = (levels) => (levels.length === 0 ? null : levels.map((level) => LEVEL_TEXTS[level][state.language]).join('; '));
 
 function factList(rows) {
   const shown = Object.entries(rows).filter(([, value]) => value !== null);

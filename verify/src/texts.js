@@ -19,6 +19,8 @@ export const PAGE = {
     'document-hint': 'tệp văn bản, tệp đính kèm, gói edXML đúng như bên gửi đã gửi, hoặc cả gói (.asice): để chứng tỏ đúng văn bản này',
     lists: 'Danh sách thu hồi (nếu có)',
     'lists-hint': 'CRL, PEM hoặc DER',
+    policy: 'Chính sách chứng kiến (nếu có)',
+    'policy-hint': 'tệp văn bản cho biết tin vào bên chứng kiến nào và cần bao nhiêu bên (C2SP tlog-policy)',
     at: 'Kiểm tra tính đến thời điểm',
     'at-hint': 'để trống: bây giờ. Giờ của máy này.',
     choose: 'Chọn tệp',
@@ -58,6 +60,8 @@ export const PAGE = {
     'document-hint': 'the document, an attachment, the edXML packet as its sender sent it, or the whole container (.asice): shows that it is this very document',
     lists: 'Revocation lists (if at hand)',
     'lists-hint': 'CRLs, PEM or DER',
+    policy: 'Witness policy (if at hand)',
+    'policy-hint': 'a text file that says which witnesses count and how many are wanted (C2SP tlog-policy)',
     at: 'Check as of',
     'at-hint': "empty: now. This machine's time zone.",
     choose: 'Choose files',
@@ -90,6 +94,7 @@ export const TRUST_FAULTS = {
     vi: 'tệp của đơn vị vận hành không có chứng thư của đơn vị vận hành (chỉ có chứng thư của cơ quan chứng thực hoặc không có gì).',
     en: "the operator's file holds no certificate of an operator (authorities alone, or nothing).",
   },
+  'bad-policy': { vi: 'chính sách chứng kiến không đúng định dạng; hãy hỏi nơi cung cấp.', en: 'the witness policy is not well-formed; ask whoever gave it to you.' },
   'too-many': { vi: 'quá nhiều tệp.', en: 'there are too many.' },
   unreadable: { vi: 'một tệp không đọc được như chứng thư hoặc danh sách thu hồi; hãy kiểm tra đúng tệp.', en: 'a file cannot be read as a certificate or revocation list; check that it is the right file.' },
 };
@@ -177,6 +182,7 @@ export const SENTENCES = {
     recipient: 'Bên nhận',
     signedAt: 'Chứng thư số ký lúc',
     directory: 'Danh bạ',
+    levels: 'Căn cứ',
     leaf: 'Mã băm sự kiện',
     file: 'SHA-256 của tệp',
     unnamed: 'các nơi nhận',
@@ -216,6 +222,7 @@ export const SENTENCES = {
     recipient: 'Recipient',
     signedAt: 'Signed by certificate',
     directory: 'Directory',
+    levels: 'Rests on',
     leaf: 'Hash of the event',
     file: 'SHA-256 of the file',
     unnamed: 'its recipients',
@@ -309,6 +316,13 @@ export const GROUPS = [
   ['signed-after', { vi: 'Thời gian', en: 'Times' }],
   ['opening-commitment', { vi: 'Văn bản', en: 'The document' }],
 ];
+
+/** What a receipt rests on (docs/FORMATS.md, "Verifying a receipt"). */
+export const LEVEL_TEXTS = {
+  signed: { vi: 'ký bằng chứng thư số của nút', en: "signed by the node's certificate" },
+  witnessed: { vi: 'đủ bên chứng kiến theo chính sách', en: 'witnessed by as many others as the policy asks for' },
+  stamped: { vi: 'có dấu thời gian của bên thứ ba', en: 'time-stamped by an independent authority' },
+};
 
 /** The closed list of reasons (docs/FORMATS.md, "Reasons"). */
 export const REASON_TEXTS = {
@@ -501,6 +515,10 @@ export const CHECK_TEXTS = {
   'time-stamps': {
     vi: ['không có dấu thời gian nào chưa được kiểm tra', 'Biên nhận có dấu thời gian mà phiên bản này chưa kiểm tra được; hãy dùng phiên bản mới hơn.'],
     en: ['there is no time-stamp left unread', 'The receipt carries time-stamps that this version does not check; use a later version.'],
+  },
+  witnesses: {
+    vi: ['điểm chốt có đủ bên chứng kiến theo chính sách', 'Chưa đủ bên chứng kiến mà chính sách yêu cầu; hãy yêu cầu nút cung cấp lại biên nhận, nếu vẫn vậy thì báo đơn vị vận hành trục.'],
+    en: ['as many witnesses cosigned the checkpoint as the policy demands', 'The witnesses that the policy relies on do not stand behind it; ask the node for the receipt anew, and tell the axis operator if it stays so.'],
   },
   'root-form': {
     vi: ['gốc danh bạ đúng định dạng', 'Gốc danh bạ có thể hiểu nhiều cách; đơn vị vận hành trục phải phát hành lại.'],

@@ -7,7 +7,7 @@ import { give, verdicts, withPage } from './browser.mjs';
 const { checks, cases, bundleChecks, bundles } = JSON.parse(readFileSync(process.argv[2], 'utf8'));
 const BATCH = 40;
 // Everybody's first receipts, one of each verdict, and one with a document go through the inputs.
-const BY_HAND = ['valid-consignment', 'valid-with-document', 'valid-with-revocation-lists', 'the-container', 'another-document', 'provisional', 'ledger-key-of-somebody-else', 'carriage-returns'];
+const BY_HAND = ['valid-consignment', 'valid-with-document', 'valid-with-revocation-lists', 'the-container', 'another-document', 'provisional', 'valid-witnessed', 'too-few-cosignatures', 'ledger-key-of-somebody-else', 'carriage-returns'];
 
 const BUNDLES_BY_HAND = ['right', 'right-with-document', 'two-recipients', 'another-document', 'two-histories', 'a-provisional-receipt', 'cut-short', 'no-receipts', 'signed-by-a-stranger', 'all-receipts-of-another-document'];
 
@@ -20,6 +20,8 @@ const isDisagreement = (isBent, here, there) => here !== there && (!isBent || [h
 function compare(expected, found, how, names = checks) {
   const place = `${expected.name} (${how})`;
   if (found.refused !== undefined) return disagreements.push(`${place}: the page refused the trust files: ${found.refused} ${found.detail ?? ''}`);
+  const levels = found.summary?.levels?.join();
+  if (!expected.bent && expected.levels && levels !== undefined && levels !== expected.levels.join()) return disagreements.push(`${place}: it rests on ${levels}, not ${expected.levels}`);
   const steps = found.steps.filter(({ outcome }, at) => isDisagreement(expected.bent, outcome, expected.steps[at]));
   if (found.verdict === expected.verdict && steps.length === 0) return (counts[how][found.verdict] = (counts[how][found.verdict] ?? 0) + 1);
   const told = steps.map(({ check, outcome, detail }) => `${check} ${outcome} (${detail.en ?? detail}), not ${expected.steps[names.indexOf(check)]}`);
@@ -28,7 +30,7 @@ function compare(expected, found, how, names = checks) {
 
 async function byProgram(page, ed25519ByLibrary, chosen) {
   for (let at = 0; at < chosen.length; at += BATCH) {
-    const batch = chosen.slice(at, at + BATCH).map(({ name, steps, verdict, ...given }) => ({ ...given, ed25519ByLibrary }));
+    const batch = chosen.slice(at, at + BATCH).map(({ name, steps, verdict, levels, ...given }) => ({ ...given, ed25519ByLibrary }));
     const found = await page.evaluate((all) => Promise.all(all.map((one) => globalThis.trucVerify.verify(one))), batch);
     found.forEach((report, place) => compare(chosen[at + place], report, ed25519ByLibrary ? 'by program, Ed25519 by the library' : 'by program'));
   }
@@ -87,6 +89,7 @@ async function show(page, expected, name, content, kind = 'receipts') {
     ['operator.pem', Buffer.from(expected.operator)],
   ]);
   if (expected.lists !== '') await give(page, 'lists', [['lists.pem', Buffer.from(expected.lists)]]);
+  if (expected.policy) await give(page, 'any', [['policy.txt', Buffer.from(expected.policy)]]);
   if (expected.document !== null) await give(page, 'document', [['document', bytes(expected.document)]]);
   await give(page, kind, [[name, bytes(content)]]);
 }

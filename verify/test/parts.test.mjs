@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { webcrypto } from 'node:crypto';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
@@ -12,6 +12,8 @@ import { ed25519Holds } from '../src/signature.js';
 import { inclusionFault, leafHash } from '../src/merkle.js';
 import { readCertificates } from '../src/x509.js';
 import { readEntryName, readManifest } from '../src/manifest.js';
+import { judge, looksLikePolicy, readPolicy } from '../src/policy.js';
+import { readCheckpoint } from '../src/note.js';
 import { readJson } from '../src/json.js';
 import { time } from '../src/fields.js';
 import { trustStore, validate } from '../src/path.js';
@@ -157,4 +159,27 @@ test('hostile sizes end in a refusal', async () => {
   for (const cms of [many, deep, new Uint8Array(2 * 1024 * 1024)]) assert.notEqual((await verifyDetached(cms, utf8('x'), [])).refused, undefined);
   assert.equal(fromBase64('A'.repeat(4_000_000)).length, 3_000_000);
   assert.throws(() => readCertificates(concat(new Uint8Array([0x30, 0x82, 0x3f, 0xf0]), deep.subarray(0, 0x3ff0))));
+});
+
+const witnessed = new URL('../../proto/testdata/witness/', import.meta.url);
+const vector = (name) => new Uint8Array(readFileSync(new URL(name, witnessed)));
+
+test('policies of another writer are read as their names say', () => {
+  const names = readdirSync(witnessed).filter((name) => name.endsWith('.policy'));
+  assert.ok(names.length > 25);
+  for (const name of names) assert.equal(readPolicy(vector(name)).refused !== undefined, name.startsWith('refused-'), name);
+});
+
+test('cosignatures of another writer hold and meet its policy', async () => {
+  const { note, checkpoint } = readCheckpoint(vector('cosigned.note'));
+  const policy = readPolicy(vector('one-of-the-relay-or-two-nodes.policy'));
+  const signed = 1_795_312_800_000;
+  const { met } = await judge(policy, note, checkpoint, signed, signed);
+  assert.deepEqual(met.map(({ name, time }) => [name, time]), [['truc/dev/ordinary/R1/1', signed], ['truc/dev/ordinary/N-G22/1', signed]]);
+  assert.ok((await judge(policy, note, checkpoint, signed, signed - 301_000)).failed.en.includes('future'));
+});
+
+test('a policy is known by its first line that says something', () => {
+  for (const text of ['quorum none', '# a\n\n \t# b\n witness\tx y\n', 'log x\n']) assert.ok(looksLikePolicy(text), text);
+  for (const text of ['', '# a\n', 'Quorum of the meeting\n', 'a log of\nlog x\n']) assert.ok(!looksLikePolicy(text), text);
 });

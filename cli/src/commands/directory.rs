@@ -38,6 +38,7 @@ pub(crate) fn run(command: &DirectoryCommand, output: &Output) -> Outcome {
         DirectoryCommand::Sign { dir, trust, certificate, key, valid_days } => {
             sign(dir, trust, (certificate, key), *valid_days, output)
         }
+        DirectoryCommand::Policy { dir, trust, quorum } => policy(dir, trust, *quorum, output),
         DirectoryCommand::Publish(args) => publish::run(args, output),
         DirectoryCommand::Search(args) => search::run(args, output),
         DirectoryCommand::Import(args) => import::run(args, output),
@@ -116,6 +117,20 @@ fn show(path: &Path, args: &OperatorTrust, query: Option<&str>, output: &Output)
         o.table(["ENTRY", "NAME", "NODE", "STATE", "CERTIFICATES"], &rows, "nothing fits");
     });
     Ok(if chosen.is_empty() { Exit::Invalid } else { Exit::Good })
+}
+
+/// The policy goes to standard output, as it is to stand in a file.
+fn policy(path: &Path, args: &OperatorTrust, quorum: Option<u64>, output: &Output) -> Outcome {
+    let directory = open(&find(path)?, &load_trust(args)?)?;
+    let quorum = quorum.map(|wanted| usize::try_from(wanted).unwrap_or(usize::MAX));
+    let text = directory.witness_policy(quorum).map_err(|error| Failure {
+        vietnamese: Some(
+            "Danh bạ không có đủ bên chứng kiến: hãy chọn --quorum nhỏ hơn, hoặc hỏi đơn vị vận hành trục.".to_owned(),
+        ),
+        ..Failure::new(Exit::Invalid, anyhow!(error))
+    })?;
+    output.show(&json!({ "policy": text }), |o| o.line(text.trim_end()));
+    Ok(Exit::Good)
 }
 
 /// All entries; or by code or id exactly, by node, or the agencies that a search finds.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use truc_proto::{AgencyId, EventUri, NodeId, Reason, Role, Timestamp};
 
-use crate::{ReceiptReport, ReceiptSummary, ReceiptVerdict};
+use crate::{EvidenceLevel, ReceiptReport, ReceiptSummary, ReceiptVerdict};
 
 /// An event that a valid receipt proves.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -23,6 +23,8 @@ pub struct ProvenEvent {
     pub reason: Option<Reason>,
     /// With a closed code: who took over.
     pub successor: Option<AgencyId>,
+    /// What its receipt rests on.
+    pub levels: Vec<EvidenceLevel>,
 }
 
 /// How far a recipient provably is.
@@ -174,6 +176,7 @@ fn event_of(summary: &ReceiptSummary) -> ProvenEvent {
         time: summary.time,
         reason: summary.reason,
         successor: summary.successor.clone(),
+        levels: summary.levels.clone(),
     }
 }
 

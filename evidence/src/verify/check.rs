@@ -146,6 +146,11 @@ checks! {
         en: "there is no time-stamp left unread", vi: "không có dấu thời gian nào chưa được kiểm tra",
         fix_en: "The receipt carries time-stamps that this version does not check; use a later version.",
         fix_vi: "Biên nhận có dấu thời gian mà phiên bản này chưa kiểm tra được; hãy dùng phiên bản mới hơn.";
+    /// Where a policy is given: enough of its witnesses cosigned the checkpoint, and none of their lines is wrong.
+    Witnesses = "witnesses",
+        en: "as many witnesses cosigned the checkpoint as the policy demands", vi: "điểm chốt có đủ bên chứng kiến theo chính sách",
+        fix_en: "The witnesses that the policy relies on do not stand behind it; ask the node for the receipt anew, and tell the axis operator if it stays so.",
+        fix_vi: "Chưa đủ bên chứng kiến mà chính sách yêu cầu; hãy yêu cầu nút cung cấp lại biên nhận, nếu vẫn vậy thì báo đơn vị vận hành trục.";
     /// The directory root is an unambiguous statement.
     RootForm = "root-form",
         en: "the directory root is well-formed", vi: "gốc danh bạ đúng định dạng",

@@ -2,7 +2,7 @@
 
 use truc_proto::{AgencyId, Checkpoint, Digest, EnvelopeId, EventUri, NodeId, Reason, Role, Timestamp};
 
-use super::Check;
+use super::{Check, EvidenceLevel};
 
 /// What came of one check.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -131,6 +131,8 @@ pub struct ReceiptSummary {
     pub recipients: Vec<AgencyId>,
     /// The checkpoint that the leaf is proven into.
     pub checkpoint: Option<Checkpoint>,
+    /// What it rests on, by the checks that passed.
+    pub levels: Vec<EvidenceLevel>,
 }
 
 /// The verdict with every step.
@@ -145,7 +147,10 @@ pub struct ReceiptReport {
 }
 
 impl ReceiptReport {
-    pub(super) fn of(steps: Vec<Step>, summary: Option<ReceiptSummary>) -> Self {
+    pub(super) fn of(steps: Vec<Step>, mut summary: Option<ReceiptSummary>) -> Self {
+        if let Some(summary) = &mut summary {
+            summary.levels = EvidenceLevel::of(&steps);
+        }
         let verdict = match ReceiptVerdict::of(&steps) {
             ReceiptVerdict::Valid if summary.is_none() => ReceiptVerdict::CannotTell,
             verdict => verdict,

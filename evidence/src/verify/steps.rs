@@ -17,6 +17,7 @@ use truc_signer::{
 use super::{
     Check, Checks, Document, Outcome, ReceiptReport, ReceiptSummary, ReceiptTrust, Step,
     read::{Facts, LeafFacts, OpeningFacts},
+    witnesses::{self, Witnessed},
 };
 use crate::{
     NodeKind,
@@ -33,9 +34,11 @@ enum Finding {
     Fails(String),
     Unknown(String),
     NotApplicable,
+    /// Nothing to check, with something worth knowing.
+    NotApplicableAs(String),
     NotReached,
 }
-use Finding::{Fails, Holds, HoldsAs, NotApplicable, NotReached, Unknown};
+use Finding::{Fails, Holds, HoldsAs, NotApplicable, NotApplicableAs, NotReached, Unknown};
 
 /// `Holds` or `Fails` with the words made only when needed.
 fn holds_if(good: bool, otherwise: impl FnOnce() -> String) -> Finding {
@@ -95,6 +98,7 @@ fn step_of(check: Check, finding: Option<Finding>) -> Step {
         Some(Fails(detail)) => (Outcome::Failed, detail),
         Some(Unknown(detail)) => (Outcome::Unknown, detail),
         Some(NotApplicable) => (Outcome::NotApplicable, String::new()),
+        Some(NotApplicableAs(detail)) => (Outcome::NotApplicable, detail),
         Some(NotReached) => (Outcome::NotReached, String::new()),
     };
     Step { check, outcome, detail }
@@ -134,6 +138,7 @@ fn summary(facts: &Facts, signing: Option<&Signing<'_>>) -> Option<ReceiptSummar
             .filter(|_| leaf.said().is_none())
             .map_or_else(Vec::new, |preamble| preamble.recipients.iter().chain(&preamble.legacy).cloned().collect()),
         checkpoint: facts.checkpoint.as_ref().map(|(_, checkpoint)| checkpoint.clone()),
+        levels: Vec::new(), // told by the steps, once they are made
     })
 }
 
@@ -227,6 +232,7 @@ impl<'a> Judge<'a> {
             Check::CertificateRevocation => self.certificate_revocation(),
             Check::CertificateExpiry => self.certificate_expiry(),
             Check::TimeStamps => self.time_stamps(),
+            Check::Witnesses => self.witnesses(),
             Check::RootForm => form(self.facts.root.refused.as_ref()),
             Check::RootSignature => self.root_signature(),
             Check::RootSigner => self.root_signer(),
@@ -417,6 +423,22 @@ impl<'a> Judge<'a> {
         match self.facts.body.timestamps.len() {
             0 => NotApplicable,
             count => Unknown(format!("{count} time-stamp tokens")),
+        }
+    }
+
+    fn witnesses(&self) -> Finding {
+        let (note, checkpoint) = need!(self.checkpoint());
+        let Some(policy) = self.trust.policy() else {
+            return match witnesses::unchecked(note, checkpoint) {
+                0 => NotApplicable,
+                count => NotApplicableAs(format!("witnessed by {count}, not checked: no policy given")),
+            };
+        };
+        let leaf = need!(self.leaf());
+        match witnesses::judge(policy, note, checkpoint, leaf.time, self.now) {
+            Witnessed::Met(who) => HoldsAs(who),
+            Witnessed::NotAsked => NotApplicableAs("the policy asks for no witness".into()),
+            Witnessed::Failed(why) => Fails(why),
         }
     }
 

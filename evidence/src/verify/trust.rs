@@ -5,18 +5,19 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use truc_proto::{Digest, limits::ROOTS_CACHED_MAX};
+use truc_proto::{Digest, Policy, limits::ROOTS_CACHED_MAX};
 use truc_signer::{CmsError, CmsSignature, TrustStore, verify_detached};
 
 use crate::PinnedOperator;
 
 type Verified = Result<CmsSignature, CmsError>;
 
-/// Trust anchors, CRLs and the operator's pinned identity. Keep one for many receipts: it remembers directory roots and certificates checked before.
+/// Trust anchors, CRLs, the operator's pinned identity, and which witnesses count. Keep one for many receipts: it remembers directory roots and certificates checked before.
 #[derive(Debug)]
 pub struct ReceiptTrust {
     store: Arc<TrustStore>,
     operator: PinnedOperator,
+    policy: Option<Policy>,
     roots: Mutex<HashMap<Digest, Verified>>,
 }
 
@@ -24,7 +25,19 @@ impl ReceiptTrust {
     /// From what was configured.
     #[must_use]
     pub fn new(store: impl Into<Arc<TrustStore>>, operator: PinnedOperator) -> Self {
-        Self { store: store.into(), operator, roots: Mutex::default() }
+        Self { store: store.into(), operator, policy: None, roots: Mutex::default() }
+    }
+
+    /// And with a policy that says which witnesses must have cosigned. Without one no cosignature is looked at.
+    #[must_use]
+    pub fn with_policy(self, policy: Policy) -> Self {
+        Self { policy: Some(policy), ..self }
+    }
+
+    /// The witness policy.
+    #[must_use]
+    pub const fn policy(&self) -> Option<&Policy> {
+        self.policy.as_ref()
     }
 
     /// Anchors, intermediates and CRLs.

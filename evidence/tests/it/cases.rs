@@ -60,8 +60,41 @@ pub(crate) fn valid() -> Vec<(&'static str, Recipe)> {
                 ..base()
             },
         ),
+        ("valid-witnessed", witnessed(vec![cosigned_by(W_R1), cosigned_by(W_G22)])),
+        (
+            "valid-relay-acceptance-witnessed",
+            Recipe { who: Who::Relay, ..witnessed(vec![cosigned_by(W_G22), cosigned_by(W_H37)]) },
+        ),
+        (
+            "valid-witnessed-by-a-stranger-too",
+            witnessed(vec![cosigned_by(STRANGER), cosigned_by(W_H37), cosigned_by(W_R1)]),
+        ),
+        ("valid-cosigned-and-no-policy", Recipe { policy: None, ..witnessed(vec![cosigned_by(W_R1)]) }),
+        (
+            "valid-where-the-policy-asks-for-its-ledger-alone",
+            Recipe { policy: Some(|| log_policy(W_H26.0, 2)), ..base() },
+        ),
         ("valid-in-the-grace-of-the-directory", Recipe { root: |root| root.valid_until = after(-DAY_MS), ..base() }),
     ]
+}
+
+const STRANGER: (&str, u8) = ("somebody.example/witness", 77);
+
+/// Two of relay and the two other nodes are asked for.
+fn witnessed(cosigned: Vec<Cosigned>) -> Recipe {
+    Recipe { cosigned, policy: Some(|| policy_of(2, &[W_R1, W_G22, W_H37])), ..Recipe::default() }
+}
+
+/// No witness, and this ledger alone.
+fn log_policy(origin: &str, seed: u8) -> String {
+    format!("log {} https://log.example/\nquorum none\n", ledger_key(origin, seed).public())
+}
+
+/// Enough right ones, and this one.
+fn with_a_bent_cosignature(bend: impl FnOnce(&mut Cosigned)) -> Recipe {
+    let mut bent = cosigned_by(W_H37);
+    bend(&mut bent);
+    witnessed(vec![cosigned_by(W_R1), bent, cosigned_by(W_G22)])
 }
 
 pub(crate) fn agency<'a>(entries: &'a mut [Entry], text: &str) -> &'a mut AgencyEntry {
@@ -535,6 +568,53 @@ pub(crate) fn all() -> Vec<Case> {
         "document-re-targeted",
         Check::EnvelopeRecipients,
         Recipe { envelope: |envelope| _ = envelope.recipients.pop(), ..opened() },
+    );
+    refused("not-cosigned", Check::Witnesses, witnessed(vec![]));
+    refused("too-few-cosignatures", Check::Witnesses, witnessed(vec![cosigned_by(W_R1)]));
+    refused(
+        "cosigned-by-strangers-alone",
+        Check::Witnesses,
+        witnessed(vec![cosigned_by(STRANGER), cosigned_by((W_R1.0, 99)), cosigned_by((W_G22.0, 98))]),
+    );
+    refused(
+        "cosigned-by-itself",
+        Check::Witnesses,
+        Recipe {
+            policy: Some(|| policy_of(2, &[W_R1, W_H26])),
+            ..witnessed(vec![cosigned_by(W_R1), cosigned_by(W_H26)])
+        },
+    );
+    refused("cosignature-by-another-key", Check::Witnesses, with_a_bent_cosignature(|line| line.really_by = Some(99)));
+    refused(
+        "cosignature-over-another-root",
+        Check::Witnesses,
+        with_a_bent_cosignature(|line| {
+            line.text = |text| {
+                let (start, _) = text.trim_end().rsplit_once('\n').unwrap();
+                format!("{start}\nAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n")
+            };
+        }),
+    );
+    refused(
+        "cosignature-over-a-smaller-tree",
+        Check::Witnesses,
+        with_a_bent_cosignature(|line| line.text = |text| text.replace("\n7\n", "\n3\n")),
+    );
+    refused(
+        "cosignature-from-the-future",
+        Check::Witnesses,
+        with_a_bent_cosignature(|line| line.after_ms = 2 * DAY_MS),
+    );
+    refused("cosignature-before-the-event", Check::Witnesses, with_a_bent_cosignature(|line| line.after_ms = -HOUR_MS));
+    refused(
+        "log-that-the-policy-does-not-name",
+        Check::Witnesses,
+        Recipe { policy: Some(|| log_policy(W_G22.0, 1)), ..base() },
+    );
+    refused(
+        "log-whose-key-is-another-in-the-policy",
+        Check::Witnesses,
+        Recipe { policy: Some(|| log_policy(W_H26.0, 98)), ..base() },
     );
     refused("another-document", Check::Document, Recipe { document: Some(b"another document"), ..opened() });
 

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use truc_evidence::{Check, Checks, Document, Outcome, ReceiptReport, ReceiptVerdict, verify_receipt_with};
+use truc_evidence::{
+    Check, Checks, Document, EvidenceLevel, Outcome, ReceiptReport, ReceiptVerdict, verify_receipt_with,
+};
 
 use crate::{
     cases::{self, Case},
@@ -42,6 +44,29 @@ fn receipts_that_are_right_are_valid() {
         assert_eq!(report.verdict, ReceiptVerdict::Valid, "{name}");
         assert_eq!(report.steps.len(), Check::ALL.len());
     }
+}
+
+#[test]
+fn a_receipt_says_what_it_rests_on() {
+    let levels = |name: &str| {
+        let (_, recipe) = cases::valid().into_iter().find(|(found, _)| *found == name).unwrap();
+        verify(&recipe.build(&WORLD), Checks::all()).summary.unwrap().levels
+    };
+    assert_eq!(levels("valid-consignment"), [EvidenceLevel::Signed]);
+    assert_eq!(levels("valid-cosigned-and-no-policy"), [EvidenceLevel::Signed], "nobody said whose word counts");
+    assert_eq!(levels("valid-where-the-policy-asks-for-its-ledger-alone"), [EvidenceLevel::Signed]);
+    assert_eq!(levels("valid-witnessed"), [EvidenceLevel::Signed, EvidenceLevel::Witnessed]);
+    let provisional = cases::all().into_iter().find(|case| case.name == "provisional").unwrap();
+    assert_eq!(verify(&provisional.recipe.build(&WORLD), Checks::all()).summary.unwrap().levels, []);
+}
+
+#[test]
+fn cosignatures_without_a_policy_are_counted_and_prove_nothing() {
+    let (_, recipe) = cases::valid().into_iter().find(|(name, _)| *name == "valid-cosigned-and-no-policy").unwrap();
+    let report = verify(&recipe.build(&WORLD), Checks::all());
+    let step = report.steps.iter().find(|step| step.check == Check::Witnesses).unwrap();
+    assert_eq!(step.outcome, Outcome::NotApplicable);
+    assert_eq!(step.detail, "witnessed by 1, not checked: no policy given");
 }
 
 #[test]

@@ -3,11 +3,12 @@
 use bytes::Bytes;
 use truc_evidence::{
     AdmissionError, BindingChange, CertificateLookupError, Confirmation, Directory, DirectoryDraft, DirectoryError,
-    DirectoryFileError, Freshness, NodeKind, PinnedOperator, ResolveError, encode_directory,
+    DirectoryFileError, Freshness, NodeKind, PinnedOperator, ResolveError, WitnessPolicyError, encode_directory,
 };
 use truc_ledger::merkle::{MemTree, leaf_hash, verify_inclusion};
 use truc_proto::{
-    Checkpoint, Entry, EventUri, KeyStatus, KeyUse, Lane, Reason, Role, RootStatement, Route, SignedDirectory, wire_v1,
+    Checkpoint, Entry, EventUri, KeyStatus, KeyUse, Lane, NoteKey, Policy, Reason, Role, RootStatement, Route,
+    SignedDirectory, WitnessKey, wire_v1,
 };
 
 use crate::{
@@ -57,6 +58,34 @@ fn an_entry_is_proven_to_the_signed_root() {
     let reference = directory.reference(&code("G22")).unwrap();
     assert_eq!(reference.entry, leaf_hash(&directory.proven("agency/G22").unwrap().unwrap().bytes));
     assert!(directory.proven("agency/A45").unwrap().is_none());
+}
+
+#[test]
+fn a_policy_of_its_witnesses_is_met_by_the_relay_or_by_nodes() {
+    let key = |(name, seed): (&str, u8)| WitnessKey(*ledger_key(name, seed).public().public_key());
+    let mut entries = WORLD.entries();
+    let listed = |entries: &[Entry]| {
+        let bytes = entries.iter().map(|entry| Bytes::from(bytes_of(entry))).collect();
+        verified(sign_directory(bytes, WORLD.root(), &WORLD.operator.key)).unwrap()
+    };
+    assert_eq!(listed(&entries).witness_policy(None), Err(WitnessPolicyError::NoWitness));
+    for (id, witness) in [("R1", W_R1), ("N-G22", W_G22), ("N-H37", W_H37)] {
+        node(&mut entries, id).witness_key = Some(key(witness));
+    }
+    let directory = listed(&entries);
+    let policy = Policy::parse(directory.witness_policy(None).unwrap().as_bytes()).unwrap();
+    let names: Vec<&str> = policy.witnesses().iter().map(NoteKey::name).collect();
+    assert_eq!(names, [W_R1.0, W_G22.0, W_H37.0]);
+    let met = |by: &[usize]| policy.is_met(|place| by.contains(&place));
+    assert!(met(&[0]) && met(&[1, 2]) && !met(&[1]) && !met(&[]));
+    let one = Policy::parse(directory.witness_policy(Some(1)).unwrap().as_bytes()).unwrap();
+    assert!(one.is_met(|place| place == 2) && !one.is_met(|_| false));
+    assert_eq!(directory.witness_policy(Some(3)), Err(WitnessPolicyError::TooFew { found: 2, wanted: 3 }));
+    for id in ["N-G22", "N-H37"] {
+        node(&mut entries, id).witness_key = None;
+    }
+    let relay_alone = Policy::parse(listed(&entries).witness_policy(None).unwrap().as_bytes()).unwrap();
+    assert!(relay_alone.is_met(|place| place == 0) && !relay_alone.is_met(|_| false));
 }
 
 #[test]

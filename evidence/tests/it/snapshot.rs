@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 use truc_evidence::{Document, PinnedOperator, ReceiptTrust, verify_receipt};
-use truc_proto::{Digest, Timestamp};
+use truc_proto::{Digest, Policy, Timestamp};
 
 use crate::{
     cases,
@@ -31,6 +31,9 @@ struct Expected {
     /// File of the document shown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     document: Option<String>,
+    /// File of the witness policy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    policy: Option<String>,
 }
 
 fn folder() -> PathBuf {
@@ -47,6 +50,10 @@ fn the_corpus_in_files_verifies_as_it_says() {
         let lists: String = case.revocation_lists.iter().map(|name| text(name)).collect();
         let operator = PinnedOperator::from_pem(&read(&case.operator)).unwrap();
         let trust = ReceiptTrust::new(store_of(&text("trust.pem"), &lists), operator);
+        let trust = match &case.policy {
+            Some(name) => trust.with_policy(Policy::parse(&read(name)).unwrap()),
+            None => trust,
+        };
         let document = case.document.as_ref().map(|name| Document::open(&folder().join(name)).unwrap());
         let receipt = read(&format!("{}.receipt", case.name));
         let report = verify_receipt(&receipt, &trust, document.as_ref(), case.now);
@@ -89,9 +96,14 @@ fn the_corpus_is_written_to_files() {
             fs::write(folder.join(&file), bytes).unwrap();
             file
         });
+        let policy = built.policy.as_ref().map(|text| {
+            let file = format!("{name}.policy");
+            fs::write(folder.join(&file), text).unwrap();
+            file
+        });
         let revocation_lists = if built.crls_pem.is_empty() { vec![] } else { vec!["crls.pem".to_owned()] };
         let (name, verdict, now) = (name.to_owned(), verdict.to_owned(), built.now);
-        expected.push(Expected { name, verdict, check, now, operator, revocation_lists, document });
+        expected.push(Expected { name, verdict, check, now, operator, revocation_lists, document, policy });
     };
     for (name, recipe) in cases::valid() {
         write(name, &recipe.build(&WORLD), "valid", None);

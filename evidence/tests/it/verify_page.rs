@@ -41,10 +41,12 @@ impl Shown {
         let read = document.map(|bytes| Document::read(Cursor::new(bytes)).unwrap());
         let report = verify_receipt(&self.receipt, &self.built.trust(), read.as_ref(), self.built.now);
         let steps: Vec<&str> = report.steps.iter().map(|step| step.outcome.as_str()).collect();
+        let levels: Option<Vec<&str>> =
+            report.summary.as_ref().map(|summary| summary.levels.iter().map(|level| level.as_str()).collect());
         json!({
             "name": self.name, "receipt": BASE64.encode(&self.receipt), "trust": self.built.trust_pem,
             "operator": self.built.operator_pem, "lists": self.built.crls_pem, "document": document.map(|d| BASE64.encode(d)),
-            "now": self.built.now.unix_ms(), "bent": self.bent, "verdict": report.verdict.as_str(), "steps": steps,
+            "policy": self.built.policy, "levels": levels, "now": self.built.now.unix_ms(), "bent": self.bent, "verdict": report.verdict.as_str(), "steps": steps,
         })
     }
 }
@@ -260,6 +262,7 @@ fn vectors() -> Vec<Shown> {
             operator_pem: text("operator.pem"),
             crls_pem: String::new(),
             document,
+            policy: None,
         };
         Shown::new(format!("vector-{name}"), built)
     };
@@ -278,8 +281,26 @@ fn all() -> Vec<Shown> {
         all.push(Shown::new(case.name, case.recipe.build(&WORLD)));
     }
     all.extend(containers());
+    all.push(Shown::new("cosigned-twice-by-one-key", cosigned_twice()));
     all.extend(bent());
     all
+}
+
+/// The last line stands there twice: no note at all.
+fn cosigned_twice() -> Built {
+    let (_, witnessed) = cases::valid().into_iter().find(|(name, _)| *name == "valid-witnessed").unwrap();
+    let mut built = witnessed.build(&WORLD);
+    let last = built.receipt.lines().last().unwrap().to_owned();
+    built.receipt.push_str(&format!("{last}\n"));
+    built
+}
+
+#[test]
+fn a_witness_that_stands_there_twice_counts_for_nothing() {
+    let built = cosigned_twice();
+    let report = verify_receipt(built.receipt.as_bytes(), &built.trust(), None, built.now);
+    assert_eq!(report.verdict, truc_evidence::ReceiptVerdict::Invalid);
+    assert_eq!(report.against().map(|step| step.check).collect::<Vec<_>>(), [Check::ReceiptForm]);
 }
 
 /// A bundle, and what this verifier says of it, of the receipts in it, and of the recipients.

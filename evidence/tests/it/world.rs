@@ -9,7 +9,7 @@ use truc_ledger::{LedgerKey, merkle::MemTree};
 use truc_proto::{
     Actor, AgencyEntry, AgencyId, AxisId, CertificateBinding, Checkpoint, Digest, Entry, EnvelopeId, EnvelopeJson,
     EnvelopeKind, Event, EventUri, KeyId, KeyStatus, KeyUse, Lane, NodeEntry, NodeId, NoteSignature, Opening,
-    OperatorEntry, Preamble, Priority, ProvenEntry, Receipt, ReceiptBody, Role, RootStatement, Route, SealedTo,
+    OperatorEntry, Policy, Preamble, Priority, ProvenEntry, Receipt, ReceiptBody, Role, RootStatement, Route, SealedTo,
     SealingAlgorithm, SignedDirectory, SignedNote, Statement, Submission, Suite, Timestamp, TimestampToken, WireLevel,
 };
 use truc_signer::{
@@ -369,6 +369,52 @@ pub(crate) struct Recipe {
     pub(crate) timestamps: Vec<TimestampToken>,
     pub(crate) file: fn(String) -> String,
     pub(crate) document: Option<&'static [u8]>,
+    /// Who cosigned the checkpoint.
+    pub(crate) cosigned: Vec<Cosigned>,
+    /// The policy that the verifier is given.
+    pub(crate) policy: Option<fn() -> String>,
+}
+
+/// A line of a witness under the checkpoint.
+#[derive(Clone)]
+pub(crate) struct Cosigned {
+    /// The name of its key, and the seed of the key.
+    pub(crate) by: (&'static str, u8),
+    /// With this seed's key instead, under the name and id of the one above.
+    pub(crate) really_by: Option<u8>,
+    /// Milliseconds after the event.
+    pub(crate) after_ms: i64,
+    /// What it signed, of the checkpoint's text.
+    pub(crate) text: fn(&str) -> String,
+}
+
+/// By a witness of this name and seed, two seconds after the event.
+pub(crate) fn cosigned_by(by: (&'static str, u8)) -> Cosigned {
+    Cosigned { by, really_by: None, after_ms: 2_000, text: str::to_owned }
+}
+
+/// A policy of these witnesses: so many of them.
+pub(crate) fn policy_of(threshold: usize, witnesses: &[(&'static str, u8)]) -> String {
+    let line = |(place, (name, seed)): (usize, &(&str, u8))| {
+        format!("witness w{place} {}\n", ledger_key(name, *seed).public().cosignature_vkey())
+    };
+    let lines: String = witnesses.iter().enumerate().map(line).collect();
+    let names: String = (0..witnesses.len()).map(|place| format!(" w{place}")).collect();
+    format!("# a policy\n{lines}group q {threshold}{names}\nquorum q\n")
+}
+
+/// Witnesses, by the name of their key and its seed.
+pub(crate) const W_R1: (&str, u8) = ("truc/dev/ordinary/R1/1", 54);
+pub(crate) const W_G22: (&str, u8) = ("truc/dev/ordinary/N-G22/1", 51);
+pub(crate) const W_H26: (&str, u8) = ("truc/dev/ordinary/N-H26/1", 52);
+pub(crate) const W_H37: (&str, u8) = ("truc/dev/ordinary/N-H37/1", 53);
+
+fn cosign(note: &mut SignedNote, line: &Cosigned) {
+    let (name, seed) = line.by;
+    let mut made =
+        ledger_key(name, line.really_by.unwrap_or(seed)).cosign(&(line.text)(note.text()), after(line.after_ms));
+    made.key_id = ledger_key(name, seed).public().cosignature_id();
+    note.add_signature(made).unwrap();
 }
 
 /// The one file of the document, besides `envelope.json`.
@@ -411,6 +457,8 @@ impl Default for Recipe {
             timestamps: vec![],
             file: |text| text,
             document: None,
+            cosigned: vec![],
+            policy: None,
         }
     }
 }
@@ -424,12 +472,17 @@ pub(crate) struct Built {
     pub(crate) operator_pem: String,
     pub(crate) crls_pem: String,
     pub(crate) document: Option<Vec<u8>>,
+    pub(crate) policy: Option<String>,
 }
 
 impl Built {
     pub(crate) fn trust(&self) -> ReceiptTrust {
         let operator = PinnedOperator::from_pem(self.operator_pem.as_bytes()).unwrap();
-        ReceiptTrust::new(store_of(&self.trust_pem, &self.crls_pem), operator)
+        let trust = ReceiptTrust::new(store_of(&self.trust_pem, &self.crls_pem), operator);
+        match &self.policy {
+            Some(policy) => trust.with_policy(Policy::parse(policy.as_bytes()).unwrap()),
+            None => trust,
+        }
     }
 }
 
@@ -483,6 +536,7 @@ impl Recipe {
             operator_pem: (self.pinned)(world).issued.leaf_pem(),
             crls_pem: if self.with_crls { world.crls_pem.clone() } else { String::new() },
             document: self.document.map(<[u8]>::to_vec),
+            policy: self.policy.map(|text| text()),
         }
     }
 
@@ -614,6 +668,7 @@ impl Recipe {
             let key_id = KeyId::cms(&ledger.origin, &hint);
             note.add_signature(NoteSignature { name: ledger.origin.clone(), key_id, signature }).unwrap();
         }
+        self.cosigned.iter().for_each(|line| cosign(&mut note, line));
         (index, tree.inclusion(index, tree.size()).unwrap(), note)
     }
 }

@@ -13,7 +13,7 @@ use truc_evidence::{
 };
 use truc_proto::{Timestamp, node_v1::ExportBundleRequest};
 
-use super::verify::{in_brackets, mark, print_step, report_json, verdict_words};
+use super::verify::{in_brackets, levels_json, levels_line, mark, print_step, report_json, verdict_words};
 use crate::{
     args::ExportArgs,
     client::{connect, failed},
@@ -150,6 +150,9 @@ pub(super) fn timeline(conclusions: &[Conclusion], output: &Output) {
             if let Some(successor) = &event.successor {
                 output.line(format!("      successor {successor} / mã kế thừa {successor}"));
             }
+            if let Some(line) = levels_line(&event.levels) {
+                output.line(format!("      {line}"));
+            }
         }
         let tone = match conclusion.standing.as_str() {
             "consigned" | "handed-over" => Tone::Good,
@@ -184,7 +187,7 @@ pub(super) fn conclusions_json(conclusions: &[Conclusion]) -> Value {
     let event = |event: &truc_evidence::ProvenEvent| {
         json!({
             "event": event.event, "role": event.role, "actor": event.actor, "node": event.node, "time": event.time,
-            "reason": event.reason, "successor": event.successor,
+            "reason": event.reason, "successor": event.successor, "levels": levels_json(&event.levels),
         })
     };
     let one = |conclusion: &Conclusion| {

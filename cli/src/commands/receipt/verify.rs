@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, path::Path};
 use anyhow::anyhow;
 use serde_json::{Value, json};
 use truc_evidence::{
-    BundleReport, Document, Outcome, PinnedOperator, ReceiptReport, ReceiptTrust, ReceiptVerdict, conclude,
-    verify_receipt,
+    BundleReport, Document, EvidenceLevel, Outcome, PinnedOperator, ReceiptReport, ReceiptTrust, ReceiptVerdict,
+    conclude, verify_receipt,
 };
 use truc_proto::{EnvelopeId, limits::RECEIPT_BYTES_MAX};
 
@@ -39,7 +39,10 @@ fn all(args: &VerifyArgs) -> Result<Vec<(&Path, Verified)>, Failure> {
     let operator = PinnedOperator::from_pem(&trust::read(&args.operator)?);
     let operator = operator
         .or_exit(Exit::BadData, format!("{} does not hold the operator's certificate", args.operator.display()))?;
-    let trust = ReceiptTrust::new(store, operator);
+    let mut trust = ReceiptTrust::new(store, operator);
+    if let Some(path) = &args.policy {
+        trust = trust.with_policy(trust::policy(path)?);
+    }
     let document = args.document.as_deref().map(open_document).transpose()?;
     let at = args.at.unwrap_or_else(now);
     let one = |file: &Path| match bundle::verify(file, &trust, document.as_ref(), at)? {
@@ -179,9 +182,25 @@ fn print(file: &Path, report: &ReceiptReport, output: &Output) {
             ));
         }
     }
+    if let Some(line) = report.summary.as_ref().and_then(|summary| levels_line(&summary.levels)) {
+        output.line(format!("  {line}"));
+    }
     for step in &report.steps {
         print_step(output, step.outcome, mark(step.outcome), (step.english(), step.vietnamese()), &step.detail);
     }
+}
+
+/// What a receipt rests on, in both languages; none where it rests on nothing that was proven.
+pub(super) fn levels_line(levels: &[EvidenceLevel]) -> Option<String> {
+    let joined = |text: fn(EvidenceLevel) -> &'static str| {
+        levels.iter().map(|level| text(*level)).collect::<Vec<_>>().join("; ")
+    };
+    (!levels.is_empty()).then(|| format!("{} / {}", joined(EvidenceLevel::english), joined(EvidenceLevel::vietnamese)))
+}
+
+/// The names of the levels, for scripts.
+pub(super) fn levels_json(levels: &[EvidenceLevel]) -> Value {
+    json!(levels.iter().map(|level| level.as_str()).collect::<Vec<_>>())
 }
 
 /// An outcome in a column.
@@ -232,7 +251,7 @@ pub(super) fn report_json(file: &Path, report: &ReceiptReport) -> Value {
             "envelope": s.envelope, "sender": s.sender, "recipient": s.recipient, "leaf": s.leaf_hash,
             "commitment": s.commitment, "signed_at": s.signed_at, "directory_version": s.directory_version,
             "directory_issued": s.directory_issued, "note": s.event.border().map(|(english, _)| english),
-            "note_vi": s.event.border().map(|(_, vietnamese)| vietnamese),
+            "note_vi": s.event.border().map(|(_, vietnamese)| vietnamese), "levels": levels_json(&s.levels),
         })
     });
     json!({ "file": file, "verdict": report.verdict.as_str(), "summary": summary, "steps": steps })

@@ -141,6 +141,11 @@ fn annex(facts: &Facts<'_>, conclusions: &[Conclusion]) -> Vec<Block> {
         let leaf = report.summary.as_ref().map(|summary| summary.leaf_hash.to_string()).unwrap_or_default();
         let against = report.against().map(|step| step.vietnamese()).collect::<Vec<_>>().join(" ");
         let mut result = Text::plain(verdict);
+        let levels = report.summary.iter().flat_map(|summary| &summary.levels);
+        let levels = levels.map(|level| level.vietnamese()).collect::<Vec<_>>().join("; ");
+        if !levels.is_empty() {
+            result = result.then(Text::plain(levels));
+        }
         if !against.is_empty() {
             result = result.then(Text::plain(against));
         }
