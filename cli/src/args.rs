@@ -550,6 +550,12 @@ pub(crate) enum DirectoryCommand {
     /// Words may stand in any order, without diacritics, and need only their beginnings: `so y te ha noi`. Asks a node, or
     /// looks into a file with --dir.
     Search(SearchArgs),
+    /// Prove which certificates were ever bound to a code, and which one at a time.
+    ///
+    /// Asks a node, which asks the relay, for every version of the directory there ever was, and verifies them: operator's signatures, the chain
+    /// that leaves none out, each one's place in the relay's ledger. With --out what was proven is kept as a file; --file verifies such a file,
+    /// off line.
+    Audit(AuditArgs),
     /// Take a CSV list of codes into the draft of the next version (operator).
     ///
     /// Shows additions, closings, renamings and other changes, and what is wrong with the list, by line. The draft changes
@@ -582,6 +588,26 @@ pub(crate) struct SearchArgs {
     /// With --dir: certificate revocation lists, PEM or DER.
     #[arg(long, value_name = "FILE", num_args = 1.., requires = "dir")]
     pub(crate) crl: Vec<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct AuditArgs {
+    /// The code. With --file it must be the file's.
+    #[arg(value_name = "CODE", required_unless_present = "file")]
+    pub(crate) code: Option<AgencyId>,
+    #[command(flatten)]
+    pub(crate) node: NodeArgs,
+    #[command(flatten)]
+    pub(crate) trust: OperatorTrust,
+    /// Verify this audit instead of asking a node.
+    #[arg(long, value_name = "FILE.audit", conflicts_with = "out")]
+    pub(crate) file: Option<PathBuf>,
+    /// Keep the audit in this file (it must not exist yet).
+    #[arg(short, long, value_name = "FILE.audit")]
+    pub(crate) out: Option<PathBuf>,
+    /// Say what was bound to the code at this time (RFC 3339).
+    #[arg(long, value_name = "TIME")]
+    pub(crate) at: Option<Timestamp>,
 }
 
 #[derive(Args, Debug)]

@@ -11,6 +11,7 @@ mod commands;
 mod exit;
 mod operator;
 mod output;
+mod partial;
 mod trust;
 
 use std::{io::IsTerminal as _, process::ExitCode};

@@ -111,6 +111,39 @@ fn each_partner_answers_in_its_way() {
 }
 
 #[test]
+fn what_was_bound_to_a_code_is_proven_by_the_node_and_again_off_line() {
+    let sandbox = Sandbox::start();
+    let folder = tempfile::tempdir().unwrap();
+    let kept = folder.path().join("Z99.1.audit").display().to_string();
+    let text = |name: &str| sandbox.account[name].as_str().unwrap().to_owned();
+    let audit = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_truc"));
+        command.args(["directory", "audit", "--trust", &text("anchors"), "--operator", &text("operator")]);
+        let ended = command.args(arguments).output().unwrap();
+        let said = String::from_utf8_lossy(&ended.stdout).into_owned() + &String::from_utf8_lossy(&ended.stderr);
+        (ended.status.code().unwrap(), said)
+    };
+    let (node, token) = (text("grpc"), text("token_file"));
+    let at_node = ["Z99.1", "--node", &node, "--token-file", &token, "--out", &kept];
+    let (code, said) = audit(&at_node);
+    assert!(code == 0 && said.contains("none left out") && said.contains("yes / có"), "{said}");
+    let (code, said) = audit(&at_node);
+    assert!(code == 65 && said.contains("must not exist yet"), "{said}");
+    let (code, said) = audit(&["--file", &kept, "--at", "2100-01-01T00:00:00Z", "--json"]);
+    let value: Value = serde_json::from_str(&said).unwrap();
+    assert_eq!((code, &value["code"], &value["versions"]), (0, &json!("Z99.1"), &json!(1)), "{said}");
+    assert_eq!(value["in_force"]["service"], json!([]), "by then it has expired");
+    assert_eq!(value["bindings"][0]["until"], Value::Null);
+    let (code, said) = audit(&["Z99.NHAN", "--file", &kept]);
+    assert!(code == 1 && said.contains("không phải Z99.NHAN"), "{said}");
+    // A word of another version's line: nothing of it is believed.
+    let bent = std::fs::read_to_string(&kept).unwrap().replacen("\nversion ", "\nversions ", 1);
+    std::fs::write(&kept, bent).unwrap();
+    let (code, said) = audit(&["--file", &kept]);
+    assert!(code == 65 && said.contains("nguyên vẹn"), "{said}");
+}
+
+#[test]
 fn a_sandbox_that_cannot_open_its_door_says_why() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_truc"));
     let ended = command.args(["sandbox", "--rest", "0.0.0.0:0", "--local", "127.0.0.1:0"]).output().unwrap();

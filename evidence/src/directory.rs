@@ -12,6 +12,7 @@ mod delta;
 mod error;
 mod file;
 mod lookup;
+mod places;
 mod reading;
 mod search;
 mod store;
@@ -23,6 +24,7 @@ pub use delta::DirectoryDelta;
 pub use error::{AdmissionError, CertificateLookupError, DirectoryError, DirectoryFileError, ResolveError};
 pub use file::{DirectoryWriter, encode_directory};
 pub use lookup::{BindingChange, Freshness};
+pub use places::{Neighbours, VersionFile};
 use search::DirectorySearch;
 pub use search::{DirectoryHit, DirectoryQuery, HitClass};
 pub use store::DirectoryReadError;
@@ -46,6 +48,7 @@ use truc_signer::{Certificate, TrustStore, Verdict};
 
 use crate::{PinnedOperator, proven::proof_of};
 use reading::Reading;
+pub(crate) use reading::{check_domain, verify_operator};
 use store::EntryStore;
 
 /// Whether a ledger is a node's or the relay's.

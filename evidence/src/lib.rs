@@ -8,11 +8,13 @@
 //! | who is it that people mean by these words? | [`Directory::search`] |
 //! | how does the operator make the next version? | [`DirectoryDraft`], [`verify_binding`], [`CodeList`] |
 //! | does this receipt file prove what it says, years later? | [`verify_receipt`] |
+//! | what was ever bound to a code? | [`DirectoryAudit`] |
 //! | what do all receipts about a document prove together? | [`verify_bundle`], [`BundleWriter`] |
 //!
 //! No sockets and no clock: times come in as values. The only files touched are a directory's own ([`Directory::save`], [`Directory::load`], [`Directory::open`], [`DirectoryWriter`])
 //! and a document shown beside a receipt ([`Document::open`]).
 
+mod audit;
 mod binding;
 mod bundle;
 mod checkpoint;
@@ -26,6 +28,7 @@ mod proven;
 mod receipt;
 mod verify;
 
+pub use audit::{AuditError, AuditLines, AuditWriteError, AuditedBinding, DirectoryAudit, VersionAt};
 pub use binding::{
     BINDING_CONTEXT, BindingError, MakeBindingError, UnprovenSealing, VerifiedBinding, bind_certificate, make_binding,
     verify_binding,
@@ -41,7 +44,7 @@ pub use codes::{CodeChange, CodeList, CodeListError, CodeProblem, CodeProblems, 
 pub use directory::{
     AdmissionError, Agency, BindingChange, BoundCertificate, CertificateLookupError, Directory, DirectoryDelta,
     DirectoryError, DirectoryFileError, DirectoryHit, DirectoryQuery, DirectoryReadError, DirectoryWriter, Freshness,
-    HitClass, Lanes, NodeKind, ResolveError, WitnessPolicyError, encode_directory, witness_of,
+    HitClass, Lanes, Neighbours, NodeKind, ResolveError, VersionFile, WitnessPolicyError, encode_directory, witness_of,
 };
 pub use draft::{Confirmation, DirectoryDraft, DraftError};
 pub use entitlement::Entitlement;

@@ -8,6 +8,7 @@ pub mod limits;
 pub mod sdk;
 
 mod agency;
+mod audit;
 mod bundle;
 mod chain;
 mod checkpoint;
@@ -28,6 +29,7 @@ mod undelivered;
 mod words;
 
 pub use agency::{AgencyId, AgencyIdError, ForeignCode, ForeignCodeError, nearest, tidy_name};
+pub use audit::{AuditEnd, AuditedVersion, DirectoryAuditHead};
 pub use bundle::{BUNDLE_CHECKED, BUNDLE_ENTRY, BUNDLE_RECEIPTS, BUNDLE_REPORT, BundleJson};
 pub use chain::chain;
 pub use checkpoint::{Checkpoint, CheckpointError, CheckpointNoteError};

@@ -464,3 +464,10 @@ pub const REPORT_PARAGRAPH_BYTES_MAX: usize = 16 * 1024;
 pub const REPORT_PAGES_MAX: usize = 2_000;
 /// Most columns of a table in a report.
 pub const REPORT_COLUMNS_MAX: usize = 12;
+
+/// Most versions in one audit of the directory: one a day for fifty years.
+pub const AUDIT_VERSIONS_MAX: u64 = 20_000;
+/// Longest statement in an audit: root, signature and entries with their proofs, in base64.
+pub const AUDIT_STATEMENT_BYTES_MAX: usize = 3 * 1024 * 1024;
+/// Most changes of a code's bindings that one audit tells; more are no real directory.
+pub const AUDIT_BINDINGS_MAX: usize = 10_000;

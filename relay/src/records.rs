@@ -314,6 +314,20 @@ pub struct DirectoryPublished {
     /// Nodes whose ledger began a new origin: what was held of the old one no longer binds.
     #[prost(string, repeated, tag = "5")]
     pub renewed: Vec<String>,
+    /// The record of the version before; none with the first.
+    #[prost(message, optional, tag = "6")]
+    pub before: Option<DirectoryBefore>,
+}
+
+/// Where the directory version before another one stands.
+#[derive(Clone, Copy, PartialEq, Eq, Message)]
+pub struct DirectoryBefore {
+    /// Its record.
+    #[prost(uint64, tag = "1")]
+    pub position: u64,
+    /// Index of its leaf.
+    #[prost(uint64, tag = "2")]
+    pub leaf_index: u64,
 }
 
 /// See [`Body::PeerCheckpoint`].
@@ -438,6 +452,7 @@ mod tests {
                 statement: vec![6; 32],
                 moved: vec![Recipient { code: "H37".into(), node: "N3".into() }],
                 renewed: vec!["N2".into()],
+                before: Some(DirectoryBefore { position: 3, leaf_index: 1 }),
             }),
             Body::PeerCheckpoint(PeerCheckpoint { node: "N1".into(), mark: mark(), note: Bytes::from_static(b"n") }),
             Body::Forked(Forked { node: "N1".into(), held_at: 8, shown: Bytes::from_static(b"n"), mark: mark() }),

@@ -2,9 +2,13 @@
 
 use std::os::unix::fs::FileExt as _;
 
-use truc_proto::{AgencyEntry, Entry, Lane, Route, node_v1::SearchDirectoryRequest};
+use truc_evidence::DirectoryAudit;
+use truc_proto::{
+    AgencyEntry, Digest, Entry, KeyUse, Lane, Route,
+    node_v1::{AuditDirectoryRequest, SearchDirectoryRequest},
+};
 
-use crate::support::{Letter, World};
+use crate::support::{Api, Letter, World, until, world::now};
 
 fn agency(code: &str, name: &str) -> Entry {
     Entry::Agency(AgencyEntry {
@@ -92,4 +96,85 @@ async fn a_node_comes_up_to_date_by_differences_and_by_the_whole_when_its_copy_i
     sender.until_connected().await;
     let envelope = sender.accepted(&Letter::new("after", "G22", &["H26"])).await;
     recipient.until_consigned(&envelope, "H26").await;
+}
+
+/// A version that binds G22's certificate to H26, and one that no longer does.
+async fn bind_falsely_for_a_while(world: &mut World) -> Digest {
+    let mut entries = world.directory().read_signed().unwrap().entries.into_iter();
+    let parse = |bytes| truc_proto::Raw::<Entry>::parse(bytes).unwrap().into_value();
+    let h26 = entries.find_map(|bytes| Some(parse(bytes)).filter(|entry| entry.key() == "agency/H26")).unwrap();
+    let certificate = world.soft_key("G22.service").certificate().clone();
+    let Entry::Agency(mut falsely) = h26.clone() else { panic!("an agency") };
+    falsely.certificates.push(truc_evidence::bind_certificate(&certificate, vec![KeyUse::Service]));
+    for entry in [Entry::Agency(falsely), h26] {
+        world.draft.put(entry).unwrap();
+        world.publish_to(&["N-G22"]).await;
+    }
+    certificate.sha256()
+}
+
+async fn fetch_audit(api: &Api, world: &World, code: &str) -> (DirectoryAudit, Vec<bytes::Bytes>) {
+    let request = AuditDirectoryRequest { code: code.into() };
+    let mut stream = api.raw.clone().audit_directory(request).await.unwrap().into_inner();
+    let (mut text, mut own) = (Vec::new(), Vec::new());
+    while let Some(reply) = stream.message().await.unwrap() {
+        text.extend_from_slice(&reply.data);
+        own.extend(reply.own_certificates);
+    }
+    (DirectoryAudit::verify(text.as_slice(), &world.pinned(), &world.trust(), now()).unwrap(), own)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_false_binding_that_came_and_went_while_its_owner_was_away_is_seen_and_proven() {
+    let mut world = World::start(&[("N-G22", &["G22"]), ("N-H26", &["H26"])]).await;
+    world.stop_node("N-H26").await;
+    let falsely = bind_falsely_for_a_while(&mut world).await;
+    world.serve_node("N-H26").await;
+    let api = world.api("N-H26");
+    until("it uses the newest version", || async { api.status().await.filter(|s| s.directory_version == 3) }).await;
+    let said = api.until_alarm(&["directory 2 binds", &falsely.to_string()]).await;
+    assert!(said.contains("H26") && said.contains("mã H26"), "{said}");
+    let alarms = api.status().await.unwrap().alarms;
+    assert!(!alarms.iter().any(|alarm| alarm.contains("without those between")), "{alarms:?}");
+
+    let (audit, own) = fetch_audit(&api, &world, "H26").await;
+    assert_eq!((audit.versions, audit.last_statement), (3, world.directory().statement().digest()));
+    let told: Vec<_> = audit
+        .bindings
+        .iter()
+        .filter(|bound| bound.binding.sha256 == falsely)
+        .map(|bound| (bound.from, bound.until))
+        .collect();
+    let [(from, Some(until))] = told.as_slice() else { panic!("{told:?}") };
+    assert_eq!((from.version, until.version), (2, 3));
+    assert_eq!(audit.in_force_at(KeyUse::Service, from.issued).count(), 2);
+    assert_eq!(audit.in_force_at(KeyUse::Service, until.issued).count(), 1);
+    let held = |sha256: &Digest| own.iter().any(|own| own.as_ref() == sha256.as_bytes());
+    assert!(audit.bindings.iter().all(|bound| held(&bound.binding.sha256) == (bound.binding.sha256 != falsely)));
+    // A code that nobody has: proven to be in no version.
+    let (none, _) = fetch_audit(&api, &world, "A01").await;
+    assert!(none.bindings.is_empty() && none.versions == 3);
+    let refused = api.raw.clone().audit_directory(AuditDirectoryRequest { code: "h26".into() }).await.unwrap_err();
+    assert!(refused.code() == tonic::Code::InvalidArgument && refused.message().contains("mã"), "{refused}");
+    world.stop_relay().await;
+    api.until_disconnected().await;
+    let away = api.raw.clone().audit_directory(AuditDirectoryRequest { code: "H26".into() }).await.unwrap_err();
+    assert!(away.code() == tonic::Code::Unavailable && away.message().contains("trục"), "{away}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_cannot_look_at_the_versions_between_says_so() {
+    let mut world = World::start(&[("N-G22", &["G22"]), ("N-H26", &["H26"])]).await;
+    world.stop_node("N-H26").await;
+    bind_falsely_for_a_while(&mut world).await;
+    // The relay has lost what changed, so that it sends the newest version whole.
+    world.stop_relay().await;
+    std::fs::remove_file(world.relay_folder().join("directory/3/changes")).unwrap();
+    world.serve_relay().await;
+    world.serve_node("N-H26").await;
+    let api = world.api("N-H26");
+    let said = api.until_alarm(&["from version 1 to 3 without those between"]).await;
+    assert!(said.contains("truc directory audit") && said.contains("phiên bản"), "{said}");
+    // The audit needs no differences.
+    assert_eq!(fetch_audit(&api, &world, "H26").await.0.versions, 3);
 }

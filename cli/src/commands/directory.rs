@@ -22,6 +22,7 @@ use crate::{
     trust,
 };
 
+mod audit;
 mod import;
 mod publish;
 mod search;
@@ -41,6 +42,7 @@ pub(crate) fn run(command: &DirectoryCommand, output: &Output) -> Outcome {
         DirectoryCommand::Policy { dir, trust, quorum } => policy(dir, trust, *quorum, output),
         DirectoryCommand::Publish(args) => publish::run(args, output),
         DirectoryCommand::Search(args) => search::run(args, output),
+        DirectoryCommand::Audit(args) => audit::run(args, output),
         DirectoryCommand::Import(args) => import::run(args, output),
     }
 }

@@ -31,7 +31,7 @@ use crate::PinnedOperator;
 
 const HEADER: &str = "truc/directory/1";
 /// Name of the verified copy inside a store's `directory/`.
-const FILE: &str = "current.directory";
+pub(super) const FILE: &str = "current.directory";
 /// Names of copies that are coming in begin so.
 const INCOMING: &str = "incoming-";
 /// Longest line: base64 of the longest part, and its line feed.
@@ -40,8 +40,17 @@ const LINE_BYTES_MAX: u64 = CMS_BYTES_MAX as u64 / 3 * 4 + 8;
 /// A directory version as the bytes of a `*.directory` file.
 #[must_use]
 pub fn encode_directory(signed: &SignedDirectory) -> Vec<u8> {
+    let mut file = version_head(&signed.statement, &signed.cms);
+    for part in &signed.entries {
+        write_line(&mut file, part).expect("memory takes what is written");
+    }
+    file
+}
+
+/// The lines before the entries.
+pub(super) fn version_head(statement: &[u8], cms: &[u8]) -> Vec<u8> {
     let mut file = format!("{HEADER}\n").into_bytes();
-    for part in [&signed.statement, &signed.cms].into_iter().chain(&signed.entries) {
+    for part in [statement, cms] {
         write_line(&mut file, part).expect("memory takes what is written");
     }
     file
@@ -84,9 +93,7 @@ impl Directory {
 
     /// Writes the version in the form of a `*.directory` file, an entry at a time.
     fn write(&self, to: &mut impl Write) -> io::Result<()> {
-        to.write_all(format!("{HEADER}\n").as_bytes())?;
-        write_line(to, self.statement().bytes())?;
-        write_line(to, self.cms())?;
+        to.write_all(&version_head(self.statement().bytes(), self.cms()))?;
         for entry in self.read_all() {
             write_line(to, &entry.map_err(io::Error::other)?)?;
         }
@@ -152,9 +159,7 @@ impl DirectoryWriter {
             fs::create_dir_all(dir)?;
             let mut file =
                 BufWriter::new(File::options().read(true).write(true).create(true).truncate(true).open(&path)?);
-            file.write_all(format!("{HEADER}\n").as_bytes())?;
-            write_line(&mut file, statement)?;
-            write_line(&mut file, cms)?;
+            file.write_all(&version_head(statement, cms))?;
             Ok(file)
         };
         let incoming = Incoming::new(path.clone());
@@ -257,12 +262,8 @@ fn read(
 ) -> Result<Directory, DirectoryFileError> {
     let name = path.display().to_string();
     let refused = |source| DirectoryFileError::Refused { path: name.clone(), source };
-    let mut lines = Lines { file: BufReader::with_capacity(256 * 1024, &file), at: 0, line: Vec::new(), path: &name };
-    if !lines.next()? || lines.line != HEADER.as_bytes() {
-        return Err(lines.malformed("its first line is not `truc/directory/1`"));
-    }
-    let statement = lines.part()?.ok_or_else(|| lines.malformed("the root statement is missing"))?;
-    let cms = lines.part()?.ok_or_else(|| lines.malformed("the operator's signature is missing"))?;
+    let mut lines = Lines::of(&file, 256 * 1024, &name);
+    let (statement, cms) = lines.head()?;
     let mut reading = Reading::start(statement, cms, operator, trust, domain, now).map_err(refused)?;
     let mut starts = vec![lines.at];
     while let Some(entry) = lines.part()? {
@@ -283,7 +284,26 @@ struct Lines<'a> {
     path: &'a str,
 }
 
-impl Lines<'_> {
+/// Root statement and signature of the version in a file; the rest is not looked at.
+pub(super) fn read_head(file: &File, path: &Path) -> Result<(Bytes, Bytes), DirectoryFileError> {
+    Lines::of(file, 16 * 1024, &path.display().to_string()).head()
+}
+
+impl<'a> Lines<'a> {
+    fn of(file: &'a File, buffer: usize, path: &'a str) -> Self {
+        Self { file: BufReader::with_capacity(buffer, file), at: 0, line: Vec::new(), path }
+    }
+
+    /// What stands before the entries: root statement and signature.
+    fn head(&mut self) -> Result<(Bytes, Bytes), DirectoryFileError> {
+        if !self.next()? || self.line != HEADER.as_bytes() {
+            return Err(self.malformed("its first line is not `truc/directory/1`"));
+        }
+        let statement = self.part()?.ok_or_else(|| self.malformed("the root statement is missing"))?;
+        let cms = self.part()?.ok_or_else(|| self.malformed("the operator's signature is missing"))?;
+        Ok((statement, cms))
+    }
+
     /// Reads a line without its line feed; false at the end.
     fn next(&mut self) -> Result<bool, DirectoryFileError> {
         self.line.clear();

@@ -188,7 +188,12 @@ impl Directory {
     }
 }
 
-fn check_domain(root: &RootStatement, axis: &AxisId, lane: Lane, now: Timestamp) -> Result<(), DirectoryError> {
+pub(crate) fn check_domain(
+    root: &RootStatement,
+    axis: &AxisId,
+    lane: Lane,
+    now: Timestamp,
+) -> Result<(), DirectoryError> {
     if root.axis != *axis || root.lane != lane {
         let stated = format!("{} {}", root.axis, root.lane);
         return Err(DirectoryError::Domain { stated, expected: format!("{axis} {lane}") });
@@ -199,7 +204,7 @@ fn check_domain(root: &RootStatement, axis: &AxisId, lane: Lane, now: Timestamp)
     Ok(())
 }
 
-fn verify_operator(
+pub(crate) fn verify_operator(
     statement: &Raw<RootStatement>,
     cms: &[u8],
     operator: &PinnedOperator,

@@ -66,7 +66,7 @@ impl EntryStore {
 }
 
 impl DiskEntries {
-    fn read(&self, place: usize, tree: &MemTree) -> Result<Bytes, DirectoryReadError> {
+    pub(super) fn read(&self, place: usize, tree: &MemTree) -> Result<Bytes, DirectoryReadError> {
         let path = || self.path.display().to_string();
         let damaged = || DirectoryReadError::Damaged { path: path(), place };
         let (Some(start), Some(end)) = (self.starts.get(place), self.starts.get(place + 1)) else {

@@ -56,6 +56,7 @@ impl Node for Api {
     type WatchInboxStream = Replies<node_v1::InboxItem>;
     type FetchStream = Replies<node_v1::FetchChunk>;
     type ExportBundleStream = Replies<node_v1::FetchChunk>;
+    type AuditDirectoryStream = Replies<node_v1::AuditDirectoryReply>;
 
     async fn send(
         &self,
@@ -163,6 +164,15 @@ impl Node for Api {
         // Whoever may use the node at all may look up whom to write to.
         self.grant(request.metadata())?;
         Ok(Response::new(directory::search(&self.shell, request.into_inner()).await?))
+    }
+
+    async fn audit_directory(
+        &self,
+        request: Request<node_v1::AuditDirectoryRequest>,
+    ) -> Result<Response<Self::AuditDirectoryStream>, Status> {
+        // The directory is no secret among agencies.
+        self.grant(request.metadata())?;
+        Ok(Response::new(replies(directory::audit(&self.shell, request.into_inner()).await?)))
     }
 
     async fn list_groups(

@@ -664,6 +664,8 @@ pub enum Alarm {
     DirectoryStale,
     /// A directory version was refused.
     DirectoryRefused,
+    /// A newer directory came without the versions between, so nobody looked at what they bound.
+    DirectoryGap,
     /// One of our codes got a binding that this node did not ask for.
     ForeignBinding(AgencyId),
     /// Not consigned by the deadline.

@@ -17,6 +17,7 @@ fn vietnamese(alarm: &Alarm) -> String {
         Alarm::Withholding => "Danh sách gói tin chưa giao mà trục ký không khớp với bằng chứng của nút. Báo đơn vị vận hành trục".to_owned(),
         Alarm::DirectoryStale => "Danh bạ đã hết hạn hoặc chưa có: văn bản gửi mới có thể bị giữ lại. Kiểm tra kết nối tới trục; nếu vẫn vậy, yêu cầu đơn vị vận hành trục phát hành danh bạ mới".to_owned(),
         Alarm::DirectoryRefused => "Một phiên bản danh bạ không được chấp nhận; bản đang dùng vẫn có hiệu lực. Báo đơn vị vận hành trục".to_owned(),
+        Alarm::DirectoryGap => "Danh bạ mới đến mà thiếu các phiên bản ở giữa: nút chưa xem các phiên bản đó gắn gì với mã của mình. Chạy `truc directory audit` cho từng mã của cơ quan".to_owned(),
         Alarm::ForeignBinding(code) => format!(
             "Danh bạ gắn mã {code} với nút hoặc chứng thư không phải của nút này. Nếu cơ quan không yêu cầu việc đó, báo ngay đơn vị vận hành trục"
         ),
@@ -63,6 +64,7 @@ mod tests {
             Alarm::Withholding,
             Alarm::DirectoryStale,
             Alarm::DirectoryRefused,
+            Alarm::DirectoryGap,
             Alarm::ForeignBinding(code.clone()),
             Alarm::Overdue(envelope),
             Alarm::Unusable(envelope),

@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+use tokio::sync::mpsc;
 use truc_evidence::DirectoryQuery;
 use truc_proto::{
-    AgencyId, ForeignCode,
+    AgencyId, AgencyIdError, ForeignCode,
     limits::{DIRECTORY_HITS_MAX, DIRECTORY_SEARCH_CHARS_MAX},
-    node_v1,
+    node_v1, relay_v1,
 };
 
-use super::Error;
-use crate::shell::{Shell, clock};
+use super::{Error, inbox::Replies};
+use crate::shell::{Shell, clock, describe};
 
 /// Entries of a reply where the caller does not say.
 const HITS_DEFAULT: usize = 20;
@@ -41,6 +43,49 @@ pub(crate) async fn search(
         }
     };
     Ok(shell.work("searching the directory", found).await?)
+}
+
+/// What was ever bound to a code, as the relay proves it; passed on as it comes, for whoever asks to verify.
+pub(crate) async fn audit(
+    shell: &Arc<Shell>,
+    request: node_v1::AuditDirectoryRequest,
+) -> Result<Replies<node_v1::AuditDirectoryReply>, Error> {
+    let code: AgencyId = request
+        .code
+        .parse()
+        .map_err(|error: AgencyIdError| Error::invalid(format!("{error} / {}", error.vietnamese())))?;
+    let mut relay = shell.relay().ok_or_else(|| {
+        Error::unavailable(
+            "the relay, which keeps all versions of the directory, cannot be reached; try again when the node is connected / Chưa kết nối được trục, nơi lưu mọi phiên bản danh bạ; hãy thử lại khi nút đã kết nối",
+        )
+    })?;
+    let request = relay_v1::AuditDirectoryRequest { code: code.to_string() };
+    let unanswered = |status: &tonic::Status| {
+        Error::unavailable(format!(
+            "the relay does not give the audit: {} / Trục không trả được bản kiểm tra danh bạ; hãy thử lại sau",
+            describe(status)
+        ))
+    };
+    let mut chunks = relay.audit_directory(request).await.map_err(|status| unanswered(&status))?.into_inner();
+    let own = shell.own_certificates.load().iter().map(|sha256| sha256.as_bytes().to_vec().into()).collect();
+    let (sender, replies) = mpsc::channel(2);
+    tokio::spawn(async move {
+        let mut own: Vec<Bytes> = own;
+        loop {
+            let reply = match chunks.message().await {
+                Ok(None) => return,
+                Ok(Some(chunk)) => {
+                    Ok(node_v1::AuditDirectoryReply { data: chunk.data, own_certificates: std::mem::take(&mut own) })
+                }
+                Err(status) => Err(unanswered(&status)),
+            };
+            let failed = reply.is_err();
+            if sender.send(reply).await.is_err() || failed {
+                return;
+            }
+        }
+    });
+    Ok(replies)
 }
 
 /// One agency, by its code or an old form of it.

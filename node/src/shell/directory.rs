@@ -38,16 +38,30 @@ pub(crate) enum TakeDirectoryError {
 }
 
 impl Shell {
-    /// Fetches the relay's newest directory when ours is older, and takes it into use.
+    /// Fetches the relay's newest directory when ours is older, and takes it into use. Version by version, so that what was bound to our
+    /// codes in none of them goes unseen.
     pub(crate) async fn update_directory(
         self: &Arc<Self>,
         relay: &mut Relay,
         offered: u64,
     ) -> Result<(), TakeDirectoryError> {
-        let held = self.directory();
-        if held.as_ref().is_some_and(|directory| directory.version() >= offered) || offered == 0 {
-            return Ok(());
+        loop {
+            let held = self.directory();
+            if held.as_ref().is_some_and(|directory| directory.version() >= offered) || offered == 0 {
+                return Ok(());
+            }
+            self.next_directory(relay, held, offered).await?;
         }
+    }
+
+    /// The version after the one held, or the newest where the relay has not the steps between.
+    async fn next_directory(
+        self: &Arc<Self>,
+        relay: &mut Relay,
+        held: Option<Arc<Directory>>,
+        offered: u64,
+    ) -> Result<(), TakeDirectoryError> {
+        let before = held.as_ref().map(|directory| (directory.version(), directory.statement().digest()));
         let mut verified = self.fetch(relay, held.clone(), true).await;
         if let Err(error) = &verified
             && held.is_some()
@@ -58,7 +72,19 @@ impl Shell {
             verified = self.fetch(relay, held, false).await;
         }
         match verified {
-            Ok((directory, changes)) => self.use_directory(directory, changes).await,
+            Ok((directory, changes)) => {
+                let gap = before.filter(|(_, digest)| directory.statement().previous != Some(*digest));
+                if let Some((held, _)) = gap {
+                    let text = format!(
+                        "the directory went from version {held} to {} without those between: what they bound to this node's codes was not \
+                         looked at; `truc directory audit` shows it",
+                        directory.version()
+                    );
+                    warn!(text, "directory versions not seen");
+                    self.engine.tell(Input::Alarm { alarm: Alarm::DirectoryGap, text: Some(text) }).await?;
+                }
+                self.use_directory(directory, changes).await
+            }
             // The connection broke: nothing was shown that could be refused.
             Err(error @ TakeDirectoryError::Call(_)) => Err(error),
             Err(error) => {
@@ -78,7 +104,7 @@ impl Shell {
         by_difference: bool,
     ) -> Result<(Directory, Vec<BindingChange>), TakeDirectoryError> {
         let version = held.as_ref().filter(|_| by_difference).map_or(0, |held| held.version());
-        let request = relay_v1::DirectoryRequest { version: 0, held: version };
+        let request = relay_v1::DirectoryRequest { version: 0, held: version, step: true };
         let mut stream = relay.directory(request).await?.into_inner();
         let first = stream.message().await?.ok_or(TakeDirectoryError::Form)?;
         if first.statement.len() > STATEMENT_BYTES_MAX || first.cms.len() > CMS_BYTES_MAX {

@@ -43,6 +43,7 @@ use engine::Engine;
 pub use bodies::{Bodies, BodyError};
 pub use effects::run_effects;
 pub use effects::run_timer;
+pub(crate) use offer::describe;
 pub use relay_link::run_link;
 pub use signing::run_signer;
 

@@ -205,7 +205,7 @@ fn batch_of(leaf: &wire_v1::ProvenLeaf, key: &Key) -> wire_v1::EvidenceBatch {
 }
 
 /// A gRPC status as people read it, with the refusal in its details where there is one.
-pub(super) fn describe(status: &tonic::Status) -> String {
+pub(crate) fn describe(status: &tonic::Status) -> String {
     use prost::Message as _;
     match wire_v1::Refusal::decode(status.details()) {
         Ok(refusal) if !refusal.reason.is_empty() => format!("{}: {}", refusal.reason, refusal.english),

@@ -383,6 +383,8 @@ impl Core {
             statement: digest.0.to_vec(),
             moved: directory.moved.iter().map(recipient).collect(),
             renewed: directory.renewed.iter().map(ToString::to_string).collect(),
+            before: held
+                .map(|held| records::DirectoryBefore { position: held.position.0, leaf_index: held.leaf_index }),
         };
         let leaf = directory.statement.to_vec();
         let (position, leaf_index) = self.append(Body::Directory(record), Some(leaf), turn);

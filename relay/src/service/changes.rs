@@ -74,15 +74,26 @@ impl ChangeHistory {
         }
     }
 
+    /// What the version that follows `held` changed, and its number; none when that is not known any more.
+    pub(super) fn after(&self, held: u64) -> Option<(u64, Difference)> {
+        let step = self.steps.iter().find(|step| step.from == held && held != 0)?;
+        let keys: BTreeSet<String> = step.keys.iter().cloned().collect();
+        travels(&keys).then_some((step.to, Difference { base: held, keys }))
+    }
+
     /// The difference from `held` to `current`; none when the whole version is to be sent.
     pub(super) fn since(&self, held: u64, current: &Directory) -> Option<Difference> {
         self.steps.back().filter(|last| last.to == current.version())?;
         let from = self.steps.iter().position(|step| step.from == held && held != 0)?;
         let keys: BTreeSet<String> = self.steps.iter().skip(from).flat_map(|step| step.keys.iter().cloned()).collect();
-        // Reading entry by entry, and a difference of a few kilobytes each, pays for a part of a directory only.
-        let worth = keys.len() <= current.size() / 2 && keys.len() <= DIRECTORY_DELTA_BYTES_MAX / (16 * 1024);
-        worth.then_some(Difference { base: held, keys })
+        // Reading entry by entry pays for a part of a directory only.
+        (keys.len() <= current.size() / 2 && travels(&keys)).then_some(Difference { base: held, keys })
     }
+}
+
+/// Whether so many entries, of a few kilobytes each, are a difference and no whole version.
+fn travels(keys: &BTreeSet<String>) -> bool {
+    keys.len() <= DIRECTORY_DELTA_BYTES_MAX / (16 * 1024)
 }
 
 /// Writes beside a version which entries changed. Without the file nodes fetch the whole.

@@ -6,16 +6,18 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
-use truc_evidence::{Directory, DirectoryFileError, DirectoryReadError, DirectoryWriter};
+use truc_evidence::{Directory, DirectoryFileError, DirectoryReadError, DirectoryWriter, VersionFile};
+use truc_ledger::Position;
 use truc_proto::{
     AgencyId, Digest, NodeId, Reason,
-    limits::{CMS_BYTES_MAX, MOVED_CODES_MAX, STATEMENT_BYTES_MAX},
+    limits::{AUDIT_VERSIONS_MAX, CMS_BYTES_MAX, MOVED_CODES_MAX, STATEMENT_BYTES_MAX},
     relay_v1 as wire,
 };
 
 use super::{Service, Streamed, blocking, changes::Difference, refuse::Refusal};
 use crate::{
     core::{Acceptance, DirectoryMark, NewDirectory},
+    records::{Body, DirectoryBefore},
     store::{Store, StoreError},
 };
 
@@ -32,32 +34,39 @@ impl<S: Store> Service<S> {
             let what = format!("the relay serves version {}, the newest", current.version());
             return Err(Refusal::because(Reason::Invalid, what).into());
         }
-        let mark = self.in_force()?;
+        let step = if request.step { super::lock(&self.changes).after(request.held) } else { None };
+        let step = step.filter(|(version, _)| *version != current.version());
         let service = Arc::clone(self);
-        let at = Acceptance { position: mark.position, leaf_index: mark.leaf_index, leaf: None };
-        let logged = blocking(move || service.prove(&at)).await?.map_err(Refusal::from)?;
-        let difference = super::lock(&self.changes).since(request.held, &current);
+        let of = step.as_ref().map(|(version, _)| *version);
+        let found = move || -> Result<_, StoreError> {
+            let place = match of {
+                Some(version) => service.published(Some(version))?.into_iter().find(|mark| mark.version == version),
+                None => service.published_last(),
+            };
+            let place = place.ok_or_else(|| StoreError::Corrupt("no record of a directory version".into()))?;
+            service.prove(&Acceptance { position: place.position, leaf_index: place.leaf_index, leaf: None })
+        };
+        let logged = blocking(found).await?.map_err(Refusal::from)?;
+        let coming = match step {
+            Some((version, difference)) => {
+                let folder = self.settings.directories.join(version.to_string());
+                let file = blocking(move || VersionFile::open(&folder)).await?;
+                Coming::Step(Box::new(file.map_err(|error| not_kept(&error))?), difference)
+            }
+            None => match super::lock(&self.changes).since(request.held, &current) {
+                Some(difference) => Coming::Difference(current, difference),
+                None => Coming::Whole(current),
+            },
+        };
         let (sender, stream) = mpsc::channel(2);
         // Entries are read from the disk as they are sent.
         tokio::task::spawn_blocking(move || {
-            let head = wire::DirectoryChunk {
-                statement: current.statement().bytes().clone(),
-                cms: current.cms().clone(),
-                base: difference.as_ref().map_or(0, |difference| difference.base),
-                ..Default::default()
-            };
-            let sent =
-                send_chunks(&current, difference.as_ref(), &mut |chunk| sender.blocking_send(Ok(chunk)).is_ok(), head);
+            let sent = coming.send(&mut |chunk| sender.blocking_send(Ok(chunk)).is_ok());
             let last = match sent {
                 Ok(true) => Ok(wire::DirectoryChunk { logged: Some(logged), ..Default::default() }),
                 // The asker went away.
                 Ok(false) => return,
-                Err(error) => {
-                    tracing::error!(%error, "a directory cannot be sent");
-                    Err(Status::internal(
-                        "the relay cannot read its copy of the directory; its operator must look at the disk",
-                    ))
-                }
+                Err(error) => Err(unreadable(&error)),
             };
             let _ = sender.blocking_send(last);
         });
@@ -144,7 +153,8 @@ impl<S: Store> Service<S> {
         }
         // On the disk before the journal says that it is in force: a crash between leaves a copy that nobody asks for.
         let folder = settings.directories.join(directory.version().to_string());
-        directory.save(&folder).map_err(|error| not_kept(&error))?;
+        let saved = directory.save(&folder).and_then(|()| directory.save_places(&folder));
+        saved.map_err(|error| not_kept(&error))?;
         if let Some(current) = self.directory.borrow().clone() {
             super::changes::keep(&folder, &current, &directory);
         }
@@ -183,8 +193,44 @@ impl<S: Store> Service<S> {
         });
     }
 
-    fn in_force(&self) -> Result<DirectoryMark, Refusal> {
-        super::lock(&self.in_force).ok_or_else(Refusal::no_directory)
+    /// Where the version in force stands.
+    pub(super) fn published_last(&self) -> Option<DirectoryMark> {
+        *super::lock(&self.in_force)
+    }
+
+    /// Where versions stand, oldest first: all that there ever were; or with `from` that one and those after it. Reads the journal.
+    pub(super) fn published(&self, from: Option<u64>) -> Result<Vec<DirectoryMark>, StoreError> {
+        let mut versions = Vec::new();
+        let mut next = self.published_last();
+        while let Some(mark) = next {
+            versions.push(mark);
+            if from.is_some_and(|from| mark.version <= from) || versions.len() as u64 > AUDIT_VERSIONS_MAX {
+                break;
+            }
+            let Body::Directory(record) = self.store.read(mark.position)?.body else {
+                return Err(StoreError::Corrupt(format!("record {} publishes no directory", mark.position)));
+            };
+            next = match record.before {
+                Some(before) => Some(self.published_at(before)?),
+                None => None,
+            };
+        }
+        versions.reverse();
+        Ok(versions)
+    }
+
+    fn published_at(&self, at: DirectoryBefore) -> Result<DirectoryMark, StoreError> {
+        let position = Position(at.position);
+        let corrupt = |_| StoreError::Corrupt(format!("record {position} names no root statement"));
+        match self.store.read(position)?.body {
+            Body::Directory(record) => Ok(DirectoryMark {
+                version: record.version,
+                statement: Digest::from_slice(&record.statement).map_err(corrupt)?,
+                position,
+                leaf_index: at.leaf_index,
+            }),
+            _ => Err(StoreError::Corrupt(format!("record {position} publishes no directory"))),
+        }
     }
 }
 
@@ -203,38 +249,64 @@ fn renewed_ledgers(before: &Directory, after: &Directory) -> Vec<NodeId> {
     changed.map(|node| node.id.clone()).collect()
 }
 
-/// Sends head and entries until `send` says no: false then.
-fn send_chunks(
-    directory: &Directory,
-    difference: Option<&Difference>,
-    send: &mut dyn FnMut(wire::DirectoryChunk) -> bool,
-    head: wire::DirectoryChunk,
-) -> Result<bool, DirectoryReadError> {
-    if !send(head) {
-        return Ok(false);
-    }
-    let mut chunks = Chunks { send, chunk: wire::DirectoryChunk::default(), bytes: 0 };
-    match difference {
-        None => {
+/// What an asker gets.
+enum Coming {
+    /// The newest version.
+    Whole(Arc<Directory>),
+    /// The newest version, as what it changed.
+    Difference(Arc<Directory>, Difference),
+    /// The version after the one that the asker holds, as what it changed.
+    Step(Box<VersionFile>, Difference),
+}
+
+impl Coming {
+    /// Sends head and entries until `send` says no: false then.
+    fn send(&self, send: &mut dyn FnMut(wire::DirectoryChunk) -> bool) -> Result<bool, DirectoryReadError> {
+        let (statement, cms, difference) = match self {
+            Self::Whole(directory) => (directory.statement().bytes(), directory.cms(), None),
+            Self::Difference(directory, difference) => {
+                (directory.statement().bytes(), directory.cms(), Some(difference))
+            }
+            Self::Step(version, difference) => (version.statement(), version.cms(), Some(difference)),
+        };
+        let base = difference.map_or(0, |difference| difference.base);
+        if !send(wire::DirectoryChunk { statement: statement.clone(), cms: cms.clone(), base, ..Default::default() }) {
+            return Ok(false);
+        }
+        let mut chunks = Chunks { send, chunk: wire::DirectoryChunk::default(), bytes: 0 };
+        if let Self::Whole(directory) = self {
             for entry in directory.read_all() {
                 if !chunks.entry(entry?) {
                     return Ok(false);
                 }
             }
         }
-        Some(difference) => {
-            for key in &difference.keys {
-                let goes_on = match directory.read_bytes(key)? {
-                    Some(entry) => chunks.entry(entry),
-                    None => chunks.removed(key.clone()),
-                };
-                if !goes_on {
-                    return Ok(false);
-                }
+        for key in difference.iter().flat_map(|difference| &difference.keys) {
+            let goes_on = match self.read(key)? {
+                Some(entry) => chunks.entry(entry),
+                None => chunks.removed(key.clone()),
+            };
+            if !goes_on {
+                return Ok(false);
             }
         }
+        Ok(chunks.flush())
     }
-    Ok(chunks.flush())
+
+    fn read(&self, key: &str) -> Result<Option<Bytes>, DirectoryReadError> {
+        match self {
+            Self::Whole(directory) | Self::Difference(directory, _) => directory.read_bytes(key),
+            Self::Step(version, _) => version.read(key),
+        }
+    }
+}
+
+/// What who asked hears when a copy on the disk cannot be read.
+pub(super) fn unreadable(error: &dyn std::error::Error) -> Status {
+    tracing::error!(error = truc_proto::chain(error), "a directory cannot be sent");
+    Status::internal(
+        "the relay cannot read its copy of the directory; its operator must look at the disk / Trục không đọc được bản danh bạ đang lưu; đơn vị vận hành trục phải kiểm tra ổ đĩa",
+    )
 }
 
 /// Gathers entries to messages.

@@ -3,6 +3,7 @@
 //! Every signature and hash is checked here, on blocking threads, before the core hears of anything; what leaves is proven from the ledger. Who
 //! the caller is, its TLS certificate says; until it has said Hello on its connection it hears nothing that carries a signature.
 
+mod audit;
 mod changes;
 mod directory;
 pub(crate) use directory::is_the_one;
@@ -49,6 +50,8 @@ use refuse::Refusal;
 
 /// Deliveries acknowledged by one record.
 const ACKNOWLEDGED_AT_ONCE: usize = 16_384;
+/// Audits of the directory at the same time.
+const AUDITS_MAX: usize = 2;
 
 /// What the service is given once.
 pub struct ServiceSettings {
@@ -91,6 +94,8 @@ pub struct Service<S> {
     publishing: tokio::sync::Mutex<()>,
     changes: Mutex<changes::ChangeHistory>,
     in_force: Mutex<Option<DirectoryMark>>,
+    /// Audits read every version there was: a few at a time.
+    audits: Arc<tokio::sync::Semaphore>,
     stopping: tokio::sync::watch::Sender<bool>,
 }
 
@@ -127,6 +132,7 @@ impl<S: Store> Service<S> {
             publishing: tokio::sync::Mutex::new(()),
             changes: Mutex::new(changes),
             in_force: Mutex::new(in_force),
+            audits: Arc::new(tokio::sync::Semaphore::new(AUDITS_MAX)),
             stopping: tokio::sync::watch::Sender::new(false),
         })
     }
@@ -271,6 +277,15 @@ impl<S: Store> relay_server::Relay for Calls<S> {
     async fn undelivered(&self, request: Request<wire::UndeliveredRequest>) -> Reply<wire::UndeliveredReply> {
         let node = self.0.caller(&request)?;
         self.0.undelivered(node, request.into_inner()).await.map(Response::new)
+    }
+
+    type AuditDirectoryStream = Streamed<wire::AuditChunk>;
+    async fn audit_directory(
+        &self,
+        request: Request<wire::AuditDirectoryRequest>,
+    ) -> Reply<Self::AuditDirectoryStream> {
+        self.0.caller(&request)?;
+        self.0.audit_directory(&request.into_inner().code).map(Response::new)
     }
 
     type DirectoryStream = Streamed<wire::DirectoryChunk>;

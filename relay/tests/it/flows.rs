@@ -456,6 +456,8 @@ async fn a_directory_that_follows_is_served_proven_and_a_forged_one_is_refused()
     world.stop().await;
     world.start().await;
     let mut clients = world.greet(&nodes).await;
+    let step = |held| wire::DirectoryRequest { version: 0, held, step: true };
+    assert_eq!(fetched(&mut clients[1], step(1)).await, (1, vec!["agency/H53".to_owned()], vec![]));
     // What changed is known after a restart, too; from a version that never was, the whole is sent.
     assert_eq!(differences(&mut clients[1], 1).await, (1, vec!["agency/H53".to_owned()], vec![]));
     for held in [0, 2, 9] {
@@ -474,7 +476,14 @@ async fn differences(
     client: &mut wire::relay_client::RelayClient<tonic::transport::Channel>,
     held: u64,
 ) -> (u64, Vec<String>, Vec<String>) {
-    let mut stream = client.directory(wire::DirectoryRequest { version: 0, held }).await.unwrap().into_inner();
+    fetched(client, wire::DirectoryRequest { version: 0, held, step: false }).await
+}
+
+async fn fetched(
+    client: &mut wire::relay_client::RelayClient<tonic::transport::Channel>,
+    request: wire::DirectoryRequest,
+) -> (u64, Vec<String>, Vec<String>) {
+    let mut stream = client.directory(request).await.unwrap().into_inner();
     let (mut base, mut entries, mut removed) = (0, Vec::new(), Vec::new());
     while let Some(chunk) = stream.next().await {
         let chunk = chunk.unwrap();

@@ -360,6 +360,11 @@ impl relay_server::Relay for Calls {
         Ok(Response::new(streamed(chunks)))
     }
 
+    type AuditDirectoryStream = Streamed<wire::AuditChunk>;
+    async fn audit_directory(&self, _: Request<wire::AuditDirectoryRequest>) -> Reply<Self::AuditDirectoryStream> {
+        Err(Status::unimplemented("nothing here lies about the past"))
+    }
+
     async fn publish_directory(
         &self,
         _: Request<Streaming<wire::DirectoryChunk>>,

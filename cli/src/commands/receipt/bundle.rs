@@ -2,11 +2,10 @@
 
 use std::{
     fs::File,
-    io::{BufReader, BufWriter, Read as _, Seek as _, Write as _},
+    io::{BufReader, Read as _, Seek as _},
     path::Path,
 };
 
-use anyhow::anyhow;
 use serde_json::{Value, json};
 use truc_evidence::{
     BundleReport, Check, Conclusion, Document, Outcome as Found, ReceiptTrust, is_bundle, verify_bundle,
@@ -19,14 +18,12 @@ use crate::{
     client::{connect, failed},
     exit::{Exit, ExitContext as _, Failure, Outcome},
     output::{Output, Tone, printable, size},
+    partial::Partial,
 };
 
 /// `truc receipt export`.
 pub(super) async fn export(args: &ExportArgs, output: &Output) -> Outcome {
-    let cannot = || format!("cannot write {} (it must not exist yet)", args.out.display());
-    if args.out.exists() {
-        return Err(Failure::new(Exit::BadData, anyhow!(cannot())));
-    }
+    Partial::free(&args.out)?;
     let mut node = connect(&args.node).await?;
     let request = ExportBundleRequest {
         envelope: args.document.to_string(),
@@ -35,19 +32,11 @@ pub(super) async fn export(args: &ExportArgs, output: &Output) -> Outcome {
     };
     let chunks = node.export_bundle(request).await.map_err(|s| failed("export the receipts", &s))?;
     let mut chunks = chunks.into_inner();
-    // Nothing is there under its name before it is whole.
-    let folder = args.out.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
-    let mut partial = tempfile::NamedTempFile::new_in(folder).or_exit(Exit::BadData, cannot())?;
-    let (mut file, mut length) = (BufWriter::new(partial.as_file_mut()), 0_u64);
+    let mut file = Partial::create(&args.out)?;
     while let Some(chunk) = chunks.message().await.map_err(|s| failed("export the receipts", &s))? {
-        file.write_all(&chunk.data).or_exit(Exit::BadData, cannot())?;
-        length += u64::try_from(chunk.data.len()).unwrap_or(u64::MAX);
+        file.write(&chunk.data)?;
     }
-    file.into_inner()
-        .map_err(std::io::IntoInnerError::into_error)
-        .and_then(|file| file.sync_all())
-        .or_exit(Exit::BadData, cannot())?;
-    partial.persist_noclobber(&args.out).or_exit(Exit::BadData, cannot())?;
+    let length = file.finish()?;
     output.show(&json!({ "file": args.out, "length": length }), |o| {
         o.line(format!("{}  {}", size(length), args.out.display()));
     });
