@@ -13,6 +13,8 @@ use truc_proto::{
 use truc_signer::{Certificate, SoftKey, TrustStore};
 
 const DAY_MS: i64 = 86_400_000;
+/// Codes at each of [`Axis::others`].
+pub(crate) const CODES_PER_NODE: u32 = 5;
 
 /// A key with its certificate.
 pub(crate) struct Party {
@@ -81,12 +83,19 @@ pub(crate) struct Axis {
     pub(crate) relay: NodeParty,
     pub(crate) sender: NodeParty,
     pub(crate) recipient: NodeParty,
+    /// Nodes with [`CODES_PER_NODE`] codes each, named by [`code_of`].
+    pub(crate) others: Vec<NodeParty>,
     pub(crate) directory: Arc<Directory>,
 }
 
 impl Axis {
     /// With `others` more codes in the directory, so that proofs are as long as in one of that size.
     pub(crate) fn new(kind: KeyKind, others: u32) -> anyhow::Result<Self> {
+        Self::with_nodes(kind, others, 0)
+    }
+
+    /// With so many nodes besides, too.
+    pub(crate) fn with_nodes(kind: KeyKind, others: u32, nodes: u32) -> anyhow::Result<Self> {
         let now = truc_certs_dev::now();
         let pki = Pki::new(kind, now)?;
         let operator = Party::new(&pki, Profile::Operator, kind, Subject::new("Vận hành trục"))?;
@@ -95,6 +104,14 @@ impl Axis {
         let mut draft = DirectoryDraft::new(axis()?, Lane::Ordinary);
         for (code, node) in [("G22", &sender), ("H26", &recipient)] {
             draft.put(agency(code.parse()?, Some(node.id.clone()), now))?;
+            draft.put(Entry::Node(node.entry()?))?;
+        }
+        let nodes = (0..nodes).map(|number| NodeParty::new(&pki, kind, &format!("N-{number}"), 4));
+        let nodes: Vec<NodeParty> = nodes.collect::<anyhow::Result<_>>()?;
+        for (number, node) in (0..).zip(&nodes) {
+            for place in 0..CODES_PER_NODE {
+                draft.put(agency(code_of(number, place)?, Some(node.id.clone()), now))?;
+            }
             draft.put(Entry::Node(node.entry()?))?;
         }
         for number in 0..others {
@@ -109,7 +126,7 @@ impl Axis {
         let directory =
             Directory::verify(signed, &pinned(&operator)?, &trust_store(&pki)?, &axis()?, Lane::Ordinary, now);
         let directory = Arc::new(directory.context("verify the directory")?);
-        Ok(Self { pki, now, operator, relay, sender, recipient, directory })
+        Ok(Self { pki, now, operator, relay, sender, recipient, others: nodes, directory })
     }
 
     pub(crate) fn trust(&self) -> anyhow::Result<TrustStore> {
@@ -119,6 +136,11 @@ impl Axis {
     pub(crate) fn pinned(&self) -> anyhow::Result<PinnedOperator> {
         pinned(&self.operator)
     }
+}
+
+/// A code at the `number`th of [`Axis::others`].
+pub(crate) fn code_of(number: u32, place: u32) -> anyhow::Result<AgencyId> {
+    Ok(format!("K01.{number}.{place}").parse()?)
 }
 
 pub(crate) fn axis() -> anyhow::Result<AxisId> {

@@ -7,9 +7,11 @@
 mod accept;
 mod append;
 mod axis;
+mod bundle;
 mod circular;
 mod directory;
 mod end_to_end;
+mod ledger;
 mod memory;
 mod polling;
 mod receipts;
@@ -39,6 +41,8 @@ const BENCHES: &[Bench] = &[
     Bench { names: &["P7"], run: directory::run },
     Bench { names: &["P8"], run: receipts::run },
     Bench { names: &["P9"], run: start::run },
+    Bench { names: &["bundle"], run: bundle::run },
+    Bench { names: &["ledger"], run: ledger::run },
     Bench { names: &["polling"], run: polling::run },
     Bench { names: &["search"], run: search::run },
     Bench { names: &["streams"], run: streams::run },

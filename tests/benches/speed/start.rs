@@ -198,7 +198,7 @@ fn reopened(folder: &Path) -> anyhow::Result<(f64, Folding)> {
 }
 
 /// Asks the system to drop the files' pages, as after a power cut.
-fn forget(folder: &Path) -> anyhow::Result<()> {
+pub(crate) fn forget(folder: &Path) -> anyhow::Result<()> {
     for path in files(folder)? {
         let file = File::open(path)?;
         file.sync_all()?;
