@@ -1,9 +1,7 @@
 //! Writes receipt files. What a receipt proves is decided by [`crate::verify_receipt`], never by who wrote it.
 
 use bytes::Bytes;
-use truc_proto::{
-    Digest, Opening, Raw, Receipt, ReceiptBody, SignedNote, StatementError, TimestampToken, limits::RECEIPT_BYTES_MAX,
-};
+use truc_proto::{Digest, Opening, Raw, Receipt, ReceiptBody, SignedNote, StatementError, limits::RECEIPT_BYTES_MAX};
 
 use crate::Entitlement;
 
@@ -24,8 +22,6 @@ pub struct ReceiptParts<'a> {
     pub preamble: Option<&'a [u8]>,
     /// What proves single files, where the receiver of the receipt may see it.
     pub opening: Option<Opening>,
-    /// RFC 3161 tokens over the checkpoint's CMS signature.
-    pub timestamps: Vec<TimestampToken>,
 }
 
 /// Why no receipt was written.
@@ -56,7 +52,6 @@ pub fn receipt(parts: ReceiptParts<'_>) -> Result<String, ReceiptWriteError> {
         directory_cms: parts.entitlement.directory_cms.clone(),
         node: parts.entitlement.node.clone(),
         agency: parts.entitlement.agency.clone(),
-        timestamps: parts.timestamps,
         opening: parts.opening,
     })?;
     let body: Bytes = body.bytes().clone();

@@ -8,6 +8,7 @@ mod document;
 mod level;
 mod read;
 mod report;
+pub(crate) mod stamps;
 mod steps;
 mod trust;
 mod witnesses;

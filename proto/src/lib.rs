@@ -53,7 +53,7 @@ pub use note::{
 pub use packed::{UnpackError, pack_key_envelopes, unpack_key_envelopes};
 pub use policy::{Policy, PolicyError, PolicyFault};
 pub use preamble::{EnvelopeKind, Preamble, Suite, Supersedes};
-pub use receipt::{Opening, ProvenEntry, Receipt, ReceiptBody, ReceiptParseError, TimestampToken};
+pub use receipt::{Opening, ProvenEntry, Receipt, ReceiptBody, ReceiptParseError};
 pub use time::{Timestamp, TimestampParseError};
 pub use undelivered::{UndeliveredStatement, sorted_ids};
 pub use words::{fold_for_search, words_of};

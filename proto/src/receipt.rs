@@ -62,9 +62,6 @@ pub struct ReceiptBody {
     /// The actor's agency entry; absent for the relay.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agency: Option<ProvenEntry>,
-    /// RFC 3161 tokens over the checkpoint's CMS signature, where there are any.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub timestamps: Vec<TimestampToken>,
     /// Where its holder may show it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub opening: Option<Opening>,
@@ -83,11 +80,6 @@ impl Statement for ReceiptBody {
         Ok(())
     }
 }
-
-/// An RFC 3161 time-stamp token, DER.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct TimestampToken(#[serde(with = "base64")] pub Vec<u8>);
 
 /// A receipt file, taken apart but not yet believed.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -2,10 +2,11 @@
 // is another: a receipt stands by itself, whatever is wrong around it.
 
 import { BUNDLE, readStatement } from './statements.js';
-import { both, failed, NOT_REACHED, passed, unknown, verifyReceipt } from './checks.js';
+import { expiredFinding, failed, NOT_REACHED, passed, revokedFinding, stampFinding, unknown, verifyReceipt } from './checks.js';
+import { both } from './text.js';
 import { conclude } from './conclusion.js';
-import { moment } from './moment.js';
 import { openContainer } from './container.js';
+import { readStamps } from './stamps.js';
 import { validate } from './path.js';
 import { verifyDetached } from './cms.js';
 import { BUNDLE_ENTRIES_MAX, RECEIPT_BYTES_MAX, STATEMENT_BYTES_MAX } from './limits.js';
@@ -37,7 +38,7 @@ export async function verifyBundle(blob, trust, document, now, options = {}) {
   const about = statement === null || statement.refused !== null ? null : statement.value;
   const cms = await verifyDetached(opened.signature, opened.manifest, trust.store.intermediates);
   const forked = forks(receipts);
-  const known = { statement, about, cms, receipts, forked, trust, path: cms.refused === undefined ? await signerPath(cms, trust) : null };
+  const known = { statement, about, cms, receipts, forked, trust, path: cms.refused === undefined ? await signerPath(cms, trust, now) : null };
   return report(known, {
     about,
     signer: cms.refused === undefined ? { subject: cms.certificate.name, signedAt: cms.signingTime } : null,
@@ -60,26 +61,33 @@ function report(known, found) {
 }
 
 /** When it signed, as it says, and the path at the time nearest to that at which its certificate is valid. */
-async function signerPath({ certificate, others, signingTime }, { store }) {
+async function signerPath(cms, trust, now) {
+  const { certificate, others, signingTime } = cms;
   const signed = signingTime ?? certificate.notBefore;
   const at = Math.max(Math.min(signed, certificate.notAfter), certificate.notBefore);
-  return { ...(await validate(store, certificate, others, 'service', at)), signed, isInTime: signed === at };
+  const stamps = await readStamps(cms, signed, trust, now);
+  return { ...(await validate(trust.store, certificate, others, 'service', at)), signed, isInTime: signed === at, stamps, isExpired: now > certificate.notAfter };
 }
 
 // The receipts stand by themselves: that nobody says whether the packer's certificate was revoked is said, and takes nothing from them.
-function signer({ cms, path }) {
-  const { name } = cms.certificate;
-  if (path.refused !== undefined) return failed(`${name}: ${path.refused}`);
-  if (!path.isInTime) return failed(both(`${name}: ký ngoài thời hạn của chứng thư`, `${name}: signed outside the certificate's validity`));
-  if (path.untold !== undefined) return unknown(`${name}: ${path.untold}`);
-  if (path.revoked !== null && path.revoked <= path.signed) return failed(both(`${name}: bị thu hồi từ ${moment(path.revoked)}`, `${name}: revoked since ${moment(path.revoked)}`));
-  if (path.revoked !== null) {
-    const since = moment(path.revoked);
-    return unknown(both(`${name}: bị thu hồi sau đó, từ ${since}; không có dấu thời gian chứng tỏ đã ký trước`, `${name}: revoked later, at ${since}; no time-stamp shows that it signed before`));
-  }
-  if (path.unknown === null) return passed(name);
-  if (!path.isListMissing) return unknown(`${name}: ${path.unknown}`);
-  return passed(both(`${name}; chưa kiểm tra thu hồi: không có danh sách thu hồi`, `${name}; whether it was revoked was not checked: no revocation list was given`));
+function signer({ cms: { certificate }, path }) {
+  const { outcome, detail } = signerFinding(certificate, path);
+  const said = (language) => [certificate.name, detail[language] ?? detail].filter((part) => part !== '').join(': ');
+  return { outcome, detail: both(said('vi'), said('en')) };
+}
+
+function signerFinding(certificate, path) {
+  if (path.refused !== undefined) return failed(path.refused);
+  if (!path.isInTime) return failed(both('ký ngoài thời hạn của chứng thư', "signed outside the certificate's validity"));
+  if (path.untold !== undefined) return unknown(path.untold);
+  if (path.revoked !== null) return revokedFinding(path.revoked, path.signed, path.stamps);
+  const stamped = stampFinding(path.stamps);
+  if (stamped.outcome === 'failed') return stamped;
+  if (path.isExpired && path.stamps.before !== null) return expiredFinding(certificate, path.stamps);
+  if (path.unknown === null) return passed(stamped.detail);
+  if (!path.isListMissing) return unknown(path.unknown);
+  const said = (language, text) => [stamped.detail[language] ?? stamped.detail, text].filter((part) => part !== '').join('; ');
+  return passed(both(said('vi', 'chưa kiểm tra thu hồi: không có danh sách thu hồi'), said('en', 'whether it was revoked was not checked: no revocation list was given')));
 }
 
 const isAbout = ({ report: { summary } }, about) => about !== null && summary !== null && summary.envelope === about.envelope && summary.sender === about.sender;

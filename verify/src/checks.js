@@ -6,6 +6,8 @@ import { cmsKeyId, findLine, ledgerKeyId } from './note.js';
 import { ed25519Holds } from './signature.js';
 import { inclusionFault, leafHash } from './merkle.js';
 import { readableCertificate } from './x509.js';
+import { NO_STAMPS, readStamps } from './stamps.js';
+import { both } from './text.js';
 import { readFacts } from './facts.js';
 import { validate } from './path.js';
 import { verifyDetached } from './cms.js';
@@ -23,8 +25,6 @@ const notApplicable = (detail) => ({ outcome: 'not-applicable', detail });
 const NOT_APPLICABLE = notApplicable('');
 export const NOT_REACHED = { outcome: 'not-reached', detail: '' };
 
-export const both = (vi, en) => ({ vi, en });
-
 const form = ({ refused }) => (refused === null ? passed() : failed(refused));
 const formOf = (part) => (part === null ? NOT_APPLICABLE : form(part));
 
@@ -38,7 +38,7 @@ export async function verifyReceipt(bytes, trust, document, now, options = {}) {
     const steps = Object.keys(CHECKS).map((check) => ({ check, ...(check === 'receipt-form' ? failed(facts.unreadable) : NOT_REACHED) }));
     return report(steps, null);
   }
-  const known = { facts, trust, document, now, options, signing: await readSigning(facts, trust), operator: await readOperator(facts, trust) };
+  const known = { facts, trust, document, now, options, signing: await readSigning(facts, trust, now), operator: await readOperator(facts, trust, now) };
   const steps = [];
   for (const [check, find] of Object.entries(CHECKS)) steps.push({ check, ...(await find(known)) });
   const summary = summaryOf(known);
@@ -82,7 +82,7 @@ function summaryOf({ facts, signing, now }) {
 // --- What is known about the two signatures ----------------------------------------------------------------------------------------------------
 
 /** The certificate's line under the checkpoint; null where there is none. */
-async function readSigning({ note, checkpoint, node, leaf }, trust) {
+async function readSigning({ note, checkpoint, node, leaf }, trust, now) {
   if (checkpoint === null || node.value === null || leaf.value === null) return null;
   const line = certificateLine(note, checkpoint.origin, node.value, leaf.value.time);
   if (line === null) return null;
@@ -91,7 +91,8 @@ async function readSigning({ note, checkpoint, node, leaf }, trust) {
   const at = cms.signingTime ?? leaf.value.time;
   const certificate = cms.certificate ?? bound;
   const path = certificate === null ? null : await pathOf(trust, certificate, cms.others ?? [], 'node', at);
-  return { ...line, cms, certificate, at, path };
+  const stamps = cms.refused === undefined ? await readStamps(cms, Math.max(at, leaf.value.time), trust, now) : NO_STAMPS;
+  return { ...line, cms, certificate, at, path, stamps };
 }
 
 /** The line by a certificate of the entry that is for signing checkpoints; of several, one in force at `at` before others. */
@@ -105,11 +106,13 @@ function certificateLine(note, origin, node, at) {
   return chosen === undefined ? null : { binding: chosen.binding, cms: chosen.line.signature };
 }
 
-async function readOperator({ body, root }, trust) {
+async function readOperator({ body, root }, trust, now) {
   const cms = await verifyDetached(body.directory_cms, body.directory, trust.operator);
   const certificate = cms.certificate ?? trust.operator[0];
   const path = root.value === null ? null : await pathOf(trust, certificate, cms.others ?? [], 'operator', root.value.issued);
-  return { cms, certificate, path };
+  const issued = root.value?.issued;
+  const stamps = root.value === null || cms.refused !== undefined ? NO_STAMPS : await readStamps(cms, Math.max(cms.signingTime ?? issued, issued), trust, now);
+  return { cms, certificate, path, stamps };
 }
 
 /** The path at the time nearest to `at` at which the certificate is valid: whether it was valid *then* is a check of its own. */
@@ -120,21 +123,48 @@ const wasValid = (certificate, at) => certificate.notBefore <= at && at <= certi
 
 const validity = (certificate) => `${certificate.name}: ${moment(certificate.notBefore)} – ${moment(certificate.notAfter)}`;
 
-/** Revoked before it signed, or since: without a time-stamp the latter cannot be told from the former. */
-const revokedFinding = (since, signed) =>
-  since <= signed
-    ? failed(both(`thu hồi hoặc tạm dừng từ ${moment(since)}, ký lúc ${moment(signed)}`, `revoked or suspended since ${moment(since)}, signed ${moment(signed)}`))
-    : unknown(
-        both(
-          `thu hồi hoặc tạm dừng từ ${moment(since)}; tự ghi là ký lúc ${moment(signed)}, không có dấu thời gian chứng tỏ`,
-          `revoked or suspended since ${moment(since)}; says it signed ${moment(signed)}, and no time-stamp shows it`,
-        ),
-      );
+const stampFault = ({ wrong, nothing }) => wrong ?? nothing;
 
-function notExpired(certificate, signed, now) {
+/** The first text, then why no time-stamp shows what is wanted. */
+function unshown(vi, en, stamps) {
+  const why = stampFault(stamps);
+  const said = (language) => (why === null ? '' : `: ${why[language] ?? why}`);
+  return unknown(both(`${vi}không có dấu thời gian chứng tỏ${said('vi')}`, `${en}no time-stamp shows it${said('en')}`));
+}
+
+/** Revoked before it signed, or since: then a time-stamp says whether it had signed before. */
+export function revokedFinding(since, signed, stamps) {
+  const [end, at] = [moment(since), moment(signed)];
+  if (since <= signed) return failed(both(`thu hồi hoặc tạm dừng từ ${end}, ký lúc ${at}`, `revoked or suspended since ${end}, signed ${at}`));
+  if (stamps.before === null) return unshown(`thu hồi hoặc tạm dừng từ ${end}; tự ghi là ký lúc ${at}, `, `revoked or suspended since ${end}; says it signed ${at}, and `, stamps);
+  return shownBefore(stamps.before, stamps.before.latest < since, both(`thu hồi hoặc tạm dừng từ ${end}`, `revoked or suspended since ${end}`));
+}
+
+/** Expired: a time-stamp says whether it had signed before. */
+export function expiredFinding(certificate, stamps) {
+  const end = moment(certificate.notAfter);
+  if (stamps.before === null) return unshown(`hết hạn ${end}; `, `expired ${end}; `, stamps);
+  return shownBefore(stamps.before, stamps.before.latest <= certificate.notAfter, both(`hết hạn ${end}`, `expired ${end}`));
+}
+
+function shownBefore({ latest, by }, isBefore, ended) {
+  const at = moment(latest);
+  if (isBefore) return passed(both(`${ended.vi}; đã ký trước ${at}, theo dấu thời gian của ${by}`, `${ended.en}; signed before ${at}, by the time-stamp of ${by}`));
+  return failed(both(`${ended.vi}; dấu thời gian của ${by} chỉ chứng tỏ đã ký từ ${at}`, `${ended.en}; that it had signed is shown from ${at} on only, by ${by}`));
+}
+
+/** What the check of the time-stamps finds. */
+export function stampFinding({ wrong, before, nothing }) {
+  if (wrong !== null) return failed(wrong);
+  if (before !== null) return passed(both(`trước ${moment(before.latest)}, theo ${before.by}`, `before ${moment(before.latest)}, by ${before.by}`));
+  if (nothing === null) return NOT_APPLICABLE;
+  return notApplicable(both(`không chứng tỏ thời điểm nào: ${nothing.vi ?? nothing}`, `it proves no time: ${nothing.en ?? nothing}`));
+}
+
+function notExpired(certificate, signed, now, stamps) {
   // Signed outside its validity: that is the other check's finding.
   if (!wasValid(certificate, signed)) return NOT_APPLICABLE;
-  return now <= certificate.notAfter ? passed(moment(certificate.notAfter)) : unknown(both(`hết hạn ${moment(certificate.notAfter)}`, `expired ${moment(certificate.notAfter)}`));
+  return now <= certificate.notAfter ? passed(moment(certificate.notAfter)) : expiredFinding(certificate, stamps);
 }
 
 function pathFinding(path) {
@@ -258,12 +288,12 @@ export const CHECKS = {
     passedIf(binding.valid_from <= at && at < binding.valid_to, `${moment(at)}; ${moment(binding.valid_from)} – ${moment(binding.valid_to)}`),
   ),
   // Directory and lists may both speak; whoever names the earlier end is believed.
-  'certificate-revocation': ofSigning(({ binding, path, at }, known) => {
+  'certificate-revocation': ofSigning(({ binding, path, at, stamps }, known) => {
     const since = [binding.status === 'good' ? null : binding.status_since, path?.revoked ?? null].filter((time) => time !== null);
-    return since.length > 0 ? revokedFinding(Math.min(...since), at) : passed(revocationKnown(known, path));
+    return since.length > 0 ? revokedFinding(Math.min(...since), at, stamps) : passed(revocationKnown(known, path));
   }),
-  'certificate-expiry': ofSigning(({ certificate, at }, { now }) => (certificate === null ? NOT_APPLICABLE : notExpired(certificate, at, now))),
-  'time-stamps': ({ facts }) => (facts.body.timestamps.length === 0 ? NOT_APPLICABLE : unknown(both(`${facts.body.timestamps.length} dấu thời gian`, `${facts.body.timestamps.length} time-stamp tokens`))),
+  'certificate-expiry': ofSigning(({ certificate, at, stamps }, { now }) => (certificate === null ? NOT_APPLICABLE : notExpired(certificate, at, now, stamps))),
+  'time-stamps': ofSigning(({ stamps }) => stampFinding(stamps)),
   witnesses: needs(['checkpoint'], async (checkpoint, known) => {
     const { facts, trust, now, options } = known;
     if (trust.policy === null) {
@@ -287,9 +317,10 @@ export const CHECKS = {
   'operator-time': needs(['root'], (root, { operator }) => passedIf(wasValid(operator.certificate, root.issued), `${moment(root.issued)}; ${validity(operator.certificate)}`)),
   'operator-revocation': needs(['root'], (root, known) => {
     const since = known.operator.path.revoked ?? null;
-    return since === null ? passed(revocationKnown(known, known.operator.path)) : revokedFinding(since, root.issued);
+    return since === null ? passed(revocationKnown(known, known.operator.path)) : revokedFinding(since, root.issued, known.operator.stamps);
   }),
-  'operator-expiry': needs(['root'], (root, { operator, now }) => notExpired(operator.certificate, root.issued, now)),
+  'operator-expiry': needs(['root'], (root, { operator, now }) => notExpired(operator.certificate, root.issued, now, operator.stamps)),
+  'root-time-stamps': ({ operator: { stamps } }) => stampFinding(stamps),
   'node-form': ({ facts }) => form(facts.node),
   'node-included': ({ facts }) => included(facts.body.node, facts.root.value),
   'agency-form': ({ facts }) => formOf(facts.agency),

@@ -1,8 +1,8 @@
-// Detached CMS signatures (CAdES-B-B, ETSI EN 319 122-1): does one hold over these bytes, and who made it?
+// CMS signatures (CAdES-B-B and -B-T, ETSI EN 319 122-1): does one hold over these bytes, and who made it?
 
 import { Malformed, INTEGER, OCTET_STRING, OID, SEQUENCE, SET, Reader, algorithm, context, contextPrimitive, elements, inside, normalise, oidOf, parse, tlv } from './der.js';
-import { compare, equal, hex, sha256 } from './bytes.js';
-import { OIDS, cmsScheme, holds } from './signature.js';
+import { compare, equal } from './bytes.js';
+import { cmsScheme, hashBytes, hashName, hashOf, holds } from './signature.js';
 import { readableCertificate } from './x509.js';
 import { CMS_ATTRIBUTES_MAX, CMS_BYTES_MAX, CMS_CERTIFICATES_MAX } from './limits.js';
 
@@ -11,17 +11,39 @@ const DATA = '1.2.840.113549.1.7.1';
 const CONTENT_TYPE = '1.2.840.113549.1.9.3';
 const MESSAGE_DIGEST = '1.2.840.113549.1.9.4';
 const SIGNING_TIME = '1.2.840.113549.1.9.5';
+const SIGNING_CERTIFICATE = '1.2.840.113549.1.9.16.2.12';
 const SIGNING_CERTIFICATE_V2 = '1.2.840.113549.1.9.16.2.47';
 const TIME_STAMP_TOKEN = '1.2.840.113549.1.9.16.2.14';
+const TST_INFO = '1.2.840.113549.1.9.16.1.4';
+
+// All that is written on the axis; and what time-stamping authorities write, which are not ours to change: any of SHA-2, and the certificate named as it was
+// done before SHA-2.
+const DOCUMENT = { contentType: DATA, isWide: false };
+const TIME_STAMP = { contentType: TST_INFO, isWide: true };
 
 /**
- * Verifies a detached signature over `content`; the signer is looked for in it and among `supplied`. `{certificate, others, signingTime}`, or `{refused}`.
- * Says nothing about whether the certificate may be believed.
+ * Verifies a detached signature over `content`; the signer is looked for in it and among `supplied`. `{certificate, others, signingTime, signature, tokens}`,
+ * or `{refused}`. Says nothing about whether the certificate may be believed. `tokens`: the time-stamps it carries, not verified.
  */
-export async function verifyDetached(cms, content, supplied) {
+export const verifyDetached = (cms, content, supplied) =>
+  reading(cms, async (data) => {
+    if (data.attached !== null) throw new Malformed('it carries its content, a detached signature is expected');
+    const signed = await verify(data, DOCUMENT, content, supplied);
+    return signed.refused === undefined ? { ...signed, signature: data.signer.signature, tokens: readTokens(data.signer.unsigned) } : signed;
+  });
+
+/** Verifies the signature of a time-stamp token over the TSTInfo inside: `{certificate, others, info}`, or `{refused}`. */
+export const verifyToken = (token) =>
+  reading(token, async (data) => {
+    if (data.attached === null) throw new Malformed('it does not carry its content');
+    const info = parse(data.attached.content, OCTET_STRING).content;
+    return { ...(await verify(data, TIME_STAMP, info, [])), info };
+  });
+
+async function reading(cms, use) {
   try {
     if (cms.length > CMS_BYTES_MAX) return { refused: 'the CMS is too large' };
-    return await verify(readSignedData(normalise(cms)), content, supplied);
+    return await use(readSignedData(normalise(cms)));
   } catch (error) {
     if (error instanceof Malformed) return { refused: `not a well-formed CMS signature: ${error.message}` };
     throw error;
@@ -41,13 +63,12 @@ function readSignedData(der) {
   const contentType = encapsulated.expect(OID);
   const attached = encapsulated.optional(context(0));
   encapsulated.finish();
-  if (attached !== null) throw new Malformed('it carries its content, a detached signature is expected');
   const certificates = elements(data.optional(context(0)), CMS_CERTIFICATES_MAX);
   data.optional(context(1)); // revocation lists inside are passed over: only those that were given count
   const signers = elements(data.expect(SET), 2);
   data.finish();
   if (signers.length !== 1) throw new Malformed('it does not carry exactly one signature');
-  return { contentType, certificates, signer: readSigner(signers[0]) };
+  return { contentType, attached, certificates, signer: readSigner(signers[0]) };
 }
 
 function readSigner(element) {
@@ -65,30 +86,32 @@ function readSigner(element) {
   return { identifier, digestAlgorithm, attributes, signatureAlgorithm, signature, unsigned };
 }
 
-async function verify({ contentType, certificates, signer }, content, supplied) {
-  const isSha256 = signer.digestAlgorithm.oid === OIDS.sha256 && signer.digestAlgorithm.plain;
-  const scheme = isSha256 ? cmsScheme(signer.signatureAlgorithm) : null;
+async function verify({ contentType, certificates, signer }, { contentType: wanted, isWide }, content, supplied) {
+  const hash = hashName(signer.digestAlgorithm);
+  const scheme = hash === null || (!isWide && hash !== 'SHA-256') ? null : cmsScheme(signer.signatureAlgorithm, hash);
   if (scheme === null) return { refused: 'it uses an algorithm that is not accepted' };
-  const attributes = readAttributes(signer.attributes);
-  const { certificate, others } = findSigner(certificates, signer, supplied, hex(attributes.certificateHash));
+  const attributes = readAttributes(signer.attributes, hash, isWide);
+  const { certificate, others } = await findSigner(certificates, signer, supplied, attributes.certificateName);
   if (certificate === null) return { refused: "the signer's certificate is not in the CMS" };
-  const isData = oidOf(contentType) === DATA && equal(attributes.contentType.whole, contentType.whole);
-  if (!isData) return { refused: 'the signed attribute content-type is not that of the content' };
-  if (!equal(attributes.messageDigest, sha256(content))) return { refused: 'the content is not what was signed' };
-  if (hex(attributes.certificateHash) !== certificate.sha256) return { refused: `it was made under another certificate than that of ${certificate.name}` };
-  checkUnsigned(signer.unsigned);
+  const isWanted = oidOf(contentType) === wanted && equal(attributes.contentType.whole, contentType.whole);
+  if (!isWanted) return { refused: 'the signed attribute content-type is not that of the content' };
+  if (!equal(attributes.messageDigest, await hashOf(hash, content))) return { refused: 'the content is not what was signed' };
+  if (!(await isNameOf(attributes.certificateName, certificate))) return { refused: `it was made under another certificate than that of ${certificate.name}` };
   // RFC 5652 5.4: signed is the SET OF, so the received bytes change their first byte and nothing else.
   const signed = tlv(SET, signer.attributes.content);
   if (!(await holds(certificate.publicKey, scheme, signed, signer.signature))) return { refused: `it does not hold under the certificate of ${certificate.name}` };
   return { certificate, others, signingTime: attributes.signingTime };
 }
 
+const isNameOf = async ({ hash, value }, certificate) => equal(value, await hashOf(hash, certificate.der));
+
 // Certificates inside are hints, and nobody signed them: what cannot be read is passed over, and of several under the signer's name the one counts that the
 // signed attributes name by its hash; another is taken only to say that it is another.
-function findSigner(certificates, signer, supplied, hash) {
+async function findSigner(certificates, signer, supplied, name) {
   const inside = certificates.map(({ whole }) => readableCertificate(whole)).filter((read) => read !== null);
   const named = [...inside, ...supplied].filter((one) => isSigner(signer, one));
-  const certificate = named.find((one) => one.sha256 === hash) ?? named[0] ?? null;
+  const fits = await Promise.all(named.map((one) => isNameOf(name, one)));
+  const certificate = named.find((_, at) => fits[at]) ?? named[0] ?? null;
   return { certificate, others: inside.filter((one) => one.sha256 !== certificate?.sha256) };
 }
 
@@ -97,28 +120,29 @@ function isSigner({ identifier }, certificate) {
   return equal(identifier.whole, tlv(SEQUENCE, certificate.issuer, tlv(INTEGER, certificate.serial)));
 }
 
-function readAttributes(set) {
+function readAttributes(set, hash, isWide) {
   const all = elements(set, CMS_ATTRIBUTES_MAX);
   // X.690 11.6: DER sorts a SET OF; another order would make two readings of one signature.
   if (all.some((attribute, at) => at > 0 && compare(all[at - 1].whole, attribute.whole) > 0)) throw new Malformed('the signed attributes are not in order');
+  const readers = new Map([
+    [CONTENT_TYPE, (value) => value],
+    [MESSAGE_DIGEST, (value) => valueOf(hash, value)],
+    [SIGNING_CERTIFICATE_V2, (value) => firstCertificate(value, isWide)],
+    [SIGNING_TIME, timeOf],
+    ...(isWide ? [[SIGNING_CERTIFICATE, firstOldCertificate]] : []),
+  ]);
   const found = new Map();
   for (const attribute of all) {
     const { id, values } = typeAndValues(attribute);
     const value = values.any();
     values.finish();
-    if (!WANTED.has(id)) continue;
+    if (!readers.has(id)) continue;
     if (found.has(id)) throw new Malformed('a signed attribute stands twice');
-    found.set(id, WANTED.get(id)(value));
+    found.set(id, readers.get(id)(value));
   }
-  for (const id of [CONTENT_TYPE, MESSAGE_DIGEST, SIGNING_CERTIFICATE_V2]) {
-    if (!found.has(id)) throw new Malformed('a signed attribute is missing; the signature is not CAdES-B');
-  }
-  return {
-    contentType: found.get(CONTENT_TYPE),
-    messageDigest: found.get(MESSAGE_DIGEST),
-    certificateHash: found.get(SIGNING_CERTIFICATE_V2),
-    signingTime: found.get(SIGNING_TIME) ?? null,
-  };
+  const certificateName = found.get(SIGNING_CERTIFICATE_V2) ?? found.get(SIGNING_CERTIFICATE);
+  if (!found.has(CONTENT_TYPE) || !found.has(MESSAGE_DIGEST) || certificateName === undefined) throw new Malformed('a signed attribute is missing; the signature is not CAdES-B');
+  return { contentType: found.get(CONTENT_TYPE), messageDigest: found.get(MESSAGE_DIGEST), certificateName, signingTime: found.get(SIGNING_TIME) ?? null };
 }
 
 function typeAndValues(attribute) {
@@ -129,38 +153,35 @@ function typeAndValues(attribute) {
   return { id, values };
 }
 
-function hashOf({ tag, content }) {
-  if (tag !== OCTET_STRING || content.length !== 32) throw new Malformed('a hash that is no SHA-256');
+/** A value of this hash in an OCTET STRING. */
+function valueOf(hash, { tag, content }) {
+  if (tag !== OCTET_STRING || content.length !== hashBytes(hash)) throw new Malformed(`a hash that is no ${hash}`);
   return content;
 }
 
-// The hash in the first ESSCertIDv2, the one of the signer (RFC 5035 3); SHA-256, by default or by name.
-function firstCertificateHash(value) {
+// The first ESSCertIDv2, the one of the signer (RFC 5035 3); SHA-256 by default or by name, or another of SHA-2 where any will do.
+function firstCertificate(value, isAny) {
   const first = inside(value, SEQUENCE).sequence().sequence();
   const named = first.optional(SEQUENCE);
-  const about = named === null ? null : algorithm(named);
-  if (about !== null && !(about.oid === OIDS.sha256 && about.plain)) throw new Malformed('signing-certificate-v2 with another hash than SHA-256');
-  return hashOf(first.expect(OCTET_STRING));
+  const hash = named === null ? 'SHA-256' : hashName(algorithm(named));
+  if (hash === null || (!isAny && hash !== 'SHA-256')) throw new Malformed('signing-certificate-v2 with a hash that is not accepted');
+  return { hash, value: valueOf(hash, first.expect(OCTET_STRING)) };
 }
+
+// The first ESSCertID (RFC 2634 5.4.1): SHA-1, which names the certificate and protects nothing; the signature does.
+const firstOldCertificate = (value) => ({ hash: 'SHA-1', value: valueOf('SHA-1', inside(value, SEQUENCE).sequence().sequence().expect(OCTET_STRING)) });
 
 const timeOf = (value) => new Reader(value.whole).time();
 
-const WANTED = new Map([
-  [CONTENT_TYPE, (value) => value],
-  [MESSAGE_DIGEST, hashOf],
-  [SIGNING_CERTIFICATE_V2, firstCertificateHash],
-  [SIGNING_TIME, timeOf],
-]);
-
-// Nobody signed these; they must only be well-formed and few.
-function checkUnsigned(set) {
-  let tokens = 0;
+// Nobody signed the unsigned attributes; they must only be well-formed and few.
+function readTokens(set) {
+  const tokens = [];
   for (const attribute of elements(set, CMS_ATTRIBUTES_MAX)) {
     const { id, values } = typeAndValues(attribute);
     while (id === TIME_STAMP_TOKEN && !values.isEmpty) {
-      values.any();
-      tokens += 1;
-      if (tokens > CMS_ATTRIBUTES_MAX) throw new Malformed('too many time-stamps');
+      if (tokens.length === CMS_ATTRIBUTES_MAX) throw new Malformed('too many time-stamps');
+      tokens.push(values.any().whole);
     }
   }
+  return tokens;
 }

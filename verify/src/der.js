@@ -14,7 +14,7 @@ export const SET = 0x31;
 const NULL = 0x05;
 const BOOLEAN = 0x01;
 const UTC_TIME = 0x17;
-const GENERALIZED_TIME = 0x18;
+export const GENERALIZED_TIME = 0x18;
 const CONSTRUCTED_OCTETS = 0x24;
 export const context = (n) => 0xa0 | n;
 export const contextPrimitive = (n) => 0x80 | n;
@@ -147,10 +147,15 @@ function timeOf({ tag, content }) {
   const [digits, month, day, hour, minute, second] = found.slice(1).map(Number);
   // RFC 5280 4.1.2.5.1: two digits from 50 on are of the last century.
   const year = tag === GENERALIZED_TIME ? digits : digits + (digits < 50 ? 2000 : 1900);
+  return Math.max(0, utc(year, month, day, hour, minute, second));
+}
+
+/** That moment in milliseconds since 1970, if there is such a day and such a time of day. */
+export function utc(year, month, day, hour, minute, second) {
   const date = new Date(0);
   date.setUTCFullYear(year, month - 1, day);
   if (date.getUTCMonth() !== month - 1 || date.getUTCDate() !== day || hour > 23 || minute > 59 || second > 59) malformed();
-  return Math.max(0, date.getTime() + ((hour * 60 + minute) * 60 + second) * 1000);
+  return date.getTime() + ((hour * 60 + minute) * 60 + second) * 1000;
 }
 
 /** DER of one element. */

@@ -11,7 +11,8 @@ const SIGNING_PURPOSES = ['1.3.6.1.5.5.7.3.4', '1.3.6.1.5.5.7.3.36', '1.3.6.1.4.
 
 /** Which keyUsages will do; one of them must be there. */
 const SIGNS = ['digitalSignature', 'nonRepudiation'];
-export const USES = { node: ['digitalSignature'], operator: SIGNS, service: SIGNS };
+export const USES = { node: ['digitalSignature'], operator: SIGNS, service: SIGNS, timeStamping: SIGNS };
+const TIME_STAMPING = '1.3.6.1.5.5.7.3.8';
 
 const mayIssue = (certificate) => certificate.isCa && (certificate.keyUsage?.includes('keyCertSign') ?? true);
 
@@ -27,12 +28,14 @@ export function trustStore(certificates, lists) {
 
 /**
  * Decides on `certificate` for a use at a time, with `others` that came along as further intermediates:
- * `{refused: why}`, `{untold: why}`, or `{revoked, unknown, isListMissing}`: since when it is revoked and why that cannot be told, of which one or both are null;
+ * `{refused: why, misused}`, where the last says that it is not for this use; `{untold: why}`; or `{revoked, unknown, isListMissing}`: since when it is revoked and why that cannot be told, of which one or both are null;
  * the last says whether it cannot be told because nobody gave a list.
  */
 export async function validate(store, certificate, others, use, at) {
-  const fault = timeFault(certificate, at) ?? useFault(certificate, use);
+  const fault = timeFault(certificate, at);
   if (fault !== null) return { refused: fault };
+  const misuse = useFault(certificate, use);
+  if (misuse !== null) return { refused: misuse, misused: true };
   const candidates = [...store.intermediates, ...others].filter(mayIssue);
   const search = { store, candidates, seconds: Math.floor(at / 1000) * 1000, signaturesLeft: PATH_SIGNATURES_MAX };
   const path = await build(search, [certificate]);
@@ -51,6 +54,8 @@ function useFault(certificate, use) {
   if (certificate.keyUsage === null) return 'it carries no keyUsage, so it does not say what it is for';
   if (!USES[use].some((wanted) => certificate.keyUsage.includes(wanted))) return `its keyUsage lacks ${USES[use].join(' and ')}`;
   const purposes = certificate.extendedKeyUsage;
+  // RFC 3161 2.3: critical, and nothing else.
+  if (use === 'timeStamping') return purposes?.join() === TIME_STAMPING && certificate.isPurposeCritical ? null : 'its extended key usage is not timeStamping, critical and alone';
   return purposes === null || purposes.some((purpose) => SIGNING_PURPOSES.includes(purpose)) ? null : 'its extended key usage names neither emailProtection nor document signing';
 }
 

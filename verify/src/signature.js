@@ -18,7 +18,12 @@ export const OIDS = {
   ecdsaSha256: '1.2.840.10045.4.3.2',
   ecdsaSha384: '1.2.840.10045.4.3.3',
   sha256: '2.16.840.1.101.3.4.2.1',
+  sha384: '2.16.840.1.101.3.4.2.2',
+  sha512: '2.16.840.1.101.3.4.2.3',
 };
+
+// Of SHA-2, with the length of their values.
+const HASHES = { 'SHA-256': { oid: OIDS.sha256, bytes: 32 }, 'SHA-384': { oid: OIDS.sha384, bytes: 48 }, 'SHA-512': { oid: OIDS.sha512, bytes: 64 } };
 
 const PKCS1 = 'RSASSA-PKCS1-v1_5';
 const PSS = 'RSA-PSS';
@@ -54,32 +59,47 @@ function rsaKey(raw) {
   return { kind: 'rsa', raw };
 }
 
+/** The hash of SHA-2 that an AlgorithmIdentifier names; null where it names another. */
+export const hashName = (about) => Object.keys(HASHES).find((hash) => HASHES[hash].oid === about.oid && about.plain) ?? null;
+
+/** The length of a hash's values; SHA-1 names certificates in old structures, and no signature rests on it. */
+export const hashBytes = (hash) => HASHES[hash]?.bytes ?? 20;
+
+export const hashOf = async (hash, bytes) => new Uint8Array(await subtle().digest(hash, bytes));
+
 /** How a signature is made: `{name, hash}` and which keys fit. */
 const scheme = (name, hash, ...kinds) => ({ name, hash, kinds });
 
-/** RSASSA-PSS-params (RFC 4055 3.1) for SHA-256, MGF1 with SHA-256, a salt of 32 bytes and trailer 1. */
-function isOurPss(parameters) {
+/** RSASSA-PSS-params (RFC 4055 3.1) for this hash, MGF1 with the same, a salt as long and trailer 1. */
+function isPssOf(parameters, hash) {
   if (parameters?.tag !== SEQUENCE) return false;
   const reader = inside(parameters);
   const explicit = (n) => parse(reader.expect(0xa0 | n).content, SEQUENCE);
-  const hash = algorithm(explicit(0));
+  const message = algorithm(explicit(0));
   const mask = algorithm(explicit(1));
   const salt = parse(reader.expect(0xa2).content, INTEGER).content;
   const trailer = reader.optional(0xa3);
   reader.finish();
   const maskHash = mask.parameters?.tag === SEQUENCE ? algorithm(mask.parameters) : null;
-  const isSha256 = (about) => about?.oid === OIDS.sha256 && about.plain;
+  const isIt = (about) => about !== null && hashName(about) === hash;
   const defaultTrailer = trailer === null || numberOf(parse(trailer.content, INTEGER).content) === 1;
-  return isSha256(hash) && mask.oid === OIDS.mgf1 && isSha256(maskHash) && numberOf(salt) === 32 && defaultTrailer;
+  return isIt(message) && mask.oid === OIDS.mgf1 && isIt(maskHash) && numberOf(salt) === hashBytes(hash) && defaultTrailer;
 }
 
 const numberOf = (content) => (content.length === 1 ? content[0] : -1);
 
-/** Of a CMS, whose digest algorithm is SHA-256: also the bare rsaEncryption, which it completes (RFC 3370 3.2). Null where it is not accepted. */
-export function cmsScheme(about) {
-  if ((about.oid === OIDS.rsaSha256 || about.oid === OIDS.rsa) && about.plain) return scheme(PKCS1, 'SHA-256', 'rsa');
-  if (about.oid === OIDS.ecdsaSha256 && about.plain) return scheme(ECDSA, 'SHA-256', 'p256');
-  return about.oid === OIDS.pss && isOurPss(about.parameters) ? scheme(PSS, 'SHA-256', 'rsa') : null;
+const OF_HASH = {
+  'SHA-256': { rsa: OIDS.rsaSha256, ecdsa: OIDS.ecdsaSha256, curve: 'p256' },
+  'SHA-384': { rsa: OIDS.rsaSha384, ecdsa: OIDS.ecdsaSha384, curve: 'p384' },
+  'SHA-512': { rsa: OIDS.rsaSha512 },
+};
+
+/** Of a CMS with this digest algorithm: also the bare rsaEncryption, which it completes (RFC 3370 3.2). Null where it is not accepted. */
+export function cmsScheme(about, hash) {
+  const { rsa, ecdsa, curve } = OF_HASH[hash];
+  if ((about.oid === rsa || about.oid === OIDS.rsa) && about.plain) return scheme(PKCS1, hash, 'rsa');
+  if (about.oid === ecdsa && about.plain) return scheme(ECDSA, hash, curve);
+  return about.oid === OIDS.pss && isPssOf(about.parameters, hash) ? scheme(PSS, hash, 'rsa') : null;
 }
 
 /** Of a certificate: SHA-1 is not among them, and parameters are as RFC 4055 and RFC 5758 write them. */
@@ -90,7 +110,7 @@ export function certificateScheme(about) {
   if (about.oid === OIDS.rsaSha512 && isNull) return scheme(PKCS1, 'SHA-512', 'rsa');
   if (about.oid === OIDS.ecdsaSha256 && about.parameters === null) return scheme(ECDSA, 'SHA-256', 'p256', 'p384');
   if (about.oid === OIDS.ecdsaSha384 && about.parameters === null) return scheme(ECDSA, 'SHA-384', 'p256', 'p384');
-  return about.oid === OIDS.pss && isOurPss(about.parameters) ? scheme(PSS, 'SHA-256', 'rsa') : null;
+  return about.oid === OIDS.pss && isPssOf(about.parameters, 'SHA-256') ? scheme(PSS, 'SHA-256', 'rsa') : null;
 }
 
 /** Of a revocation list. */
@@ -110,7 +130,7 @@ export async function holds(key, made, message, signature) {
   if (!made.kinds.includes(key.kind)) return false;
   try {
     const [imported, value] = key.kind === 'rsa' ? [await importRsa(key, made), signature] : [await importPoint(key), rawEcdsa(signature, CURVES[key.kind].bytes)];
-    const parameters = { name: made.name, hash: made.hash, ...(made.name === PSS && { saltLength: 32 }) };
+    const parameters = { name: made.name, hash: made.hash, ...(made.name === PSS && { saltLength: hashBytes(made.hash) }) };
     return await subtle().verify(parameters, imported, value, message);
   } catch (error) {
     // A key or a signature that is none: the platform's DataError, our own Malformed.

@@ -75,7 +75,6 @@ export const RECEIPT_BODY = kind(
     directory_cms: [is.bytes],
     node: [provenEntry],
     agency: [provenEntry, null],
-    timestamps: [list(is.bytes), []],
     opening: [record({ salt: [is.bytesOf(32)], manifest: [is.bytes], envelope: [is.bytes] }), null],
   }),
   (body) =>

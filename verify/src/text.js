@@ -1,5 +1,8 @@
 // Filling texts, and making visible what strangers hide in them.
 
+/** A text in each language. */
+export const both = (vi, en) => ({ vi, en });
+
 /** The text with its `{names}` filled in. */
 export const fill = (text, values) => text.replace(/\{(\w+)\}/g, (whole, name) => values[name] ?? whole);
 

@@ -509,12 +509,12 @@ export const CHECK_TEXTS = {
     en: ["the certificate was not revoked, as of the directory's issue and the CRLs given", 'A revoked certificate proves nothing after its revocation, and before it only with a time-stamp.'],
   },
   'certificate-expiry': {
-    vi: ['chứng thư chưa hết hạn đến nay', 'Chứng thư đã hết hạn và không có dấu thời gian; không xác định được đã ký khi còn hiệu lực hay chưa.'],
-    en: ['the certificate has not expired since', 'Expired since, and no time-stamp shows when it signed; whether it did so in time cannot be told.'],
+    vi: ['chứng thư chưa hết hạn, hoặc có dấu thời gian chứng tỏ đã ký trước khi hết hạn', 'Chứng thư đã hết hạn và không có dấu thời gian chứng tỏ đã ký trước đó; đề nghị nút đã lập cấp lại biên nhận ký mới.'],
+    en: ['the certificate has not expired, or a time-stamp shows that it signed before', 'Expired, and no time-stamp shows that it had signed before; ask the node that acted for its receipt signed anew.'],
   },
   'time-stamps': {
-    vi: ['không có dấu thời gian nào chưa được kiểm tra', 'Biên nhận có dấu thời gian mà phiên bản này chưa kiểm tra được; hãy dùng phiên bản mới hơn.'],
-    en: ['there is no time-stamp left unread', 'The receipt carries time-stamps that this version does not check; use a later version.'],
+    vi: ['dấu thời gian thuộc đúng chữ ký của chứng thư số', 'Có dấu thời gian không hợp lệ hoặc thuộc nội dung khác; đề nghị nút đã lập cung cấp biên nhận của chính nút đó.'],
+    en: ["the time-stamps belong to the certificate's signature", 'A time-stamp here is none, or of something else; ask the node that acted for its own receipt.'],
   },
   witnesses: {
     vi: ['điểm chốt có đủ bên chứng kiến theo chính sách', 'Chưa đủ bên chứng kiến mà chính sách yêu cầu; hãy yêu cầu nút cung cấp lại biên nhận, nếu vẫn vậy thì báo đơn vị vận hành trục.'],
@@ -545,8 +545,12 @@ export const CHECK_TEXTS = {
     en: ["the operator's certificate was not revoked, by the CRLs given", "The operator's certificate is revoked; ask the operator for a root signed anew."],
   },
   'operator-expiry': {
-    vi: ['chứng thư đơn vị vận hành chưa hết hạn đến nay', 'Chứng thư đã hết hạn và không có dấu thời gian; không xác định được thời điểm ký gốc danh bạ.'],
-    en: ["the operator's certificate has not expired since", 'Expired since, and no time-stamp shows when the root was signed; that cannot be told.'],
+    vi: ['chứng thư đơn vị vận hành chưa hết hạn, hoặc có dấu thời gian chứng tỏ đã ký trước khi hết hạn', 'Chứng thư đã hết hạn và không có dấu thời gian chứng tỏ gốc danh bạ đã ký trước đó; đề nghị nút đã lập cấp biên nhận kèm gốc danh bạ mới hơn.'],
+    en: ["the operator's certificate has not expired, or a time-stamp shows that it signed before", 'Expired, and no time-stamp shows that the root had been signed before; ask the node that acted for a receipt under a newer root.'],
+  },
+  'root-time-stamps': {
+    vi: ['dấu thời gian thuộc đúng chữ ký của đơn vị vận hành', 'Có dấu thời gian không hợp lệ hoặc thuộc nội dung khác; đề nghị đơn vị vận hành cung cấp gốc danh bạ nguyên bản.'],
+    en: ["the time-stamps belong to the operator's signature", 'A time-stamp here is none, or of something else; ask the operator for the directory root as it was signed.'],
   },
   'node-form': {
     vi: ['mục danh bạ của nút đúng định dạng', 'Mục danh bạ của nút có thể hiểu nhiều cách; đơn vị vận hành trục phải sửa.'],

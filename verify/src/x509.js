@@ -87,15 +87,18 @@ function readFields(der) {
 function readExtensions(extensions) {
   const found = new Map();
   let isUnderstood = true;
+  let isPurposeCritical = false;
   for (const { extnID, critical, extnValue } of extensions) {
     if (found.has(extnID)) throw new Malformed('a certificate with an extension twice');
     found.set(extnID, extnValue.valueBlock.valueHexView);
     isUnderstood &&= !critical || UNDERSTOOD.includes(extnID);
+    isPurposeCritical ||= critical && extnID === EXTENSION.extendedKeyUsage;
   }
   const read = (id, reader) => (found.has(id) ? reader(found.get(id)) : null);
   const basic = read(EXTENSION.basicConstraints, basicConstraints);
   return {
     isUnderstood,
+    isPurposeCritical,
     isCa: basic?.isCa ?? false,
     pathLength: basic?.pathLength ?? null,
     keyUsage: read(EXTENSION.keyUsage, keyUsage),

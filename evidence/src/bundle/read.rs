@@ -16,7 +16,9 @@ use truc_signer::{
 };
 
 use super::{BundleCheck, Conclusion, conclusion::conclude};
-use crate::{Document, Outcome, ReceiptReport, ReceiptTrust, ReceiptVerdict, Step, verify_receipt};
+use crate::{
+    Document, Outcome, ReceiptReport, ReceiptTrust, ReceiptVerdict, Step, verify::stamps::Stamps, verify_receipt,
+};
 
 /// Who put the bundle together, by its signature.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -86,7 +88,7 @@ pub fn verify_bundle(
         step(BundleCheck::Signature, signed),
         step(
             BundleCheck::Signer,
-            signature.as_ref().map_or((Outcome::NotReached, String::new()), |cms| signer(cms, trust)),
+            signature.as_ref().map_or((Outcome::NotReached, String::new()), |cms| signer(cms, trust, now)),
         ),
         step(BundleCheck::OneDocument, one_document(about.as_ref().ok(), &found.receipts)),
         step(BundleCheck::NoFork, no_fork(&forks)),
@@ -137,26 +139,33 @@ fn no_bundle(error: &ContainerError) -> BundleReport {
 }
 
 /// The receipts stand by themselves: that nobody says whether the packer's certificate was revoked is said, and takes nothing from them.
-fn signer(cms: &CmsSignature, trust: &ReceiptTrust) -> (Outcome, String) {
+fn signer(cms: &CmsSignature, trust: &ReceiptTrust, now: Timestamp) -> (Outcome, String) {
     let certificate = &cms.certificate;
     let signed = cms.signing_time.unwrap_or(certificate.not_before());
     let at = signed.min(certificate.not_after()).max(certificate.not_before());
+    let stamps = Stamps::of(cms, signed, trust, now);
+    let (outcome, detail) = match validate_with(trust.store(), certificate, &cms.others, CertificateUse::Service, at) {
+        Err(error) => (Outcome::Failed, chain(&error)),
+        Ok(_) if signed != at => (Outcome::Failed, "signed outside the certificate's validity".to_owned()),
+        Ok(Verdict::Revoked { at: since, .. }) => stamps.revoked(since, signed),
+        Ok(verdict) => match stamps.finding() {
+            Some(wrong @ (Outcome::Failed, _)) => wrong,
+            Some(_) if now > certificate.not_after() && stamps.prove() => stamps.expired(certificate),
+            found => not_revoked(&verdict, found.map(|(_, detail)| detail)),
+        },
+    };
     let name = certificate.subject();
-    match validate_with(trust.store(), certificate, &cms.others, CertificateUse::Service, at) {
-        Err(error) => (Outcome::Failed, format!("{name}: {}", chain(&error))),
-        Ok(_) if signed != at => (Outcome::Failed, format!("{name}: signed outside the certificate's validity")),
-        Ok(Verdict::Good) => (Outcome::Passed, name.to_owned()),
-        Ok(Verdict::Unknown(WhyUnknown::MissingCrl { .. })) => {
-            (Outcome::Passed, format!("{name}; whether it was revoked was not checked: no CRL was given"))
+    (outcome, if detail.is_empty() { name.to_owned() } else { format!("{name}: {detail}") })
+}
+
+fn not_revoked(verdict: &Verdict, stamped: Option<String>) -> (Outcome, String) {
+    match verdict {
+        Verdict::Unknown(WhyUnknown::MissingCrl { .. }) => {
+            let unchecked = "whether it was revoked was not checked: no CRL was given";
+            (Outcome::Passed, stamped.map_or_else(|| unchecked.to_owned(), |stamped| format!("{stamped}; {unchecked}")))
         }
-        Ok(Verdict::Unknown(why)) => (Outcome::Unknown, format!("{name}: {why}")),
-        Ok(Verdict::Revoked { at: revoked, .. }) if revoked <= signed => {
-            (Outcome::Failed, format!("{name}: revoked since {revoked}"))
-        }
-        Ok(Verdict::Revoked { at: revoked, .. }) => (
-            Outcome::Unknown,
-            format!("{name}: revoked later, at {revoked}; no time-stamp shows that it signed before"),
-        ),
+        Verdict::Unknown(why) => (Outcome::Unknown, why.to_string()),
+        Verdict::Good | Verdict::Revoked { .. } => (Outcome::Passed, stamped.unwrap_or_default()),
     }
 }
 

@@ -138,14 +138,15 @@ checks! {
         fix_vi: "Chứng thư đã thu hồi không còn giá trị sau thời điểm thu hồi; trước đó chỉ có giá trị nếu có dấu thời gian.";
     /// The certificate has not expired since, or a time-stamp shows that it signed before.
     CertificateExpiry = "certificate-expiry",
-        en: "the certificate has not expired since", vi: "chứng thư chưa hết hạn đến nay",
-        fix_en: "Expired since, and no time-stamp shows when it signed; whether it did so in time cannot be told.",
-        fix_vi: "Chứng thư đã hết hạn và không có dấu thời gian; không xác định được đã ký khi còn hiệu lực hay chưa.";
-    /// Time-stamp tokens, where there are any. This version does not read them.
+        en: "the certificate has not expired, or a time-stamp shows that it signed before",
+        vi: "chứng thư chưa hết hạn, hoặc có dấu thời gian chứng tỏ đã ký trước khi hết hạn",
+        fix_en: "Expired, and no time-stamp shows that it had signed before; ask the node that acted for its receipt signed anew.",
+        fix_vi: "Chứng thư đã hết hạn và không có dấu thời gian chứng tỏ đã ký trước đó; đề nghị nút đã lập cấp lại biên nhận ký mới.";
+    /// The time-stamps on the certificate's signature are of it and by a time-stamping authority, where there are any.
     TimeStamps = "time-stamps",
-        en: "there is no time-stamp left unread", vi: "không có dấu thời gian nào chưa được kiểm tra",
-        fix_en: "The receipt carries time-stamps that this version does not check; use a later version.",
-        fix_vi: "Biên nhận có dấu thời gian mà phiên bản này chưa kiểm tra được; hãy dùng phiên bản mới hơn.";
+        en: "the time-stamps belong to the certificate's signature", vi: "dấu thời gian thuộc đúng chữ ký của chứng thư số",
+        fix_en: "A time-stamp here is none, or of something else; ask the node that acted for its own receipt.",
+        fix_vi: "Có dấu thời gian không hợp lệ hoặc thuộc nội dung khác; đề nghị nút đã lập cung cấp biên nhận của chính nút đó.";
     /// Where a policy is given: enough of its witnesses cosigned the checkpoint, and none of their lines is wrong.
     Witnesses = "witnesses",
         en: "as many witnesses cosigned the checkpoint as the policy demands", vi: "điểm chốt có đủ bên chứng kiến theo chính sách",
@@ -181,11 +182,17 @@ checks! {
         en: "the operator's certificate was not revoked, by the CRLs given", vi: "chứng thư đơn vị vận hành chưa bị thu hồi theo CRL được cung cấp",
         fix_en: "The operator's certificate is revoked; ask the operator for a root signed anew.",
         fix_vi: "Chứng thư đơn vị vận hành đã bị thu hồi; đề nghị đơn vị vận hành ký lại gốc danh bạ.";
-    /// The operator's certificate has not expired since.
+    /// The operator's certificate has not expired since, or a time-stamp shows that it signed before.
     OperatorExpiry = "operator-expiry",
-        en: "the operator's certificate has not expired since", vi: "chứng thư đơn vị vận hành chưa hết hạn đến nay",
-        fix_en: "Expired since, and no time-stamp shows when the root was signed; that cannot be told.",
-        fix_vi: "Chứng thư đã hết hạn và không có dấu thời gian; không xác định được thời điểm ký gốc danh bạ.";
+        en: "the operator's certificate has not expired, or a time-stamp shows that it signed before",
+        vi: "chứng thư đơn vị vận hành chưa hết hạn, hoặc có dấu thời gian chứng tỏ đã ký trước khi hết hạn",
+        fix_en: "Expired, and no time-stamp shows that the root had been signed before; ask the node that acted for a receipt under a newer root.",
+        fix_vi: "Chứng thư đã hết hạn và không có dấu thời gian chứng tỏ gốc danh bạ đã ký trước đó; đề nghị nút đã lập cấp biên nhận kèm gốc danh bạ mới hơn.";
+    /// The time-stamps on the operator's signature are of it and by a time-stamping authority, where there are any.
+    RootTimeStamps = "root-time-stamps",
+        en: "the time-stamps belong to the operator's signature", vi: "dấu thời gian thuộc đúng chữ ký của đơn vị vận hành",
+        fix_en: "A time-stamp here is none, or of something else; ask the operator for the directory root as it was signed.",
+        fix_vi: "Có dấu thời gian không hợp lệ hoặc thuộc nội dung khác; đề nghị đơn vị vận hành cung cấp gốc danh bạ nguyên bản.";
     /// The node's entry is an unambiguous statement.
     NodeForm = "node-form",
         en: "the node's entry is well-formed", vi: "mục danh bạ của nút đúng định dạng",

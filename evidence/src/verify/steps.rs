@@ -17,6 +17,7 @@ use truc_signer::{
 use super::{
     Check, Checks, Document, Outcome, ReceiptReport, ReceiptSummary, ReceiptTrust, Step,
     read::{Facts, LeafFacts, OpeningFacts},
+    stamps::Stamps,
     witnesses::{self, Witnessed},
 };
 use crate::{
@@ -43,6 +44,20 @@ use Finding::{Fails, Holds, HoldsAs, NotApplicable, NotApplicableAs, NotReached,
 /// `Holds` or `Fails` with the words made only when needed.
 fn holds_if(good: bool, otherwise: impl FnOnce() -> String) -> Finding {
     if good { Holds } else { Fails(otherwise()) }
+}
+
+/// What was found elsewhere.
+impl From<(Outcome, String)> for Finding {
+    fn from((outcome, detail): (Outcome, String)) -> Self {
+        match outcome {
+            Outcome::Passed => HoldsAs(detail),
+            Outcome::Failed => Fails(detail),
+            Outcome::Unknown => Unknown(detail),
+            Outcome::NotApplicable | Outcome::Off if detail.is_empty() => NotApplicable,
+            Outcome::NotApplicable | Outcome::Off => NotApplicableAs(detail),
+            Outcome::NotReached => NotReached,
+        }
+    }
 }
 
 fn form(refused: Option<&String>) -> Finding {
@@ -79,8 +94,8 @@ pub(super) fn run(
         Ok(facts) => facts,
         Err(why) => return unreadable(&why, checks),
     };
-    let signing = Signing::of(&facts, trust);
-    let operator = Operator::of(&facts, trust);
+    let signing = Signing::of(&facts, trust, now);
+    let operator = Operator::of(&facts, trust, now);
     let judge = Judge { facts: &facts, signing: signing.as_ref(), operator: &operator, trust, document, now };
     let step = |check: &Check| {
         let finding = if checks.contains(*check) { Some(judge.find(*check)) } else { None };
@@ -151,10 +166,11 @@ struct Signing<'a> {
     /// When it signed, as it says; else the event's time.
     at: Timestamp,
     path: Option<Result<Verdict, PathError>>,
+    stamps: Stamps,
 }
 
 impl<'a> Signing<'a> {
-    fn of(facts: &'a Facts, trust: &ReceiptTrust) -> Option<Self> {
+    fn of(facts: &'a Facts, trust: &ReceiptTrust, now: Timestamp) -> Option<Self> {
         let (note, checkpoint) = facts.checkpoint.as_ref()?;
         let (_, node) = facts.node.value.as_ref()?;
         let leaf_time = facts.leaf.value.as_ref()?.time;
@@ -165,7 +181,8 @@ impl<'a> Signing<'a> {
         let others = cms.as_ref().map_or(&[][..], |cms| &cms.others);
         let certificate = cms.as_ref().map(|cms| cms.certificate.clone()).ok().or(bound);
         let path = certificate.as_ref().map(|c| path_of(trust, c, others, CertificateUse::Node, at));
-        Some(Self { line, path, certificate, at, cms })
+        let stamps = cms.as_ref().map(|cms| Stamps::of(cms, at.max(leaf_time), trust, now)).unwrap_or_default();
+        Some(Self { line, path, certificate, at, cms, stamps })
     }
 }
 
@@ -174,10 +191,11 @@ struct Operator {
     signature: Result<CmsSignature, CmsError>,
     certificate: Option<Certificate>,
     path: Option<Result<Verdict, PathError>>,
+    stamps: Stamps,
 }
 
 impl Operator {
-    fn of(facts: &Facts, trust: &ReceiptTrust) -> Self {
+    fn of(facts: &Facts, trust: &ReceiptTrust, now: Timestamp) -> Self {
         let signature = trust.root_signature(&facts.body.directory_cms, &facts.body.directory);
         let signer = signature.as_ref().ok().map(|s| s.certificate.clone());
         let certificate = signer.or_else(|| trust.operator().certificates().first().cloned());
@@ -187,7 +205,11 @@ impl Operator {
             .as_ref()
             .zip(issued)
             .map(|(certificate, at)| path_of(trust, certificate, others, CertificateUse::Operator, at));
-        Self { certificate, path, signature }
+        let stamps = signature.as_ref().ok().zip(issued).map(|(cms, issued)| {
+            let made = cms.signing_time.map_or(issued, |signed| signed.max(issued));
+            Stamps::of(cms, made, trust, now)
+        });
+        Self { certificate, path, signature, stamps: stamps.unwrap_or_default() }
     }
 }
 
@@ -240,6 +262,7 @@ impl<'a> Judge<'a> {
             Check::OperatorTime => self.operator_time(),
             Check::OperatorRevocation => self.operator_revocation(),
             Check::OperatorExpiry => self.operator_expiry(),
+            Check::RootTimeStamps => self.root_time_stamps(),
             Check::NodeForm => form(self.facts.node.refused.as_ref()),
             Check::NodeIncluded => self.entry_included(Some(&self.facts.body.node)),
             Check::AgencyForm => self.facts.agency.as_ref().map_or(NotApplicable, |part| form(part.refused.as_ref())),
@@ -408,7 +431,7 @@ impl<'a> Judge<'a> {
             _ => None,
         };
         match by_directory.into_iter().chain(by_list).min() {
-            Some(since) => revoked(since, signing.at),
+            Some(since) => signing.stamps.revoked(since, signing.at).into(),
             None => HoldsAs(self.revocation_known(signing.path.as_ref())),
         }
     }
@@ -416,14 +439,11 @@ impl<'a> Judge<'a> {
     fn certificate_expiry(&self) -> Finding {
         let signing = given!(self.signing);
         let certificate = given!(signing.certificate.as_ref());
-        not_expired_since(certificate, signing.at, self.now)
+        not_expired_since(certificate, signing.at, self.now, &signing.stamps)
     }
 
     fn time_stamps(&self) -> Finding {
-        match self.facts.body.timestamps.len() {
-            0 => NotApplicable,
-            count => Unknown(format!("{count} time-stamp tokens")),
-        }
+        given!(given!(self.signing).stamps.finding()).into()
     }
 
     fn witnesses(&self) -> Finding {
@@ -475,14 +495,18 @@ impl<'a> Judge<'a> {
     fn operator_revocation(&self) -> Finding {
         let issued = need!(self.root()).issued;
         match need!(&self.operator.path) {
-            Ok(Verdict::Revoked { at, .. }) => revoked(*at, issued),
+            Ok(Verdict::Revoked { at, .. }) => self.operator.stamps.revoked(*at, issued).into(),
             path => HoldsAs(self.revocation_known(Some(path))),
         }
     }
 
     fn operator_expiry(&self) -> Finding {
         let issued = need!(self.root()).issued;
-        not_expired_since(given!(self.operator.certificate.as_ref()), issued, self.now)
+        not_expired_since(given!(self.operator.certificate.as_ref()), issued, self.now, &self.operator.stamps)
+    }
+
+    fn root_time_stamps(&self) -> Finding {
+        given!(self.operator.stamps.finding()).into()
     }
 
     fn entry_included(&self, entry: Option<&ProvenEntry>) -> Finding {
@@ -807,21 +831,12 @@ fn was_valid(certificate: &Certificate, at: Timestamp) -> bool {
     certificate.not_before() <= at && at <= certificate.not_after()
 }
 
-/// Revoked before it signed, or since: without a time-stamp the latter cannot be told from the former.
-fn revoked(since: Timestamp, signed: Timestamp) -> Finding {
-    if since <= signed {
-        Fails(format!("revoked or suspended since {since}, signed {signed}"))
-    } else {
-        Unknown(format!("revoked or suspended since {since}; says it signed {signed}, and no time-stamp shows it"))
-    }
-}
-
-fn not_expired_since(certificate: &Certificate, signed: Timestamp, now: Timestamp) -> Finding {
+fn not_expired_since(certificate: &Certificate, signed: Timestamp, now: Timestamp, stamps: &Stamps) -> Finding {
     // Signed outside its validity: that is the other check's finding.
     if !was_valid(certificate, signed) {
         return NotApplicable;
     }
-    if now <= certificate.not_after() { Holds } else { Unknown(format!("expired {}", certificate.not_after())) }
+    if now <= certificate.not_after() { Holds } else { stamps.expired(certificate).into() }
 }
 
 /// The name under which the manifest has this digest: none when it has not; no name when the manifest could only be searched as text.

@@ -6,11 +6,14 @@ use std::{
 };
 
 use truc_proto::{Digest, Policy, limits::ROOTS_CACHED_MAX};
-use truc_signer::{CmsError, CmsSignature, TrustStore, verify_detached};
+use truc_signer::{
+    CmsError, CmsSignature, TimeStamp, TimeStampError, TrustStore, timestamp::verify_token, verify_detached,
+};
 
 use crate::PinnedOperator;
 
 type Verified = Result<CmsSignature, CmsError>;
+type Stamped = Result<Arc<TimeStamp>, TimeStampError>;
 
 /// Trust anchors, CRLs, the operator's pinned identity, and which witnesses count. Keep one for many receipts: it remembers directory roots and certificates checked before.
 #[derive(Debug)]
@@ -19,13 +22,14 @@ pub struct ReceiptTrust {
     operator: PinnedOperator,
     policy: Option<Policy>,
     roots: Mutex<HashMap<Digest, Verified>>,
+    stamps: Mutex<HashMap<Digest, Stamped>>,
 }
 
 impl ReceiptTrust {
     /// From what was configured.
     #[must_use]
     pub fn new(store: impl Into<Arc<TrustStore>>, operator: PinnedOperator) -> Self {
-        Self { store: store.into(), operator, policy: None, roots: Mutex::default() }
+        Self { store: store.into(), operator, policy: None, roots: Mutex::default(), stamps: Mutex::default() }
     }
 
     /// And with a policy that says which witnesses must have cosigned. Without one no cosignature is looked at.
@@ -54,17 +58,27 @@ impl ReceiptTrust {
 
     /// The signature over a directory root: many receipts carry the same.
     pub(super) fn root_signature(&self, cms: &[u8], statement: &[u8]) -> Verified {
-        let key = Digest::of_parts(&[Digest::of(cms).as_bytes(), Digest::of(statement).as_bytes()]);
-        let roots = || self.roots.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = roots().get(&key) {
-            return known.clone();
-        }
-        let verified = verify_detached(cms, statement, self.operator.certificates());
-        let mut roots = roots();
-        if roots.len() >= ROOTS_CACHED_MAX {
-            roots.clear();
-        }
-        roots.insert(key, verified.clone());
-        verified
+        remembered(&self.roots, cms, statement, || verify_detached(cms, statement, self.operator.certificates()))
     }
+
+    /// A time-stamp over a signature: all receipts of one checkpoint or one directory carry the same.
+    pub(super) fn time_stamp(&self, token: &[u8], signature: &[u8]) -> Stamped {
+        remembered(&self.stamps, token, signature, || verify_token(token, signature).map(Arc::new))
+    }
+}
+
+/// What was found about two things together, found once; a bounded number of answers is kept.
+fn remembered<T: Clone>(known: &Mutex<HashMap<Digest, T>>, one: &[u8], other: &[u8], find: impl FnOnce() -> T) -> T {
+    let key = Digest::of_parts(&[Digest::of(one).as_bytes(), Digest::of(other).as_bytes()]);
+    let known = || known.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(answer) = known().get(&key) {
+        return answer.clone();
+    }
+    let answer = find();
+    let mut known = known();
+    if known.len() >= ROOTS_CACHED_MAX {
+        known.clear();
+    }
+    known.insert(key, answer.clone());
+    answer
 }

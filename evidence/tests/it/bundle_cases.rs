@@ -27,6 +27,7 @@ pub(crate) struct Plan {
     pub(crate) about: fn(&mut BundleJson),
     pub(crate) signer: fn(&World) -> &Party,
     pub(crate) signed_at: Option<Timestamp>,
+    pub(crate) stamps: Stamps,
 }
 
 pub(crate) fn receipt(who: Who, bend: impl FnOnce(&mut Recipe)) -> String {
@@ -46,6 +47,7 @@ impl Default for Plan {
             about: |_| {},
             signer: |world| &world.service_g22,
             signed_at: Some(after(HOUR_MS)),
+            stamps: |_, _| vec![],
         }
     }
 }
@@ -71,7 +73,8 @@ impl Plan {
     }
 
     pub(crate) fn sign(&self, manifest: &[u8]) -> Result<Vec<u8>, SignError> {
-        sign_detached(&(self.signer)(&WORLD).key, manifest, self.signed_at)
+        let cms = sign_detached(&(self.signer)(&WORLD).key, manifest, self.signed_at)?;
+        Ok(stamped(&WORLD, cms, manifest, self.stamps))
     }
 
     pub(crate) fn build(&self) -> Vec<u8> {
@@ -226,6 +229,7 @@ pub(crate) fn all() -> Vec<BundleCase> {
     all.extend(bent_names());
     all.extend(bent_statements());
     all.extend(signatures());
+    all.extend(stamps());
     all.extend(contents());
     all
 }
@@ -537,6 +541,46 @@ fn signatures() -> Vec<BundleCase> {
         by("by-the-revoked-without-lists", |world| &world.revoked_node, HOUR_MS, None),
         by("by-the-later-revoked", |world| &world.later_revoked_node, HOUR_MS, Some(Unknown)).with_crls(),
         by("past-the-revocation-lists", |world| &world.service_g22, 100 * DAY_MS, Some(Unknown)).with_crls(),
+    ]
+}
+
+/// The packer's certificate ended, and a time-stamp says whether it had signed before.
+fn stamps() -> Vec<BundleCase> {
+    let of = |name: &str, signer: fn(&World) -> &Party, stamps: Stamps, outcome: Option<Outcome>| {
+        let against: Vec<_> = outcome.into_iter().map(|outcome| (Signer, outcome)).collect();
+        BundleCase::new(format!("stamped-{name}"), Plan { signer, stamps, ..Plan::default() }.build(), &against)
+    };
+    let early: Stamps = |world, signature| vec![token(&world.tsa, signature, 2 * HOUR_MS)];
+    let late: Stamps = |world, signature| vec![token(&world.tsa, signature, 18 * HOUR_MS)];
+    let strange: Stamps = |world, signature| vec![token(&world.foreign_tsa, signature, 2 * HOUR_MS)];
+    vec![
+        of("right", |world| &world.service_g22, early, None),
+        of("right-with-revocation-lists", |world| &world.service_g22, early, None).with_crls(),
+        of(
+            "over-another-signature",
+            |world| &world.service_g22,
+            |world, _| vec![token(&world.tsa, b"another", 2 * HOUR_MS)],
+            Some(Failed),
+        ),
+        of(
+            "before-it-signed",
+            |world| &world.service_g22,
+            |world, signature| vec![token(&world.tsa, signature, -HOUR_MS)],
+            Some(Failed),
+        ),
+        of(
+            "by-no-authority",
+            |world| &world.service_g22,
+            |world, signature| vec![token(&world.misused_tsa, signature, 2 * HOUR_MS)],
+            Some(Failed),
+        ),
+        of("by-a-strange-authority", |world| &world.service_g22, strange, None),
+        of("before-its-certificate-ended", |world| &world.brief_node, early, None),
+        of("after-its-certificate-ended", |world| &world.brief_node, late, Some(Failed)),
+        of("before-it-was-revoked", |world| &world.soon_revoked_node, early, None).with_crls(),
+        of("after-it-was-revoked", |world| &world.soon_revoked_node, late, Some(Failed)).with_crls(),
+        of("by-a-strange-authority-before-it-was-revoked", |world| &world.soon_revoked_node, strange, Some(Unknown))
+            .with_crls(),
     ]
 }
 

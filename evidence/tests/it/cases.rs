@@ -1,9 +1,10 @@
 //! The corpus: receipts that are right but for one thing. Each is hashed again and signed again by a real party, so that only the check named here sees it.
 
+use truc_certs_dev::TokenPlan;
 use truc_evidence::{Check, Outcome};
 use truc_proto::{
     AgencyEntry, Digest, Entry, EnvelopeId, EventUri, KeyStatus, Lane, NodeEntry, Reason, Supersedes, Timestamp,
-    TimestampToken, WireLevel,
+    WireLevel,
 };
 
 use crate::world::*;
@@ -14,6 +15,26 @@ pub(crate) struct Case {
     pub(crate) against: Check,
     pub(crate) outcome: Outcome,
     pub(crate) recipe: Recipe,
+}
+
+/// H26's node with another certificate that the operator bound, and that signs.
+macro_rules! signed_by {
+    ($party:ident) => {
+        Recipe {
+            entries: |world, entries| {
+                node(entries, "N-H26").certificates[0] = binding(&world.$party, truc_proto::KeyUse::Node);
+            },
+            cms: |world, cms| cms.key = Some(&world.$party.key),
+            ..Recipe::default()
+        }
+    };
+}
+
+/// The directory by another operator that the verifier has pinned.
+macro_rules! operated_by {
+    ($party:ident) => {
+        Recipe { root_signer: |world| &world.$party, pinned: |world| &world.$party, ..Recipe::default() }
+    };
 }
 
 /// Receipts that are valid: what the corpus' bent ones are bent from.
@@ -76,6 +97,221 @@ pub(crate) fn valid() -> Vec<(&'static str, Recipe)> {
         ),
         ("valid-in-the-grace-of-the-directory", Recipe { root: |root| root.valid_until = after(-DAY_MS), ..base() }),
     ]
+    .into_iter()
+    .chain(stamped_and_valid())
+    .collect()
+}
+
+/// What a time-stamp saves, and what one that proves nothing takes nothing from.
+fn stamped_and_valid() -> Vec<(&'static str, Recipe)> {
+    let base = Recipe::default;
+    let late = after(20 * DAY_MS);
+    let by_tsa: Stamps = |world, signature| vec![token(&world.tsa, signature, 2_000)];
+    let root_by_tsa: Stamps = |world, signature| vec![token(&world.tsa, signature, -9 * DAY_MS)];
+    vec![
+        ("valid-stamped", Recipe { stamps: by_tsa, root_stamps: root_by_tsa, ..base() }),
+        (
+            "valid-stamped-by-an-authority-of-old-ways",
+            Recipe {
+                stamps: |world, signature| {
+                    let plan = TokenPlan { old_identifier: true, accuracy_s: None, ..TokenPlan::at(after(2_345)) };
+                    vec![world.tsa.token(&Digest::of(signature), &plan).unwrap()]
+                },
+                ..base()
+            },
+        ),
+        ("valid-expired-after-the-stamp", Recipe { stamps: by_tsa, now: late, ..signed_by!(short_node) }),
+        (
+            "valid-revoked-after-the-stamp",
+            Recipe { stamps: by_tsa, with_crls: true, now: late, ..signed_by!(later_revoked_node) },
+        ),
+        (
+            "valid-revoked-in-the-directory-after-the-stamp",
+            Recipe {
+                stamps: by_tsa,
+                root: |root| root.issued = after(180_000),
+                entries: |_, entries| set_status(entries, KeyStatus::Revoked, after(120_000)),
+                ..base()
+            },
+        ),
+        (
+            "valid-the-earlier-of-two-stamps",
+            Recipe {
+                stamps: |world, signature| [12 * DAY_MS, 2_000].map(|ms| token(&world.tsa, signature, ms)).into(),
+                now: late,
+                ..signed_by!(short_node)
+            },
+        ),
+        (
+            "valid-stamped-by-a-strange-authority",
+            Recipe { stamps: |world, signature| vec![token(&world.foreign_tsa, signature, 2_000)], ..base() },
+        ),
+        (
+            "valid-stamped-by-an-authority-that-expired-since",
+            Recipe { stamps: |world, signature| vec![token(&world.short_tsa, signature, 2_000)], now: late, ..base() },
+        ),
+        (
+            "valid-stamped-by-an-authority-revoked-since",
+            Recipe {
+                stamps: |world, signature| vec![token(&world.later_revoked_tsa, signature, 2_000)],
+                with_crls: true,
+                now: late,
+                ..base()
+            },
+        ),
+        (
+            "valid-operator-expired-after-the-stamp",
+            Recipe { root_stamps: root_by_tsa, now: late, ..operated_by!(short_operator) },
+        ),
+        (
+            "valid-operator-revoked-after-the-stamp",
+            Recipe { root_stamps: root_by_tsa, with_crls: true, now: late, ..operated_by!(later_revoked_operator) },
+        ),
+    ]
+}
+
+/// Time-stamps that are wrong, too late, or not believed where they are needed.
+#[expect(clippy::too_many_lines, reason = "a table: one entry per case")]
+fn badly_stamped() -> Vec<Case> {
+    let base = Recipe::default;
+    let late = after(20 * DAY_MS);
+    let mut cases = Vec::new();
+    let mut refused = |name, against, recipe| cases.push(Case { name, against, outcome: Outcome::Failed, recipe });
+    let wrong = |stamps: Stamps| Recipe { stamps, ..base() };
+    refused(
+        "stamp-of-another-signature",
+        Check::TimeStamps,
+        wrong(|world, _| vec![token(&world.tsa, b"another signature", 2_000)]),
+    );
+    refused(
+        "stamp-by-a-certificate-for-documents",
+        Check::TimeStamps,
+        wrong(|world, signature| vec![token(&world.misused_tsa, signature, 2_000)]),
+    );
+    refused(
+        "stamp-by-a-certificate-for-mail-too",
+        Check::TimeStamps,
+        wrong(|world, signature| vec![token(&world.mailing_tsa, signature, 2_000)]),
+    );
+    refused(
+        "stamp-older-than-the-event",
+        Check::TimeStamps,
+        wrong(|world, signature| vec![token(&world.tsa, signature, -HOUR_MS)]),
+    );
+    refused(
+        "stamp-from-the-future",
+        Check::TimeStamps,
+        wrong(|world, signature| vec![token(&world.tsa, signature, 2 * DAY_MS)]),
+    );
+    refused("stamp-that-is-none", Check::TimeStamps, wrong(|_, _| vec![vec![0x30, 0]]));
+    refused(
+        "stamp-bent",
+        Check::TimeStamps,
+        wrong(|world, signature| {
+            let mut token = token(&world.tsa, signature, 2_000);
+            *token.last_mut().unwrap() ^= 1;
+            vec![token]
+        }),
+    );
+    refused(
+        "stamp-that-is-vague",
+        Check::TimeStamps,
+        wrong(|world, signature| {
+            let plan = TokenPlan { accuracy_s: Some(90), ..TokenPlan::at(after(2_000)) };
+            vec![world.tsa.token(&Digest::of(signature), &plan).unwrap()]
+        }),
+    );
+    refused(
+        "stamp-by-an-authority-past-its-certificate",
+        Check::TimeStamps,
+        Recipe { now: late, ..wrong(|world, signature| vec![token(&world.short_tsa, signature, 12 * DAY_MS)]) },
+    );
+    refused(
+        "stamp-by-a-revoked-authority",
+        Check::TimeStamps,
+        Recipe {
+            with_crls: true,
+            now: late,
+            ..wrong(|world, signature| vec![token(&world.revoked_tsa, signature, 2_000)])
+        },
+    );
+    refused(
+        "a-right-stamp-and-a-wrong-one",
+        Check::TimeStamps,
+        wrong(|world, signature| {
+            [signature, b"another"].map(|stamped: &[u8]| token(&world.tsa, stamped, 2_000)).into()
+        }),
+    );
+    let too_late: Stamps = |world, signature| vec![token(&world.tsa, signature, 12 * DAY_MS)];
+    refused(
+        "certificate-expired-before-the-stamp",
+        Check::CertificateExpiry,
+        Recipe { stamps: too_late, now: late, ..signed_by!(short_node) },
+    );
+    refused(
+        "certificate-revoked-before-the-stamp",
+        Check::CertificateRevocation,
+        Recipe { stamps: too_late, with_crls: true, now: late, ..signed_by!(later_revoked_node) },
+    );
+    refused(
+        "root-stamp-of-another-signature",
+        Check::RootTimeStamps,
+        Recipe { root_stamps: |world, _| vec![token(&world.tsa, b"another signature", -9 * DAY_MS)], ..base() },
+    );
+    refused(
+        "root-stamp-older-than-the-root",
+        Check::RootTimeStamps,
+        Recipe { root_stamps: |world, signature| vec![token(&world.tsa, signature, -11 * DAY_MS)], ..base() },
+    );
+    refused(
+        "operator-expired-before-the-stamp",
+        Check::OperatorExpiry,
+        Recipe { root_stamps: too_late, now: late, ..operated_by!(short_operator) },
+    );
+    refused(
+        "operator-revoked-before-the-stamp",
+        Check::OperatorRevocation,
+        Recipe { root_stamps: too_late, with_crls: true, now: late, ..operated_by!(later_revoked_operator) },
+    );
+    let mut unknown = |name, against, recipe| cases.push(Case { name, against, outcome: Outcome::Unknown, recipe });
+    unknown(
+        "certificate-expired-since-and-stamped-by-a-strange-authority",
+        Check::CertificateExpiry,
+        Recipe {
+            stamps: |world, signature| vec![token(&world.foreign_tsa, signature, 2_000)],
+            now: late,
+            ..signed_by!(short_node)
+        },
+    );
+    unknown(
+        "certificate-expired-since-and-its-stamp's-authority-too",
+        Check::CertificateExpiry,
+        Recipe {
+            stamps: |world, signature| vec![token(&world.short_tsa, signature, 2_000)],
+            now: late,
+            ..signed_by!(short_node)
+        },
+    );
+    unknown(
+        "certificate-revoked-since-and-its-stamp's-authority-too",
+        Check::CertificateRevocation,
+        Recipe {
+            stamps: |world, signature| vec![token(&world.later_revoked_tsa, signature, 2_000)],
+            with_crls: true,
+            now: late,
+            ..signed_by!(later_revoked_node)
+        },
+    );
+    unknown(
+        "operator-expired-since-and-stamped-by-a-strange-authority",
+        Check::OperatorExpiry,
+        Recipe {
+            root_stamps: |world, signature| vec![token(&world.foreign_tsa, signature, -9 * DAY_MS)],
+            now: late,
+            ..operated_by!(short_operator)
+        },
+    );
+    cases
 }
 
 const STRANGER: (&str, u8) = ("somebody.example/witness", 77);
@@ -117,26 +353,6 @@ fn set_status(entries: &mut [Entry], status: KeyStatus, since: Timestamp) {
     let binding = &mut node(entries, "N-H26").certificates[0];
     binding.status = status;
     binding.status_since = Some(since);
-}
-
-/// H26's node with another certificate that the operator bound, and that signs.
-macro_rules! signed_by {
-    ($party:ident) => {
-        Recipe {
-            entries: |world, entries| {
-                node(entries, "N-H26").certificates[0] = binding(&world.$party, truc_proto::KeyUse::Node);
-            },
-            cms: |world, cms| cms.key = Some(&world.$party.key),
-            ..Recipe::default()
-        }
-    };
-}
-
-/// The directory by another operator that the verifier has pinned.
-macro_rules! operated_by {
-    ($party:ident) => {
-        Recipe { root_signer: |world| &world.$party, pinned: |world| &world.$party, ..Recipe::default() }
-    };
 }
 
 #[expect(clippy::too_many_lines, reason = "a table: one entry per case")]
@@ -645,11 +861,6 @@ pub(crate) fn all() -> Vec<Case> {
         Recipe { now: after(20 * DAY_MS), ..signed_by!(short_node) },
     );
     unknown(
-        "time-stamp-that-is-not-read",
-        Check::TimeStamps,
-        Recipe { timestamps: vec![TimestampToken(vec![0x30, 0])], ..base() },
-    );
-    unknown(
         "operator-certificate-revoked-since",
         Check::OperatorRevocation,
         Recipe { with_crls: true, now: after(20 * DAY_MS), ..operated_by!(later_revoked_operator) },
@@ -660,5 +871,6 @@ pub(crate) fn all() -> Vec<Case> {
         Recipe { now: after(20 * DAY_MS), ..operated_by!(short_operator) },
     );
     unknown("document-without-opening", Check::Document, Recipe { document: Some(PACKET), ..base() });
+    cases.extend(badly_stamped());
     cases
 }

@@ -220,7 +220,6 @@ fn a_receipt_is_written_from_evidence_and_the_directory_then_in_force() {
         entitlement: &kept,
         preamble: None,
         opening: None,
-        timestamps: vec![],
     })
     .unwrap();
     let trust = truc_evidence::ReceiptTrust::new(WORLD.store(), WORLD.pinned());

@@ -3,19 +3,22 @@
 use std::sync::LazyLock;
 
 use bytes::Bytes;
-use truc_certs_dev::{Issued, KeyKind, Pki, Profile, Request, RevocationReason, Subject};
+use truc_certs_dev::{
+    ExtendedKeyUsagePurpose, Issued, KeyKind, Pki, Profile, Request, RevocationReason, Subject, TokenPlan, Tsa,
+};
 use truc_evidence::{Directory, PinnedOperator, ReceiptTrust, ledger_origin};
 use truc_ledger::{LedgerKey, merkle::MemTree};
 use truc_proto::{
     Actor, AgencyEntry, AgencyId, AxisId, CertificateBinding, Checkpoint, Digest, Entry, EnvelopeId, EnvelopeJson,
     EnvelopeKind, Event, EventUri, KeyId, KeyStatus, KeyUse, Lane, NodeEntry, NodeId, NoteSignature, Opening,
     OperatorEntry, Policy, Preamble, Priority, ProvenEntry, Receipt, ReceiptBody, Role, RootStatement, Route, SealedTo,
-    SealingAlgorithm, SignedDirectory, SignedNote, Statement, Submission, Suite, Timestamp, TimestampToken, WireLevel,
+    SealingAlgorithm, SignedDirectory, SignedNote, Statement, Submission, Suite, Timestamp, WireLevel,
 };
 use truc_signer::{
     Certificate, Crl, SigningKey, SoftKey, TrustStore,
     asic::{ContentSalt, content_commitment},
-    sign_detached,
+    cms::embed_time_stamp,
+    sign_detached, verify_detached,
 };
 
 pub(crate) const DAY_MS: i64 = 86_400_000;
@@ -78,6 +81,17 @@ pub(crate) struct World {
     pub(crate) short_node: Party,
     pub(crate) revoked_node: Party,
     pub(crate) later_revoked_node: Party,
+    pub(crate) brief_node: Party,
+    pub(crate) soon_revoked_node: Party,
+    pub(crate) tsa: Tsa,
+    pub(crate) foreign_tsa: Tsa,
+    pub(crate) short_tsa: Tsa,
+    pub(crate) revoked_tsa: Tsa,
+    pub(crate) later_revoked_tsa: Tsa,
+    /// With a certificate that is for mail, too.
+    pub(crate) mailing_tsa: Tsa,
+    /// With a service's certificate.
+    pub(crate) misused_tsa: Tsa,
     pub(crate) tls: Vec<(&'static str, Party)>,
     pub(crate) service_g22: Party,
     pub(crate) service_h26: Party,
@@ -109,14 +123,29 @@ impl World {
         let later_revoked_operator = issue(&pki, Profile::Operator, "Vận hành bị thu hồi sau");
         let revoked_node = issue(&pki, Profile::Node, "Nút bị thu hồi");
         let later_revoked_node = issue(&pki, Profile::Node, "Nút bị thu hồi sau");
-        for (party, since) in [
-            (&revoked_operator, -12 * DAY_MS),
-            (&later_revoked_operator, 5 * DAY_MS),
-            (&revoked_node, -HOUR_MS),
-            (&later_revoked_node, 5 * DAY_MS),
+        let brief_node = between(Profile::Node, "Nút hết hạn trong ngày", None, Some(after(12 * HOUR_MS)));
+        let soon_revoked_node = issue(&pki, Profile::Node, "Nút bị thu hồi trong ngày");
+        let short_tsa = between(Profile::TimeStamping, "TSA ngắn hạn", None, Some(after(10 * DAY_MS)));
+        let stamps = |name: &str| issue(&pki, Profile::TimeStamping, name).issued;
+        let [revoked_tsa, later_revoked_tsa] =
+            ["bị thu hồi", "bị thu hồi sau"].map(|name| stamps(&format!("TSA {name}")));
+        for (issued, since) in [
+            (&revoked_operator.issued, -12 * DAY_MS),
+            (&later_revoked_operator.issued, 5 * DAY_MS),
+            (&revoked_node.issued, -HOUR_MS),
+            (&later_revoked_node.issued, 5 * DAY_MS),
+            (&soon_revoked_node.issued, 12 * HOUR_MS),
+            (&revoked_tsa, -HOUR_MS),
+            (&later_revoked_tsa, 5 * DAY_MS),
         ] {
-            pki.revoke(&party.issued, after(since), RevocationReason::KeyCompromise);
+            pki.revoke(issued, after(since), RevocationReason::KeyCompromise);
         }
+        let tsa = |issued| Tsa::new(issued).unwrap();
+        let mailing = vec![ExtendedKeyUsagePurpose::TimeStamping, ExtendedKeyUsagePurpose::EmailProtection];
+        let mailing = Request {
+            extended_key_usages: Some(mailing),
+            ..request(Profile::TimeStamping, "TSA kiêm thư điện tử")
+        };
         let lists = pki.crls(after(6 * DAY_MS), after(60 * DAY_MS)).unwrap();
         let crls_pem = lists.iter().map(|der| pem("X509 CRL", der)).collect();
         let tls = ["N-G22", "N-H26", "N-H37", "R1"]
@@ -141,6 +170,15 @@ impl World {
             short_node,
             revoked_node,
             later_revoked_node,
+            brief_node,
+            soon_revoked_node,
+            tsa: tsa(issue(&pki, Profile::TimeStamping, "TSA").issued),
+            foreign_tsa: tsa(issue(&foreign, Profile::TimeStamping, "TSA lạ").issued),
+            short_tsa: tsa(short_tsa.issued),
+            revoked_tsa: tsa(revoked_tsa),
+            later_revoked_tsa: tsa(later_revoked_tsa),
+            mailing_tsa: tsa(pki.issue_with(mailing).unwrap()),
+            misused_tsa: tsa(issue(&pki, Profile::Service, "Dịch vụ đóng dấu thời gian").issued),
             tls: tls.into(),
             service_g22: issue(&pki, Profile::Service, "Dịch vụ G22"),
             service_h26: issue(&pki, Profile::Service, "Dịch vụ H26"),
@@ -321,6 +359,20 @@ pub(crate) struct LedgerPlan {
     pub(crate) seed: u8,
 }
 
+/// Time-stamps over this signature value.
+pub(crate) type Stamps = fn(&World, &[u8]) -> Vec<Vec<u8>>;
+
+/// A time-stamp token of this moment over a signature value.
+pub(crate) fn token(tsa: &Tsa, signature: &[u8], ms: i64) -> Vec<u8> {
+    tsa.token(&Digest::of(signature), &TokenPlan::at(after(ms))).unwrap()
+}
+
+/// A detached CMS over `content` with time-stamps.
+pub(crate) fn stamped(world: &World, cms: Vec<u8>, content: &[u8], stamps: Stamps) -> Vec<u8> {
+    let signature = verify_detached(&cms, content, &[]).unwrap().signature;
+    stamps(world, &signature).iter().fold(cms, |cms, token| embed_time_stamp(&cms, token).unwrap())
+}
+
 /// How the certificate signs the checkpoint.
 pub(crate) struct CmsPlan<'a> {
     pub(crate) key: Option<&'a SoftKey>,
@@ -366,7 +418,8 @@ pub(crate) struct Recipe {
     pub(crate) node_shown: fn(&mut Entry),
     pub(crate) agency_shown: fn(&mut Entry),
     pub(crate) body_bytes: fn(Vec<u8>) -> Vec<u8>,
-    pub(crate) timestamps: Vec<TimestampToken>,
+    pub(crate) stamps: Stamps,
+    pub(crate) root_stamps: Stamps,
     pub(crate) file: fn(String) -> String,
     pub(crate) document: Option<&'static [u8]>,
     /// Who cosigned the checkpoint.
@@ -454,7 +507,8 @@ impl Default for Recipe {
             node_shown: |_| {},
             agency_shown: |_| {},
             body_bytes: |bytes| bytes,
-            timestamps: vec![],
+            stamps: |_, _| vec![],
+            root_stamps: |_, _| vec![],
             file: |text| text,
             document: None,
             cosigned: vec![],
@@ -506,6 +560,7 @@ impl Recipe {
         let statement = (self.root_bytes)(bytes_of(&root));
         let signed = (self.root_signed)(statement.clone());
         let directory_cms = sign_detached(&(self.root_signer)(world).key, &signed, Some(root.issued)).unwrap();
+        let directory_cms = stamped(world, directory_cms, &signed, self.root_stamps);
         let agency = (self.agency_entry).unwrap_or(if self.who == Who::Sender { "agency/G22" } else { "agency/H26" });
         let with_agency = self.with_agency && self.who != Who::Relay;
         let mut preamble = content.preamble;
@@ -524,7 +579,6 @@ impl Recipe {
             directory_cms,
             node: proven(&entries, &tree, ledger.entry, self.node_shown),
             agency: with_agency.then(|| proven(&entries, &tree, agency, self.agency_shown)),
-            timestamps: self.timestamps.clone(),
             opening: self.with_opening.then_some(opening),
         };
         let body = (self.body_bytes)(bytes_of(&body)).into();
@@ -664,6 +718,7 @@ impl Recipe {
         if let Some(key) = cms.key {
             let text = cms.text.as_deref().unwrap_or(note.text());
             let signature = sign_detached(key, text.as_bytes(), Some(cms.signed_at)).unwrap();
+            let signature = stamped(world, signature, text.as_bytes(), self.stamps);
             let hint = cms.hint.unwrap_or(key.certificate().sha256());
             let key_id = KeyId::cms(&ledger.origin, &hint);
             note.add_signature(NoteSignature { name: ledger.origin.clone(), key_id, signature }).unwrap();

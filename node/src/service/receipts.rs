@@ -159,7 +159,6 @@ pub(crate) async fn fetch(
         entitlement: &entitlement,
         preamble: preamble.as_deref(),
         opening,
-        timestamps: Vec::new(),
     })
     .map_err(|e| Error::internal(crate::chain(&e)))?;
     let file_name = file_name(&places, &actor);

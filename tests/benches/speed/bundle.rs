@@ -92,7 +92,6 @@ fn of_node(world: &Axis, node: &NodeParty, number: u32, envelope: EnvelopeId) ->
             entitlement: &entitlement,
             preamble: None,
             opening: None,
-            timestamps: vec![],
         })?;
         Ok((name, text))
     });

@@ -81,7 +81,6 @@ fn make(axis: &Axis, tree: &mut MemTree, number: u64) -> anyhow::Result<String> 
         entitlement: &entitlement,
         preamble: None,
         opening: None,
-        timestamps: vec![],
     })?)
 }
 
