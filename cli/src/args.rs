@@ -41,6 +41,10 @@ pub(crate) enum Command {
     Outbox(OutboxArgs),
     /// Find documents again, sent and received, however long ago: by number and notation, type and subject.
     Search(DocumentSearchArgs),
+    /// Deadlines that are near or have passed: what has not been sent, not been taken here, not been taken there.
+    Duties(DutiesArgs),
+    /// Statistics by agency and day, as a table, CSV or an Excel workbook.
+    Stats(StatsArgs),
     /// Receipts: list and get them from a node, verify them anywhere.
     #[command(subcommand)]
     Receipt(ReceiptCommand),
@@ -315,6 +319,45 @@ pub(crate) enum OutboxCommand {
 }
 
 #[derive(Args, Debug)]
+pub(crate) struct DutiesArgs {
+    #[command(flatten)]
+    pub(crate) node: NodeArgs,
+    /// Only of this agency.
+    #[arg(long)]
+    pub(crate) code: Option<AgencyId>,
+    /// Only of documents sent (đi), or received (đến).
+    #[arg(long = "box", value_name = "BOX", value_parser = ["sent", "received"])]
+    pub(crate) of: Option<String>,
+    /// Only what is due (sắp đến hạn), or late (quá hạn).
+    #[arg(long, value_parser = ["due", "late"])]
+    pub(crate) state: Option<String>,
+    /// Most entries, at most 5000.
+    #[arg(long, value_name = "N", default_value_t = 500)]
+    pub(crate) limit: u32,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct StatsArgs {
+    #[command(flatten)]
+    pub(crate) node: NodeArgs,
+    /// The first day, yyyy-MM-dd. Everything about a document counts on the day that it was sent on, or came on.
+    #[arg(long, value_name = "DAY")]
+    pub(crate) from: truc_node::duties::Day,
+    /// The last day; at most 366 days in all.
+    #[arg(long, value_name = "DAY")]
+    pub(crate) to: truc_node::duties::Day,
+    /// Only this agency's.
+    #[arg(long)]
+    pub(crate) code: Option<AgencyId>,
+    /// Write the table as CSV; a file that does not exist yet.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) csv: Option<PathBuf>,
+    /// Write it as an Excel workbook; a file that does not exist yet.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) xlsx: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
 #[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct OutboxArgs {
     #[command(subcommand)]
@@ -326,6 +369,9 @@ pub(crate) struct OutboxArgs {
     /// Only this agency's.
     #[arg(long)]
     pub(crate) code: Option<AgencyId>,
+    /// Only documents with a recipient that this counter of `truc status` counts, of those still in memory (docs/DUTIES.md).
+    #[arg(long, value_name = "COUNTER", conflicts_with = "all", value_parser = ["unsent", "failed", "returned", "withdrawn", "late"])]
+    pub(crate) state: Option<String>,
     /// Those too whose recipients are all final.
     #[arg(long)]
     pub(crate) all: bool,

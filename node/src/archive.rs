@@ -17,6 +17,7 @@ use truc_proto::{AgencyId, Digest, EnvelopeId, Event, Preamble, Raw, Timestamp};
 
 use crate::{
     core::{Core, Kept, Key, Policy, Received, Sent, Source, Step},
+    duties::DutyRules,
     records::{About, Body, Incoming, NodeRecord, Place},
     words::{Described, DocumentQuery, WordKey},
 };
@@ -303,6 +304,12 @@ impl Archive {
     #[must_use]
     pub const fn retention(&self) -> Option<Duration> {
         self.policy.retention
+    }
+
+    /// What has to be done by when.
+    #[must_use]
+    pub fn duties(&self) -> Option<Arc<DutyRules>> {
+        self.policy.duties.clone()
     }
 
     /// Payloads of received documents that left memory, of those that came by `until` and behind journal position `after`,

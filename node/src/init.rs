@@ -423,6 +423,7 @@ fn write_node(request: &InitRequest, loaded: &Loaded, draft: &Draft) -> Result<I
         sdk: None,
         rest: None,
         gateway: None,
+        duties: crate::settings::DutySettings::default(),
     };
     write(&here(SETTINGS_FILE), settings.to_toml().as_bytes())?;
 

@@ -7,6 +7,7 @@ pub mod archive;
 pub mod command;
 pub mod core;
 mod door;
+pub mod duties;
 pub mod endpoint;
 pub mod gateway;
 pub mod http_client;
@@ -20,6 +21,7 @@ pub mod run;
 pub mod sdk;
 pub mod service;
 pub mod shell;
+pub mod statistics;
 
 pub mod init;
 pub mod settings;

@@ -12,7 +12,7 @@ pub struct NodeRecord {
     /// Which.
     #[prost(
         oneof = "Body",
-        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24"
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25"
     )]
     pub body: Option<Body>,
 }
@@ -92,6 +92,38 @@ pub enum Body {
     /// A document from today's axis. Leaf: ReceivedFromNonERDS in the role recipient.
     #[prost(message, tag = "24")]
     TakenOver(TakenOver),
+    /// It was said that a duty is about to be missed, or that it was.
+    #[prost(message, tag = "25")]
+    DutyTold(DutyTold),
+}
+
+/// See [`Body::DutyTold`].
+#[derive(Clone, PartialEq, Message)]
+pub struct DutyTold {
+    /// About one of ours; else about a received one.
+    #[prost(bool, tag = "1")]
+    pub sent: bool,
+    /// Sending agency.
+    #[prost(string, tag = "2")]
+    pub sender: String,
+    /// Envelope.
+    #[prost(string, tag = "3")]
+    pub envelope: String,
+    /// Of a sent one: the recipients; of a received one: our codes.
+    #[prost(string, repeated, tag = "4")]
+    pub codes: Vec<String>,
+    /// A number of [`crate::duties::Duty`].
+    #[prost(uint32, tag = "5")]
+    pub duty: u32,
+    /// Its deadline has passed; else it is near.
+    #[prost(bool, tag = "6")]
+    pub late: bool,
+    /// The deadline.
+    #[prost(int64, tag = "7")]
+    pub deadline_ms: i64,
+    /// When it was said.
+    #[prost(int64, tag = "8")]
+    pub at_ms: i64,
 }
 
 /// See [`Body::Outgoing`].
@@ -900,6 +932,16 @@ mod tests {
                 to: "G22".into(),
                 commitment: vec![3; 32],
                 at_ms: 4,
+            }),
+            Body::DutyTold(DutyTold {
+                sent: true,
+                sender: "G22".into(),
+                envelope: "e".into(),
+                codes: vec!["H26".into()],
+                duty: 3,
+                late: true,
+                deadline_ms: 5,
+                at_ms: 6,
             }),
         ]
     }

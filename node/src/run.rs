@@ -328,6 +328,10 @@ fn build(
 
     let mut policy = Policy::new(settings.id.clone());
     policy.retention = settings.retention;
+    policy.duties = Some(Arc::new(settings.duties.rules.clone()));
+    if let Some(notice) = settings.duties.rules.notice(clock::now()) {
+        warn!(notice, "the calendar of working days");
+    }
     let mut core = Core::new(policy.clone());
     let opened = truc_ledger::open(
         Arc::clone(&volume) as _,
@@ -409,6 +413,7 @@ fn build(
         stopping,
         seen: Mutex::default(),
         archived_sequences: Mutex::default(),
+        statistics: crate::service::statistics::Running::default(),
         entitled: Mutex::default(),
     })
 }

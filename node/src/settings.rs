@@ -10,6 +10,7 @@
 //! sdk-requests.jsonl  what document systems ask of the axis operator
 //! ```
 
+mod duties;
 mod gateway;
 mod material;
 mod read;
@@ -30,6 +31,7 @@ use truc_signer::Certificate;
 
 use crate::endpoint::Endpoint;
 
+pub use duties::DutySettings;
 pub use gateway::GatewaySettings;
 pub use material::{KeySource, MaterialError, TrustFiles};
 use read::Reader;
@@ -84,6 +86,8 @@ pub struct Settings {
     pub rest: Option<RestSettings>,
     /// The gateway to today's axis; none: who is still there cannot be reached.
     pub gateway: Option<GatewaySettings>,
+    /// By when documents have to be sent, taken and answered.
+    pub duties: DutySettings,
 }
 
 /// The listener for document systems that speak the axis SDK.
@@ -233,6 +237,8 @@ impl Settings {
         }
         let gateway = self.gateway.as_ref().map(|gateway| gateway.to_table(|path| self.shown(path)));
         table.extend(gateway.map(|section| ("gateway".to_owned(), section.into())));
+        let duties = self.duties.to_table(|path| self.shown(path));
+        table.extend((!duties.is_empty()).then(|| ("duties".to_owned(), duties.into())));
         let mut send = Table::new();
         send.insert("ttl_days".into(), integer(self.ttl.as_secs() / 86_400));
         send.extend(self.retention.map(|kept| ("retention_days".to_owned(), integer(kept.as_secs() / 86_400))));

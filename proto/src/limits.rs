@@ -471,3 +471,16 @@ pub const AUDIT_VERSIONS_MAX: u64 = 20_000;
 pub const AUDIT_STATEMENT_BYTES_MAX: usize = 3 * 1024 * 1024;
 /// Most changes of a code's bindings that one audit tells; more are no real directory.
 pub const AUDIT_BINDINGS_MAX: usize = 10_000;
+
+// Deadlines and statistics (node/src/duties, node/src/statistics).
+
+/// Longest file of a calendar of working days, in bytes.
+pub const CALENDAR_BYTES_MAX: usize = 256 * 1024;
+/// Most days of such a calendar that are no plain weekday or weekend.
+pub const CALENDAR_DAYS_MAX: usize = 5_000;
+/// Most duties in one list.
+pub const DUTIES_LISTED_MAX: usize = 5_000;
+/// Most days of one request for statistics.
+pub const STATISTICS_DAYS_MAX: i64 = 366;
+/// Most rows of statistics, one per agency and day.
+pub const STATISTICS_ROWS_MAX: usize = 50_000;

@@ -4,6 +4,7 @@ mod completion;
 mod container;
 mod demo;
 mod directory;
+mod duties;
 mod edxml;
 mod group;
 mod inbox;
@@ -12,6 +13,7 @@ mod receipt;
 mod sandbox;
 mod search;
 mod send;
+mod stats;
 mod status;
 
 use crate::{
@@ -28,6 +30,8 @@ pub(crate) fn run(command: Command, output: &Output) -> Outcome {
         Command::Send(args) => send::run(&args, output),
         Command::Inbox(command) => inbox::run(&command, output),
         Command::Outbox(args) => outbox::run(&args, output),
+        Command::Duties(args) => duties::run(&args, output),
+        Command::Stats(args) => stats::run(&args, output),
         Command::Search(args) => search::run(&args, output),
         Command::Receipt(ReceiptCommand::Verify(args)) => receipt::verify(&args, output),
         Command::Receipt(command) => receipt::from_node(&command, output),

@@ -37,6 +37,7 @@ pub(crate) fn run(args: &OutboxArgs, output: &Output) -> Outcome {
                 page_size: 200,
                 page_token,
                 envelope: args.envelope.map(|e| e.to_string()).unwrap_or_default(),
+                counted: args.state.clone().unwrap_or_default(),
             };
             let reply = node.list_outbox(request).await.map_err(|s| failed("list what was sent", &s))?.into_inner();
             items.extend(reply.items);

@@ -15,7 +15,8 @@ use truc_proto::{
 use crate::{
     pipeline::Part,
     service::{
-        Error, ErrorKind, bundle, caller, directory, groups, inbox, outbox, receipts, search, send, status, withdraw,
+        Error, ErrorKind, bundle, caller, directory, duties, groups, inbox, outbox, receipts, search, send, statistics,
+        status, withdraw,
     },
     shell::Shell,
     tokens::{Grant, LiveTokens},
@@ -57,6 +58,7 @@ impl Node for Api {
     type FetchStream = Replies<node_v1::FetchChunk>;
     type ExportBundleStream = Replies<node_v1::FetchChunk>;
     type AuditDirectoryStream = Replies<node_v1::AuditDirectoryReply>;
+    type StatisticsStream = Replies<node_v1::StatisticsRow>;
 
     async fn send(
         &self,
@@ -197,6 +199,30 @@ impl Node for Api {
     ) -> Result<Response<node_v1::DeleteGroupReply>, Status> {
         let grant = self.grant(request.metadata())?;
         Ok(Response::new(groups::delete(&self.shell, &grant, request.into_inner()).await?))
+    }
+
+    async fn counters(
+        &self,
+        request: Request<node_v1::CountersRequest>,
+    ) -> Result<Response<node_v1::CountersReply>, Status> {
+        let grant = self.grant(request.metadata())?;
+        Ok(Response::new(duties::counters(&self.shell, &grant, request.into_inner()).await?))
+    }
+
+    async fn list_duties(
+        &self,
+        request: Request<node_v1::ListDutiesRequest>,
+    ) -> Result<Response<node_v1::ListDutiesReply>, Status> {
+        let grant = self.grant(request.metadata())?;
+        Ok(Response::new(duties::list(&self.shell, &grant, request.into_inner()).await?))
+    }
+
+    async fn statistics(
+        &self,
+        request: Request<node_v1::StatisticsRequest>,
+    ) -> Result<Response<Self::StatisticsStream>, Status> {
+        let grant = self.grant(request.metadata())?;
+        Ok(Response::new(replies(statistics::stream(&self.shell, grant, request.into_inner())?)))
     }
 
     async fn status(&self, request: Request<node_v1::StatusRequest>) -> Result<Response<node_v1::StatusReply>, Status> {

@@ -522,12 +522,14 @@ impl Core {
                 sent.may_have_left = !sent.is_held() && !sent.divided;
             }
             self.schedule_sent(position);
+            self.resume_sent_duties(position);
             self.queue_offer(position);
             self.queue_passages(position);
         }
         let received: Vec<u64> = self.received.keys().copied().collect();
         for position in received {
             self.schedule_received(position);
+            self.resume_received_duties(position);
             self.queue_open(position);
         }
         self.effects.clear();

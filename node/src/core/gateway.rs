@@ -10,13 +10,16 @@ use std::{cmp::Reverse, time::Duration};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use truc_proto::{Actor, AgencyId, EnvelopeId, Event, EventUri, Raw, Reason, Role, Timestamp};
+use truc_proto::{Actor, AgencyId, EnvelopeId, EnvelopeKind, Event, EventUri, Raw, Reason, Role, Timestamp};
 
 use super::{
-    Alarm, Core, Delivery, Effect, Key, Move, PairState, Sent, Source, inbox::step_of_event, outbox::back_off,
+    Alarm, Core, Delivery, Effect, Key, Move, PairState, Sent, Source, duties, inbox::step_of_event, outbox::back_off,
     pair_move, parsed, timers::Due,
 };
-use crate::records::{Body, PassageNote, PassedOn, Place, RecordError};
+use crate::{
+    duties::Duty,
+    records::{Body, PassageNote, PassedOn, Place, RecordError},
+};
 
 /// Refusals of that axis in a row that end a passage: some of its refusals pass.
 const REFUSALS_MAX: u32 = 3;
@@ -403,6 +406,10 @@ impl Core {
         sent.steps.push(step_of_event(&event, leaf_hash, Source::Own { position: place.position, index }));
         sent.places.push(place);
         sent.changed_at = event.time;
+        if sent.kind == EnvelopeKind::Document {
+            let watch = Due::SentDuty(position);
+            duties::watch(&self.policy, &mut self.timers, watch, Duty::Recipients, event.time, sent.priority);
+        }
         self.sent_leaves.insert(leaf_hash, position);
         self.schedule_sent(position);
         Ok(())

@@ -9,8 +9,8 @@ use truc_proto::{
 
 use super::{
     Alarm, Answer, Asking, Business, Code, CodeState, Core, Effect, Failure, Hashes, Key, Leased, OwnLeaf, Received,
-    Source, Stage, Step, Token, Unsent, Waiting, Work, code_move, event_of, evidence::is_too_old, outbox::back_off,
-    outbox::status_about, parsed, submission_of, timers::Due,
+    Source, Stage, Step, Token, Told, Unsent, Waiting, Work, code_move, event_of, evidence::is_too_old,
+    outbox::back_off, outbox::status_about, parsed, submission_of, timers::Due,
 };
 use crate::records::{About, Body, Closed, CodeFact, Content, Incoming, Place, RecordError};
 
@@ -444,6 +444,7 @@ impl Core {
                 confirmed_at: None,
                 taken_at: None,
                 business,
+                told: Told::default(),
             };
             received.codes.insert(code.clone(), fresh);
         }
@@ -480,6 +481,9 @@ impl Core {
         }
         self.note_unread(position);
         self.schedule_received(position);
+        if state == CodeState::Consigned {
+            self.watch_received(position, event.time);
+        }
         Ok(())
     }
 

@@ -3,6 +3,7 @@
 //!
 //! Nothing here knows sockets, keys, files or clocks.
 
+mod duties;
 mod evidence;
 mod gateway;
 mod groups;
@@ -30,6 +31,7 @@ use truc_proto::{AgencyId, Digest, Event, NodeId, Raw, Submission, Timestamp};
 
 use crate::records::{Body, NodeRecord, Place, RecordError};
 
+pub use duties::{Counted, Counters, OpenDuty, Told};
 pub use gateway::{PassOutcome, Passage};
 pub use groups::Group;
 pub use state::{
@@ -80,6 +82,8 @@ pub struct Core {
     received_leaves: BTreeMap<Digest, u64>,
     /// Positions of what a code's document system has still to take.
     unread: BTreeMap<AgencyId, BTreeSet<u64>>,
+    /// Positions of what a duty's deadline was told about.
+    warned: duties::Warned,
 
     // Volatile: under way now.
     connected: bool,
@@ -171,6 +175,7 @@ impl Core {
             sent_leaves: BTreeMap::new(),
             received_leaves: BTreeMap::new(),
             unread: BTreeMap::new(),
+            warned: duties::Warned::default(),
             connected: false,
             pushing: BTreeSet::new(),
             push_waits: false,
@@ -432,6 +437,7 @@ impl Core {
             Body::PassageNote(record) => self.fold_passage_note(place, &record)?,
             Body::PassedOn(record) => self.fold_passed_on(place, &record, leaf)?,
             Body::TakenOver(record) => self.fold_taken_over(place, &record, leaf)?,
+            Body::DutyTold(record) => self.fold_duty_told(place, &record)?,
         }
         self.next_position = place.position + 1;
         if let Some(index) = place.leaf {

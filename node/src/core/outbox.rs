@@ -10,10 +10,13 @@ use truc_proto::{
 
 use super::{
     Alarm, Answer, Asking, Business, Core, Delivery, Effect, Hashes, HeldRequest, Key, Move, Pair, PairState, Request,
-    Sealed, Sent, Source, Stage, StatusAbout, Step, Token, Unsent, digest, evidence::is_too_old, pair_move, parsed,
-    submission_of, timers::Due,
+    Sealed, Sent, Source, Stage, StatusAbout, Step, Token, Told, Unsent, digest, duties, evidence::is_too_old,
+    pair_move, parsed, submission_of, timers::Due,
 };
-use crate::records::{Body, Closed, Held, Outgoing, Place, RecordError, Refused, SentFailed};
+use crate::{
+    duties::Duty,
+    records::{Body, Closed, Held, Outgoing, Place, RecordError, Refused, SentFailed},
+};
 
 /// Ticks handle at most so many due entries, so that one call never takes long.
 const DUE_PER_TICK_MAX: usize = 4_096;
@@ -354,6 +357,8 @@ impl Core {
                 Due::Open(position) => self.retry_open(now, position),
                 Due::CloseSent(position) => self.close_sent(now, position),
                 Due::CloseReceived(position) => self.close_received(now, position),
+                Due::SentDuty(position) => self.sent_duties(now, position),
+                Due::ReceivedDuty(position) => self.received_duties(now, position),
                 Due::Push => self.push_waits = false,
                 Due::Deferred => self.deferred.values_mut().for_each(|waits| *waits = false),
                 Due::More => {}
@@ -536,6 +541,7 @@ impl Core {
             self.note_status(&record.status, place, true, key.envelope)?;
         }
         self.schedule_sent(position);
+        self.watch_sent(position);
         self.queue_offer(position);
         self.queue_passages(position);
         Ok(())
@@ -578,6 +584,7 @@ impl Core {
         self.sent_keys.insert(key, place.position);
         self.sent.insert(place.position, sent);
         self.schedule_sent(place.position);
+        self.watch_sent(place.position);
         Ok(())
     }
 
@@ -653,6 +660,9 @@ impl Core {
             Key { sender: parsed(&record.sender, "agency code")?, envelope: parsed(&record.envelope, "envelope id")? };
         self.alarms.remove(&Alarm::EvidenceRefused(key.envelope));
         if record.sent {
+            if let Some(position) = self.sent_keys.get(&key) {
+                self.warned.sent.remove(position);
+            }
             if let Some(sent) = self.sent_keys.remove(&key).and_then(|position| self.sent.remove(&position)) {
                 sent.steps.iter().for_each(|step| _ = self.sent_leaves.remove(&step.leaf));
                 self.requests.remove(&(key.sender.clone(), sent.idempotency_key));
@@ -663,6 +673,7 @@ impl Core {
             }
         } else if let Some(received) = self.received_keys.remove(&key).and_then(|p| self.received.remove(&p)) {
             received.steps.iter().for_each(|step| _ = self.received_leaves.remove(&step.leaf));
+            self.warned.received.remove(&received.body);
             self.forget_unread(&received);
             self.forget_origin(&received);
         }
@@ -676,6 +687,10 @@ impl Core {
         if (event.event, event.actor.role) == (EventUri::RelayAcceptance, Role::Relay) {
             sent.relayed_at.get_or_insert(event.time);
             self.timers.set(event.time + deadline, Due::Deadline(position));
+            if sent.kind == EnvelopeKind::Document {
+                let watch = Due::SentDuty(position);
+                duties::watch(&self.policy, &mut self.timers, watch, Duty::Recipients, event.time, sent.priority);
+            }
         }
         let gave_up = |steps: &[Step], code: &AgencyId| {
             steps.iter().any(|s| s.event == EventUri::RelayFailure && s.recipient.as_ref().is_none_or(|r| r == code))
@@ -757,6 +772,7 @@ fn new_pair(key_envelope: Option<Digest>) -> Pair {
         business: Business::default(),
         passage: None,
         words: None,
+        told: Told::default(),
         resealing: false,
         overdue: false,
     }

@@ -13,6 +13,7 @@ use truc_proto::{
 use crate::records::Place;
 
 use super::{
+    duties::Told,
     gateway::Passage,
     table::{Asking, CodeState, PairState, Standing},
     takeover::Origin,
@@ -195,6 +196,9 @@ pub struct Pair {
     /// Position of the record that says in words why it failed here.
     #[serde(default)]
     pub words: Option<u64>,
+    /// What was said of deadlines.
+    #[serde(default)]
+    pub told: Told,
     /// A replacement is being sealed.
     #[serde(skip)]
     pub resealing: bool,
@@ -416,6 +420,9 @@ pub struct Code {
     pub taken_at: Option<Timestamp>,
     /// Business statuses.
     pub business: Business,
+    /// What was said of deadlines.
+    #[serde(default)]
+    pub told: Told,
 }
 
 /// A payload was removed because it was kept as long as it had to be.

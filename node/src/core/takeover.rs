@@ -117,6 +117,7 @@ impl Core {
             confirmed_at: None,
             taken_at: None,
             business: Business { change: asked_by(&record.content.about), ..Business::default() },
+            told: super::Told::default(),
         };
         let position = place.position;
         self.received.insert(
@@ -149,6 +150,7 @@ impl Core {
         }
         self.note_unread(position);
         self.schedule_received(position);
+        self.watch_received(position, event.time);
         Ok(())
     }
 

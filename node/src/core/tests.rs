@@ -1,5 +1,6 @@
 //! The core without journal, network or keys: what it decides, and that its state is a fold of what it wrote.
 
+mod duties;
 mod gateway;
 mod groups;
 mod statuses;
@@ -47,7 +48,8 @@ struct Live {
 
 impl Live {
     fn new(name: &str) -> Self {
-        Self { core: Core::new(Policy::new(node(name))), journal: Vec::new() }
+        let duties = Some(std::sync::Arc::default());
+        Self { core: Core::new(Policy { duties, ..Policy::new(node(name)) }), journal: Vec::new() }
     }
 
     /// Handles an input; what comes back is what may be done once the records are on the device.

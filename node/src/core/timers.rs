@@ -33,6 +33,10 @@ pub(super) enum Due {
     Push,
     /// Own leaves that the relay did not take are shown again.
     Deferred,
+    /// A duty about a sent document is near its deadline, or past it.
+    SentDuty(u64),
+    /// The same of a received one.
+    ReceivedDuty(u64),
     /// More was due than one tick takes.
     More,
 }

@@ -1,6 +1,6 @@
 //! What comes into the core and what goes out of it.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use truc_ledger::Record;
@@ -9,7 +9,7 @@ use truc_proto::{
 };
 
 use super::{Key, PassOutcome, StatusRefused, Withdrawing};
-use crate::records;
+use crate::{duties::DutyRules, records};
 
 /// Bounds and intervals. All have defaults; tests and the simulator choose their own.
 #[derive(Clone, Debug)]
@@ -44,6 +44,8 @@ pub struct Policy {
     pub close_batch_max: usize,
     /// How long payloads of received documents are kept that left memory; none: for ever.
     pub retention: Option<Duration>,
+    /// What has to be done by when; none: nobody is told of deadlines.
+    pub duties: Option<Arc<DutyRules>>,
 }
 
 impl Policy {
@@ -66,6 +68,7 @@ impl Policy {
             close_after_ms: 7 * 86_400_000,
             close_batch_max: 256,
             retention: None,
+            duties: None,
         }
     }
 }

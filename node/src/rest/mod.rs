@@ -3,6 +3,7 @@
 
 mod directory;
 mod documents;
+mod duties;
 mod groups;
 mod inbox;
 mod layer;
@@ -145,6 +146,9 @@ fn operations() -> OpenApiRouter<Rest> {
         .routes(routes!(webhooks::remove))
         .routes(routes!(webhooks::resume))
         .routes(routes!(webhooks::ping))
+        .routes(routes!(duties::counters))
+        .routes(routes!(duties::list))
+        .routes(routes!(duties::table))
         .routes(routes!(node::state))
         .routes(routes!(node::token));
     OpenApiRouter::with_openapi(openapi::head()).nest(BASE, operations)

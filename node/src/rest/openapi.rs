@@ -63,6 +63,7 @@ pub(super) fn head() -> OpenApi {
             tag("Statuses", "Business statuses 01 … 16 (QĐ 28/2018/QĐ-TTg)."),
             tag("Outbox and receipts", "What was sent, where it stands, and the proofs."),
             tag("Search", "Find a document again, sent or received, however long ago."),
+            tag("Deadlines and statistics", "What has not been sent or taken in time, and the tables for the office."),
             tag("Directory", "Agencies that documents can be sent to."),
             tag("Webhooks", "The node calls your system when something happens: see `POST /webhooks`."),
             tag("Node", "The node itself."),

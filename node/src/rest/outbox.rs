@@ -11,6 +11,7 @@ use axum::{
     response::Response,
 };
 use truc_proto::{Digest, node_v1};
+use utoipa::ToSchema;
 
 use super::{
     Rest,
@@ -31,6 +32,7 @@ use crate::service::{outbox, receipts};
     params(
         ("code" = inline(Option<AgencyCode>), Query, description = "Only this sender"),
         ("with_final" = Option<bool>, Query, description = "Those too whose recipients are all final, however long ago"),
+        ("counted" = inline(Option<Counted>), Query, description = "Only documents with a recipient that this counter counts, of those still in memory"),
         ("page_size" = Option<u32>, Query, minimum = 1, maximum = 500, description = "Entries on a page; 50 when it is not given"),
         ("page_token" = inline(Option<PageToken>), Query, description = "`next_page_token` of the page before"),
     ),
@@ -47,6 +49,7 @@ pub(super) async fn list(
         page_size: page_size(&mut query),
         page_token: query.text("page_token"),
         envelope: String::new(),
+        counted: query.text("counted"),
     };
     query.end()?;
     let reply = outbox::list(&rest.shell, grant, request).await?;
@@ -169,4 +172,21 @@ pub(super) async fn receipt(
     let disposition = HeaderValue::from_str(&format!("attachment; filename=\"{}\"", reply.file_name));
     headers.extend(disposition.ok().map(|value| (CONTENT_DISPOSITION, value)));
     Ok(response)
+}
+
+/// What is counted, per recipient.
+#[derive(ToSchema)]
+#[schema(rename_all = "kebab-case")]
+#[expect(dead_code, reason = "stands for its schema")]
+enum Counted {
+    /// Chưa gửi.
+    Unsent,
+    /// Gửi lỗi.
+    Failed,
+    /// Bị trả lại.
+    Returned,
+    /// Lấy lại.
+    Withdrawn,
+    /// Chậm tiếp nhận.
+    Late,
 }

@@ -9,9 +9,9 @@ use super::{
     view::{self, Statuses},
 };
 use crate::{
-    core::{Core, Key, Sent},
+    core::{Core, Counted, Key, Sent},
     records::Body,
-    shell::Shell,
+    shell::{Shell, clock},
     tokens::Grant,
 };
 
@@ -25,6 +25,7 @@ pub(crate) async fn list(
     links::catch_up(shell).await?;
     let (before, size) = (pages::read_token(&request.page_token)?, pages::size(request.page_size));
     let with_final = request.with_final;
+    let counted = counted(&request.counted)?;
     if let Some(envelope) = envelope {
         let (sent, own) = super::found::sent(shell, envelope).await?;
         let sent = sent.iter().filter(|sent| grant.allows(&sent.key.sender));
@@ -37,17 +38,22 @@ pub(crate) async fn list(
         return Ok(node_v1::ListOutboxReply { items: fill(shell, found).await?, next_page_token: String::new() });
     }
     let (granted, code) = (grant.clone(), only.clone());
+    let now = clock::now();
     let open = shell.engine.ask(move |core: &Core| {
         let own = core.own_checkpoint();
         let entries = |sent: &Sent| {
-            let wanted = visible(&granted, code.as_ref(), &sent.key) && (with_final || !sent.is_settled());
+            let fits = match counted {
+                Some(counted) => sent.pairs.iter().any(|(code, pair)| core.counts(now, counted, sent, code, pair)),
+                None => with_final || !sent.is_settled(),
+            };
+            let wanted = visible(&granted, code.as_ref(), &sent.key) && fits;
             if wanted { vec![Found::new(view::outbox_item(own, sent), sent.body)] } else { Vec::new() }
         };
         (pages::open(core.sent(), before, size, entries), own)
     });
     let (open, own) = open.await?;
     // What left memory is final.
-    let closed = if with_final {
+    let closed = if with_final && counted.is_none() {
         let archive = shell.archive.clone();
         let entries = move |key: &Key| {
             let sent = Some(key).filter(|key| visible(&grant, only.as_ref(), key)).and_then(|key| archive.sent(key));
@@ -62,6 +68,17 @@ pub(crate) async fn list(
         items: fill(shell, found).await?,
         next_page_token: next.map(pages::token).unwrap_or_default(),
     })
+}
+
+fn counted(word: &str) -> Result<Option<Counted>, Error> {
+    let known = Counted::ALL.into_iter().find(|counted| counted.as_str() == word);
+    if word.is_empty() || known.is_some() {
+        return Ok(known);
+    }
+    let words = Counted::ALL.map(Counted::as_str).join(", ");
+    Err(Error::invalid(format!(
+        "`counted` is one of {words}, or empty / `counted` là một trong {words}, hoặc để trống"
+    )))
 }
 
 fn visible(grant: &Grant, only: Option<&AgencyId>, key: &Key) -> bool {

@@ -218,6 +218,8 @@ pub(crate) async fn of_node(shell: &Arc<Shell>, grant: &Grant) -> Result<node_v1
         (alarms, outbox as u64, inbox as u64)
     });
     let (alarms, open_outbox, open_inbox) = counted.await?;
+    let counters = super::duties::counters(shell, grant, node_v1::CountersRequest::default()).await?.agencies;
+    let rules = shell.archive.duties();
     Ok(node_v1::StatusReply {
         node: shell.node.to_string(),
         axis: shell.axis.to_string(),
@@ -231,5 +233,7 @@ pub(crate) async fn of_node(shell: &Arc<Shell>, grant: &Grant) -> Result<node_v1
         open_outbox,
         open_inbox,
         index_state: shell.index_state(),
+        counters,
+        duties_notice: rules.and_then(|rules| rules.notice(clock::now())).unwrap_or_default(),
     })
 }

@@ -57,6 +57,7 @@ impl Reader<'_> {
         let sdk = self.sdk(&mut table, lane);
         let rest = self.rest(&mut table);
         let gateway = self.gateway(&mut table, lane);
+        let duties = self.duties(&mut table);
 
         let mut documents = self.optional_section(&mut table, "documents");
         let days_max = u64::try_from(ENVELOPE_TTL_MAX_MS / 86_400_000).unwrap_or_default();
@@ -103,6 +104,7 @@ impl Reader<'_> {
             sdk: sdk?,
             rest: rest?,
             gateway: gateway?,
+            duties: duties?,
             ttl: days(ttl?),
             retention: match retention {
                 // 0: for ever.

@@ -116,6 +116,8 @@ pub struct Shell {
     pub(crate) seen: Mutex<peer::Seen>,
     /// Numbers given out for statuses about documents that left memory.
     pub(crate) archived_sequences: Mutex<HashMap<(Key, AgencyId, AgencyId), u64>>,
+    /// Tokens whose statistics are being made.
+    pub(crate) statistics: crate::service::statistics::Running,
     /// Actors whose entitlement was handed to the core, under which directory version.
     pub(crate) entitled: Mutex<HashMap<(NodeId, Option<AgencyId>), u64>>,
 }

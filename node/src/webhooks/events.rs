@@ -12,7 +12,8 @@ use truc_proto::{AgencyId, Digest, EnvelopeId, EnvelopeKind, Event, Raw, Timesta
 
 use super::{EventType, Hook};
 use crate::{
-    records::{Body, NodeRecord, SentFailed},
+    duties::Duty,
+    records::{Body, DutyTold, NodeRecord, SentFailed},
     service::{self, Error},
     shell::Shell,
     tokens::Grant,
@@ -62,6 +63,8 @@ enum What {
     Evidence(Box<Event>, Digest),
     /// An envelope of ours that failed here; for all recipients when none is named.
     Failed { sender: AgencyId, envelope: EnvelopeId, reason: String, recipients: Vec<String>, at: Timestamp },
+    /// A duty's deadline is near, or has passed.
+    Duty(Box<DutyTold>, AgencyId, Duty),
 }
 
 /// The next records from `from` on; says where the next look begins. Blocks.
@@ -95,6 +98,10 @@ fn said_by(body: Body, leaf: Option<Vec<u8>>) -> Vec<Option<What>> {
             let parsed = sender.parse().ok().zip(envelope.parse().ok());
             let at = Timestamp::from_unix_ms(at_ms);
             vec![parsed.map(|(sender, envelope)| What::Failed { sender, envelope, reason, recipients, at })]
+        }
+        Body::DutyTold(told) => {
+            let read = told.sender.parse().ok().zip(Duty::of_number(told.duty));
+            vec![read.map(|(sender, duty)| What::Duty(Box::new(told), sender, duty))]
         }
         _ => Vec::new(),
     }
@@ -145,9 +152,25 @@ pub(super) async fn tell(
             }
             Some((EventType::DeliveryChanged, data))
         }
+        What::Duty(told, sender, duty) => {
+            // Of what was sent it is the sender's duty to know, of what was received each code's own.
+            let its = |code: &&String| told.sent || code.parse().is_ok_and(|code| about(&code));
+            let recipients: Vec<String> = told.codes.iter().filter(its).cloned().collect();
+            let kind = if told.late { EventType::DutyLate } else { EventType::DutyDue };
+            let told_to = !recipients.is_empty() && (!told.sent || about(sender));
+            told_to.then(|| (kind, duty_data(told, *duty, recipients)))
+        }
         What::Evidence(..) | What::Failed { .. } => None,
     };
     Ok(told.filter(|(kind, _)| hook.events.contains(kind)))
+}
+
+fn duty_data(told: &DutyTold, duty: Duty, recipients: Vec<String>) -> Value {
+    json!({
+        "envelope": told.envelope, "sender": told.sender, "recipients": recipients, "duty": duty.as_str(),
+        "box": if told.sent { "sent" } else { "received" },
+        "deadline": Timestamp::from_unix_ms(told.deadline_ms).to_string(),
+    })
 }
 
 async fn received(

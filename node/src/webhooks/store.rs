@@ -44,11 +44,18 @@ pub enum EventType {
     /// Something happened to a document that was sent, at the relay or with a recipient.
     #[serde(rename = "delivery.changed")]
     DeliveryChanged,
+    /// The deadline of a duty is near: something has not been sent, taken here, or taken there yet.
+    #[serde(rename = "duty.due")]
+    DutyDue,
+    /// It has passed.
+    #[serde(rename = "duty.late")]
+    DutyLate,
 }
 
 impl EventType {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::DocumentReceived, Self::StatusReceived, Self::DeliveryChanged];
+    pub const ALL: [Self; 5] =
+        [Self::DocumentReceived, Self::StatusReceived, Self::DeliveryChanged, Self::DutyDue, Self::DutyLate];
 }
 
 /// A webhook as it was registered.

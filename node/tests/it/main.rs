@@ -7,6 +7,7 @@
 
 mod changes;
 mod closed;
+mod duties;
 mod flows;
 mod http;
 mod rejected;

@@ -21,7 +21,7 @@ use crate::{
 
 /// One delivery as it came.
 #[derive(Clone, Debug)]
-struct Came {
+pub(crate) struct Came {
     headers: Vec<(String, String)>,
     body: String,
 }
@@ -31,21 +31,21 @@ impl Came {
         self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str()).unwrap()
     }
 
-    fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap()
     }
 }
 
 /// A document system's door: keeps what comes, and answers what it is told to.
 #[derive(Clone)]
-struct Receiver {
-    address: SocketAddr,
+pub(crate) struct Receiver {
+    pub(crate) address: SocketAddr,
     came: Arc<Mutex<Vec<Came>>>,
     answer: Arc<Mutex<&'static str>>,
 }
 
 impl Receiver {
-    async fn start(answer: &'static str) -> Self {
+    pub(crate) async fn start(answer: &'static str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let receiver = Self {
             address: listener.local_addr().unwrap(),
@@ -69,11 +69,11 @@ impl Receiver {
         receiver
     }
 
-    fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}/hooks/truc", self.address)
     }
 
-    fn came(&self) -> Vec<Came> {
+    pub(crate) fn came(&self) -> Vec<Came> {
         self.came.lock().unwrap().clone()
     }
 

@@ -203,6 +203,11 @@ impl World {
         self.nodes.get_mut(id).unwrap().settings.retention = Some(kept);
     }
 
+    /// By when documents have to be dealt with; from its next start.
+    pub(crate) fn set_duties(&mut self, id: &str, rules: truc_node::duties::DutyRules) {
+        self.nodes.get_mut(id).unwrap().settings.duties.rules = rules;
+    }
+
     pub(crate) fn settings(&self, id: &str) -> &Settings {
         &self.nodes[id].settings
     }

@@ -371,6 +371,7 @@ fn settings(folder: PathBuf, id: &str, lane: Lane) -> Settings {
         sdk: None,
         rest: None,
         gateway: None,
+        duties: truc_node::settings::DutySettings::default(),
         folder,
     }
 }
