@@ -424,6 +424,7 @@ fn write_node(request: &InitRequest, loaded: &Loaded, draft: &Draft) -> Result<I
         rest: None,
         gateway: None,
         duties: crate::settings::DutySettings::default(),
+        metrics: None,
     };
     write(&here(SETTINGS_FILE), settings.to_toml().as_bytes())?;
 

@@ -11,6 +11,7 @@ pub mod duties;
 pub mod endpoint;
 pub mod gateway;
 pub mod http_client;
+mod metrics;
 pub mod pipe;
 pub mod pipeline;
 pub mod quota;

@@ -5,7 +5,10 @@ use std::{
     future::Future,
     net::SocketAddr,
     path::Path,
-    sync::{Arc, Mutex, atomic::AtomicBool},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicI64},
+    },
     time::{Duration, SystemTime},
 };
 
@@ -110,6 +113,8 @@ pub struct Running {
     pub sdk: Option<SocketAddr>,
     /// Where the REST listener listens, when there is one.
     pub rest: Option<SocketAddr>,
+    /// Where figures for monitoring are served, when they are.
+    pub metrics: Option<SocketAddr>,
     shell: Arc<Shell>,
     stop: watch::Sender<bool>,
     reload: Arc<Notify>,
@@ -166,6 +171,12 @@ pub async fn start(settings: Settings, doors: impl Into<Doors>, pipeline: MakePi
         Some(rest) => Some((Door::open(rest::MANNERS, rest.listen, rest.tls.clone(), rest_door).await?, rest)),
         None => None,
     };
+    let metrics = match settings.metrics {
+        Some(address) => {
+            Some(TcpListener::bind(address).await.with_context(|| format!("listen on {address} (metrics)"))?)
+        }
+        None => None,
+    };
     let build = move || build(settings, pipeline, effects, stopping, dead_sender);
     let shell = tokio::task::spawn_blocking(build).await.context("open the node")??;
     let shell = Arc::new(shell);
@@ -193,8 +204,19 @@ pub async fn start(settings: Settings, doors: impl Into<Doors>, pipeline: MakePi
         tasks.push(tokio::spawn(uploads::sweep_on(Arc::clone(face.uploads()), Arc::clone(&shell))));
         servers.push(tokio::spawn(face.serve(door, shell.stopping.clone())));
     }
+    let metrics = match metrics {
+        Some(listener) => {
+            let address = listener.local_addr().context("read the metrics listener's address")?;
+            info!(%address, "metrics in the clear at /metrics");
+            let inner = Arc::clone(&shell);
+            let figures = move || crate::metrics::figures(Arc::clone(&inner));
+            tasks.push(tokio::spawn(truc_link::serve_metrics(listener, figures)));
+            Some(address)
+        }
+        None => None,
+    };
     info!(node = %shell.node, lane = %shell.lane, %address, "node started");
-    Ok(Running { address, sdk: sdk_address, rest: rest_address, shell, stop, reload, dead, servers, tasks })
+    Ok(Running { address, sdk: sdk_address, rest: rest_address, metrics, shell, stop, reload, dead, servers, tasks })
 }
 
 impl Running {
@@ -405,6 +427,7 @@ fn build(
         relay: watch::channel(None).0,
         relay_state: ArcSwap::from_pointee("connecting".to_owned()),
         may_sign: AtomicBool::new(false),
+        signed_at_ms: AtomicI64::new(0),
         sign: Notify::new(),
         arrivals: broadcast::channel(1_024).0,
         fresh_blobs: Mutex::new(HashMap::new()),

@@ -88,6 +88,8 @@ pub struct Settings {
     pub gateway: Option<GatewaySettings>,
     /// By when documents have to be sent, taken and answered.
     pub duties: DutySettings,
+    /// Where figures for monitoring are served, in the clear; none: nowhere.
+    pub metrics: Option<SocketAddr>,
 }
 
 /// The listener for document systems that speak the axis SDK.
@@ -239,6 +241,8 @@ impl Settings {
         table.extend(gateway.map(|section| ("gateway".to_owned(), section.into())));
         let duties = self.duties.to_table(|path| self.shown(path));
         table.extend((!duties.is_empty()).then(|| ("duties".to_owned(), duties.into())));
+        let metrics = self.metrics.map(|listen| Table::from_iter([("listen".to_owned(), text(&listen))]));
+        table.extend(metrics.map(|section| ("metrics".to_owned(), section.into())));
         let mut send = Table::new();
         send.insert("ttl_days".into(), integer(self.ttl.as_secs() / 86_400));
         send.extend(self.retention.map(|kept| ("retention_days".to_owned(), integer(kept.as_secs() / 86_400))));
@@ -399,6 +403,10 @@ mod tests {
             listen = "0.0.0.0:7450"
             path = "/api"
             webhooks = ["https://qlvb.example.gov.vn/", "http://10.0.0.1/", 7]
+            [metrics]
+            listen = "nowhere"
+            [duties]
+            send = "soon"
             [keys]
             ledger = "keys/none"
             tls = 7
@@ -433,6 +441,8 @@ mod tests {
             "keys.node: ",
             "trust.anchors is missing",
             "trust.crls[1]: a path",
+            "metrics.listen: ",
+            "duties.send: ",
             "agency[1].code: ",
             "agency[1].service: 1 to",
             "agency[1].sealing: 1 to",

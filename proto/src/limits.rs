@@ -472,6 +472,15 @@ pub const AUDIT_STATEMENT_BYTES_MAX: usize = 3 * 1024 * 1024;
 /// Most changes of a code's bindings that one audit tells; more are no real directory.
 pub const AUDIT_BINDINGS_MAX: usize = 10_000;
 
+// Metrics (link/src/metrics.rs).
+
+/// Most connections of a metrics listener.
+pub const METRICS_CONNECTIONS_MAX: usize = 32;
+/// Longest head of a request for metrics, in bytes.
+pub const METRICS_HEAD_BYTES_MAX: usize = 16 * 1024;
+/// How long a request for metrics may take altogether, in milliseconds.
+pub const METRICS_CALL_MS_MAX: u64 = 10_000;
+
 // Deadlines and statistics (node/src/duties, node/src/statistics).
 
 /// Longest file of a calendar of working days, in bytes.

@@ -9,6 +9,7 @@ pub mod service;
 pub mod store;
 
 mod init;
+mod metrics;
 mod run;
 mod settings;
 

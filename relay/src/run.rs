@@ -3,7 +3,7 @@
 use std::{
     fs,
     path::Path,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, PoisonError, RwLock, atomic::Ordering},
     time::Duration,
 };
 
@@ -20,6 +20,7 @@ use truc_signer::{Certificate, CertificateUse, Crl, SoftKey, TrustStore, Verdict
 
 use crate::{
     core::{CoreSettings, DirectoryMark},
+    metrics::Around,
     service::{Service, ServiceSettings, is_the_one},
     settings::Settings,
     store::{Embedded, EmbeddedSettings, Store},
@@ -80,6 +81,11 @@ pub async fn run(
     tasks.spawn(reload(Arc::clone(&settings), digest, link.clone(), Arc::clone(&service), key));
     tasks.spawn(sweep(Arc::clone(&store)));
 
+    if let Some(address) = settings.metrics {
+        let listener = TcpListener::bind(address).await.with_context(|| format!("listen on {address} (metrics)"))?;
+        tasks.spawn(metrics(listener, Arc::clone(&settings), link.clone(), Arc::clone(&store), Arc::clone(&service)));
+    }
+
     let (server, incoming) = link.listen(listener, AcceptSettings::default());
     tracing::info!(relay = %settings.id, lane = %settings.lane, address = ?server.address(), "relay ready");
     let serving =
@@ -96,6 +102,29 @@ pub async fn run(
     served?.context("serve")?;
     tracing::info!("relay stopped");
     if told { Ok(()) } else { Err(anyhow!("the store stopped by itself; the log says why; start the relay again")) }
+}
+
+async fn metrics(
+    listener: TcpListener,
+    settings: Arc<Settings>,
+    link: Link,
+    store: Arc<Embedded>,
+    service: Arc<Service<Embedded>>,
+) {
+    if let Ok(address) = listener.local_addr() {
+        tracing::info!(%address, "metrics in the clear at /metrics");
+    }
+    let directories = service.directories();
+    let figures = move || {
+        let around = Around {
+            nodes: link.peers().len(),
+            directory: directories.borrow().as_ref().map_or(0, |directory| directory.version()),
+            silenced: service.is_silenced(),
+        };
+        let text = crate::metrics::figures(&store, settings.id.as_str(), settings.lane.as_str(), &around);
+        std::future::ready(Some(text))
+    };
+    truc_link::serve_metrics(listener, figures).await;
 }
 
 /// `truc-relay reindex`: throws the look-up index away and builds it again. Blocks until it is whole.
@@ -451,7 +480,10 @@ async fn sign(store: Arc<Embedded>, service: Arc<Service<Embedded>>, key: Arc<Rw
             Err(error) => Err(error.into()),
         };
         match stored {
-            Ok(()) => pause = SIGN_EVERY,
+            Ok(()) => {
+                store.gauges().signed_at.store(u64::try_from(clock().unix_s()).unwrap_or_default(), Ordering::Relaxed);
+                pause = SIGN_EVERY;
+            }
             Err(error) => {
                 tracing::warn!(
                     error = format!("{error:#}"),

@@ -46,6 +46,8 @@ pub struct Settings {
     pub operator_tls: Vec<Digest>,
     /// How long calls in progress have when the relay stops.
     pub drain: Duration,
+    /// Where figures for monitoring are served, in the clear; none: nowhere.
+    pub metrics: Option<SocketAddr>,
 }
 
 /// What is wrong with the settings: all of it.
@@ -89,6 +91,15 @@ pub(crate) struct SettingsFile {
     pub(crate) operator_tls: Vec<String>,
     #[serde(default = "drain_s")]
     pub(crate) drain_s: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) metrics: Option<MetricsFile>,
+}
+
+/// `[metrics]`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct MetricsFile {
+    pub(crate) listen: String,
 }
 
 const fn one() -> u64 {
@@ -124,6 +135,7 @@ impl SettingsFile {
             snapshot_every: snapshot_every(),
             operator_tls: Vec::new(),
             drain_s: drain_s(),
+            metrics: None,
         }
     }
 }
@@ -155,6 +167,7 @@ impl Settings {
         let listen = field(&mut mistakes, "listen", &file.listen);
         let tls: Vec<Option<Digest>> =
             file.operator_tls.iter().map(|text| field(&mut mistakes, "operator_tls", text)).collect();
+        let metrics = file.metrics.as_ref().map(|metrics| field(&mut mistakes, "metrics.listen", &metrics.listen));
         let mut within = |name: &str, value: u64, from: u64, to: u64| {
             if !(from..=to).contains(&value) {
                 mistakes.push(format!("`{name}` must lie between {from} and {to}, not {value}"));
@@ -184,6 +197,7 @@ impl Settings {
             snapshot_every: file.snapshot_every,
             operator_tls: tls.into_iter().flatten().collect(),
             drain: Duration::from_secs(file.drain_s),
+            metrics: metrics.flatten(),
         })
     }
 
@@ -243,8 +257,9 @@ mod tests {
     #[test]
     fn all_mistakes_are_told_at_once() {
         let text = GOOD.replace("ordinary", "secret").replace("R1", "r 1").replace(":7443", "") + "lease_s = 1\n";
+        let text = text + "[metrics]\nlisten = \"everywhere\"\n";
         let mistakes = Settings::parse(Path::new("/r"), &text).unwrap_err();
-        let names = ["`lane`", "`id`", "`listen`", "`lease_s`"];
+        let names = ["`lane`", "`id`", "`listen`", "`lease_s`", "`metrics.listen`"];
         assert_eq!(mistakes.len(), names.len(), "{mistakes:?}");
         assert!(names.iter().all(|name| mistakes.iter().any(|mistake| mistake.starts_with(name))), "{mistakes:?}");
         assert!(

@@ -700,3 +700,58 @@ pub enum Alarm {
     /// The disk is nearly full.
     DiskFull,
 }
+
+impl Alarm {
+    /// The words of [`Alarm::kind`], all of them.
+    pub const KINDS: [&str; 21] = [
+        "fork",
+        "behind-own-history",
+        "withholding",
+        "directory-stale",
+        "directory-refused",
+        "directory-gap",
+        "foreign-binding",
+        "overdue",
+        "unusable",
+        "gateway",
+        "gateway-mail",
+        "gateway-refused",
+        "legacy-in-doubt",
+        "reseal",
+        "key-away",
+        "revocation-unknown",
+        "bad-evidence",
+        "evidence-refused",
+        "evidence-waits",
+        "index",
+        "disk-full",
+    ];
+
+    /// Which, without what it is about: for monitoring.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Fork(_) => "fork",
+            Self::BehindOwnHistory => "behind-own-history",
+            Self::Withholding => "withholding",
+            Self::DirectoryStale => "directory-stale",
+            Self::DirectoryRefused => "directory-refused",
+            Self::DirectoryGap => "directory-gap",
+            Self::ForeignBinding(_) => "foreign-binding",
+            Self::Overdue(_) => "overdue",
+            Self::Unusable(_) => "unusable",
+            Self::Gateway => "gateway",
+            Self::GatewayMail => "gateway-mail",
+            Self::GatewayRefused => "gateway-refused",
+            Self::LegacyInDoubt(..) => "legacy-in-doubt",
+            Self::Reseal(..) => "reseal",
+            Self::KeyAway => "key-away",
+            Self::RevocationUnknown => "revocation-unknown",
+            Self::BadEvidence(_) => "bad-evidence",
+            Self::EvidenceRefused(_) => "evidence-refused",
+            Self::EvidenceWaits(_) => "evidence-waits",
+            Self::Index => "index",
+            Self::DiskFull => "disk-full",
+        }
+    }
+}

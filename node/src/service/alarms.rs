@@ -84,6 +84,7 @@ mod tests {
             let text = bilingual(&alarm, "what happened");
             let vietnamese = text.strip_prefix("what happened / ").unwrap();
             assert!(!vietnamese.is_ascii(), "{alarm:?}: {vietnamese}");
+            assert!(Alarm::KINDS.contains(&alarm.kind()), "{alarm:?}");
         }
     }
 }

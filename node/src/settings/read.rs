@@ -58,6 +58,14 @@ impl Reader<'_> {
         let rest = self.rest(&mut table);
         let gateway = self.gateway(&mut table, lane);
         let duties = self.duties(&mut table);
+        let metrics = if table.contains_key("metrics") {
+            let mut section = self.optional_section(&mut table, "metrics");
+            let listen = self.parsed::<SocketAddr>(&mut section, "listen", "metrics.");
+            self.nothing_else(&section, "metrics.");
+            listen.map(Some)
+        } else {
+            Some(None)
+        };
 
         let mut documents = self.optional_section(&mut table, "documents");
         let days_max = u64::try_from(ENVELOPE_TTL_MAX_MS / 86_400_000).unwrap_or_default();
@@ -105,6 +113,7 @@ impl Reader<'_> {
             rest: rest?,
             gateway: gateway?,
             duties: duties?,
+            metrics: metrics?,
             ttl: days(ttl?),
             retention: match retention {
                 // 0: for ever.

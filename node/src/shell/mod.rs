@@ -19,7 +19,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicI64, Ordering},
     },
 };
 
@@ -100,6 +100,8 @@ pub struct Shell {
     pub relay_state: ArcSwap<String>,
     /// No signature leaves before the first Hello after a start (docs/ARCHITECTURE.md, No fork).
     pub may_sign: AtomicBool,
+    /// When the certificate's key last signed, in milliseconds since 1970; 0: not since this start.
+    pub(crate) signed_at_ms: AtomicI64,
     /// Wakes the signer.
     pub sign: Notify,
     /// What is new in the inbox.

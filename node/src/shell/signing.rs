@@ -1,7 +1,10 @@
 //! Signs the newest durable checkpoint with the node's certificate: off the path, at most once a second, held while the
 //! key is away (docs/FORMATS.md, ledger and checkpoint).
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use tracing::warn;
@@ -70,5 +73,6 @@ async fn sign_newest(shell: &Arc<Shell>) -> Result<(), String> {
     for input in [Input::CheckpointSigned { note }, clear] {
         shell.engine.tell(input).await.map_err(|error| error.to_string())?;
     }
+    shell.signed_at_ms.store(clock::now().unix_ms(), Ordering::Relaxed);
     Ok(())
 }

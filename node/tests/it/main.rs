@@ -10,6 +10,7 @@ mod closed;
 mod duties;
 mod flows;
 mod http;
+mod metrics;
 mod rejected;
 mod reload;
 mod rest;

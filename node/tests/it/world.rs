@@ -35,6 +35,7 @@ pub(crate) struct World {
     relay: Option<(oneshot::Sender<()>, JoinHandle<anyhow::Result<()>>)>,
     relay_address: SocketAddr,
     nodes: BTreeMap<String, Node>,
+    relay_metrics: Option<SocketAddr>,
     draft_bindings: Vec<Raw<SignedBinding>>,
     directory: Option<Directory>,
 }
@@ -78,6 +79,7 @@ impl World {
             relay: None,
             relay_address,
             nodes: BTreeMap::new(),
+            relay_metrics: None,
             draft_bindings: Vec::new(),
             directory: None,
         };
@@ -163,12 +165,14 @@ impl World {
             webhooks: Vec::new(),
             webhook_anchors: None,
         });
+        settings.metrics = Some("127.0.0.1:0".parse().unwrap());
         let node = Node { settings, token: made.token.expose().to_owned(), running: None };
         self.nodes.insert(id.into(), node);
     }
 
     fn run_relay(&mut self, listener: TcpListener) {
         let settings = truc_relay::Settings::load(&self.path("relay")).unwrap();
+        let settings = truc_relay::Settings { metrics: self.relay_metrics, ..settings };
         let (stop, stopped) = oneshot::channel::<()>();
         let running = tokio::spawn(truc_relay::run(settings, listener, async {
             let _ = stopped.await;
@@ -279,6 +283,16 @@ impl World {
     /// Where its REST listener listens.
     pub(crate) fn rest(&self, id: &str) -> SocketAddr {
         self.nodes[id].running.as_ref().unwrap().rest.unwrap()
+    }
+
+    /// Where its figures for monitoring are.
+    pub(crate) fn metrics(&self, id: &str) -> SocketAddr {
+        self.nodes[id].running.as_ref().unwrap().metrics.unwrap()
+    }
+
+    /// Where the relay's figures are, from its next start on.
+    pub(crate) fn relay_metrics(&mut self, address: SocketAddr) {
+        self.relay_metrics = Some(address);
     }
 
     pub(crate) fn token(&self, id: &str) -> &str {

@@ -372,6 +372,7 @@ fn settings(folder: PathBuf, id: &str, lane: Lane) -> Settings {
         rest: None,
         gateway: None,
         duties: truc_node::settings::DutySettings::default(),
+        metrics: None,
         folder,
     }
 }

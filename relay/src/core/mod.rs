@@ -197,6 +197,12 @@ impl Core {
         self.unsigned
     }
 
+    /// Leaves that the certificate signed.
+    #[must_use]
+    pub const fn signed_leaves(&self) -> u64 {
+        self.signed_size
+    }
+
     /// The newest directory version.
     #[must_use]
     pub const fn directory(&self) -> Option<DirectoryMark> {

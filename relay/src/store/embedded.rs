@@ -27,6 +27,7 @@ use super::{
 };
 use crate::{
     core::{Alarm, Core, CoreSettings, DirectoryMark, Effect, EnvelopeKey, Input, Reply},
+    metrics::Gauges,
     records::{Body, RelayRecord},
 };
 
@@ -81,6 +82,7 @@ struct Shell {
     claims: Mutex<HashMap<Digest, usize>>,
     unneeded: SyncSender<Chore>,
     died: watch::Sender<bool>,
+    gauges: Gauges,
 }
 
 impl Embedded {
@@ -104,7 +106,9 @@ impl Embedded {
             claims: Mutex::default(),
             unneeded,
             died: watch::Sender::new(false),
+            gauges: Gauges::default(),
         });
+        outside.turned(&core);
         let directory = core.directory();
         let engine = Engine {
             core,
@@ -153,6 +157,16 @@ impl Embedded {
             }
             told.await;
         }
+    }
+
+    /// For monitoring.
+    pub(crate) fn gauges(&self) -> &Gauges {
+        &self.outside.gauges
+    }
+
+    /// Leaves about which a node wants the certificate's word.
+    pub(crate) fn unsigned(&self) -> u64 {
+        self.outside.unsigned.load(Ordering::Acquire) as u64
     }
 
     /// Completes when the store stopped by itself: the process should end and be started again.
@@ -302,6 +316,8 @@ impl Outside for Shell {
     }
 
     fn turned(&self, core: &Core) {
+        self.gauges.open.store(core.open_envelopes() as u64, Ordering::Relaxed);
+        self.gauges.signed.store(core.signed_leaves(), Ordering::Relaxed);
         let unsigned = core.unsigned_leaves();
         self.unsigned.store(unsigned, Ordering::Release);
         if unsigned > 0 {
