@@ -7,6 +7,7 @@
 //! subscribers 5. Certificates carry no agency code, only a name: binding a certificate to a code is the directory's work.
 
 pub mod agencies;
+pub mod softhsm;
 pub mod tree;
 pub mod tsa;
 
@@ -19,6 +20,7 @@ pub use issued::Issued;
 pub use pki::{Issuer, Pki, PkiError, Request};
 pub use profile::{KeyKind, Profile, Subject};
 pub use rcgen::{ExtendedKeyUsagePurpose, KeyUsagePurpose, RevocationReason};
+pub use softhsm::{SoftHsm, SoftHsmError, Trick};
 pub use tree::{KeyFiles, Tree, TreeError, write_tree};
 pub use tsa::{TokenPlan, Tsa};
 

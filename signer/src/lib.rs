@@ -22,6 +22,7 @@ pub mod softkey;
 pub mod storage;
 pub mod stream;
 pub mod timestamp;
+pub mod token;
 
 pub use certificate::{Certificate, CertificateError, PemError};
 pub use cms::{CmsError, CmsSignature, sign_detached, verify_detached};
@@ -36,3 +37,4 @@ pub use public_key::{KeyKind, PublicKey, PublicKeyError, SignatureInvalid, Signa
 pub use softkey::{SoftKey, SoftKeyError};
 pub use storage::{StorageKey, StorageKeyError, WrapError};
 pub use timestamp::{TimeStamp, TimeStampError, TimeStampNonce, TimeStampPolicy, TimeStampRequest, Worth};
+pub use token::{ObjectName, Pin, Token, TokenError, TokenKey, TokenWay};

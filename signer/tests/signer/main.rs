@@ -18,6 +18,8 @@ mod support;
 #[cfg(test)]
 mod timestamps;
 #[cfg(test)]
+mod tokens;
+#[cfg(test)]
 #[path = "../../../node/tests/it/tools.rs"]
 mod tools;
 #[cfg(test)]
