@@ -97,6 +97,25 @@ impl SoftHsm {
         Ok(hsm)
     }
 
+    /// The same for a test, which is skipped, loudly, where the tools are not installed; with `TRUC_REQUIRE_TOOLS=1` it fails.
+    ///
+    /// # Panics
+    /// When there is no such token.
+    #[must_use]
+    #[expect(clippy::panic, clippy::print_stderr, reason = "for tests, which fail and skip so")]
+    pub fn or_skip(folder: &Path, label: &str, pin: &str) -> Option<Self> {
+        match Self::make(folder, label, pin) {
+            Ok(hsm) => Some(hsm),
+            Err(error @ SoftHsmError::Missing(_))
+                if std::env::var_os("TRUC_REQUIRE_TOOLS").is_none_or(|wanted| wanted != "1") =>
+            {
+                eprintln!("SKIPPED: {error}");
+                None
+            }
+            Err(error) => panic!("{error} (`.ci/run` installs what is missing)"),
+        }
+    }
+
     /// The module to load.
     #[must_use]
     pub fn module(&self) -> PathBuf {
@@ -114,7 +133,12 @@ impl SoftHsm {
     /// # Errors
     /// When SoftHSM does not take it.
     pub fn import(&self, key_pem: &str, label: &str, id: &str) -> Result<(), SoftHsmError> {
-        self.write(key_pem.as_bytes(), &["--type", "privkey", "--usage-sign", "--usage-decrypt", "--usage-derive"], label, id)
+        self.write(
+            key_pem.as_bytes(),
+            &["--type", "privkey", "--usage-sign", "--usage-decrypt", "--usage-derive"],
+            label,
+            id,
+        )
     }
 
     /// Puts a certificate (DER) beside the key of that name.

@@ -199,7 +199,7 @@ fn carry_out(command: Command) -> anyhow::Result<()> {
 /// Standard output gets the token and nothing else, so that it can go straight into a file of the document system.
 #[expect(clippy::print_stdout, clippy::print_stderr, reason = "what the administrator asked for")]
 fn init(arguments: InitArgs) -> anyhow::Result<()> {
-    let made = crate::init(arguments.request(crate::shell::clock::now()))?;
+    let made = crate::init(arguments.request(crate::shell::clock::now())?)?;
     eprintln!("node:    {}", made.settings.folder.display());
     eprintln!("binding: {} (give it to the axis operator)", made.binding.display());
     eprintln!("token:   on standard output, once; give it to the document system, in a file that it alone can read");

@@ -28,7 +28,8 @@ use truc_signer::{
 use crate::{
     quota::Quota,
     settings::{
-        AgencySettings, KeySource, MaterialError, SETTINGS_FILE, Settings, TTL_DAYS_DEFAULT, TrustFiles, check_address,
+        AgencySettings, KeySource, MaterialError, PinSource, SETTINGS_FILE, Settings, SettingsError, TTL_DAYS_DEFAULT,
+        TokenSource, TrustFiles, check_address,
     },
     tokens::{TokenError, TokenText, add_token, write_private},
 };
@@ -54,13 +55,13 @@ pub struct InitArgs {
     #[arg(long)]
     pub id: NodeId,
     /// An agency with its service and sealing certificates: CODE=SERVICE,SEALING. Files are X.p12 with X.password beside it,
-    /// or X.pem with X.key. Repeat for further agencies.
+    /// X.pem with X.key, or X.token, which says where in a PKCS#11 token the key is. Repeat for further agencies.
     #[arg(long = "agency", value_name = "CODE=SERVICE,SEALING", required = true)]
     pub agencies: Vec<AgencyArg>,
     /// Certificate and key of the connection to the relay.
     #[arg(long, value_name = "FILE")]
     pub tls: PathBuf,
-    /// Certificate and key that sign the node's checkpoints.
+    /// Certificate and key that sign the node's checkpoints; may be an X.token.
     #[arg(long, value_name = "FILE")]
     pub node_key: PathBuf,
     /// Root certificates, PEM.
@@ -115,22 +116,26 @@ impl std::str::FromStr for AgencyArg {
 
 impl InitArgs {
     /// The same as a request.
-    #[must_use]
-    pub fn request(self, now: Timestamp) -> InitRequest {
-        let agency = |agency: AgencyArg| AgencyInit {
-            code: agency.code,
-            name: None,
-            service: KeySource::beside(&agency.service),
-            sealing: KeySource::beside(&agency.sealing),
+    ///
+    /// # Errors
+    /// When an `X.token` that it names cannot be read.
+    pub fn request(self, now: Timestamp) -> Result<InitRequest, SettingsError> {
+        let agency = |agency: AgencyArg| -> Result<AgencyInit, SettingsError> {
+            Ok(AgencyInit {
+                code: agency.code,
+                name: None,
+                service: KeySource::beside(&agency.service)?,
+                sealing: KeySource::beside(&agency.sealing)?,
+            })
         };
-        InitRequest {
+        Ok(InitRequest {
             folder: self.dir,
             axis: self.axis,
             lane: self.lane,
             id: self.id,
-            agencies: self.agencies.into_iter().map(agency).collect(),
-            tls: KeySource::beside(&self.tls),
-            node_key: KeySource::beside(&self.node_key),
+            agencies: self.agencies.into_iter().map(agency).collect::<Result<_, _>>()?,
+            tls: KeySource::beside(&self.tls)?,
+            node_key: KeySource::beside(&self.node_key)?,
             trust: TrustFiles {
                 anchors: self.anchors,
                 intermediates: self.intermediates,
@@ -141,7 +146,7 @@ impl InitArgs {
             relay_id: self.relay_id,
             local: self.local,
             now,
-        }
+        })
     }
 }
 
@@ -303,36 +308,43 @@ fn check(request: &InitRequest) -> Result<(), InitError> {
 /// All certificates with their keys, believed for their uses.
 struct Loaded {
     tls: SoftKey,
-    node: SoftKey,
-    agencies: Vec<(SoftKey, SoftKey)>,
+    node: Box<dyn SigningKey>,
+    /// Service key and sealing certificate of each.
+    agencies: Vec<(Box<dyn SigningKey>, Certificate)>,
 }
 
 impl Loaded {
     fn load(request: &InitRequest) -> Result<Self, InitError> {
         let trust = request.trust.load()?;
         request.trust.operator()?;
-        let load = |source: &KeySource, wanted| load_for(source, wanted, &trust, request.now);
+        let believed = |source: &KeySource, certificate: &Certificate, wanted| {
+            check_use(source.path(), certificate, wanted, &trust, request.now)
+        };
         let mut agencies = Vec::with_capacity(request.agencies.len());
         for agency in &request.agencies {
-            let service = load(&agency.service, CertificateUse::Service)?;
-            agencies.push((service, load(&agency.sealing, CertificateUse::Sealing)?));
+            let (service, sealing) = (agency.service.load_signing()?, agency.sealing.load_opening()?);
+            believed(&agency.service, service.certificate(), CertificateUse::Service)?;
+            believed(&agency.sealing, sealing.certificate(), CertificateUse::Sealing)?;
+            agencies.push((service, sealing.certificate().clone()));
         }
-        let tls = load(&request.tls, CertificateUse::Tls)?;
-        Ok(Self { tls, node: load(&request.node_key, CertificateUse::Node)?, agencies })
+        let (tls, node) = (request.tls.load()?, request.node_key.load_signing()?);
+        believed(&request.tls, tls.certificate(), CertificateUse::Tls)?;
+        believed(&request.node_key, node.certificate(), CertificateUse::Node)?;
+        Ok(Self { tls, node, agencies })
     }
 }
 
-fn load_for(
-    source: &KeySource,
+fn check_use(
+    path: &Path,
+    certificate: &Certificate,
     wanted: CertificateUse,
     trust: &TrustStore,
     now: Timestamp,
-) -> Result<SoftKey, InitError> {
-    let key = source.load()?;
-    let path = || source.path().to_owned();
-    match validate(trust, key.certificate(), wanted, now) {
+) -> Result<(), InitError> {
+    let path = || path.to_owned();
+    match validate(trust, certificate, wanted, now) {
         // A missing revocation list is shown by the running node; it is no reason not to make one.
-        Ok(Verdict::Good | Verdict::Unknown(_)) => Ok(key),
+        Ok(Verdict::Good | Verdict::Unknown(_)) => Ok(()),
         Ok(Verdict::Revoked { at, .. }) => Err(InitError::Revoked { path: path(), at }),
         Err(source) => Err(InitError::Certificate { path: path(), source }),
     }
@@ -431,8 +443,8 @@ fn write_node(request: &InitRequest, loaded: &Loaded, draft: &Draft) -> Result<I
     let entries = entries(request, loaded, &origin, ledger.public(), witness.public());
     let time = request.now;
     let binding = BindingRequest { axis: request.axis.clone(), lane: request.lane, time, entries };
-    let mut keys: Vec<&dyn SigningKey> = vec![&loaded.node];
-    keys.extend(loaded.agencies.iter().map(|(service, _)| service as &dyn SigningKey));
+    let mut keys: Vec<&dyn SigningKey> = vec![loaded.node.as_ref()];
+    keys.extend(loaded.agencies.iter().map(|(service, _)| service.as_ref()));
     let binding_bytes = make_binding(binding, &ledger, &keys)?.bytes().to_vec();
     let name = format!("{}.binding", request.id);
     write(&here(&name), &binding_bytes)?;
@@ -458,16 +470,26 @@ impl Copier<'_> {
     }
 
     fn key(&mut self, source: &KeySource, name: &str) -> Result<KeySource, InitError> {
-        let [first, second] = source.files();
         Ok(match source {
-            KeySource::Pem { .. } => KeySource::Pem {
-                certificate: self.file(first, &format!("keys/{name}.pem"))?,
-                key: self.file(second, &format!("keys/{name}.key"))?,
+            KeySource::Pem { certificate, key } => KeySource::Pem {
+                certificate: self.file(certificate, &format!("keys/{name}.pem"))?,
+                key: self.file(key, &format!("keys/{name}.key"))?,
             },
-            KeySource::Pkcs12 { .. } => KeySource::Pkcs12 {
-                file: self.file(first, &format!("keys/{name}.p12"))?,
-                password_file: self.file(second, &format!("keys/{name}.password"))?,
+            KeySource::Pkcs12 { file, password_file } => KeySource::Pkcs12 {
+                file: self.file(file, &format!("keys/{name}.p12"))?,
+                password_file: self.file(password_file, &format!("keys/{name}.password"))?,
             },
+            KeySource::Token(source) => {
+                let certificate = match &source.certificate {
+                    Some(path) => Some(self.file(path, &format!("keys/{name}.pem"))?),
+                    None => None,
+                };
+                let pin = match &source.pin {
+                    PinSource::File(path) => PinSource::File(self.file(path, &format!("keys/{name}.pin"))?),
+                    credential @ PinSource::Credential(_) => credential.clone(),
+                };
+                KeySource::Token(Box::new(TokenSource { certificate, pin, ..source.as_ref().clone() }))
+            }
         })
     }
 
@@ -510,7 +532,7 @@ fn entries(request: &InitRequest, loaded: &Loaded, origin: &str, ledger: &NoteKe
             route: Route::Native,
             node: Some(request.id.clone()),
             lanes: vec![request.lane],
-            certificates: bindings(service.certificate(), KeyUse::Service, sealing.certificate(), KeyUse::Sealing),
+            certificates: bindings(service.certificate(), KeyUse::Service, sealing, KeyUse::Sealing),
         }));
     }
     entries.push(Entry::Node(NodeEntry {

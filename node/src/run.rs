@@ -342,7 +342,7 @@ fn build(
     let trust = Arc::new(ArcSwap::from_pointee(settings.trust.load().context("load the trust files")?));
     let operator = settings.trust.operator().context("load the pinned operator")?;
     let tls = settings.tls.load().context("load the TLS key")?;
-    let node_key: Arc<dyn SigningKey> = Arc::new(settings.node_key.load().context("load the node's key")?);
+    let node_key: Arc<dyn SigningKey> = Arc::from(settings.node_key.load_signing().context("load the node's key")?);
     let origin = settings.origin();
     let ledger_key = LedgerKey::from_file(&origin, &settings.ledger_key).context("load the ledger key")?;
     let ledger_public = *ledger_key.public().public_key();
@@ -444,11 +444,8 @@ fn build(
 fn own_certificates(settings: &Settings) -> anyhow::Result<BTreeSet<Digest>> {
     let mut own = BTreeSet::new();
     for agency in &settings.agencies {
-        for source in &agency.service {
-            own.insert(source.load_signing().context("load an agency's key")?.certificate().sha256());
-        }
-        for source in &agency.sealing {
-            own.insert(source.load().context("load an agency's key")?.certificate().sha256());
+        for source in agency.service.iter().chain(&agency.sealing) {
+            own.insert(source.certificate().context("load an agency's certificate")?.sha256());
         }
     }
     Ok(own)

@@ -15,6 +15,7 @@ mod gateway;
 mod material;
 mod read;
 mod service_key;
+mod token_key;
 
 use std::{
     fmt, fs, io,
@@ -35,6 +36,7 @@ pub use duties::DutySettings;
 pub use gateway::GatewaySettings;
 pub use material::{KeySource, MaterialError, TrustFiles};
 use read::Reader;
+pub use token_key::{PinSource, TokenSource};
 
 /// Name of the settings file in a node's folder.
 pub const SETTINGS_FILE: &str = "truc-node.toml";
@@ -191,6 +193,28 @@ impl Settings {
             return Err(failed(io::Error::other(format!("longer than {SETTINGS_BYTES_MAX} bytes"))));
         }
         Self::parse(folder, &fs::read_to_string(&path).map_err(failed)?)
+    }
+
+    /// Reads a file that says where a key is, in the words of the settings: `X.token` for [`KeySource::Token`]. Paths are as seen from its folder.
+    ///
+    /// # Errors
+    /// With every mistake in it.
+    pub fn load_key(path: &Path) -> Result<KeySource, SettingsError> {
+        let failed = |source| SettingsError::Read { path: path.to_owned(), source };
+        if fs::metadata(path).map_err(failed)?.len() > SETTINGS_BYTES_MAX {
+            return Err(failed(io::Error::other(format!("longer than {SETTINGS_BYTES_MAX} bytes"))));
+        }
+        let text = fs::read_to_string(path).map_err(failed)?;
+        let table: Table = text.parse().map_err(|error: toml::de::Error| SettingsError::Syntax {
+            path: path.to_owned(),
+            why: error.to_string(),
+        })?;
+        let folder = path.parent().unwrap_or(Path::new("."));
+        let mut reader = Reader { folder, mistakes: Vec::new() };
+        match (reader.key(Some(Value::Table(table)), "key"), reader.mistakes) {
+            (Some(source), mistakes) if mistakes.is_empty() => Ok(source),
+            (_, mistakes) => Err(SettingsError::Mistakes { path: path.to_owned(), mistakes }),
+        }
     }
 
     /// Reads settings from their text.
@@ -356,11 +380,24 @@ impl Settings {
     }
 
     fn key_table(&self, source: &KeySource) -> Value {
-        let pairs = match source {
-            KeySource::Pem { certificate, key } => [("certificate", certificate), ("key", key)],
-            KeySource::Pkcs12 { file, password_file } => [("pkcs12", file), ("password_file", password_file)],
+        let of_files =
+            |pairs: [(&str, &PathBuf); 2]| pairs.map(|(name, path)| (name.to_owned(), self.shown(path))).into();
+        let pairs: Vec<(String, Value)> = match source {
+            KeySource::Pem { certificate, key } => of_files([("certificate", certificate), ("key", key)]),
+            KeySource::Pkcs12 { file, password_file } => of_files([("pkcs12", file), ("password_file", password_file)]),
+            KeySource::Token(source) => {
+                let TokenSource { module, token, object, pin, certificate } = source.as_ref();
+                let pin = match pin {
+                    PinSource::File(path) => ("pin_file", self.shown(path)),
+                    PinSource::Credential(name) => ("pin_credential", Value::String(name.clone())),
+                };
+                let certificate = certificate.as_ref().map(|path| ("certificate", self.shown(path)));
+                let text = |text: &dyn ToString| Value::String(text.to_string());
+                let own = [("pkcs11", self.shown(module)), ("token", text(token)), ("object", text(object)), pin];
+                own.into_iter().chain(certificate).map(|(name, value)| (name.to_owned(), value)).collect()
+            }
         };
-        Table::from_iter(pairs.map(|(name, path)| (name.to_owned(), self.shown(path)))).into()
+        Table::from_iter(pairs).into()
     }
 }
 
@@ -454,12 +491,48 @@ mod tests {
     #[test]
     fn files_beside_the_named_one_are_found_by_their_ending() {
         assert_eq!(
-            KeySource::beside(Path::new("a/service.p12")),
+            KeySource::beside(Path::new("a/service.p12")).unwrap(),
             KeySource::Pkcs12 { file: "a/service.p12".into(), password_file: "a/service.password".into() }
         );
         assert_eq!(
-            KeySource::beside(Path::new("a/tls.pem")),
+            KeySource::beside(Path::new("a/tls.pem")).unwrap(),
             KeySource::Pem { certificate: "a/tls.pem".into(), key: "a/tls.key".into() }
         );
+    }
+
+    #[test]
+    fn a_key_in_a_token_is_named_by_a_file_that_says_where() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            fs::write(&path, text).unwrap();
+            path
+        };
+        let (module, pin) = (file("driver.so", ""), file("pin", "1234"));
+        let good = "pkcs11 = \"driver.so\"\ntoken = \"HSM 1\"\nobject = \"id:0a01\"\npin_file = \"pin\"\n";
+        let source = |pin| TokenSource {
+            module: module.clone(),
+            token: "HSM 1".into(),
+            object: truc_signer::ObjectName::Id(vec![10, 1]),
+            pin,
+            certificate: None,
+        };
+        let named = |text: &str| KeySource::beside(&file("key.token", text));
+        assert_eq!(named(good).unwrap(), KeySource::Token(Box::new(source(PinSource::File(pin.clone())))));
+        let credential = good.replace("pin_file = \"pin\"", "pin_credential = \"hsm\"");
+        assert_eq!(
+            named(&credential).unwrap(),
+            KeySource::Token(Box::new(source(PinSource::Credential("hsm".into()))))
+        );
+        let bad = "pkcs11 = \"gone.so\"\nobject = \"01\"\npin_credential = \"../x\"\nlabel = \"k\"\n";
+        let said = named(bad).unwrap_err().to_string();
+        for mistake in ["gone.so", "token is missing", "object", "pin_credential", "label"] {
+            assert!(said.contains(mistake), "{mistake}: {said}");
+        }
+        let unnamed = KeySource::Token(Box::new(source(PinSource::Credential("truc-test".into()))));
+        if std::env::var_os("CREDENTIALS_DIRECTORY").is_none() {
+            assert!(matches!(unnamed.load_signing().err(), Some(MaterialError::NoCredentials { .. })));
+        }
+        assert!(matches!(unnamed.load(), Err(MaterialError::NotInFile { .. })), "connections need a key in a file");
     }
 }

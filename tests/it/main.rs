@@ -18,4 +18,5 @@ mod send;
 mod statuses;
 mod storage;
 mod support;
+mod tokens;
 mod withdrawals;

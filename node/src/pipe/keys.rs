@@ -33,7 +33,7 @@ impl Keys {
     /// Loads what settings name.
     ///
     /// # Errors
-    /// When a file is missing, exposed or unusable. A service key's own file may be away: it is read when it is back.
+    /// When a file is missing, exposed or unusable. A service key's own file may be away, and so may a token: it is used when it is back.
     pub fn load(settings: &Settings) -> Result<Self, MaterialError> {
         let mut agencies = BTreeMap::new();
         for agency in &settings.agencies {
@@ -42,7 +42,7 @@ impl Keys {
                 keys.service.push(Arc::from(source.load_signing()?));
             }
             for source in &agency.sealing {
-                keys.sealing.push(Arc::new(source.load()?));
+                keys.sealing.push(Arc::from(source.load_opening()?));
             }
             agencies.insert(agency.code.clone(), keys);
         }

@@ -6,13 +6,18 @@ use std::{
 };
 
 use truc_evidence::PinnedOperator;
-use truc_signer::{Certificate, Crl, CrlError, PemError, SoftKey, SoftKeyError, TrustStore, TrustStoreError};
+use truc_signer::{
+    Certificate, Crl, CrlError, OpeningKey, PemError, SoftKey, SoftKeyError, TokenError, TokenKey, TrustStore,
+    TrustStoreError,
+};
 use zeroize::Zeroizing;
+
+use super::{Settings, SettingsError, TokenSource};
 
 /// Longest password file in bytes.
 const PASSWORD_BYTES_MAX: u64 = 4 * 1024;
 
-/// The files of a certificate with its key.
+/// Where a certificate with its key is.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum KeySource {
     /// PEM: certificate chain and PKCS#8 key.
@@ -29,6 +34,8 @@ pub enum KeySource {
         /// A file that holds the password.
         password_file: PathBuf,
     },
+    /// In a PKCS#11 token.
+    Token(Box<TokenSource>),
 }
 
 /// Files of anchors and lists, PEM.
@@ -63,6 +70,23 @@ pub enum MaterialError {
         /// What is wrong.
         source: SoftKeyError,
     },
+    /// A key in a token.
+    #[error("the key in the token cannot be used")]
+    Token(#[from] TokenError),
+    /// The PIN is a service's credential, and this is no such service.
+    #[error(
+        "the PIN is the credential `{name}`, but there is no CREDENTIALS_DIRECTORY: start the node as a systemd service with LoadCredential={name}:…, or name a pin_file"
+    )]
+    NoCredentials {
+        /// Its name.
+        name: String,
+    },
+    /// A token's key where only a key in a file serves.
+    #[error("the key for connections lies in a file: a token's key cannot be used for {}", path.display())]
+    NotInFile {
+        /// What names it.
+        path: PathBuf,
+    },
     /// Certificates.
     #[error("the certificates in {} cannot be used", path.display())]
     Certificates {
@@ -85,15 +109,18 @@ pub enum MaterialError {
 }
 
 impl KeySource {
-    /// The files beside the one that a person names: `X.p12` with `X.password`, `X.pem` with `X.key`.
-    #[must_use]
-    pub fn beside(path: &Path) -> Self {
+    /// By the file that a person names: `X.p12` with `X.password` beside it, `X.pem` with `X.key`, or `X.token`, which says where in a token the
+    /// key is ([`Settings::load_key`]).
+    ///
+    /// # Errors
+    /// When an `X.token` cannot be read.
+    pub fn beside(path: &Path) -> Result<Self, SettingsError> {
         let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_ascii_lowercase();
-        if matches!(extension.as_str(), "p12" | "pfx") {
-            Self::Pkcs12 { file: path.to_owned(), password_file: path.with_extension("password") }
-        } else {
-            Self::Pem { certificate: path.to_owned(), key: path.with_extension("key") }
-        }
+        Ok(match extension.as_str() {
+            "p12" | "pfx" => Self::Pkcs12 { file: path.to_owned(), password_file: path.with_extension("password") },
+            "token" => Settings::load_key(path)?,
+            _ => Self::Pem { certificate: path.to_owned(), key: path.with_extension("key") },
+        })
     }
 
     /// The file that names it in messages.
@@ -102,13 +129,36 @@ impl KeySource {
         match self {
             Self::Pem { certificate, .. } => certificate,
             Self::Pkcs12 { file, .. } => file,
+            Self::Token(source) => source.path(),
         }
     }
 
-    /// Loads certificate and key.
+    /// The certificate alone. A key's own file or token may be away where the certificate lies in a file.
     ///
     /// # Errors
-    /// When a file is missing, exposed or unusable.
+    /// When it cannot be read.
+    pub(crate) fn certificate(&self) -> Result<Certificate, MaterialError> {
+        match self {
+            Self::Token(source) => source.certificate(),
+            Self::Pem { .. } | Self::Pkcs12 { .. } => Ok(self.load_signing()?.certificate().clone()),
+        }
+    }
+
+    /// The key, to open what is sealed to its certificate.
+    ///
+    /// # Errors
+    /// When a file is missing, exposed or unusable, or a token does not do it.
+    pub(crate) fn load_opening(&self) -> Result<Box<dyn OpeningKey>, MaterialError> {
+        Ok(match self {
+            Self::Token(source) => Box::new(source.load(TokenKey::try_opening)?),
+            Self::Pem { .. } | Self::Pkcs12 { .. } => Box::new(self.load()?),
+        })
+    }
+
+    /// Loads certificate and key from files.
+    ///
+    /// # Errors
+    /// When a file is missing, exposed or unusable, or the key is in a token.
     pub fn load(&self) -> Result<SoftKey, MaterialError> {
         let failed = |source| MaterialError::Key { path: self.path().to_owned(), source };
         match self {
@@ -117,19 +167,13 @@ impl KeySource {
                 let password = read_password(password_file)?;
                 SoftKey::load_pkcs12(file, &password).map_err(failed)
             }
-        }
-    }
-
-    pub(crate) fn files(&self) -> [&Path; 2] {
-        match self {
-            Self::Pem { certificate, key } => [certificate, key],
-            Self::Pkcs12 { file, password_file } => [file, password_file],
+            Self::Token(_) => Err(MaterialError::NotInFile { path: self.path().to_owned() }),
         }
     }
 }
 
 /// A line end at the end of the file is not part of the password: editors put it there.
-fn read_password(path: &Path) -> Result<Zeroizing<String>, MaterialError> {
+pub(super) fn read_password(path: &Path) -> Result<Zeroizing<String>, MaterialError> {
     let failed = |source| MaterialError::Read { path: path.to_owned(), source };
     if fs::metadata(path).map_err(failed)?.len() > PASSWORD_BYTES_MAX {
         return Err(failed(io::Error::other("too long for a password")));

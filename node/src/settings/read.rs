@@ -18,7 +18,8 @@ use truc_proto::{
 use crate::endpoint::Endpoint;
 
 use super::{
-    AgencySettings, KeySource, RestSettings, SdkSettings, Settings, TTL_DAYS_DEFAULT, TrustFiles, check_address,
+    AgencySettings, KeySource, PinSource, RestSettings, SdkSettings, Settings, TTL_DAYS_DEFAULT, TokenSource,
+    TrustFiles, check_address,
 };
 
 /// Takes the tables apart and notes everything that is wrong.
@@ -257,7 +258,7 @@ impl Reader<'_> {
         named.filter_map(|(name, value)| self.key_away(Some(value), &name, away)).collect()
     }
 
-    fn key(&mut self, value: Option<Value>, name: &str) -> Option<KeySource> {
+    pub(super) fn key(&mut self, value: Option<Value>, name: &str) -> Option<KeySource> {
         self.key_away(value, name, Away::MayNot)
     }
 
@@ -265,11 +266,13 @@ impl Reader<'_> {
         let prefix = format!("{name}.");
         let Some(Value::Table(mut table)) = value else {
             self.mistakes.push(format!(
-                "{name}: {{ certificate = \"…\", key = \"…\" }} or {{ pkcs12 = \"…\", password_file = \"…\" }} is wanted"
+                "{name}: {{ certificate = \"…\", key = \"…\" }}, {{ pkcs12 = \"…\", password_file = \"…\" }} or {{ pkcs11 = \"…\", token = \"…\", object = \"id:…\", pin_file = \"…\" }} is wanted"
             ));
             return None;
         };
-        let source = if table.contains_key("pkcs12") {
+        let source = if table.contains_key("pkcs11") {
+            self.token_key(&mut table, &prefix)
+        } else if table.contains_key("pkcs12") {
             let file = self.path(&mut table, "pkcs12", &prefix);
             let password_file = self.path(&mut table, "password_file", &prefix);
             Some((file, password_file)).and_then(|(file, password_file)| {
@@ -286,6 +289,30 @@ impl Reader<'_> {
         };
         self.nothing_else(&table, &prefix);
         source
+    }
+
+    fn token_key(&mut self, table: &mut Table, prefix: &str) -> Option<KeySource> {
+        let module = self.path(table, "pkcs11", prefix);
+        let token = self.text(table, "token", prefix);
+        let object = self.parsed(table, "object", prefix);
+        let pin = if table.contains_key("pin_credential") {
+            let name = self.text(table, "pin_credential", prefix);
+            // A name, no way out of the folder of credentials.
+            let fits = |name: &String| !name.is_empty() && name != "." && name != ".." && !name.contains('/');
+            if name.as_ref().is_some_and(|name| !fits(name)) {
+                self.mistakes.push(format!("{prefix}pin_credential: the name of a service's credential is wanted"));
+            }
+            name.filter(fits).map(PinSource::Credential)
+        } else {
+            self.path(table, "pin_file", prefix).map(PinSource::File)
+        };
+        let certificate = if table.contains_key("certificate") {
+            self.path(table, "certificate", prefix).map(Some)
+        } else {
+            Some(None)
+        };
+        let (module, token, object, pin, certificate) = (module?, token?, object?, pin?, certificate?);
+        Some(KeySource::Token(Box::new(TokenSource { module, token, object, pin, certificate })))
     }
 
     fn section(&mut self, table: &mut Table, name: &str) -> Table {

@@ -5,7 +5,7 @@ use std::{fs, io, path::Path, sync::OnceLock};
 
 use truc_proto::limits::PEM_BYTES_MAX;
 use truc_signer::{
-    Certificate, FileError, KeyKind, PemError, SignError, SignatureScheme, SigningKey, SoftKey, SoftKeyError,
+    Certificate, FileError, KeyKind, PemError, SignError, SignatureScheme, SigningKey, SoftKey, SoftKeyError, TokenKey,
 };
 
 use super::{KeySource, MaterialError};
@@ -26,6 +26,9 @@ impl KeySource {
     /// # Errors
     /// When a file is exposed or unusable, or nothing tells which certificate it would be.
     pub(crate) fn load_signing(&self) -> Result<Box<dyn SigningKey>, MaterialError> {
+        if let Self::Token(source) = self {
+            return Ok(Box::new(source.load(TokenKey::try_signing)?));
+        }
         let error = match self.load() {
             Ok(key) => return Ok(Box::new(key)),
             Err(error) => error,

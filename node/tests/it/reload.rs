@@ -17,6 +17,7 @@ async fn keys_and_trust_files_are_read_again_on_demand_and_the_old_ones_stay_whi
     let file_of = |source: &KeySource| match source {
         KeySource::Pem { key, .. } => key.clone(),
         KeySource::Pkcs12 { file, .. } => file.clone(),
+        KeySource::Token(_) => panic!("a key in a file"),
     };
     let files = [file_of(&settings.agencies[0].service[0]), file_of(&settings.tls), settings.trust.anchors.clone()];
     for (n, file) in files.iter().enumerate() {

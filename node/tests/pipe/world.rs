@@ -348,7 +348,7 @@ fn sign(draft: &DirectoryDraft, operator: &SoftKey, trust: &TrustStore, lane: La
 }
 
 fn settings(folder: PathBuf, id: &str, lane: Lane) -> Settings {
-    let none = || KeySource::beside(&folder.join("none.pem"));
+    let none = || KeySource::beside(&folder.join("none.pem")).unwrap();
     let file = |name: &str| folder.join(name);
     Settings {
         axis: AXIS.parse().unwrap(),

@@ -1,18 +1,15 @@
 //! Keys in a PKCS#11 token: as good as in files, and what becomes of them when the token goes, lies or refuses.
 
-use std::{path::PathBuf, time::Instant};
+use std::time::Instant;
 
-use truc_certs_dev::{Issued, KeyKind, Profile, SoftHsm, SoftHsmError, Trick};
+use truc_certs_dev::{Issued, KeyKind, Profile, SoftHsm, Trick};
 use truc_signer::{
-    ObjectName, OpenError, OpeningKey as _, Pin, SealingAlgorithm, SignError, SigningKey as _, Token,
-    TokenError, TokenKey, TokenWay, open_key, seal_key, sign_detached, verify_detached,
+    ObjectName, OpenError, OpeningKey as _, Pin, SealingAlgorithm, SignError, SigningKey as _, Token, TokenError,
+    TokenKey, TokenWay, open_key, seal_key, sign_detached, verify_detached,
 };
 use zeroize::Zeroizing;
 
-use crate::{
-    support::{Dice, KINDS, NOW, certificate, issue, mutate, soft},
-    tools::required,
-};
+use crate::support::{Dice, KINDS, NOW, certificate, issue, mutate, soft};
 
 const PIN: &str = "246810";
 const MANIFEST: &[u8] = b"what is sealed";
@@ -28,14 +25,8 @@ fn named(text: &str) -> ObjectName {
 /// A token and its folder; none where SoftHSM is not installed.
 fn hsm() -> Option<(tempfile::TempDir, SoftHsm)> {
     let folder = tempfile::tempdir().unwrap();
-    match SoftHsm::make(folder.path(), "truc test", PIN) {
-        Ok(hsm) => Some((folder, hsm)),
-        Err(SoftHsmError::Missing(what)) => {
-            required(None::<PathBuf>, what);
-            None
-        }
-        Err(error) => panic!("{error}"),
-    }
+    let hsm = SoftHsm::or_skip(folder.path(), "truc test", PIN)?;
+    Some((folder, hsm))
 }
 
 fn token(hsm: &SoftHsm) -> std::sync::Arc<Token> {

@@ -102,8 +102,8 @@ pub(super) fn init_node(pki: &Tree, plan: &NodePlan, relay: SocketAddr) -> Resul
         Ok(truc_node::init::AgencyInit {
             code: code.parse()?,
             name: None,
-            service: key(pki.agency(code, "service")),
-            sealing: key(pki.agency(code, "sealing")),
+            service: key(pki.agency(code, "service"))?,
+            sealing: key(pki.agency(code, "sealing"))?,
         })
     };
     let request = truc_node::InitRequest {
@@ -112,8 +112,8 @@ pub(super) fn init_node(pki: &Tree, plan: &NodePlan, relay: SocketAddr) -> Resul
         lane: Lane::Ordinary,
         id: plan.id.parse()?,
         agencies: plan.codes.iter().map(agency).collect::<Result<_>>()?,
-        tls: key(pki.node(&plan.id, "tls")),
-        node_key: key(pki.node(&plan.id, "node")),
+        tls: key(pki.node(&plan.id, "tls"))?,
+        node_key: key(pki.node(&plan.id, "node"))?,
         trust: trust_files(pki),
         relay: relay.to_string(),
         relay_id: RELAY.parse()?,

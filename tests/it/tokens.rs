@@ -1,0 +1,73 @@
+//! A node whose keys are in a PKCS#11 token: nothing is lost and nothing fails while the token is away.
+
+use truc_certs_dev::{SoftHsm, Trick};
+use truc_node::settings::{KeySource, PinSource, Settings, TokenSource};
+use truc_proto::node_v1::send_reply::State;
+
+use crate::support::{Letter, World, until};
+
+const PIN: &str = "135790";
+
+/// N-H26 with its node, service and sealing keys in a token; none where SoftHSM is not installed.
+async fn world() -> Option<(World, SoftHsm, tempfile::TempDir)> {
+    let folder = tempfile::tempdir().unwrap();
+    let hsm = SoftHsm::or_skip(folder.path(), "N-H26", PIN)?;
+    let mut world = World::start(&[("N-G22", &["G22"]), ("N-H26", &["H26"])]).await;
+    world.stop_node("N-H26").await;
+    let home = world.node_folder("N-H26");
+    std::fs::write(home.join("keys/token.pin"), PIN).unwrap();
+    let mut settings = Settings::load(&home).unwrap();
+    let moved = |name: &str, id: &str, source: &mut KeySource| {
+        hsm.import(&world.issued(name).key_pem, name, id).unwrap();
+        let KeySource::Pem { certificate, key } = source else { panic!("PEM") };
+        // The node has no other copy of the key.
+        std::fs::remove_file(&*key).unwrap();
+        *source = KeySource::Token(Box::new(TokenSource {
+            module: hsm.module(),
+            token: hsm.label().into(),
+            object: format!("id:{id}").parse().unwrap(),
+            pin: PinSource::File(home.join("keys/token.pin")),
+            certificate: Some(certificate.clone()),
+        }));
+    };
+    moved("N-H26.node", "01", &mut settings.node_key);
+    moved("H26.service", "02", &mut settings.agencies[0].service[0]);
+    moved("H26.sealing", "03", &mut settings.agencies[0].sealing[0]);
+    std::fs::write(home.join("truc-node.toml"), settings.to_toml()).unwrap();
+    assert_eq!(Settings::load(&home).unwrap(), settings);
+    world.serve_node("N-H26").await;
+    world.api("N-H26").until_connected().await;
+    Some((world, hsm, folder))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_with_its_keys_in_a_token_holds_what_needs_them_and_goes_on_when_it_is_back() {
+    let Some((world, hsm, _folder)) = world().await else { return };
+    let (g22, h26) = (world.api("N-G22"), world.api("N-H26"));
+    let there = g22.accepted(&Letter::new("there", "G22", &["H26"])).await;
+    h26.until_consigned(&there, "H26").await;
+    let back = h26.accepted(&Letter::new("back", "H26", &["G22"])).await;
+    g22.until_consigned(&back, "G22").await;
+
+    hsm.play(Trick::Pulled).unwrap();
+    let letter = Letter::new("held", "H26", &["G22"]);
+    let held = h26.send(&letter).await.unwrap();
+    assert_eq!(held.state(), State::Held, "{held:?}");
+    let waits = g22.accepted(&Letter::new("waits", "G22", &["H26"])).await;
+    h26.until_alarm(&["key does not sign", "Khóa ký"]).await;
+    h26.until_alarm(&[&waits, "decryption key is away"]).await;
+    assert!(h26.item(&waits, "H26").await.is_none(), "nothing opens it");
+    assert_eq!(h26.send(&letter).await.unwrap().envelope, held.envelope);
+
+    hsm.undo(Trick::Pulled).unwrap();
+    g22.until_consigned(&held.envelope, "G22").await;
+    h26.until_consigned(&waits, "H26").await;
+    h26.confirm(&waits, "H26").await;
+    until("the alarms are over", || async {
+        let alarms = h26.status().await?.alarms;
+        alarms.is_empty().then_some(())
+    })
+    .await;
+    world.all_receipts_valid("N-H26", &waits, 5).await;
+    assert_eq!(hsm.logins(), 2, "once at the start, once when it was back");
+}
