@@ -12,7 +12,7 @@ pub struct NodeRecord {
     /// Which.
     #[prost(
         oneof = "Body",
-        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25"
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26"
     )]
     pub body: Option<Body>,
 }
@@ -95,6 +95,9 @@ pub enum Body {
     /// It was said that a duty is about to be missed, or that it was.
     #[prost(message, tag = "25")]
     DutyTold(DutyTold),
+    /// A peer's checkpoint that this node cosigns as a witness.
+    #[prost(message, tag = "26")]
+    Cosigned(Cosigned),
 }
 
 /// See [`Body::DutyTold`].
@@ -499,6 +502,23 @@ pub struct PeerNote {
     /// Its bytes.
     #[prost(bytes = "vec", tag = "2")]
     pub note: Vec<u8>,
+}
+
+/// See [`Body::Cosigned`].
+#[derive(Clone, PartialEq, Message)]
+pub struct Cosigned {
+    /// Whose.
+    #[prost(string, tag = "1")]
+    pub node: String,
+    /// Of which ledger: a recovery begins another.
+    #[prost(string, tag = "2")]
+    pub origin: String,
+    /// Leaves.
+    #[prost(uint64, tag = "3")]
+    pub size: u64,
+    /// Root over them.
+    #[prost(bytes = "vec", tag = "4")]
+    pub root: Vec<u8>,
 }
 
 /// See [`Body::PeerFork`].
@@ -943,6 +963,7 @@ mod tests {
                 deadline_ms: 5,
                 at_ms: 6,
             }),
+            Body::Cosigned(Cosigned { node: "R1".into(), origin: "o".into(), size: 3, root: vec![1; 32] }),
         ]
     }
 

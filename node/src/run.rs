@@ -188,6 +188,7 @@ pub async fn start(settings: Settings, doors: impl Into<Doors>, pipeline: MakePi
         tokio::spawn(shell::run_effects(Arc::clone(&shell), effect_receiver)),
         tokio::spawn(shell::run_timer(Arc::clone(&shell))),
         tokio::spawn(shell::run_signer(Arc::clone(&shell))),
+        tokio::spawn(shell::run_witness(Arc::clone(&shell))),
         tokio::spawn(shell::run_link(Arc::clone(&shell))),
         tokio::spawn(watch_trust(Arc::clone(&shell), trust_settings, Arc::clone(&reload))),
         tokio::spawn(crate::retention::run(Arc::clone(&shell))),
@@ -346,6 +347,7 @@ fn build(
     let origin = settings.origin();
     let ledger_key = LedgerKey::from_file(&origin, &settings.ledger_key).context("load the ledger key")?;
     let ledger_public = *ledger_key.public().public_key();
+    let witness = LedgerKey::from_file(&origin, &settings.witness_key).context("load the witness key")?;
     let volume = Arc::new(DirVolume::create(settings.store()).context("open the store's folder")?);
 
     let mut policy = Policy::new(settings.id.clone());
@@ -428,6 +430,9 @@ fn build(
         relay_state: ArcSwap::from_pointee("connecting".to_owned()),
         may_sign: AtomicBool::new(false),
         signed_at_ms: AtomicI64::new(0),
+        comparing: tokio::sync::Mutex::default(),
+        witness,
+        to_cosign: watch::Sender::new(None),
         sign: Notify::new(),
         arrivals: broadcast::channel(1_024).0,
         fresh_blobs: Mutex::new(HashMap::new()),

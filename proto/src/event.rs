@@ -442,3 +442,22 @@ pub struct Arrival {
 impl Statement for Arrival {
     const TYPE: &'static str = "arrival";
 }
+
+/// The relay's leaf about a checkpoint of a node that it cosigned: whoever sees the relay's ledger sees every node's history in it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct LoggedCheckpoint {
+    /// Whose ledger.
+    pub node: NodeId,
+    /// Its origin.
+    pub origin: String,
+    /// Leaves.
+    pub size: u64,
+    /// Root over them.
+    pub root: Digest,
+    /// When, by the relay's clock.
+    pub time: Timestamp,
+}
+
+impl Statement for LoggedCheckpoint {
+    const TYPE: &'static str = "checkpoint";
+}

@@ -42,7 +42,7 @@ pub use directory::{
     AgencyEntry, BindingRequest, CertificateBinding, Entry, KeyStatus, KeyUse, NodeEntry, OperatorEntry, Possession,
     RootStatement, Route, SealingAlgorithm, SignedBinding, SignedDirectory, WitnessKey,
 };
-pub use event::{Actor, Arrival, DirectoryRef, Event, EventUri, Reason, Role, Submission};
+pub use event::{Actor, Arrival, DirectoryRef, Event, EventUri, LoggedCheckpoint, Reason, Role, Submission};
 pub use grpc::{DESCRIPTORS, node_v1, relay_v1, wire_v1};
 pub use ids::{AxisId, EnvelopeId, IdParseError, Lane, LevelRefused, NodeId, Priority, SecrecyLevel, WireLevel};
 pub use json::{Raw, Statement, StatementError};

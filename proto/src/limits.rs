@@ -24,6 +24,14 @@ pub const GROUPS_PER_REQUEST_MAX: usize = 20;
 pub const NOTE_BYTES_MAX: usize = 512 * 1024;
 /// Most signature lines on one note (Go's sumdb/note stops at the same number).
 pub const NOTE_SIGNATURES_MAX: usize = 100;
+/// Most cosignatures that a relay waits for and puts under one of its checkpoints: receipts carry all of them.
+pub const COSIGNATURES_MAX: usize = 16;
+/// So long a checkpoint that the certificate has signed waits for witnesses before it is published without them, in milliseconds.
+pub const COSIGN_WAIT_MS: u64 = 1_500;
+/// At least so long lies between two checkpoints of one ledger that a witness cosigns, in milliseconds.
+pub const COSIGN_GAP_MS: u64 = 500;
+/// A relay notes at most one checkpoint of each node in its own ledger in so long, in milliseconds.
+pub const CHECKPOINT_LOGGED_EVERY_MS: i64 = 60_000;
 /// Longest witness policy that is read (C2SP tlog-policy).
 pub const POLICY_BYTES_MAX: usize = 256 * 1024;
 /// Most lines of a witness policy: all nodes of an axis as witnesses, with room for comments.

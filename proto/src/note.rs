@@ -289,6 +289,20 @@ impl NoteKey {
         KeyId::cosignature(&self.name, &self.public_key)
     }
 
+    /// The line of this key as a witness under `note`, of what such a line carries: eight bytes of time and the signature.
+    ///
+    /// # Errors
+    /// When it does not hold.
+    pub fn cosignature(
+        &self,
+        note: &SignedNote,
+        signature: Vec<u8>,
+    ) -> Result<(NoteSignature, Timestamp), NoteVerifyError> {
+        let line = NoteSignature { name: self.name.clone(), key_id: self.cosignature_id(), signature };
+        let at = self.cosigned_at(note.text(), &line)?;
+        Ok((line, at))
+    }
+
     /// The text form of a witness's key (C2SP vkey of type `0x04`).
     #[must_use]
     pub fn cosignature_vkey(&self) -> String {
@@ -326,10 +340,14 @@ impl NoteKey {
         let line = note
             .find(&self.name, self.cosignature_id())
             .ok_or_else(|| NoteVerifyError::NotSigned { key: self.to_string() })?;
+        self.cosigned_at(note.text(), line)
+    }
+
+    fn cosigned_at(&self, text: &str, line: &NoteSignature) -> Result<Timestamp, NoteVerifyError> {
         let bad = || NoteVerifyError::BadSignature { key: self.to_string() };
         let (seconds, signature) = line.signature.split_first_chunk::<8>().ok_or_else(bad)?;
         let seconds = u64::from_be_bytes(*seconds);
-        self.holds(&cosigned_message(note.text(), seconds), signature)?;
+        self.holds(&cosigned_message(text, seconds), signature)?;
         Ok(Timestamp::from_unix_s(i64::try_from(seconds).map_err(|_| bad())?))
     }
 

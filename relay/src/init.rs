@@ -11,7 +11,9 @@ use std::{
 use anyhow::{Context, bail};
 use truc_evidence::{PinnedOperator, bind_certificate, ledger_origin, make_binding};
 use truc_ledger::LedgerKey;
-use truc_proto::{AxisId, BindingRequest, Entry, KeyUse, Lane, NodeEntry, NodeId, Raw, SignedBinding, Timestamp};
+use truc_proto::{
+    AxisId, BindingRequest, Entry, KeyUse, Lane, NodeEntry, NodeId, Raw, SignedBinding, Timestamp, WitnessKey,
+};
 use truc_signer::SoftKey;
 
 use crate::settings::{SETTINGS_FILE, SettingsFile};
@@ -74,12 +76,15 @@ pub fn init(options: &InitOptions) -> anyhow::Result<Initialised> {
     let origin = ledger_origin(&options.axis, options.lane, &options.id, 1);
     let ledger_pkcs8 = LedgerKey::generate_pkcs8().context("make the ledger key")?;
     let ledger = LedgerKey::from_pkcs8(&origin, &ledger_pkcs8).context("make the ledger key")?;
-    let binding = request(options, &origin, &ledger, &tls, &node)?;
+    let witness_pkcs8 = LedgerKey::generate_pkcs8().context("make the witness key")?;
+    let witness = LedgerKey::from_pkcs8(&origin, &witness_pkcs8).context("make the witness key")?;
+    let binding = request(options, &origin, (&ledger, &witness), &tls, &node)?;
 
     for folder in ["", "keys", "store", "directory", "trust", "trust/crl"] {
         make_folder(&dir.join(folder))?;
     }
     write_new(&dir.join("keys/ledger.key"), &ledger_pkcs8, 0o600)?;
+    write_new(&dir.join("keys/witness.key"), &witness_pkcs8, 0o600)?;
     copy(&options.tls_certificate, &dir.join("keys/tls.pem"), 0o644)?;
     copy(&options.tls_key, &dir.join("keys/tls.key"), 0o600)?;
     copy(&options.node_certificate, &dir.join("keys/node.pem"), 0o644)?;
@@ -100,7 +105,7 @@ pub fn init(options: &InitOptions) -> anyhow::Result<Initialised> {
 fn request(
     options: &InitOptions,
     origin: &str,
-    ledger: &LedgerKey,
+    (ledger, witness): (&LedgerKey, &LedgerKey),
     tls: &SoftKey,
     node: &SoftKey,
 ) -> anyhow::Result<Raw<SignedBinding>> {
@@ -110,7 +115,7 @@ fn request(
         origin: origin.to_owned(),
         epoch: 1,
         ledger_key: *ledger.public().public_key(),
-        witness_key: None,
+        witness_key: Some(WitnessKey(*witness.public().public_key())),
         certificates: vec![
             bind_certificate(node.certificate(), vec![KeyUse::Node]),
             bind_certificate(tls.certificate(), vec![KeyUse::Tls]),

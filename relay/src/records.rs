@@ -11,7 +11,7 @@ use truc_proto::{relay_v1::KeyEnvelope, wire_v1::ProvenLeaf};
 #[derive(Clone, PartialEq, Message)]
 pub struct RelayRecord {
     /// What happened.
-    #[prost(oneof = "Body", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11")]
+    #[prost(oneof = "Body", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12")]
     pub body: Option<Body>,
 }
 
@@ -51,6 +51,9 @@ pub enum Body {
     /// A node proved that its ledger grew, up to a checkpoint seen before.
     #[prost(message, tag = "11")]
     PeerProven(PeerProven),
+    /// The relay cosigns a node's checkpoint. Where it has a leaf, that is a `checkpoint`.
+    #[prost(message, tag = "12")]
+    Cosigned(Cosigned),
 }
 
 /// The (sender code, envelope id) that deduplication and every later event key on.
@@ -372,6 +375,23 @@ pub struct PeerProven {
     pub size: u64,
 }
 
+/// See [`Body::Cosigned`].
+#[derive(Clone, PartialEq, Message)]
+pub struct Cosigned {
+    /// Relay's clock.
+    #[prost(int64, tag = "1")]
+    pub time_ms: i64,
+    /// Which node.
+    #[prost(string, tag = "2")]
+    pub node: String,
+    /// Where its ledger stood.
+    #[prost(message, optional, tag = "3")]
+    pub mark: Option<Mark>,
+    /// The note with the ledger key's line.
+    #[prost(bytes = "bytes", tag = "4")]
+    pub note: Bytes,
+}
+
 impl RelayRecord {
     /// The bytes that go into the journal.
     #[must_use]
@@ -457,6 +477,7 @@ mod tests {
             Body::PeerCheckpoint(PeerCheckpoint { node: "N1".into(), mark: mark(), note: Bytes::from_static(b"n") }),
             Body::Forked(Forked { node: "N1".into(), held_at: 8, shown: Bytes::from_static(b"n"), mark: mark() }),
             Body::PeerProven(PeerProven { node: "N1".into(), size: 9 }),
+            Body::Cosigned(Cosigned { time_ms: 1, node: "N1".into(), mark: mark(), note: Bytes::from_static(b"n") }),
         ];
         for body in bodies {
             let bytes = RelayRecord::encoded(body.clone());
@@ -479,5 +500,6 @@ mod tests {
         assert_eq!(tag(Body::PeerCheckpoint(PeerCheckpoint::default())), 9);
         assert_eq!(tag(Body::Forked(Forked::default())), 10);
         assert_eq!(tag(Body::PeerProven(PeerProven::default())), 11);
+        assert_eq!(tag(Body::Cosigned(Cosigned::default())), 12);
     }
 }

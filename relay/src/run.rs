@@ -371,6 +371,7 @@ fn make_service(
         relay: settings.id.clone(),
         ledger_key: store.ledger().public_key().clone(),
         statements: LedgerKey::from_file(&settings.origin(), &settings.key("ledger.key"))?,
+        witness: witness_key(settings)?,
         operator: materials.operator.clone(),
         directories: settings.directories_dir(),
         lease_ms: u64::try_from(settings.lease.as_millis()).unwrap_or(u64::MAX),
@@ -378,6 +379,16 @@ fn make_service(
         clock,
     };
     Ok(Service::new(service, Arc::clone(store), Arc::clone(&materials.trust), directory))
+}
+
+/// The key that cosigns nodes' checkpoints. Relays made before there was one go on without.
+fn witness_key(settings: &Settings) -> anyhow::Result<Option<LedgerKey>> {
+    let path = settings.key("witness.key");
+    if !path.exists() {
+        tracing::warn!(file = %path.display(), "no witness key, as in relays made before there was one: this relay does not cosign nodes' checkpoints; nothing else changes");
+        return Ok(None);
+    }
+    Ok(Some(LedgerKey::from_file(&settings.origin(), &path).context("load the witness key")?))
 }
 
 /// Whom the directory lists may connect; beside them only the relay's own certificate and the operator's tool, to publish.
@@ -475,7 +486,10 @@ async fn sign(store: Arc<Embedded>, service: Arc<Service<Embedded>>, key: Arc<Rw
         let signed =
             tokio::task::spawn_blocking(move || sign_checkpoint(&mut note, key.as_ref(), clock()).map(|()| note)).await;
         let stored = match signed {
-            Ok(Ok(note)) => store.signed(size, note.to_string().into_bytes().into()).await.map_err(anyhow::Error::from),
+            Ok(Ok(note)) => {
+                let note = service.cosigned_by_nodes(size, note).await;
+                store.signed(size, note.to_string().into_bytes().into()).await.map_err(anyhow::Error::from)
+            }
             Ok(Err(error)) => Err(error.into()),
             Err(error) => Err(error.into()),
         };

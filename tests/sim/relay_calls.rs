@@ -463,6 +463,7 @@ impl Relay {
             Body::Evidence(record) => batch(&record.batch)?,
             Body::Finalisation(record) => batch(&record.batch)?,
             Body::PeerCheckpoint(record) => record.note,
+            Body::Cosigned(record) => record.note,
             other => return Err(format!("no checkpoint in {other:?}").into()),
         })
     }

@@ -9,11 +9,13 @@ use truc_proto::{
 };
 
 use super::{
-    Alarm, Core, Effect, EntitledRef, ItemRef, Key, OwnCheckpoint, OwnLeaf, ReceivedItem, ReceivedLeaves, RefusedLeaf,
-    Rejection, Sent, Source, Stage, Step, Unsent, digest, inbox::step_of_event, timers::Due,
+    Alarm, Answer, Core, Effect, EntitledRef, ItemRef, Key, OwnCheckpoint, OwnLeaf, ReceivedItem, ReceivedLeaves,
+    RefusedLeaf, Rejection, Sent, Source, Stage, Step, Token, Unsent, digest, inbox::step_of_event, parsed,
+    timers::Due,
 };
 use crate::records::{
-    Body, DirectoryTaken, Entitled, Evidence, EvidenceItem, Note, PeerFork, PeerNote, Place, Pushed, RecordError,
+    Body, Cosigned, DirectoryTaken, Entitled, Evidence, EvidenceItem, Note, PeerFork, PeerNote, Place, Pushed,
+    RecordError,
 };
 
 /// What a leaf of others is to us.
@@ -219,6 +221,34 @@ impl Core {
         if self.peers.get(&node) != Some(&note) {
             self.commit(Body::PeerCheckpoint(PeerNote { node: node.to_string(), note: note.to_vec() }), None);
         }
+    }
+
+    /// A witness never goes back: not to a smaller tree than it cosigned, not to another of the same size, and to nobody that showed two histories. The
+    /// answer leaves once the record is on the device (I1, I5).
+    pub(super) fn cosign(&mut self, node: &NodeId, checkpoint: &Checkpoint, reply: Option<Token>) {
+        let before = self.cosigned.get(node).filter(|before| before.origin() == checkpoint.origin());
+        let same = before == Some(checkpoint);
+        let behind = before.is_some_and(|before| before.size >= checkpoint.size) && !same;
+        if behind || self.forks.contains_key(node) {
+            return self.reply(
+                reply,
+                Answer::NotNow("this node cosigned a later state of that ledger, or saw two histories of it"),
+            );
+        }
+        if !same {
+            let root = checkpoint.root.as_bytes().to_vec();
+            let (node, origin) = (node.to_string(), checkpoint.origin().to_owned());
+            self.commit(Body::Cosigned(Cosigned { node, origin, size: checkpoint.size, root }), None);
+        }
+        self.reply(reply, Answer::Cosigned);
+    }
+
+    pub(super) fn fold_cosigned(&mut self, record: &Cosigned) -> Result<(), RecordError> {
+        let root = digest(&record.root, "root")?;
+        let checkpoint = Checkpoint::new(record.origin.clone(), record.size, root);
+        let checkpoint = checkpoint.map_err(|error| RecordError::Inconsistent(error.to_string()))?;
+        self.cosigned.insert(parsed(&record.node, "node")?, checkpoint);
+        Ok(())
     }
 
     pub(super) fn peer_fork(&mut self, now: Timestamp, node: NodeId, held: Bytes, shown: Bytes) {

@@ -27,7 +27,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use truc_ledger::Record;
-use truc_proto::{AgencyId, Digest, Event, NodeId, Raw, Submission, Timestamp};
+use truc_proto::{AgencyId, Checkpoint, Digest, Event, NodeId, Raw, Submission, Timestamp};
 
 use crate::records::{Body, NodeRecord, Place, RecordError};
 
@@ -68,6 +68,8 @@ pub struct Core {
     /// The largest checkpoint that came with evidence, by node.
     seen: BTreeMap<NodeId, (u64, Bytes)>,
     forks: BTreeMap<NodeId, u64>,
+    /// The newest checkpoint of each peer that this node cosigned.
+    cosigned: BTreeMap<NodeId, Checkpoint>,
     directory: Option<(u64, Digest)>,
     parked: BTreeMap<Digest, ItemRef>,
     /// Requests to withdraw that came before their document, by it and its recipient.
@@ -165,6 +167,7 @@ impl Core {
             peers: BTreeMap::new(),
             seen: BTreeMap::new(),
             forks: BTreeMap::new(),
+            cosigned: BTreeMap::new(),
             directory: None,
             parked: BTreeMap::new(),
             early: BTreeMap::new(),
@@ -236,6 +239,7 @@ impl Core {
             Input::PushFailed => self.push_failed(now),
             Input::CheckpointSigned { note } => self.checkpoint_signed(note),
             Input::PeerCheckpoint { node, note } => self.peer_checkpoint(node, note),
+            Input::Cosign { node, checkpoint, reply } => self.cosign(&node, &checkpoint, reply),
             Input::PeerFork { node, held, shown } => self.peer_fork(now, node, held, shown),
             Input::DirectoryTaken { version, statement } => self.directory_taken(version, statement),
             Input::Entitled(entitled) => self.entitled(*entitled),
@@ -422,6 +426,7 @@ impl Core {
                 let node = parsed(&record.node, "node")?;
                 self.peers.insert(node, record.note.into());
             }
+            Body::Cosigned(record) => self.fold_cosigned(&record)?,
             Body::PeerFork(record) => {
                 self.forks.entry(parsed(&record.node, "node")?).or_insert(place.position);
             }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use truc_ledger::{Fold, FoldError, Replayed};
-use truc_proto::{AgencyId, Digest, NodeId};
+use truc_proto::{AgencyId, Checkpoint, Digest, NodeId};
 
 use super::{Core, EarlyStatus, EntitledRef, Group, ItemRef, Key, OwnCheckpoint, Received, Request, Sent, Unsent};
 use crate::records::Place;
@@ -27,6 +27,7 @@ enum Entry<'a> {
     Peer(NodeId, Vec<u8>),
     Seen(NodeId, u64, Vec<u8>),
     Fork(NodeId, u64),
+    Cosigned(NodeId, String, u64, Digest),
     Parked(Digest, ItemRef),
     Early(Key, AgencyId, EarlyStatus),
     Entitled(NodeId, String, Vec<EntitledRef>),
@@ -65,6 +66,11 @@ impl Core {
             .chain(self.peers.iter().map(|(node, note)| Entry::Peer(node.clone(), note.to_vec())))
             .chain(self.seen.iter().map(|(node, (size, note))| Entry::Seen(node.clone(), *size, note.to_vec())))
             .chain(self.forks.iter().map(|(node, position)| Entry::Fork(node.clone(), *position)))
+            .chain(
+                self.cosigned
+                    .iter()
+                    .map(|(node, at)| Entry::Cosigned(node.clone(), at.origin().to_owned(), at.size, at.root)),
+            )
             .chain(self.parked.iter().map(|(hash, at)| Entry::Parked(*hash, *at)))
             .chain(self.early.iter().map(|((key, code), early)| Entry::Early(key.clone(), code.clone(), early.clone())))
             .chain(self.entitlements.iter().map(|((n, c), refs)| Entry::Entitled(n.clone(), c.clone(), refs.clone())))
@@ -92,6 +98,10 @@ impl Core {
                 Entry::Peer(node, note) => _ = self.peers.insert(node, Bytes::from(note)),
                 Entry::Seen(node, size, note) => _ = self.seen.insert(node, (size, Bytes::from(note))),
                 Entry::Fork(node, position) => _ = self.forks.insert(node, position),
+                Entry::Cosigned(node, origin, size, root) => {
+                    let checkpoint = Checkpoint::new(origin, size, root).map_err(|_| SnapshotError::OtherForm)?;
+                    self.cosigned.insert(node, checkpoint);
+                }
                 Entry::Parked(hash, at) => _ = self.parked.insert(hash, at),
                 Entry::Early(key, code, early) => _ = self.early.insert((key, code), early),
                 Entry::Entitled(node, code, refs) => _ = self.entitlements.insert((node, code), refs),

@@ -1148,3 +1148,32 @@ fn what_left_memory_is_found_again_with_what_came_later() {
     }
     ledger.close();
 }
+
+fn state_of(origin: &str, size: u64, history: &str) -> truc_proto::Checkpoint {
+    truc_proto::Checkpoint::new(origin, size, Digest::of(format!("{history} {size}").as_bytes())).unwrap()
+}
+
+#[test]
+fn a_witness_cosigns_no_earlier_state_and_no_other_of_the_same_size_also_after_a_restart() {
+    const ORIGIN: &str = "truc/dev/ordinary/R1/1";
+    let mut live = Live::new("N-H26");
+    let cosign = |live: &mut Live, checkpoint: truc_proto::Checkpoint| {
+        let input = Input::Cosign { node: node("R1"), checkpoint, reply: Some(Token(1)) };
+        matches!(answer(&live.handle(start(), input)), Answer::Cosigned)
+    };
+    assert!(cosign(&mut live, state_of(ORIGIN, 9, "a")));
+    assert_eq!(live.journal.len(), 1, "the word is in the journal before the signature");
+    for _ in 0..2 {
+        assert!(cosign(&mut live, state_of(ORIGIN, 9, "a")), "the same again");
+        assert!(!cosign(&mut live, state_of(ORIGIN, 8, "a")));
+        assert!(!cosign(&mut live, state_of(ORIGIN, 9, "b")));
+        assert_eq!(live.journal.len(), 1);
+        live.check_fold();
+        live.restart();
+    }
+    assert!(cosign(&mut live, state_of("truc/dev/ordinary/R1/2", 1, "a")), "a recovery begins another ledger");
+    let fork = Input::PeerFork { node: node("R1"), held: Bytes::from_static(b"a"), shown: Bytes::from_static(b"b") };
+    live.handle(start(), fork);
+    assert!(!cosign(&mut live, state_of("truc/dev/ordinary/R1/2", 5, "a")), "nothing for who showed two histories");
+    live.check_fold();
+}

@@ -5,7 +5,8 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use truc_ledger::Record;
 use truc_proto::{
-    AgencyId, Digest, DirectoryRef, EnvelopeId, EnvelopeKind, NodeId, Priority, Reason, StatusCode, Timestamp, limits,
+    AgencyId, Checkpoint, Digest, DirectoryRef, EnvelopeId, EnvelopeKind, NodeId, Priority, Reason, StatusCode,
+    Timestamp, limits,
 };
 
 use super::{Key, PassOutcome, StatusRefused, Withdrawing};
@@ -428,6 +429,15 @@ pub enum Input {
         /// The note.
         note: Bytes,
     },
+    /// May this node cosign a peer's checkpoint, found consistent with all that it has seen of that ledger?
+    Cosign {
+        /// Whose.
+        node: NodeId,
+        /// What it states.
+        checkpoint: Checkpoint,
+        /// Who waits for the word.
+        reply: Option<Token>,
+    },
     /// A peer showed two histories.
     PeerFork {
         /// Who.
@@ -619,6 +629,8 @@ pub enum Answer {
         /// False when it had been recorded before.
         first: bool,
     },
+    /// The checkpoint may be cosigned: that it is stands on the device.
+    Cosigned,
     /// Nothing of that name here.
     NotFound,
     /// It is not in a state for that.

@@ -13,6 +13,7 @@ mod relay_link;
 mod signing;
 mod take;
 mod undelivered;
+mod witness;
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -30,7 +31,7 @@ use tokio::{
 };
 use truc_evidence::{Directory, PinnedOperator};
 use truc_ledger::{
-    Ledger,
+    Ledger, LedgerKey,
     blobs::{BlobStore, StoredBlob},
 };
 use truc_link::Link;
@@ -46,6 +47,7 @@ pub use effects::run_timer;
 pub(crate) use offer::describe;
 pub use relay_link::run_link;
 pub use signing::run_signer;
+pub use witness::run_witness;
 
 /// The client to a relay that has said Hello.
 pub type Relay = RelayClient<tonic::transport::Channel>;
@@ -102,6 +104,12 @@ pub struct Shell {
     pub may_sign: AtomicBool,
     /// When the certificate's key last signed, in milliseconds since 1970; 0: not since this start.
     pub(crate) signed_at_ms: AtomicI64,
+    /// Held while the relay's newest checkpoint is compared with the one held: two at once would take each other's steps for a ledger cut back.
+    pub(crate) comparing: tokio::sync::Mutex<()>,
+    /// Cosigns the relay's checkpoints.
+    pub witness: LedgerKey,
+    /// The checkpoint that the relay asked to be cosigned last.
+    pub to_cosign: watch::Sender<Option<bytes::Bytes>>,
     /// Wakes the signer.
     pub sign: Notify,
     /// What is new in the inbox.

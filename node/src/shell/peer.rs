@@ -48,19 +48,19 @@ pub(crate) enum PeerError {
     Work(#[from] super::WorkFailed),
 }
 
-fn bad(error: impl ToString) -> PeerError {
+pub(super) fn bad(error: impl ToString) -> PeerError {
     PeerError::Bad(error.to_string())
 }
 
 /// The key of the relay's ledger, as the directory in force says.
-fn relay_key(directory: &Directory) -> Result<NoteKey, PeerError> {
+pub(super) fn relay_key(directory: &Directory) -> Result<NoteKey, PeerError> {
     let relay = directory.relay();
     NoteKey::new(relay.origin.as_str(), relay.ledger_key).map_err(bad)
 }
 
 /// What is known of the relay's ledger, given a checkpoint of it. One of an origin that is given up counts for nothing: a recovery starts
 /// another, in a new directory version.
-fn log_of(directory: &Directory, held: Option<&Bytes>) -> Result<PeerLog, PeerError> {
+pub(super) fn log_of(directory: &Directory, held: Option<&Bytes>) -> Result<PeerLog, PeerError> {
     let key = relay_key(directory)?;
     let held = held.map(|note| SignedNote::parse(note)).transpose().map_err(bad)?;
     match PeerLog::new(key.clone(), held) {
@@ -104,6 +104,7 @@ impl Shell {
         reply: &relay_v1::HelloReply,
         directory: &Directory,
     ) -> Result<(), PeerError> {
+        let _comparing = self.comparing.lock().await;
         let held = self.held_of_relay().await?;
         let (Some(newest), Some(held)) = (newest.filter(|newest| Some(newest) != held.as_ref()), held) else {
             return self.take_checkpoint(reply.checkpoint.clone(), &reply.consistency, directory).await;
@@ -115,7 +116,7 @@ impl Shell {
         }
         self.saw_checkpoint(&reply.checkpoint);
         let from = size_of(Some(&held));
-        let proven = relay.checkpoint(relay_v1::CheckpointRequest { from }).await?.into_inner();
+        let proven = relay.checkpoint(relay_v1::CheckpointRequest { from, to: 0 }).await?.into_inner();
         self.take_checkpoint(proven.checkpoint, &proven.consistency, directory).await
     }
 
@@ -144,7 +145,7 @@ impl Shell {
     }
 
     /// Once a ledger was shown with two histories, it is not believed again: a recovery starts another origin.
-    async fn refuse_forked(&self, shown: &Checkpoint) -> Result<(), PeerError> {
+    pub(super) async fn refuse_forked(&self, shown: &Checkpoint) -> Result<(), PeerError> {
         let relay = self.relay_id.clone();
         let Some(position) = self.engine.ask(move |core| core.fork_of(&relay)).await? else { return Ok(()) };
         let bodies = self.bodies();
@@ -212,7 +213,7 @@ impl Shell {
         Ok(())
     }
 
-    fn consistency_from(&self, from: u64, to: u64) -> Option<relay_v1::ConsistencyProof> {
+    pub(super) fn consistency_from(&self, from: u64, to: u64) -> Option<relay_v1::ConsistencyProof> {
         let proof = self.ledger.consistency(from, to);
         let proof = proof.inspect_err(|error| error!(from, to, %error, "cannot prove that the own ledger grew"));
         let hashes = proof.ok()?.iter().map(|hash| Bytes::copy_from_slice(&hash.0)).collect();
@@ -231,12 +232,13 @@ impl Shell {
 
     /// Proves every checkpoint seen to be of the one history of the relay's newest.
     pub(crate) async fn prove_seen(&self, relay: &mut Relay, directory: &Directory) -> Result<(), PeerError> {
+        let _comparing = self.comparing.lock().await;
         let seen = std::mem::take(&mut lock(&self.seen).0);
         let from = size_of(self.held_of_relay().await?.as_ref());
-        let reply = relay.checkpoint(relay_v1::CheckpointRequest { from }).await?.into_inner();
+        let reply = relay.checkpoint(relay_v1::CheckpointRequest { from, to: 0 }).await?.into_inner();
         self.take_checkpoint(reply.checkpoint, &reply.consistency, directory).await?;
         for (from, note) in seen {
-            let reply = relay.checkpoint(relay_v1::CheckpointRequest { from }).await?.into_inner();
+            let reply = relay.checkpoint(relay_v1::CheckpointRequest { from, to: 0 }).await?.into_inner();
             let newest = SignedNote::parse(&reply.checkpoint).map_err(bad)?;
             let newest = PeerLog::new(relay_key(directory)?, Some(newest)).map_err(bad)?;
             let older = SignedNote::parse(&note).map_err(bad)?;

@@ -84,6 +84,7 @@ async fn session(shell: &Arc<Shell>, greeted: &mut bool) -> Result<(), LinkError
     shell.relay_state.store(Arc::new(format!("connected to {} at {}", shell.relay_id, shell.relay_address)));
     shell.relay.send_replace(Some(relay.clone()));
     shell.engine.tell(Input::Connected).await?;
+    note_own_checkpoint(shell).await;
     let mut prove = tokio::time::interval(PROVE_EVERY);
     prove.tick().await; // the first one is at once
     loop {
@@ -96,10 +97,18 @@ async fn session(shell: &Arc<Shell>, greeted: &mut bool) -> Result<(), LinkError
                 if let Some(directory) = shell.directory() {
                     shell.prove_seen(&mut relay, &directory).await?;
                     shell.prove_own_history(&mut relay).await?;
+                    note_own_checkpoint(shell).await;
                 }
                 shell.check_freshness().await?;
             }
         }
+    }
+}
+
+/// That the relay does not note it now is no reason to break off.
+async fn note_own_checkpoint(shell: &Arc<Shell>) {
+    if let Err(error) = shell.show_own_checkpoint().await {
+        warn!(error = crate::chain(&error), "the relay did not note this node's checkpoint");
     }
 }
 
@@ -154,6 +163,7 @@ async fn take_event(shell: &Arc<Shell>, relay: &mut Relay, event: relay_v1::Watc
             }
         }
         Some(Event::Checkpoint(note)) => shell.saw_checkpoint(&note),
+        Some(Event::Cosign(note)) => _ = shell.to_cosign.send_replace(Some(note)),
         None => {}
     }
     Ok(())
@@ -191,7 +201,7 @@ async fn take_evidence(
         }
         Err(EvidenceError::UnknownLedger { origin }) => {
             warn!(origin, from, "evidence of an unknown ledger; it waits for a newer directory");
-            let newest = relay.checkpoint(relay_v1::CheckpointRequest { from: 0 }).await;
+            let newest = relay.checkpoint(relay_v1::CheckpointRequest { from: 0, to: 0 }).await;
             drop(newest);
         }
         Err(error) => {

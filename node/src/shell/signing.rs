@@ -68,6 +68,8 @@ async fn sign_newest(shell: &Arc<Shell>) -> Result<(), String> {
     let work = move || sign_checkpoint(&mut note, key.as_ref(), clock::now()).map(|()| note);
     let note = shell.work("signing a checkpoint", work).await.map_err(|error| error.to_string())?;
     let note = note.map_err(|error| crate::chain(&error))?;
+    // What others add to it: off the path, within a bounded time, and never missed when they are away.
+    let note = shell.cosigned_by_relay(note).await;
     let note = Bytes::from(note.to_string());
     let clear = Input::Alarm { alarm: Alarm::KeyAway, text: None };
     for input in [Input::CheckpointSigned { note }, clear] {

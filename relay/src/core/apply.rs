@@ -75,6 +75,7 @@ impl Core {
                 let node = self.node(&record.node)?;
                 self.peers.get_mut(&node).ok_or(ApplyError::Field("node"))?.prove(record.size);
             }
+            Body::Cosigned(record) => self.apply_cosigned(position, leaf_index, record)?,
         }
         self.next_position = position.plus(1);
         if let Some(leaf_index) = leaf_index {
@@ -448,6 +449,21 @@ impl Core {
         let (size, root) = (mark.size, digest(&mark.root)?);
         let seen = Seen { size, root, position };
         self.peers.entry(node).or_insert_with(|| Peer::new(seen)).see(seen);
+        Ok(())
+    }
+
+    fn apply_cosigned(
+        &mut self,
+        position: Position,
+        leaf_index: Option<u64>,
+        record: &records::Cosigned,
+    ) -> Result<(), ApplyError> {
+        self.advance(record.time_ms);
+        let node = self.node(&record.node)?;
+        let mark = record.mark.as_ref().ok_or(ApplyError::Field("mark"))?;
+        let seen = Seen { size: mark.size, root: digest(&mark.root)?, position };
+        let logged = leaf_index.map(|_| (mark.size, record.time_ms));
+        self.peers.entry(node).or_insert_with(|| Peer::new(seen)).cosign(seen, logged);
         Ok(())
     }
 

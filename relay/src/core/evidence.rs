@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use prost::Message as _;
-use truc_ledger::{Position, merkle::verify_consistency};
+use truc_ledger::Position;
 use truc_proto::{
     Arrival, Digest, NodeId, Timestamp,
     limits::{EVIDENCE_PER_RECIPIENT_MAX, RECALLED_EVIDENCE_MAX},
@@ -19,6 +19,7 @@ use super::{
     state::KeyRef,
     statement,
     table::{Fact, Step, moved, step},
+    witness::{Judged, judge},
 };
 use crate::records::{self, Body};
 
@@ -231,7 +232,14 @@ impl Core {
     }
 
     /// Keeps both checkpoints.
-    fn forked(&mut self, node: &NodeId, held_at: Position, mark: &Mark, shown: Bytes, turn: &mut Turn) -> Refused {
+    pub(super) fn forked(
+        &mut self,
+        node: &NodeId,
+        held_at: Position,
+        mark: &Mark,
+        shown: Bytes,
+        turn: &mut Turn,
+    ) -> Refused {
         let record =
             records::Forked { node: node.to_string(), held_at: held_at.0, shown, mark: Some(record_mark(mark)) };
         self.append(Body::Forked(record), None, turn);
@@ -255,24 +263,15 @@ impl Core {
         let Some(newest) = peer.unproven.iter().rfind(|seen| seen.size <= shown.size).copied() else {
             return Ok(Vec::new());
         };
-        let (mut wanted, mut contradicted) = (Vec::new(), None);
-        for seen in peer.all().filter(|seen| seen.size > 0 && seen.size < shown.size) {
-            let Some((_, proof)) = proofs.iter().find(|(from, _)| *from == seen.size) else {
-                wanted.push(seen.size);
-                continue;
-            };
-            if verify_consistency(seen.size, &seen.root, shown.size, &shown.root, proof).is_err() {
-                contradicted.get_or_insert(seen.position);
+        match judge(peer, shown, proofs) {
+            Judged::Contradicts(held_at) => Err(self.forked(node, held_at, shown, note.clone(), turn)),
+            Judged::Wanted(from) => Ok(from),
+            Judged::Continues => {
+                let record = records::PeerProven { node: node.to_string(), size: newest.size };
+                self.append(Body::PeerProven(record), None, turn);
+                Ok(Vec::new())
             }
         }
-        if let Some(held_at) = contradicted {
-            return Err(self.forked(node, held_at, shown, note.clone(), turn));
-        }
-        if wanted.is_empty() {
-            let record = records::PeerProven { node: node.to_string(), size: newest.size };
-            self.append(Body::PeerProven(record), None, turn);
-        }
-        Ok(wanted)
     }
 
     pub(super) fn held_of(&self, node: &NodeId) -> Option<(Position, Mark)> {

@@ -232,6 +232,19 @@ pub enum Input {
         /// Consistency proofs by the size that they start from.
         proofs: Vec<(u64, Vec<Digest>)>,
     },
+    /// A node asks the relay to cosign its checkpoint, its key's line verified.
+    Cosign {
+        /// Which node.
+        node: NodeId,
+        /// Its ledger's origin.
+        origin: String,
+        /// What the checkpoint states.
+        mark: Mark,
+        /// The note.
+        note: Bytes,
+        /// Consistency proofs by the size that they start from.
+        proofs: Vec<(u64, Vec<Digest>)>,
+    },
     /// The relay's certificate signed a checkpoint.
     Signed {
         /// Leaves in it.
@@ -308,6 +321,8 @@ pub enum Reply {
     Evidence(Result<Vec<EvidenceOutcome>, Refused>),
     /// To [`Input::HistoryShown`]: the sizes from which a proof is still wanted.
     History(Result<Vec<u64>, Refused>),
+    /// To [`Input::Cosign`].
+    Cosign(Result<CosignOutcome, Refused>),
     /// To inputs that either work or do not.
     Done(Result<(), Refused>),
     /// To [`Input::Published`].
@@ -341,6 +356,17 @@ pub enum OfferOutcome {
     Accepted(Acceptance),
     /// Refused with evidence, now or before: a RelayRejection.
     Rejected(Acceptance),
+}
+
+/// What became of a request to cosign.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum CosignOutcome {
+    /// The relay may sign: that it will is on the device.
+    Granted,
+    /// Proofs from these sizes are missing.
+    Wanted(Vec<u64>),
+    /// The relay has seen or cosigned a later one.
+    Behind,
 }
 
 /// What the core knows of an envelope.

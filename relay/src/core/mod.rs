@@ -15,6 +15,7 @@ mod queries;
 mod snapshot;
 mod state;
 mod table;
+mod witness;
 
 #[cfg(test)]
 mod tests;
@@ -26,9 +27,10 @@ use truc_proto::{AgencyId, Digest, NodeId, Raw, Statement, Timestamp, limits};
 
 pub use apply::ApplyError;
 pub use input::{
-    Acceptance, Alarm, Cursor, DeliveryItem, DeliveryPage, DirectoryLeaf, Effect, EnvelopeKey, EvidenceOutcome,
-    FinalisedLeaf, Found, FoundLive, FoundPair, Input, LiveFacts, Mark, NewDirectory, OfferOutcome, OfferedRecipient,
-    OwnProof, Recall, Refused, Reply, Undelivered, VerifiedEvidence, VerifiedFinalisation, VerifiedOffer, WaitingItem,
+    Acceptance, Alarm, CosignOutcome, Cursor, DeliveryItem, DeliveryPage, DirectoryLeaf, Effect, EnvelopeKey,
+    EvidenceOutcome, FinalisedLeaf, Found, FoundLive, FoundPair, Input, LiveFacts, Mark, NewDirectory, OfferOutcome,
+    OfferedRecipient, OwnProof, Recall, Refused, Reply, Undelivered, VerifiedEvidence, VerifiedFinalisation,
+    VerifiedOffer, WaitingItem,
 };
 pub use table::{Fact, PairState, Step, step};
 
@@ -151,6 +153,10 @@ impl Core {
             Input::PeerSeen { node, mark, note } => Some(Reply::Done(self.peer_seen(&node, &mark, note, &mut turn))),
             Input::HistoryShown { node, mark, note, proofs } => {
                 Some(Reply::History(self.history_shown(&node, &mark, &note, &proofs, &mut turn)))
+            }
+            Input::Cosign { node, origin, mark, note, proofs } => {
+                let shown = witness::Shown { node: &node, origin, mark: &mark, note };
+                Some(Reply::Cosign(self.cosign(now, shown, &proofs, &mut turn)))
             }
             Input::Signed { size, note } => {
                 self.signed(size, note, &mut turn);

@@ -7,7 +7,7 @@ use truc_proto::{AgencyId, Digest, EnvelopeId, NodeId, Timestamp};
 use super::{
     Core, DirectoryMark,
     apply::{ApplyError, digest, nodes_of},
-    state::{AgencyRef, Delivery, Envelope, Final, KeyRef, NodeRef, OwnLeaf, Pair, Peer, Remembered, Seen},
+    state::{AgencyRef, Cosigned, Delivery, Envelope, Final, KeyRef, NodeRef, OwnLeaf, Pair, Peer, Remembered, Seen},
     table::PairState,
 };
 
@@ -201,6 +201,22 @@ struct PeerRow {
     /// Larger ones, still to be proven.
     #[prost(message, repeated, tag = "6")]
     unproven: Vec<SeenRow>,
+    /// The newest that was cosigned.
+    #[prost(message, optional, tag = "7")]
+    cosigned: Option<CosignedRow>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct CosignedRow {
+    #[prost(uint64, tag = "1")]
+    size: u64,
+    #[prost(bytes = "vec", tag = "2")]
+    root: Vec<u8>,
+    /// Size of the newest in the relay's own ledger; absent: none is.
+    #[prost(uint64, optional, tag = "3")]
+    logged: Option<u64>,
+    #[prost(int64, tag = "4")]
+    logged_ms: i64,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -332,6 +348,10 @@ impl Core {
                 peer.see(seen(row.size, &row.root, row.position)?);
             }
             peer.fork = row.fork.checked_sub(1).map(Position);
+            if let Some(row) = &row.cosigned {
+                let logged = row.logged.map(|size| (size, row.logged_ms));
+                peer.cosigned = Some(Cosigned { size: row.size, root: digest(&row.root)?, logged });
+            }
             self.peers.insert(node, peer);
         }
         Ok(())
@@ -568,5 +588,11 @@ fn peer_row(node: NodeRef, peer: &Peer) -> PeerRow {
         position: peer.proven.position.0,
         fork: peer.fork.map_or(0, |position| position.0 + 1),
         unproven: peer.unproven.iter().map(row).collect(),
+        cosigned: peer.cosigned.map(|cosigned| CosignedRow {
+            size: cosigned.size,
+            root: cosigned.root.0.to_vec(),
+            logged: cosigned.logged.map(|(size, _)| size),
+            logged_ms: cosigned.logged.map_or(0, |(_, at)| at),
+        }),
     }
 }

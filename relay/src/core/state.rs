@@ -218,11 +218,22 @@ pub(super) struct Peer {
     pub(super) unproven: Vec<Seen>,
     /// The record with the proof that it showed two histories.
     pub(super) fork: Option<Position>,
+    /// The newest that the relay cosigned.
+    pub(super) cosigned: Option<Cosigned>,
+}
+
+/// A node's checkpoint that the relay cosigned.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Cosigned {
+    pub(super) size: u64,
+    pub(super) root: Digest,
+    /// Size and time (milliseconds since 1970) of the newest that stands in the relay's own ledger.
+    pub(super) logged: Option<(u64, i64)>,
 }
 
 impl Peer {
     pub(super) const fn new(seen: Seen) -> Self {
-        Self { proven: seen, unproven: Vec::new(), fork: None }
+        Self { proven: seen, unproven: Vec::new(), fork: None, cosigned: None }
     }
 
     /// The newest state seen.
@@ -244,6 +255,16 @@ impl Peer {
             self.unproven.pop();
         }
         self.unproven.push(seen);
+    }
+
+    /// The relay cosigned this one: all up to it are proven to lead to it.
+    pub(super) fn cosign(&mut self, seen: Seen, logged: Option<(u64, i64)>) {
+        self.unproven.retain(|later| later.size > seen.size);
+        if self.proven.size < seen.size {
+            self.proven = seen;
+        }
+        let logged = logged.or_else(|| self.cosigned.and_then(|before| before.logged));
+        self.cosigned = Some(Cosigned { size: seen.size, root: seen.root, logged });
     }
 
     /// Everything up to `size` is of one history.

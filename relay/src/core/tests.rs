@@ -2,7 +2,7 @@ use bytes::Bytes;
 use prost::Message as _;
 use truc_ledger::Record;
 use truc_proto::{
-    Digest, Event, NodeId, Reason, Supersedes,
+    Digest, Event, LoggedCheckpoint, NodeId, Reason, Supersedes,
     wire_v1::{EvidenceBatch, EvidenceItem},
 };
 
@@ -926,5 +926,101 @@ fn of_very_many_checkpoints_the_oldest_and_the_newest_are_kept() {
     world.check_fold();
     assert_eq!(show(&mut world, "a", 101, &wanted), Ok(vec![]));
     assert_eq!(world.core.held_of(&node("N-A")).unwrap().1, mark_of("a", 100));
+    world.check_fold();
+}
+
+fn cosign(world: &mut World, history: &str, size: u64, from: &[u64]) -> Result<CosignOutcome, Refused> {
+    let whole = tree(history, size);
+    let proofs = from.iter().map(|from| (*from, whole.consistency(*from, size).unwrap())).collect();
+    let (mark, note) = (mark_of(history, size), Bytes::from(format!("{history} {size}")));
+    let input = Input::Cosign { node: node("N-A"), origin: "truc/dev/ordinary/N-A/1".into(), mark, note, proofs };
+    match world.give(input) {
+        Some(Reply::Cosign(outcome)) => outcome,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Sizes of the node's checkpoints in the relay's own ledger.
+fn logged(world: &World) -> Vec<u64> {
+    let leaves = world.journal.iter().filter_map(|record| record.leaf.clone());
+    leaves.map(|leaf| Raw::<LoggedCheckpoint>::parse(leaf).unwrap().into_value().size).collect()
+}
+
+#[test]
+fn a_witness_cosigns_what_continues_all_that_it_saw_and_its_word_is_in_the_journal_first() {
+    let mut world = World::new();
+    assert_eq!(cosign(&mut world, "a", 5, &[]), Ok(CosignOutcome::Granted), "nothing was seen: nothing to prove");
+    assert_eq!(world.journal.len(), 1);
+    seen(&mut world, "a", 7);
+    assert_eq!(cosign(&mut world, "a", 9, &[]), Ok(CosignOutcome::Wanted(vec![5, 7])));
+    assert_eq!(cosign(&mut world, "a", 9, &[5]), Ok(CosignOutcome::Wanted(vec![7])));
+    let before = world.journal.len();
+    assert_eq!(cosign(&mut world, "a", 9, &[5, 7]), Ok(CosignOutcome::Granted));
+    assert_eq!(world.journal.len(), before + 1);
+    world.check_fold();
+    // The same again says nothing new.
+    assert_eq!(cosign(&mut world, "a", 9, &[]), Ok(CosignOutcome::Granted));
+    assert_eq!(world.journal.len(), before + 1);
+    assert_eq!(world.core.held_of(&node("N-A")).unwrap().1, mark_of("a", 9), "what it cosigned it holds");
+    // What was seen later and not proven does not hinder a smaller one that is.
+    seen(&mut world, "a", 20);
+    assert_eq!(cosign(&mut world, "a", 12, &[9]), Ok(CosignOutcome::Granted));
+    assert_eq!(show(&mut world, "a", 21, &[]), Ok(vec![12, 20]));
+    world.check_fold();
+}
+
+#[test]
+fn a_witness_never_goes_back_also_not_after_a_restart_or_from_a_snapshot() {
+    let mut world = World::new();
+    cosign(&mut world, "a", 9, &[]).unwrap();
+    let refuses = |world: &mut World| {
+        let before = world.journal.len();
+        assert_eq!(cosign(world, "a", 8, &[]), Ok(CosignOutcome::Behind));
+        assert_eq!(cosign(world, "b", 3, &[]), Ok(CosignOutcome::Behind));
+        assert_eq!(world.journal.len(), before);
+    };
+    refuses(&mut world);
+    world.core = world.refold();
+    refuses(&mut world);
+    let entries = world.core.snapshot();
+    world.core = Core::new(settings());
+    world.core.load_snapshot(&mut entries.into_iter()).unwrap();
+    refuses(&mut world);
+    let forked = Err(Refused::Forked { node: node("N-A") });
+    assert_eq!(cosign(&mut world, "b", 9, &[]), forked, "another tree of the size that it cosigned");
+    assert_eq!(cosign(&mut world, "a", 9, &[]), forked, "and nothing more for who showed two histories");
+    world.check_fold();
+}
+
+#[test]
+fn a_witness_finds_out_a_larger_tree_of_another_history() {
+    let mut world = World::new();
+    cosign(&mut world, "a", 9, &[]).unwrap();
+    assert_eq!(cosign(&mut world, "b", 12, &[9]), Err(Refused::Forked { node: node("N-A") }));
+    assert_eq!(world.last, [Effect::Alarm(Alarm::PeerForked { node: node("N-A") })]);
+    world.check_fold();
+}
+
+#[test]
+fn at_most_one_checkpoint_of_a_node_a_minute_stands_in_the_relays_ledger() {
+    let mut world = World::new();
+    cosign(&mut world, "a", 5, &[]).unwrap();
+    let mut before = 5;
+    for size in 6..=20 {
+        world.later(20_000);
+        cosign(&mut world, "a", size, &[before]).unwrap();
+        before = size;
+    }
+    assert_eq!(logged(&world), [5, 8, 11, 14, 17, 20]);
+    world.core = world.refold();
+    cosign(&mut world, "a", 21, &[20]).unwrap();
+    assert_eq!(logged(&world).last(), Some(&20), "also after a restart");
+    // Shown again later, without a newer one: now it is noted, once.
+    world.later(MINUTE_MS);
+    for _ in 0..3 {
+        cosign(&mut world, "a", 21, &[]).unwrap();
+        world.later(MINUTE_MS);
+    }
+    assert_eq!(logged(&world)[6..], [21]);
     world.check_fold();
 }

@@ -126,6 +126,7 @@ impl<S: Store> Service<S> {
             Body::Evidence(evidence) => batch(evidence.batch),
             Body::Finalisation(finalisation) => batch(finalisation.batch),
             Body::PeerCheckpoint(seen) => seen.note,
+            Body::Cosigned(cosigned) => cosigned.note,
             _ => return Err(StoreError::Corrupt(format!("record {position} holds no checkpoint of a node"))),
         })
     }
@@ -154,11 +155,11 @@ impl<S: Store> Service<S> {
         request: wire::CheckpointRequest,
     ) -> Result<wire::CheckpointReply, Status> {
         let head = self.store.head();
-        if request.from > head.size {
+        let (from, to) = (request.from, if request.to == 0 { head.size } else { request.to });
+        if from > to || to > head.size {
             return Err(Refusal::invalid(format!("the ledger has {} leaves", head.size)).into());
         }
         let service = Arc::clone(self);
-        let (from, to) = (request.from, head.size);
         let consistency = if from == 0 {
             Vec::new()
         } else {
@@ -173,7 +174,7 @@ fn held_size(held_of_you: &[u8]) -> Option<u64> {
     Checkpoint::parse_note(held_of_you).ok().map(|(_, checkpoint)| checkpoint.size).filter(|size| *size > 0)
 }
 
-fn proof_of(proof: &wire::ConsistencyProof) -> Result<(u64, Vec<Digest>), Refusal> {
+pub(super) fn proof_of(proof: &wire::ConsistencyProof) -> Result<(u64, Vec<Digest>), Refusal> {
     if proof.hashes.len() > PROOF_HASHES_MAX {
         return Err(Refusal::because(Reason::TooLarge, format!("a proof has at most {PROOF_HASHES_MAX} hashes")));
     }
@@ -183,7 +184,7 @@ fn proof_of(proof: &wire::ConsistencyProof) -> Result<(u64, Vec<Digest>), Refusa
     Ok((proof.from, proof.hashes.iter().map(read).collect::<Result<_, _>>()?))
 }
 
-fn check_own(entry: &NodeEntry, mine: &Bytes) -> Result<HeldCheckpoint, Refusal> {
+pub(super) fn check_own(entry: &NodeEntry, mine: &Bytes) -> Result<HeldCheckpoint, Refusal> {
     let refused = |why: String| Refusal::invalid(format!("your own checkpoint does not hold: {why}"));
     if mine.len() > NOTE_BYTES_MAX {
         return Err(refused("too long".into()));

@@ -5,6 +5,7 @@
 
 mod audit;
 mod changes;
+mod cosign;
 mod directory;
 pub(crate) use directory::is_the_one;
 pub use offer::offered_recipient;
@@ -65,6 +66,8 @@ pub struct ServiceSettings {
     pub ledger_key: NoteKey,
     /// Signs undelivered statements.
     pub statements: LedgerKey,
+    /// Cosigns nodes' checkpoints; none: this relay is no witness.
+    pub witness: Option<LedgerKey>,
     /// Whose signature makes a directory.
     pub operator: PinnedOperator,
     /// Where directory versions are kept, one folder each.
@@ -97,6 +100,7 @@ pub struct Service<S> {
     /// Audits read every version there was: a few at a time.
     audits: Arc<tokio::sync::Semaphore>,
     stopping: tokio::sync::watch::Sender<bool>,
+    witnesses: cosign::Witnesses,
 }
 
 struct PendingUpload {
@@ -134,6 +138,7 @@ impl<S: Store> Service<S> {
             in_force: Mutex::new(in_force),
             audits: Arc::new(tokio::sync::Semaphore::new(AUDITS_MAX)),
             stopping: tokio::sync::watch::Sender::new(false),
+            witnesses: cosign::Witnesses::default(),
         })
     }
 
@@ -319,6 +324,16 @@ impl<S: Store> relay_server::Relay for Calls<S> {
     async fn prove_history(&self, request: Request<wire::ProveHistoryRequest>) -> Reply<wire::ProveHistoryReply> {
         let node = self.0.caller(&request)?;
         self.0.prove_history(node, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn cosign(&self, request: Request<wire::CosignRequest>) -> Reply<wire::CosignReply> {
+        let node = self.0.caller(&request)?;
+        self.0.cosign(node, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn cosigned(&self, request: Request<wire::CosignedRequest>) -> Reply<wire::CosignedReply> {
+        let node = self.0.caller(&request)?;
+        self.0.cosigned(&node, request.into_inner()).map(Response::new)
     }
 }
 

@@ -57,6 +57,7 @@ impl<S: Store> Watcher<S> {
         let mut news = self.service.store.news(&self.node);
         let mut directories = self.service.directories();
         let mut stopping = self.service.stopping.subscribe();
+        let mut watching = self.service.watching(&self.node);
         let mut statement_due =
             tokio::time::interval(self.service.settings.statement_every.max(Duration::from_millis(10)));
         statement_due.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -70,6 +71,13 @@ impl<S: Store> Watcher<S> {
                 changed = directories.changed() => {
                     changed.map_err(|_| Over)?;
                     self.tell_directory(&mut directories).await?;
+                }
+                changed = watching.asked.changed() => {
+                    changed.map_err(|_| Over)?;
+                    let note = watching.asked.borrow_and_update().clone();
+                    if let Some(note) = note {
+                        self.tell(Event::Cosign(note)).await?;
+                    }
                 }
                 _ = statement_due.tick() => self.tell_statement().await?,
                 () = events.closed() => return Err(Over),

@@ -16,8 +16,8 @@ use truc_proto::{AgencyId, Digest, EnvelopeId, NodeId, Reason};
 
 use crate::{
     core::{
-        Acceptance, Cursor, DeliveryPage, EnvelopeKey, EvidenceOutcome, Found, Input, Mark, NewDirectory, OfferOutcome,
-        Refused, Reply, Undelivered, VerifiedEvidence, VerifiedFinalisation, VerifiedOffer,
+        Acceptance, CosignOutcome, Cursor, DeliveryPage, EnvelopeKey, EvidenceOutcome, Found, Input, Mark,
+        NewDirectory, OfferOutcome, Refused, Reply, Undelivered, VerifiedEvidence, VerifiedFinalisation, VerifiedOffer,
     },
     records::Body,
 };
@@ -198,6 +198,23 @@ pub trait Store: Send + Sync + 'static {
         async move {
             match self.ask(Input::HistoryShown { node, mark, note, proofs }).await? {
                 Reply::History(wanted) => Ok(wanted?),
+                _ => Err(mismatch()),
+            }
+        }
+    }
+
+    /// A node wants its checkpoint cosigned; granted when that is on the device.
+    fn cosign(
+        &self,
+        node: NodeId,
+        origin: String,
+        mark: Mark,
+        note: Bytes,
+        proofs: Vec<(u64, Vec<Digest>)>,
+    ) -> impl Future<Output = Result<CosignOutcome, StoreError>> + Send {
+        async move {
+            match self.ask(Input::Cosign { node, origin, mark, note, proofs }).await? {
+                Reply::Cosign(outcome) => Ok(outcome?),
                 _ => Err(mismatch()),
             }
         }

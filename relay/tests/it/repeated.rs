@@ -67,7 +67,7 @@ impl Said {
         for (node, client) in nodes.iter().zip(&mut *clients) {
             client.hello(node.hello()).await.unwrap();
             client.undelivered(wire::UndeliveredRequest::default()).await.unwrap();
-            client.checkpoint(wire::CheckpointRequest { from: 1 }).await.unwrap();
+            client.checkpoint(wire::CheckpointRequest { from: 1, to: 0 }).await.unwrap();
             client.directory(wire::DirectoryRequest::default()).await.unwrap();
             client.watch(wire::WatchRequest {}).await.unwrap();
         }

@@ -199,6 +199,7 @@ async fn serve<S: Store>(
         relay: axis.relay.id.clone(),
         ledger_key: axis.relay.ledger_key()?.public().clone(),
         statements: axis.relay.ledger_key()?,
+        witness: None,
         operator: axis.pinned()?,
         directories: folder.join("directories"),
         lease_ms: 600_000,

@@ -394,4 +394,14 @@ impl relay_server::Relay for Calls {
         }
         Ok(reply)
     }
+
+    async fn cosign(&self, request: Request<wire::CosignRequest>) -> Reply<wire::CosignReply> {
+        let (_, mut up) = self.up(&request).await?;
+        up.cosign(request.into_inner()).await
+    }
+
+    async fn cosigned(&self, request: Request<wire::CosignedRequest>) -> Reply<wire::CosignedReply> {
+        let (_, mut up) = self.up(&request).await?;
+        up.cosigned(request.into_inner()).await
+    }
 }

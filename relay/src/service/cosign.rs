@@ -1,0 +1,217 @@
+//! Witnesses: the relay cosigns nodes' checkpoints, and nodes those of the relay. Off the path of delivery: what nobody cosigns in time goes out without.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use tokio::sync::{Notify, watch};
+use tonic::Status;
+use truc_evidence::{Directory, witness_of};
+use truc_ledger::LedgerKey;
+use truc_proto::{
+    NodeId, NoteSignature, Reason, SignedNote, Timestamp,
+    limits::{COSIGN_GAP_MS, COSIGN_WAIT_MS, COSIGNATURES_MAX, FUTURE_SKEW_MAX_MS, PEER_MARKS_MAX},
+    relay_v1 as wire,
+};
+
+use super::{
+    Service,
+    hello::{check_own, proof_of},
+    lock,
+    refuse::Refusal,
+};
+use crate::{
+    core::{CosignOutcome, Mark},
+    store::Store,
+};
+
+/// A node that so many times in a row was asked and did not answer in time is asked on, and not waited for.
+const MISSES_MAX: u32 = 3;
+
+/// Who is there to cosign, and what came in under the checkpoint that is asked about.
+pub(super) struct Witnesses {
+    asked: watch::Sender<Option<Bytes>>,
+    collected: Mutex<Collected>,
+    came: Notify,
+}
+
+#[derive(Default)]
+struct Collected {
+    /// What is asked about now.
+    note: Option<(u64, SignedNote)>,
+    lines: BTreeMap<NodeId, NoteSignature>,
+    /// Watch streams by node.
+    watching: HashMap<NodeId, usize>,
+    misses: HashMap<NodeId, u32>,
+    /// When the relay last cosigned for a node.
+    granted: HashMap<NodeId, Timestamp>,
+}
+
+impl Default for Witnesses {
+    fn default() -> Self {
+        Self { asked: watch::Sender::new(None), collected: Mutex::default(), came: Notify::new() }
+    }
+}
+
+/// A Watch stream that hears what is to be cosigned, as long as it lives.
+pub(super) struct Watching<S: Store> {
+    service: Arc<Service<S>>,
+    node: NodeId,
+    pub(super) asked: watch::Receiver<Option<Bytes>>,
+}
+
+impl<S: Store> Drop for Watching<S> {
+    fn drop(&mut self) {
+        let mut collected = lock(&self.service.witnesses.collected);
+        if let Some(count) = collected.watching.get_mut(&self.node) {
+            *count -= 1;
+            if *count == 0 {
+                collected.watching.remove(&self.node);
+                collected.misses.remove(&self.node);
+            }
+        }
+    }
+}
+
+impl<S: Store> Service<S> {
+    /// From now on this node is one of those asked.
+    pub(super) fn watching(self: &Arc<Self>, node: &NodeId) -> Watching<S> {
+        let mut asked = self.witnesses.asked.subscribe();
+        asked.mark_unchanged();
+        *lock(&self.witnesses.collected).watching.entry(node.clone()).or_default() += 1;
+        Watching { service: Arc::clone(self), node: node.clone(), asked }
+    }
+
+    /// The checkpoint with the lines of those nodes that cosigned it soon. Nobody there: at once, as it is.
+    pub async fn cosigned_by_nodes(&self, size: u64, mut note: SignedNote) -> SignedNote {
+        let Some(directory) = self.directory.borrow().clone() else { return note };
+        let wanted = {
+            let mut collected = lock(&self.witnesses.collected);
+            let able = |node: &&NodeId| witness_key(&directory, node).is_some();
+            let waited = |node: &&NodeId| collected.misses.get(*node).copied().unwrap_or_default() < MISSES_MAX;
+            let asked = collected.watching.keys().filter(able).count();
+            let wanted: Vec<NodeId> = collected.watching.keys().filter(able).filter(waited).cloned().collect();
+            if asked == 0 {
+                return note;
+            }
+            collected.lines.clear();
+            collected.note = Some((size, note.clone()));
+            wanted
+        };
+        self.witnesses.asked.send_replace(Some(note.to_string().into()));
+        let enough = wanted.len().min(COSIGNATURES_MAX);
+        // What does not come in time comes too late for this one.
+        let _ = tokio::time::timeout(Duration::from_millis(COSIGN_WAIT_MS), self.lines_came(enough)).await;
+        let mut collected = lock(&self.witnesses.collected);
+        collected.note = None;
+        let lines = std::mem::take(&mut collected.lines);
+        if lines.len() < enough {
+            for node in wanted.iter().filter(|node| !lines.contains_key(*node)) {
+                *collected.misses.entry(node.clone()).or_default() += 1;
+            }
+        }
+        for line in lines.into_values().take(COSIGNATURES_MAX) {
+            // A note that takes no more lines is whole as it is.
+            let _ = note.add_signature(line);
+        }
+        note
+    }
+
+    async fn lines_came(&self, enough: usize) {
+        loop {
+            let came = self.witnesses.came.notified();
+            if lock(&self.witnesses.collected).lines.len() >= enough {
+                return;
+            }
+            came.await;
+        }
+    }
+
+    /// A node hands in its line.
+    pub(super) fn cosigned(
+        &self,
+        node: &NodeId,
+        request: wire::CosignedRequest,
+    ) -> Result<wire::CosignedReply, Status> {
+        let directory = self.current_directory()?;
+        let key = witness_key(&directory, node)
+            .ok_or_else(|| Refusal::because(Reason::NotEntitled, "the directory lists no witness key of yours"))?;
+        let mut collected = lock(&self.witnesses.collected);
+        let Some((size, note)) = collected.note.as_ref() else { return Ok(wire::CosignedReply {}) };
+        if *size != request.size {
+            return Ok(wire::CosignedReply {}); // too late for that one
+        }
+        let (line, at) = key
+            .cosignature(note, request.cosignature.to_vec())
+            .map_err(|error| Refusal::invalid(format!("your cosignature: {error}")))?;
+        if at.unix_ms().abs_diff(self.now().unix_ms()) > FUTURE_SKEW_MAX_MS.unsigned_abs() {
+            return Err(Refusal::because(
+                Reason::FromFuture,
+                "your clock and the relay's are more than five minutes apart",
+            )
+            .into());
+        }
+        collected.lines.insert(node.clone(), line);
+        collected.misses.remove(node);
+        drop(collected);
+        self.witnesses.came.notify_waiters();
+        Ok(wire::CosignedReply {})
+    }
+
+    /// The relay as witness to a node's ledger.
+    pub(super) async fn cosign(
+        self: &Arc<Self>,
+        node: NodeId,
+        request: wire::CosignRequest,
+    ) -> Result<wire::CosignReply, Status> {
+        let nothing = wire::CosignReply::default();
+        let directory = self.current_directory()?;
+        let Some(witness) = self.own_witness(&directory) else { return Ok(nothing) };
+        let proofs = request.proofs.iter().map(proof_of).collect::<Result<Vec<_>, _>>()?;
+        if proofs.len() > PEER_MARKS_MAX {
+            return Err(Refusal::because(Reason::TooLarge, format!("at most {PEER_MARKS_MAX} proofs at once")).into());
+        }
+        let (_, entry) =
+            directory.node(&node).ok_or_else(|| Refusal::because(Reason::NotEntitled, "you are in no directory"))?;
+        let shown = check_own(entry, &request.checkpoint)?;
+        let mark = Mark { size: shown.checkpoint().size, root: shown.checkpoint().root };
+        if !self.may_cosign_now(&node) {
+            return Ok(nothing);
+        }
+        // The certificate's line is large and proves nothing here: the ledger key's is what binds.
+        let kept = shown.note().with_only(|line| line.key_id == ledger_line(entry));
+        let kept = Bytes::from(kept.to_string());
+        match self.store.cosign(node.clone(), entry.origin.clone(), mark, kept, proofs).await? {
+            CosignOutcome::Wanted(wanted) => Ok(wire::CosignReply { wanted, ..nothing }),
+            CosignOutcome::Behind => Ok(nothing),
+            CosignOutcome::Granted => {
+                lock(&self.witnesses.collected).granted.insert(node, self.now());
+                let line = witness.cosign(shown.note().text(), self.now());
+                Ok(wire::CosignReply { cosignature: line.signature.into(), ..nothing })
+            }
+        }
+    }
+
+    /// The key, where the directory in force says that it is this relay's.
+    fn own_witness(&self, directory: &Directory) -> Option<&LedgerKey> {
+        let key = self.settings.witness.as_ref()?;
+        let listed = witness_of(directory.relay())?;
+        (listed == *key.public()).then_some(key)
+    }
+
+    fn may_cosign_now(&self, node: &NodeId) -> bool {
+        let granted = lock(&self.witnesses.collected).granted.get(node).copied();
+        granted.is_none_or(|at| at.unix_ms().abs_diff(self.now().unix_ms()) >= COSIGN_GAP_MS)
+    }
+}
+
+fn witness_key(directory: &Directory, node: &NodeId) -> Option<truc_proto::NoteKey> {
+    witness_of(directory.node(node)?.1)
+}
+
+fn ledger_line(entry: &truc_proto::NodeEntry) -> truc_proto::KeyId {
+    truc_proto::KeyId::ed25519(&entry.origin, &entry.ledger_key)
+}
