@@ -212,6 +212,29 @@ impl StatusCode {
         matches!(self, Self::WithdrawalRequested)
     }
 
+    /// The same in English.
+    #[must_use]
+    pub const fn english(self) -> &'static str {
+        match self {
+            Self::Arrived => "Arrived",
+            Self::Refused => "Refused",
+            Self::Accepted => "Accepted",
+            Self::Assigned => "Assigned",
+            Self::InProgress => "In progress",
+            Self::Done => "Done",
+            Self::WithdrawalRequested => "Asked back",
+            Self::WithdrawalAgreed => "Agreed to the update or withdrawal",
+            Self::WithdrawalRefused => "Refused the update or withdrawal",
+            Self::Unknown07
+            | Self::Unknown08
+            | Self::Unknown09
+            | Self::Unknown10
+            | Self::Unknown11
+            | Self::Unknown12
+            | Self::Unknown14 => "Unknown status",
+        }
+    }
+
     /// What văn thư read.
     #[must_use]
     pub const fn vietnamese(self) -> &'static str {

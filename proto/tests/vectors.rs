@@ -108,3 +108,26 @@ fn a_bent_vector_is_refused() {
         assert!(Raw::<Preamble>::parse(text.replacen(from, to, 1).into_bytes()).is_err(), "{from} -> {to}");
     }
 }
+
+/// Rows of a table of `docs/FORMATS.md` that begin with a code.
+fn table(heading: &str) -> Vec<Vec<String>> {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/FORMATS.md");
+    let text = fs::read_to_string(path).unwrap();
+    let section = text.split_once(&format!("\n## {heading}\n")).unwrap().1;
+    let rows =
+        section.lines().skip_while(|line| !line.starts_with("|---")).skip(1).take_while(|line| line.starts_with('|'));
+    let cells =
+        |row: &str| row.trim_matches('|').split('|').map(|cell| cell.trim().trim_matches('`').to_owned()).collect();
+    rows.map(cells).collect()
+}
+
+#[test]
+fn the_document_has_every_reason_and_status_in_the_words_that_people_read() {
+    let reasons =
+        truc_proto::Reason::ALL.iter().map(|r| vec![r.to_string(), r.english().into(), r.vietnamese().into()]);
+    assert_eq!(table("Reasons"), reasons.collect::<Vec<_>>());
+    let said = |code: &truc_proto::StatusCode| if code.is_from_sender() { "sender" } else { "receiver" };
+    let known = truc_proto::StatusCode::ALL.iter().filter(|code| code.is_known());
+    let statuses = known.map(|c| vec![c.to_string(), c.english().into(), c.vietnamese().into(), said(c).into()]);
+    assert_eq!(table("Business status"), statuses.collect::<Vec<_>>());
+}

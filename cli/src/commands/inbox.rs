@@ -230,7 +230,8 @@ pub(crate) fn changed_by_json(later: &ChangedBy) -> Value {
 pub(crate) fn note_json(note: &StatusNote) -> Value {
     json!({
         "code": note.code, "text": note.text, "from": note.from, "to": note.to, "time": note.time, "reason": note.reason,
-        "document": note.document, "sequence": note.sequence, "late": note.late,
+        "document": note.document, "sequence": note.sequence, "late": note.late, "english": note.english,
+        "staff": note.staff, "envelope": note.envelope,
     })
 }
 

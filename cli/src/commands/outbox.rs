@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use truc_proto::{
     Digest, Timestamp,
-    node_v1::{ListOutboxRequest, OutboxItem, RecipientState, WithdrawRequest, WithdrawnRecipient},
+    node_v1::{ListOutboxRequest, OutboxItem, RecipientState, StatusNote, WithdrawRequest, WithdrawnRecipient},
 };
 
 use crate::{
@@ -135,29 +135,36 @@ pub(crate) fn ladder(item: &OutboxItem, output: &Output) {
             } else {
                 output.paint(Tone::Unsure, "provisional")
             };
-            let reason = if step.reason.is_empty() { String::new() } else { format!("  {}", step.reason) };
-            output.line(format!(
-                "    {}  {:<26} {:<10} {proof}{reason}",
-                vietnam_time(&step.time),
-                step.event,
-                step.role
-            ));
+            output.line(format!("    {}  {:<26} {:<10} {proof}", vietnam_time(&step.time), step.event, step.role));
+            output.line(format!("      {}", step.text));
+            if !step.reason.is_empty() {
+                output.line(format!("      {}: {}", step.reason, step.reason_text));
+            }
         }
         if !recipient.legacy_doc_id.is_empty() {
             output.line(format!("    docId on today's axis: {}", printable(&recipient.legacy_doc_id)));
         }
-        for note in &recipient.statuses {
-            let late = if note.late { "  (changed nothing)" } else { "" };
-            let said = format!("{} {}  {}", note.code, note.text, note.reason);
-            let time = vietnam_time(&note.time);
-            output.line(format!("    {time}  status {}  {}{late}", printable(&said), printable(&note.from)));
-        }
+        recipient.statuses.iter().for_each(|note| status_lines(note, output));
         if recipient.statuses.is_empty() && !recipient.business_status.is_empty() {
             output.line(format!("    status {}", recipient.business_status));
         }
     }
     if !item.last_error.is_empty() {
         output.line(format!("  {} {}", output.paint(Tone::Unsure, "last error:"), printable(&item.last_error)));
+    }
+}
+
+/// A business status: what it means, why, who said it, and the envelope whose receipts prove it.
+pub(crate) fn status_lines(note: &StatusNote, output: &Output) {
+    let late = if note.late { "  (changed nothing / không làm thay đổi)" } else { "" };
+    let of = if note.staff.is_empty() { note.from.clone() } else { format!("{}, {}", note.from, note.staff) };
+    let said = format!("{} {} / {}", note.code, note.english, note.text);
+    output.line(format!("    {}  {}  {}{late}", vietnam_time(&note.time), printable(&said), printable(&of)));
+    if !note.reason.is_empty() {
+        output.line(format!("      {}", printable(&note.reason)));
+    }
+    if !note.envelope.is_empty() {
+        output.line(format!("      {}", output.paint(Tone::Quiet, format!("truc receipt list {}", note.envelope))));
     }
 }
 
@@ -184,7 +191,7 @@ fn recipient_json(recipient: &RecipientState) -> Value {
     let ladder: Vec<_> = recipient
         .ladder
         .iter()
-        .map(|s| json!({ "event": s.event, "role": s.role, "time": s.time, "reason": s.reason, "final": s.r#final }))
+        .map(|s| json!({ "event": s.event, "role": s.role, "time": s.time, "reason": s.reason, "final": s.r#final, "text": s.text, "reason_text": s.reason_text }))
         .collect();
     json!({
         "legacy": recipient.legacy, "legacy_doc_id": recipient.legacy_doc_id,

@@ -8,14 +8,17 @@ use std::{fs::OpenOptions, io::Write as _, path::Path};
 use anyhow::anyhow;
 use data_encoding::HEXLOWER;
 use serde_json::json;
-use truc_proto::node_v1::{GetReceiptRequest, ListReceiptsRequest, ReceiptItem};
+use truc_proto::node_v1::{GetReceiptRequest, ListReceiptsReply, ListReceiptsRequest, ReceiptItem};
 
 pub(crate) use verify::run as verify;
 
 use crate::{
     args::{ReceiptCommand, ReceiptsOf},
     client::{Node, block_on, connect, failed},
-    commands::outbox::vietnam_time,
+    commands::{
+        inbox::note_json,
+        outbox::{status_lines, vietnam_time},
+    },
     exit::{Exit, ExitContext as _, Failure, Outcome},
     output::{Output, Tone},
 };
@@ -41,16 +44,20 @@ pub(crate) fn from_node(command: &ReceiptCommand, output: &Output) -> Outcome {
 }
 
 async fn items(node: &mut Node, about: &ReceiptsOf) -> Result<Vec<ReceiptItem>, Failure> {
+    Ok(of(node, about).await?.items)
+}
+
+async fn of(node: &mut Node, about: &ReceiptsOf) -> Result<ListReceiptsReply, Failure> {
     let request = ListReceiptsRequest {
         envelope: about.envelope.map(|envelope| envelope.to_string()).unwrap_or_default(),
         sender: about.sender.as_ref().map(ToString::to_string).unwrap_or_default(),
         idempotency_key: about.idempotency_key.clone().unwrap_or_default(),
     };
-    Ok(node.list_receipts(request).await.map_err(|s| failed("list the receipts", &s))?.into_inner().items)
+    Ok(node.list_receipts(request).await.map_err(|s| failed("list the receipts", &s))?.into_inner())
 }
 
 async fn list(node: &mut Node, about: &ReceiptsOf, output: &Output) -> Outcome {
-    let items = items(node, about).await?;
+    let ListReceiptsReply { items, statuses } = of(node, about).await?;
     let value: Vec<_> = items
         .iter()
         .map(|i| {
@@ -60,7 +67,8 @@ async fn list(node: &mut Node, about: &ReceiptsOf, output: &Output) -> Outcome {
             })
         })
         .collect();
-    output.show(&json!(value), |o| {
+    let value = json!({ "receipts": value, "statuses": statuses.iter().map(note_json).collect::<Vec<_>>() });
+    output.show(&value, |o| {
         let rows: Vec<_> = items
             .iter()
             .map(|i| {
@@ -76,6 +84,10 @@ async fn list(node: &mut Node, about: &ReceiptsOf, output: &Output) -> Outcome {
             })
             .collect();
         o.table(["LEAF", "TIME", "EVENT", "ROLE", "ACTOR", "PROOF"], &rows, "there are no receipts of it");
+        if !statuses.is_empty() {
+            o.line("business statuses / trạng thái xử lý");
+        }
+        statuses.iter().for_each(|note| status_lines(note, o));
     });
     Ok(if items.is_empty() { Exit::Invalid } else { Exit::Good })
 }

@@ -300,6 +300,12 @@ pub(super) struct Step {
     #[serde(skip_serializing_if = "String::is_empty")]
     #[schema(required = false)]
     reason: String,
+    /// What happened, in Vietnamese.
+    text: String,
+    /// Where there is a reason, what it means and what to do: English / Vietnamese.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    #[schema(required = false)]
+    reason_text: String,
     /// Its receipt carries the certificate's signature.
     r#final: bool,
     /// Names its receipt.
@@ -313,6 +319,8 @@ impl From<node_v1::LadderStep> for Step {
             role: step.role,
             time: step.time,
             reason: step.reason,
+            text: step.text,
+            reason_text: step.reason_text,
             r#final: step.r#final,
             leaf_hash: hex(&step.leaf_hash),
         }
@@ -557,6 +565,16 @@ pub(super) struct StatusNote {
     code: String,
     /// What the code means, in Vietnamese.
     text: String,
+    /// The same in English.
+    english: String,
+    /// The officer who set it.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    #[schema(required = false)]
+    staff: String,
+    /// Envelope of the status itself: its own receipts prove who said it and when.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    #[schema(required = false)]
+    envelope: String,
     /// Who says it.
     from: String,
     /// To whom.
@@ -577,8 +595,21 @@ pub(super) struct StatusNote {
 
 impl From<node_v1::StatusNote> for StatusNote {
     fn from(note: node_v1::StatusNote) -> Self {
-        let node_v1::StatusNote { code, from, to, time, reason, document, sequence, late, text } = note;
-        Self { code, text, from, to, time, reason, document, sequence, late }
+        let node_v1::StatusNote {
+            code,
+            from,
+            to,
+            time,
+            reason,
+            document,
+            sequence,
+            late,
+            text,
+            english,
+            staff,
+            envelope,
+        } = note;
+        Self { code, text, english, staff, envelope, from, to, time, reason, document, sequence, late }
     }
 }
 
@@ -798,6 +829,8 @@ impl From<node_v1::OutboxItem> for OutboxItem {
 pub(super) struct ReceiptList {
     /// One each.
     pub(super) items: Vec<ReceiptItem>,
+    /// Business statuses about the document, by time; each is an envelope with receipts of its own.
+    pub(super) statuses: Vec<StatusNote>,
 }
 
 /// A receipt.

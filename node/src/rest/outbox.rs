@@ -105,7 +105,10 @@ pub(super) async fn receipts_of(
     };
     query.end()?;
     let reply = receipts::list(&rest.shell, grant, &request).await?;
-    Ok(Json(ReceiptList { items: reply.items.into_iter().map(Into::into).collect() }))
+    Ok(Json(ReceiptList {
+        items: reply.items.into_iter().map(Into::into).collect(),
+        statuses: reply.statuses.into_iter().map(Into::into).collect(),
+    }))
 }
 
 /// Fetch all receipts about a document as one bundle

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use truc_evidence::{Entitlement, Leaf, ReceiptParts, receipt};
 use truc_proto::{Actor, AgencyId, Checkpoint, Digest, Opening, SignedNote, Timestamp, node_v1, wire_v1};
 
-use super::{Error, envelope_id, not_found};
+use super::{Error, envelope_id, not_found, view::Statuses};
 use crate::{
     core::{ItemRef, Key, Source, Step, is_final},
     records::{Body, OpeningParts},
@@ -38,7 +38,25 @@ pub(crate) async fn list(
     }
     items.sort_by(|a, b| (&a.time, &a.leaf_hash).cmp(&(&b.time, &b.leaf_hash)));
     items.dedup_by(|a, b| a.leaf_hash == b.leaf_hash);
-    if items.is_empty() { Err(not_found()) } else { Ok(node_v1::ListReceiptsReply { items }) }
+    if items.is_empty() {
+        return Err(not_found());
+    }
+    let of_sent = sent.iter().flat_map(|sent| {
+        sent.pairs.iter().map(|(code, pair)| Statuses::of(&pair.business, &sent.key, code)).collect::<Vec<_>>()
+    });
+    let of_received = received.iter().flat_map(|received| {
+        let own = received.codes.iter().filter(|(code, _)| grant.allows(code));
+        own.map(|(code, entry)| Statuses::of(&entry.business, &received.key, code)).collect::<Vec<_>>()
+    });
+    let all: Vec<Statuses> = of_sent.chain(of_received).collect();
+    let bodies = shell.bodies();
+    let read = move || all.into_iter().map(|statuses| statuses.read(&bodies)).collect::<Result<Vec<_>, _>>();
+    let statuses = shell.work("reading statuses", read).await?;
+    let mut statuses = statuses.map_err(|error| Error::internal(crate::chain(&error)))?.concat();
+    // Between two codes of this node both sides have them.
+    statuses.sort_by(|a, b| (&a.time, &a.envelope).cmp(&(&b.time, &b.envelope)));
+    statuses.dedup_by(|a, b| a.envelope == b.envelope);
+    Ok(node_v1::ListReceiptsReply { items, statuses })
 }
 
 /// By the request: what was refused never had an envelope.
@@ -60,7 +78,8 @@ async fn of_request(
     let none = BTreeMap::new();
     items.extend(rejections.iter().map(|rejected| item(&rejected.step, is_final(own, &rejected.step, &none))));
     items.sort_by(|a, b| (&a.time, &a.leaf_hash).cmp(&(&b.time, &b.leaf_hash)));
-    if items.is_empty() { Err(not_found()) } else { Ok(node_v1::ListReceiptsReply { items }) }
+    let statuses = Vec::new(); // they are about an envelope: asked for by that
+    if items.is_empty() { Err(not_found()) } else { Ok(node_v1::ListReceiptsReply { items, statuses }) }
 }
 
 fn item(step: &Step, is_final: bool) -> node_v1::ReceiptItem {

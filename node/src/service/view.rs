@@ -23,6 +23,11 @@ fn ladder(own: Option<OwnCheckpoint>, sent: &Sent, recipient: &AgencyId) -> Vec<
         role: step.role.to_string(),
         time: step.time.to_string(),
         reason: step.reason.map(|reason| reason.to_string()).unwrap_or_default(),
+        text: step.event.vietnamese(step.role).into(),
+        reason_text: step
+            .reason
+            .map(|reason| format!("{} / {}", reason.english(), reason.vietnamese()))
+            .unwrap_or_default(),
         r#final: is_final(own, step, &sent.finals),
         leaf_hash: step.leaf.as_bytes().to_vec().into(),
     };
@@ -99,6 +104,9 @@ impl Statuses {
                 sequence: note.sequence,
                 late: note.late,
                 text: note.code.vietnamese().into(),
+                english: note.code.english().into(),
+                staff: String::new(),
+                envelope: note.envelope.to_string(),
             }
         };
         Self {
@@ -116,7 +124,8 @@ impl Statuses {
                 Body::TakenOver(taken) => taken.content.status,
                 _ => Vec::new(),
             };
-            note.reason = status_of(&status).map(|said| said.reason).unwrap_or_default();
+            let said = status_of(&status).unwrap_or_default();
+            (note.reason, note.staff) = (said.reason, said.staff);
             Ok(note)
         };
         self.notes.into_iter().zip(self.positions).map(add).collect()
@@ -227,5 +236,8 @@ pub(super) fn status_of(bytes: &[u8]) -> Option<node_v1::StatusNote> {
         sequence: status.sequence,
         late: false,
         text: status.code.vietnamese().into(),
+        english: status.code.english().into(),
+        staff: status.staff.clone().unwrap_or_default(),
+        envelope: String::new(),
     })
 }

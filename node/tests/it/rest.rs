@@ -130,6 +130,24 @@ async fn a_document_goes_from_one_document_system_to_another_over_rest() {
     assert!(events.contains(&json!("ContentHandover")), "{events:?}");
 
     let receipts = get(&world, "N-A", &format!("/receipts?envelope={envelope}")).await.ok(200);
+    // The status is an envelope with receipts of its own, on both sides.
+    let said = &receipts["statuses"][0];
+    assert_eq!(
+        (&said["code"], &said["english"], &said["text"]),
+        (&json!("03"), &json!("Accepted"), &json!("Đã tiếp nhận"))
+    );
+    assert_eq!((&said["staff"], &said["from"]), (&json!("Văn thư"), &json!("H26")));
+    for id in ["N-A", "N-B"] {
+        let of_status = format!("/receipts?envelope={}", said["envelope"].as_str().unwrap());
+        let proofs = get(&world, id, &of_status).await.ok(200);
+        assert!(
+            proofs["items"].as_array().unwrap().iter().any(|item| item["event"] == "SubmissionAcceptance"),
+            "{proofs:#}"
+        );
+    }
+    let of_b = get(&world, "N-B", &format!("/receipts?envelope={envelope}")).await.ok(200);
+    assert_eq!(of_b["statuses"], receipts["statuses"]);
+    assert_eq!(item["recipients"][0]["ladder"][0]["text"], "Bên gửi đã ký, niêm phong và chịu trách nhiệm gửi");
     let leaf = receipts["items"][0]["leaf_hash"].as_str().unwrap();
     let receipt = get(&world, "N-A", &format!("/receipts/{leaf}?opening=true")).await;
     assert!(receipt.status == 200 && receipt.body.starts_with(b"c2sp.org/tlog-proof@v1"), "{}", receipt.status);
