@@ -114,6 +114,7 @@ fn policy(cx: &Context, id: usize) -> Policy {
         retry_max_ms: 20_000,
         offers_in_flight_max: 4,
         takes_in_flight_max: 4,
+        duties: Some(std::sync::Arc::default()),
         ..Policy::new(cx.map.name(id).clone())
     }
 }

@@ -193,3 +193,38 @@ pub(crate) fn stream(
     });
     Ok(rows)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::service::ErrorKind;
+
+    #[test]
+    fn a_token_has_one_table_made_at_a_time_and_others_have_theirs() {
+        let running = Running::default();
+        let first = running.begin("one").unwrap();
+        assert_eq!(running.begin("one").map(drop).unwrap_err().kind(), ErrorKind::Busy);
+        drop(running.begin("two").unwrap());
+        drop(first);
+        drop(running.begin("one").unwrap());
+    }
+
+    #[test]
+    fn a_period_is_one_to_three_hundred_and_sixty_six_days_that_exist() {
+        let read = |from: &str, to: &str| {
+            let (from, to) = (from.to_owned(), to.to_owned());
+            Period::read(&node_v1::StatisticsRequest { from, to, code: String::new() }).map(drop)
+        };
+        for (from, to) in [("2026-11-22", "2026-11-22"), ("2027-03-01", "2028-02-29")] {
+            assert_eq!(read(from, to), Ok(()), "{from} {to}");
+        }
+        for (from, to) in [
+            ("2026-11-22", "2026-11-21"),
+            ("2027-01-01", "2028-01-02"),
+            ("2026-02-30", "2026-03-01"),
+            ("", "2026-11-22"),
+        ] {
+            assert_eq!(read(from, to).unwrap_err().kind(), ErrorKind::Invalid, "{from} {to}");
+        }
+    }
+}

@@ -183,3 +183,41 @@ pub fn of_received(rules: Option<&DutyRules>, now: Timestamp, received: &Receive
     };
     received.codes.iter().filter_map(of_code).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(sent_handed_over: u64, sent_handover_s: u64, code: &str, day: &str) -> StatisticsRow {
+        let (code, day) = (code.to_owned(), day.to_owned());
+        StatisticsRow { code, day, sent_documents: 1, sent_handed_over, sent_handover_s, ..StatisticsRow::default() }
+    }
+
+    #[test]
+    fn agencies_add_up_and_means_by_their_weights() {
+        let rows = [row(1, 100, "H26", "2026-11-20"), row(3, 20, "H26", "2026-11-21"), row(0, 0, "H01", "2026-11-21")];
+        let totals = table::totals(&rows);
+        let shown: Vec<_> = totals.iter().map(|t| (t.code.as_str(), t.sent_documents, t.sent_handover_s)).collect();
+        assert_eq!(shown, [("H01", 1, 0), ("H26", 2, 40)]);
+    }
+
+    #[test]
+    fn there_are_never_more_rows_than_the_bound() {
+        let (mut rows, first) = (Rows::default(), "2000-01-01".parse::<Day>().unwrap());
+        let code: AgencyId = "H26".parse().unwrap();
+        for n in 0..STATISTICS_ROWS_MAX {
+            rows.add((first.plus(i64::try_from(n).unwrap()), code.clone()), &Share::default()).unwrap();
+        }
+        let next = first.plus(i64::try_from(STATISTICS_ROWS_MAX).unwrap());
+        assert_eq!(rows.add((next, code.clone()), &Share::default()), Err(TooManyRows));
+        rows.add((first, code), &Share::default()).unwrap();
+    }
+
+    #[test]
+    fn no_column_stands_twice_and_each_count_has_one() {
+        let mut headings: Vec<_> = table::COLUMNS.iter().map(|(heading, _)| *heading).collect();
+        headings.sort_unstable();
+        headings.dedup();
+        assert_eq!(headings.len(), table::COLUMNS.len());
+    }
+}
