@@ -1,11 +1,18 @@
 //! A time-stamping authority (RFC 3161) for development and tests: honest, unless told to lie.
 
+mod server;
+
+pub use server::{Answer, TsaServer};
+
+use std::{fs, io};
+
+use data_encoding::BASE64;
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, SigningKey};
 use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest};
 use time::OffsetDateTime;
 use truc_proto::{Digest, Timestamp};
 
-use crate::{issued::Issued, pki::PkiError};
+use crate::{KeyFiles, issued::Issued, pki::PkiError};
 
 /// The policy it stamps under unless told otherwise, below the number for examples (RFC 5612): `1.3.6.1.4.1.32473.1`.
 pub const POLICY: &[u8] = &[0x2b, 6, 1, 4, 1, 0x81, 0xfd, 0x59, 1];
@@ -82,7 +89,8 @@ impl Asked {
 
 /// An authority with its key.
 pub struct Tsa {
-    issued: Issued,
+    certificate: Vec<u8>,
+    issuer: Vec<u8>,
     key: KeyPair,
 }
 
@@ -93,7 +101,20 @@ impl Tsa {
     /// When the key is none that it can sign with.
     pub fn new(issued: Issued) -> Result<Self, PkiError> {
         let key = KeyPair::try_from(issued.key_pkcs8_der.as_slice()).map_err(|_| PkiError::Key)?;
-        Ok(Self { issued, key })
+        Ok(Self { certificate: issued.certificate_der, issuer: issued.issuer_der, key })
+    }
+
+    /// With the certificate and key of a tree, e.g. `services/tsa`.
+    ///
+    /// # Errors
+    /// When the files cannot be read, or hold something else.
+    pub fn load(files: &KeyFiles) -> io::Result<Self> {
+        let wrong = || io::Error::from(io::ErrorKind::InvalidData);
+        let mut chain = blocks(&fs::read_to_string(&files.certificate)?).into_iter();
+        let key = blocks(&fs::read_to_string(&files.key)?).into_iter().next().ok_or_else(wrong)?;
+        let (certificate, issuer) = (chain.next().ok_or_else(wrong)?, chain.next().ok_or_else(wrong)?);
+        let key = KeyPair::try_from(key.as_slice()).map_err(|_| wrong())?;
+        Ok(Self { certificate, issuer, key })
     }
 
     /// The answer to a request at `now`, as an honest authority gives it; a refusal (badDataFormat) where it cannot be read.
@@ -139,7 +160,7 @@ impl Tsa {
             ],
         );
         let content = tlv(0x30, &[&oid(DATA_TST_INFO), &tlv(0xa0, &[&tlv(0x04, &[&info])])]);
-        let mut certificates = [self.issued.certificate_der.clone(), self.issued.issuer_der.clone()];
+        let mut certificates = [self.certificate.clone(), self.issuer.clone()];
         certificates.sort();
         let data = tlv(
             0x30,
@@ -158,12 +179,12 @@ impl Tsa {
     fn identifier(&self, old: bool) -> Vec<u8> {
         let (name, algorithm) =
             if old { (SIGNING_CERTIFICATE, &SHA1_FOR_LEGACY_USE_ONLY) } else { (SIGNING_CERTIFICATE_V2, &SHA256) };
-        let hash = tlv(0x04, &[digest(algorithm, &self.issued.certificate_der).as_ref()]);
+        let hash = tlv(0x04, &[digest(algorithm, &self.certificate).as_ref()]);
         attribute(name, &tlv(0x30, &[&tlv(0x30, &[&tlv(0x30, &[&hash])])]))
     }
 
     fn issuer_and_serial(&self) -> Vec<u8> {
-        // The issuer's name is the certificate's fourth field: after version, serial number and algorithm.
+        // The fields of the certificate: version, serial number, algorithm, the issuer's name.
         let field = |mut bytes: &[u8], count: usize| -> Option<Vec<u8>> {
             for _ in 0..count {
                 bytes = element(bytes)?.2;
@@ -171,9 +192,9 @@ impl Tsa {
             let after = element(bytes)?.2;
             Some(bytes.get(..bytes.len() - after.len())?.to_vec())
         };
-        let tbs = element(&self.issued.certificate_der).and_then(|(_, whole, _)| element(whole)).map(|(_, tbs, _)| tbs);
-        let issuer = tbs.and_then(|tbs| field(tbs, 3)).expect("its own certificate is well-formed");
-        tlv(0x30, &[&issuer, &tlv(0x02, &[&self.issued.serial])])
+        let tbs = element(&self.certificate).and_then(|(_, whole, _)| element(whole)).map(|(_, tbs, _)| tbs);
+        let named = tbs.and_then(|tbs| Some([field(tbs, 3)?, field(tbs, 1)?].concat()));
+        tlv(0x30, &[&named.expect("its own certificate is well-formed")])
     }
 }
 
@@ -251,6 +272,13 @@ fn tlv(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
     }
     out.extend(content);
     out
+}
+
+/// What stands between the lines that begin and end PEM blocks.
+fn blocks(pem: &str) -> Vec<Vec<u8>> {
+    let bodies = pem.split("-----BEGIN ").skip(1).filter_map(|block| block.split("-----").nth(1));
+    let plain = |body: &str| body.split_whitespace().collect::<String>();
+    bodies.filter_map(|body| BASE64.decode(plain(body).as_bytes()).ok()).collect()
 }
 
 /// Tag, content, and what follows.

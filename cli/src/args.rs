@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
+use truc_link::StampServer;
 use truc_proto::{AgencyId, EnvelopeId, NodeId, StatusCode, Timestamp};
 
 use crate::output::Colour;
@@ -104,7 +105,7 @@ pub(crate) struct SandboxArgs {
     pub(crate) local: SocketAddr,
     /// Where webhooks may be posted to: http on this machine; repeat for several.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9000/")]
-    pub(crate) webhooks: Vec<truc_node::endpoint::Endpoint>,
+    pub(crate) webhooks: Vec<truc_link::endpoint::Endpoint>,
 }
 
 #[derive(Args, Debug)]
@@ -526,6 +527,21 @@ pub(crate) enum EdxmlCommand {
     },
 }
 
+/// A time-stamp on what is signed.
+#[derive(Args, Debug)]
+pub(crate) struct StampArgs {
+    /// Time-stamping authority (RFC 3161), asked in turn where there are several; with `=OID` behind it a policy is asked for. Receipts under this
+    /// version then outlive the operator's certificate.
+    #[arg(long = "tsa", value_name = "URL[=OID]")]
+    pub(crate) tsa: Vec<StampServer>,
+    /// Certificates that authorities over https are trusted by, PEM. Default: those of `--trust`, which time-stamps are judged by always.
+    #[arg(long, value_name = "FILE", requires = "tsa")]
+    pub(crate) tsa_anchors: Option<PathBuf>,
+    /// Sign without a time-stamp where no authority gives one.
+    #[arg(long, requires = "tsa")]
+    pub(crate) tsa_optional: bool,
+}
+
 #[derive(Subcommand, Debug)]
 pub(crate) enum DirectoryCommand {
     /// Show a signed directory, or what it says of one code, node or name.
@@ -575,6 +591,8 @@ pub(crate) enum DirectoryCommand {
         /// Days until a newer version must be there.
         #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=400))]
         valid_days: u64,
+        #[command(flatten)]
+        stamps: StampArgs,
     },
     /// Write a policy of the witnesses that a signed directory lists, for `truc receipt verify --policy` and the verify page.
     ///

@@ -19,7 +19,10 @@ use truc_evidence::{
     verify_binding,
 };
 use truc_proto::{Entry, Raw, RootStatement, SignedBinding, Timestamp};
-use truc_signer::{SigningKey, TrustStore};
+use truc_signer::{
+    SigningKey, TrustStore,
+    cms::{embed_time_stamp, signature_value},
+};
 
 const DRAFT_HEADER: &str = "truc/draft/1";
 const CURRENT: &str = "current.directory";
@@ -163,13 +166,14 @@ impl OperatorFolder {
         Ok((plan, takes))
     }
 
-    /// Signs the draft and makes it the newest version.
+    /// Signs the draft and makes it the newest version. `stamp` may give a time-stamp token over the signature value.
     pub(crate) fn sign(
         &self,
         key: &dyn SigningKey,
         trust: &Trust,
         valid_days: u64,
         now: Timestamp,
+        stamp: impl FnOnce(&[u8]) -> anyhow::Result<Option<Vec<u8>>>,
     ) -> anyhow::Result<Directory> {
         let previous = self.newest(trust, now)?;
         let draft = self.draft(previous.as_ref())?;
@@ -179,7 +183,10 @@ impl OperatorFolder {
             "the signing certificate is not the pinned operator's"
         );
         draft.put_operator(key.certificate())?;
-        let signed = draft.sign(key, now, now + Duration::from_secs(valid_days * 86_400))?;
+        let mut signed = draft.sign(key, now, now + Duration::from_secs(valid_days * 86_400))?;
+        if let Some(token) = stamp(&signature_value(&signed.cms)?)? {
+            signed.cms = embed_time_stamp(&signed.cms, &token)?.into();
+        }
         let statement = Raw::<RootStatement>::parse(signed.statement.clone())?;
         let bytes = encode_directory(&signed);
         let directory = Directory::verify(signed, &trust.operator, &trust.store, &statement.axis, statement.lane, now)

@@ -9,10 +9,14 @@ use std::{
 };
 
 use serde_json::Value;
-use truc_certs_dev::{Plan, Tree, write_tree};
+use truc_certs_dev::{
+    Plan, Tree, Tsa, now,
+    tsa::{Answer, TsaServer},
+    write_tree,
+};
 use truc_evidence::{CodeList, DirectoryDraft, LEVEL1_CODES, encode_directory};
-use truc_proto::{Entry, KeyUse, Lane, NodeEntry, Policy, Timestamp, WitnessKey};
-use truc_signer::SoftKey;
+use truc_proto::{Entry, KeyUse, Lane, NodeEntry, Policy, Raw, Timestamp, WitnessKey};
+use truc_signer::{SoftKey, verify_detached};
 
 /// An operator's folder with PKI.
 struct Operator {
@@ -61,6 +65,20 @@ impl Operator {
         std::fs::write(self.path("operator/draft"), "truc/draft/1 dev ordinary\n").unwrap();
     }
 
+    /// The relay's entry.
+    fn relay(&self) -> Entry {
+        let tls = SoftKey::load_pem(&self.tree.relay("tls").certificate, &self.tree.relay("tls").key).unwrap();
+        Entry::Relay(NodeEntry {
+            id: "RELAY".parse().unwrap(),
+            lane: Lane::Ordinary,
+            origin: "truc/dev/ordinary/RELAY/1".into(),
+            epoch: 1,
+            ledger_key: [7; 32],
+            witness_key: Some(WitnessKey([8; 32])),
+            certificates: vec![truc_evidence::bind_certificate(tls.certificate(), vec![KeyUse::Tls])],
+        })
+    }
+
     fn draft(&self) -> String {
         std::fs::read_to_string(self.path("operator/draft")).unwrap()
     }
@@ -72,19 +90,7 @@ impl Operator {
         let mut draft = DirectoryDraft::new("dev".parse().unwrap(), Lane::Ordinary);
         let plan = draft.plan_import(&CodeList::parse(LEVEL1_CODES.as_bytes()).unwrap());
         draft.import(&plan).unwrap();
-        let tls = SoftKey::load_pem(&self.tree.relay("tls").certificate, &self.tree.relay("tls").key).unwrap();
-        let certificate = tls.certificate();
-        draft
-            .put(Entry::Relay(NodeEntry {
-                id: "RELAY".parse().unwrap(),
-                lane: Lane::Ordinary,
-                origin: "truc/dev/ordinary/RELAY/1".into(),
-                epoch: 1,
-                ledger_key: [7; 32],
-                witness_key: Some(WitnessKey([8; 32])),
-                certificates: vec![truc_evidence::bind_certificate(certificate, vec![KeyUse::Tls])],
-            }))
-            .unwrap();
+        draft.put(self.relay()).unwrap();
         draft.put_operator(key.certificate()).unwrap();
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
         let now = Timestamp::from_unix_ms(i64::try_from(since.as_millis()).unwrap());
@@ -123,6 +129,48 @@ fn a_list_is_shown_first_and_taken_when_nothing_is_wrong() {
         assert!(text.contains(said), "{text}");
     }
     assert_eq!(operator.draft().lines().count(), 203);
+}
+
+#[test]
+fn a_signed_version_carries_a_time_stamp_where_authorities_are_named() {
+    let operator = Operator::new();
+    let files = operator.tree.operator();
+    let (certificate, key) = (files.certificate.display().to_string(), files.key.display().to_string());
+    let sign = |more: &[&str]| {
+        operator.begin();
+        let relay = Raw::write(operator.relay()).unwrap();
+        let draft = [b"truc/draft/1 dev ordinary\n", relay.bytes().as_ref(), b"\n"].concat();
+        std::fs::write(operator.path("operator/draft"), draft).unwrap();
+        let output =
+            operator.command(&["sign", "--certificate", &certificate, "--key", &key]).args(more).output().unwrap();
+        let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        let signed = std::fs::read(operator.path("operator/current.directory"));
+        let _ = std::fs::remove_dir_all(operator.path("operator"));
+        (output.status.code().unwrap(), said, signed.ok())
+    };
+    let stamps = |signed: Vec<u8>| {
+        let text = String::from_utf8(signed).unwrap();
+        let line = |number| data_encoding::BASE64.decode(text.lines().nth(number).unwrap().as_bytes()).unwrap();
+        verify_detached(&line(2), &line(1), &[]).unwrap()
+    };
+    let tsa = Tsa::load(&operator.tree.files("services/tsa")).unwrap();
+    let server = TsaServer::start(move |request| Answer::Reply(tsa.answer(request, now()).unwrap())).unwrap();
+    let busy = TsaServer::start(|_| Answer::Status(503)).unwrap();
+
+    let (code, said, signed) = sign(&["--tsa", &busy.url(), "--tsa", &server.url()]);
+    assert!(code == 0 && said.contains("time-stamped"), "{said}");
+    let cms = stamps(signed.unwrap());
+    let [token] = cms.time_stamp_tokens.as_slice() else { panic!("{cms:?}") };
+    assert!(truc_signer::timestamp::verify_token(token, &cms.signature).is_ok());
+
+    let (code, said, signed) = sign(&["--tsa", &busy.url()]);
+    assert!(code != 0 && said.contains("503") && said.contains("--tsa-optional"), "{said}");
+    assert!(signed.is_none(), "nothing was signed");
+    let (code, said, signed) = sign(&["--tsa", &busy.url(), "--tsa-optional"]);
+    assert!(code == 0 && said.contains("without a time-stamp") && said.contains("503"), "{said}");
+    assert!(stamps(signed.unwrap()).time_stamp_tokens.is_empty());
+    let (code, said, _) = sign(&["--tsa", "ftp://tsa.example/"]);
+    assert_eq!(code, 64, "{said}");
 }
 
 #[test]

@@ -263,7 +263,7 @@ impl Reading<'_> {
         let root = Raw::<RootStatement>::parse(version.root.clone()).map_err(form)?;
         let refused = |source| AuditError::Version { version: root.version, source };
         check_domain(&root, &self.head.axis, self.head.lane, self.now).map_err(refused)?;
-        verify_operator(&root, &version.cms, self.operator, self.trust).map_err(refused)?;
+        verify_operator(&root, &version.cms, self.operator, self.trust, self.now).map_err(refused)?;
         self.check_chain(&root, version.index)?;
         let unproven = |what, why: String| AuditError::Unproven { version: root.version, what, why };
         let leaf = leaf_hash(&version.root);

@@ -3,12 +3,17 @@
 //! `openssl cms -verify -binary -inform DER` checks the same bytes. The ledger key's line (type 0x01) is the ledger's own work.
 
 use truc_proto::{
-    AxisId, CertificateBinding, Checkpoint, KeyId, KeyUse, Lane, NodeEntry, NodeId, NoteError, NoteSignature,
+    AxisId, CertificateBinding, Checkpoint, Digest, KeyId, KeyUse, Lane, NodeEntry, NodeId, NoteError, NoteSignature,
     SignedNote, Timestamp,
 };
 use truc_signer::{
-    Certificate, CertificateUse, CmsError, CmsSignature, PathError, SignError, SigningKey, TrustStore, Verdict,
-    path::validate_with, sign_detached, verify_detached,
+    Certificate, CertificateUse, CmsError, CmsSignature, PathError, SignError, SigningKey, TimeStampError, TrustStore,
+    Verdict,
+    cms::{embed_time_stamp, has_time_stamp, signature_value},
+    path::validate_with,
+    sign_detached,
+    timestamp::refuse_wrong,
+    verify_detached,
 };
 
 /// Origin of a ledger: `truc/<axis>/<lane>/<node id>/<epoch>` (docs/FORMATS.md). Names the ledger key and every line under its checkpoints.
@@ -89,6 +94,14 @@ pub enum CheckpointCmsError {
         /// Why.
         source: PathError,
     },
+    /// A time-stamp on it that cannot be right.
+    #[error("a time-stamp on the certificate's signature under the checkpoint of {origin} is wrong")]
+    TimeStamp {
+        /// Whose checkpoint.
+        origin: String,
+        /// What is wrong.
+        source: TimeStampError,
+    },
     /// Revoked (I11).
     #[error(
         "the certificate of {subject} under the checkpoint of {origin} is revoked since {at}; its holder must get a new one"
@@ -116,6 +129,34 @@ pub fn sign_checkpoint(note: &mut SignedNote, key: &dyn SigningKey, at: Timestam
     let key_id = KeyId::cms(&origin, &key.certificate().sha256());
     note.add_signature(NoteSignature { name: origin, key_id, signature })
         .map_err(|error: NoteError| unfit(error.to_string()))
+}
+
+/// The value of a certificate's signature under a checkpoint: what a time-stamp is asked for. None where it has no line.
+#[must_use]
+pub fn checkpoint_signature(note: &SignedNote, certificate: &Digest) -> Option<Vec<u8>> {
+    let origin = Checkpoint::of_note(note).ok()?.origin().to_owned();
+    let line = note.find(&origin, KeyId::cms(&origin, certificate))?;
+    signature_value(&line.signature).ok()
+}
+
+/// Whether a line under a checkpoint carries a time-stamp, for those who choose among their own checkpoints; nothing is verified.
+#[must_use]
+pub fn is_stamped(note: &SignedNote) -> bool {
+    note.signatures().iter().any(|line| has_time_stamp(&line.signature))
+}
+
+/// Embeds a time-stamp token over that value into the certificate's line (docs/FORMATS.md, "Time-stamps").
+///
+/// # Errors
+/// When that certificate has no line, or the token cannot be embedded.
+pub fn stamp_checkpoint(note: &mut SignedNote, certificate: &Digest, token: &[u8]) -> Result<(), CheckpointCmsError> {
+    let unfit = |why: String| CheckpointCmsError::Note { why };
+    let checkpoint = Checkpoint::of_note(note).map_err(|error| unfit(error.to_string()))?;
+    let (origin, key_id) = (checkpoint.origin(), KeyId::cms(checkpoint.origin(), certificate));
+    let line = note.find(origin, key_id).ok_or_else(|| unfit("it has no line of that certificate".into()))?;
+    let stamped = embed_time_stamp(&line.signature, token).map_err(|error| unfit(error.to_string()))?;
+    note.replace_signature(origin, key_id, stamped);
+    Ok(())
 }
 
 /// The line by a certificate that `node` has for signing checkpoints; of several, one in force at `at` before others.
@@ -166,6 +207,8 @@ pub fn verify_checkpoint_cms(
     if stopped || !line.binding.serves(KeyUse::Node, at) {
         return Err(CheckpointCmsError::NotInForce { origin: origin(), at });
     }
+    refuse_wrong(&signature, at, trust, now)
+        .map_err(|source| CheckpointCmsError::TimeStamp { origin: origin(), source })?;
     let verdict = validate_with(trust, &signature.certificate, &signature.others, CertificateUse::Node, at)
         .map_err(|source| CheckpointCmsError::Path { origin: origin(), source })?;
     match verdict {

@@ -38,7 +38,8 @@ pub use bundle::{
     conclude, is_bundle, verify_bundle,
 };
 pub use checkpoint::{
-    CheckpointCmsError, CmsLine, find_cms_line, ledger_origin, sign_checkpoint, verify_checkpoint_cms,
+    CheckpointCmsError, CmsLine, checkpoint_signature, find_cms_line, is_stamped, ledger_origin, sign_checkpoint,
+    stamp_checkpoint, verify_checkpoint_cms,
 };
 pub use codes::{CodeChange, CodeList, CodeListError, CodeProblem, CodeProblems, CodeRow, ImportPlan, LEVEL1_CODES};
 pub use directory::{

@@ -8,16 +8,22 @@
 //! ALPN name. A peer passes when its chain leads to an anchor, its key may be used for TLS, it is not revoked, and the
 //! directory lists its fingerprint. A missing or stale revocation list lets it pass as [`Revocation::Unknown`], and says so.
 //!
+//! Beside it, for calls to others: a small HTTP client ([`http`]) that bounds every wait and length, and over it the client of time-stamping authorities
+//! ([`stamper`]).
+//!
 //! Knows nothing of documents, and nothing of gRPC beyond carrying it. The shell's, so it reads the clock.
 
 mod accept;
 mod admission;
 mod connect;
+pub mod endpoint;
 mod handshake;
+pub mod http;
 mod identity;
 mod link;
 mod metrics;
 mod registry;
+pub mod stamper;
 mod stream;
 mod trust;
 
@@ -28,6 +34,7 @@ pub use identity::{Identity, IdentityError};
 pub use link::Link;
 pub use metrics::{Figures, serve_metrics};
 pub use registry::Side;
+pub use stamper::{StampError, StampServer, Stamped, Stamper};
 pub use stream::{LinkStream, Peer};
 pub use trust::{LinkTrust, PeerRefused, Revocation, TrustError, WhyUnknown};
 

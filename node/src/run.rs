@@ -24,7 +24,7 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tracing::{error, info, warn};
 use truc_evidence::{AdmissionError, Directory, DirectoryWriter};
 use truc_ledger::{LedgerKey, blobs::BlobStore, volume::DirVolume};
-use truc_link::{Identity, Link, LinkTrust, NotAdmitted};
+use truc_link::{Identity, Link, LinkTrust, NotAdmitted, Stamper};
 use truc_proto::{Digest, NodeId, limits::CLIENT_STREAMS_MAX, node_v1::node_server::NodeServer};
 use truc_signer::{SigningKey, SoftKey, path::TrustStore, storage::StorageKey};
 
@@ -37,7 +37,7 @@ use crate::{
     pipeline::Pipeline,
     rest::{self, Rest},
     sdk::{self, Face, FaceFiles},
-    settings::{RestSettings, Settings},
+    settings::{RestSettings, Settings, StampSettings},
     shell::{self, Shell, clock, engine::Engine},
     tokens::LiveTokens,
     uploads::{self, Uploads},
@@ -51,6 +51,8 @@ const LOCAL_MESSAGE_BYTES_MAX: usize = 2 * 1024 * 1024;
 const LOCAL_CALLS_MAX: u32 = 256;
 /// How often files of trust are looked at.
 const TRUST_EVERY: Duration = Duration::from_secs(30);
+/// What it calls itself to time-stamping authorities.
+const AGENT: &str = concat!("truc-node/", env!("CARGO_PKG_VERSION"));
 /// How long calls in progress may take at a stop.
 const DRAIN: Duration = Duration::from_secs(10);
 
@@ -402,6 +404,8 @@ fn build(
     let on_dead = move || _ = dead.send_replace(true);
     let engine = Engine::start(core, ledger.clone(), effects, on_dead).context("start the core's thread")?;
     let gateway = crate::gateway::Gateway::open(&settings).context("open the gateway to today's axis")?;
+    let stamps = settings.time_stamps.as_ref();
+    let stamper = stamps.map(|stamps| stamper(stamps, &trust.load())).transpose()?;
     let own_certificates = own_certificates(&settings)?;
     let workers = std::thread::available_parallelism().map_or(2, std::num::NonZero::get) * 2;
     Ok(Shell {
@@ -426,6 +430,8 @@ fn build(
         directory,
         own_certificates: ArcSwap::from_pointee(own_certificates),
         node_key,
+        stamper,
+        sign_every: stamps.map_or(shell::SIGN_EVERY, |stamps| stamps.every),
         relay: watch::channel(None).0,
         relay_state: ArcSwap::from_pointee("connecting".to_owned()),
         may_sign: AtomicBool::new(false),
@@ -444,6 +450,12 @@ fn build(
         statistics: crate::service::statistics::Running::default(),
         entitled: Mutex::default(),
     })
+}
+
+fn stamper(settings: &StampSettings, trust: &TrustStore) -> anyhow::Result<Stamper> {
+    let anchors = settings.trust().context("load time_stamps.anchors")?;
+    let anchors = anchors.as_deref().unwrap_or(trust.anchors());
+    Stamper::new(settings.servers.iter().cloned(), anchors, AGENT).context("open the way to time-stamping authorities")
 }
 
 fn own_certificates(settings: &Settings) -> anyhow::Result<BTreeSet<Digest>> {

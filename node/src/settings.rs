@@ -15,6 +15,7 @@ mod gateway;
 mod material;
 mod read;
 mod service_key;
+mod stamps;
 mod token_key;
 
 use std::{
@@ -30,12 +31,13 @@ use truc_ledger::StoreTag;
 use truc_proto::{AgencyId, AxisId, Lane, NodeId, limits::SETTINGS_BYTES_MAX};
 use truc_signer::Certificate;
 
-use crate::endpoint::Endpoint;
+use truc_link::endpoint::Endpoint;
 
 pub use duties::DutySettings;
 pub use gateway::GatewaySettings;
 pub use material::{KeySource, MaterialError, TrustFiles};
 use read::Reader;
+pub use stamps::StampSettings;
 pub use token_key::{PinSource, TokenSource};
 
 /// Name of the settings file in a node's folder.
@@ -92,6 +94,8 @@ pub struct Settings {
     pub duties: DutySettings,
     /// Where figures for monitoring are served, in the clear; none: nowhere.
     pub metrics: Option<SocketAddr>,
+    /// Where time-stamps come from; none: receipts have none.
+    pub time_stamps: Option<StampSettings>,
 }
 
 /// The listener for document systems that speak the axis SDK.
@@ -267,6 +271,8 @@ impl Settings {
         table.extend((!duties.is_empty()).then(|| ("duties".to_owned(), duties.into())));
         let metrics = self.metrics.map(|listen| Table::from_iter([("listen".to_owned(), text(&listen))]));
         table.extend(metrics.map(|section| ("metrics".to_owned(), section.into())));
+        let stamps = self.time_stamps.as_ref().map(|stamps| stamps.to_table(|path| self.shown(path)));
+        table.extend(stamps.map(|section| ("time_stamps".to_owned(), section.into())));
         let mut send = Table::new();
         send.insert("ttl_days".into(), integer(self.ttl.as_secs() / 86_400));
         send.extend(self.retention.map(|kept| ("retention_days".to_owned(), integer(kept.as_secs() / 86_400))));
@@ -444,6 +450,15 @@ mod tests {
             listen = "nowhere"
             [duties]
             send = "soon"
+            [time_stamps]
+            servers = [
+                { url = "ftp://tsa.example/" },
+                { url = "http://tsa.example/", policy = "1.2.x" },
+                "http://tsa.example/",
+                { policy = "1.2.3" },
+            ]
+            every_s = 61
+            anchors = "none.pem"
             [keys]
             ledger = "keys/none"
             tls = 7
@@ -472,6 +487,12 @@ mod tests {
             "rest.webhooks: \"http://10.0.0.1/\": http is spoken with this machine alone",
             "rest.webhooks: 7: an address in quotes is wanted",
             "rest.webhook_anchors is missing",
+            "time_stamps.servers[1]: not an address",
+            "time_stamps.servers[2]: a policy is an OID",
+            "time_stamps.servers[3]: { url",
+            "time_stamps.servers[4].url is missing",
+            "time_stamps.every_s: a number from 1 to 60",
+            "time_stamps.anchors: there is no file",
             "keys.ledger: there is no file",
             "keys.witness is missing",
             "keys.tls: ",

@@ -111,6 +111,12 @@ pub const CMS_ATTRIBUTES_MAX: usize = 32;
 pub const TIME_STAMP_BYTES_MAX: usize = 64 * 1024;
 /// Widest accuracy of a time-stamp that is taken, in milliseconds (EN 319 421 asks for a second).
 pub const TIME_STAMP_ACCURACY_MS_MAX: u64 = 60_000;
+/// Most records of the journal after a leaf among which its first time-stamped checkpoint is looked for: many seconds of full work.
+pub const STAMP_LOOKED_FOR_MAX: usize = 4_096;
+/// Longest time between two time-stamped checkpoints, in seconds.
+pub const TIME_STAMP_EVERY_S_MAX: u64 = 60;
+/// Most time-stamping authorities that are asked in turn.
+pub const TIME_STAMP_SERVERS_MAX: usize = 8;
 /// Most characters shown of what a time-stamping authority says about a refusal.
 pub const TIME_STAMP_TEXT_CHARS_MAX: usize = 200;
 /// Most bytes of a key manifest inside a key envelope.

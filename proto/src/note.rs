@@ -152,6 +152,12 @@ impl SignedNote {
         Ok(())
     }
 
+    /// Puts another signature into the line of a key that has one, e.g. the same with a time-stamp; false where there is no such line.
+    pub fn replace_signature(&mut self, name: &str, key_id: KeyId, signature: Vec<u8>) -> bool {
+        let line = self.signatures.iter_mut().find(|line| line.key_id == key_id && line.name == name);
+        line.map(|line| line.signature = signature).is_some()
+    }
+
     /// The note with only the line that `keep` picks; for taking other keys' lines off before passing it on.
     #[must_use]
     pub fn with_only(&self, keep: impl Fn(&NoteSignature) -> bool) -> Self {

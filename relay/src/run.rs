@@ -9,11 +9,13 @@ use std::{
 
 use anyhow::{Context, anyhow, bail};
 use tokio::net::TcpListener;
-use truc_evidence::{Directory, DirectoryWriter, PinnedOperator, sign_checkpoint};
+use truc_evidence::{
+    Directory, DirectoryWriter, PinnedOperator, checkpoint_signature, sign_checkpoint, stamp_checkpoint,
+};
 use truc_ledger::{LedgerKey, StoreTag, volume::DirVolume};
-use truc_link::{AcceptSettings, Identity, Link, LinkServer, LinkTrust, NotAdmitted};
+use truc_link::{AcceptSettings, Identity, Link, LinkServer, LinkTrust, NotAdmitted, StampError, Stamper};
 use truc_proto::{
-    Digest, NodeId, Timestamp,
+    Digest, NodeId, SignedNote, Timestamp,
     limits::{CRL_BYTES_MAX, PEM_BYTES_MAX},
 };
 use truc_signer::{Certificate, CertificateUse, Crl, SoftKey, TrustStore, Verdict, validate};
@@ -70,14 +72,16 @@ pub async fn run(
     let (materials, store, directory) = tokio::task::spawn_blocking(move || prepare(&starting)).await??;
     let store = Arc::new(store);
     let service = make_service(&settings, &store, &materials, directory)?;
-    let Materials { identity, tls, node, link_trust, digest, .. } = materials;
+    let Materials { identity, tls, node, link_trust, digest, trust, .. } = materials;
     let link = Link::new(settings.lane, identity, link_trust, admission(&settings, &service, tls.sha256())?);
     let key = Arc::new(RwLock::new(node));
 
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(follow_directory(link.clone(), Arc::clone(&service)));
     tasks.spawn(follow_closings(Arc::clone(&store), service.directories(), clock));
-    tasks.spawn(sign(Arc::clone(&store), Arc::clone(&service), Arc::clone(&key)));
+    let stamper = open_stamper(&settings, &trust)?;
+    let every = settings.time_stamps.as_ref().map_or(SIGN_EVERY, |stamps| stamps.every);
+    tasks.spawn(sign(Arc::clone(&store), Arc::clone(&service), Arc::clone(&key), stamper, every));
     tasks.spawn(reload(Arc::clone(&settings), digest, link.clone(), Arc::clone(&service), key));
     tasks.spawn(sweep(Arc::clone(&store)));
 
@@ -474,8 +478,14 @@ async fn follow_closings<S: Store>(
 }
 
 /// Signs the newest durable checkpoint with the certificate, at most every second, when a node waits for it.
-async fn sign(store: Arc<Embedded>, service: Arc<Service<Embedded>>, key: Arc<RwLock<Arc<SoftKey>>>) {
-    let mut pause = SIGN_EVERY;
+async fn sign(
+    store: Arc<Embedded>,
+    service: Arc<Service<Embedded>>,
+    key: Arc<RwLock<Arc<SoftKey>>>,
+    stamper: Option<Stamper>,
+    every: Duration,
+) {
+    let mut pause = every;
     loop {
         store.to_sign().await;
         if service.is_silenced() {
@@ -483,11 +493,12 @@ async fn sign(store: Arc<Embedded>, service: Arc<Service<Embedded>>, key: Arc<Rw
         }
         let (head, key) = (store.head(), Arc::clone(&key.read().unwrap_or_else(PoisonError::into_inner)));
         let (size, mut note) = (head.size, head.note.clone());
+        let certificate = key.certificate().sha256();
         let signed =
             tokio::task::spawn_blocking(move || sign_checkpoint(&mut note, key.as_ref(), clock()).map(|()| note)).await;
         let stored = match signed {
             Ok(Ok(note)) => {
-                let note = service.cosigned_by_nodes(size, note).await;
+                let note = with_what_others_say(&service, size, note, &certificate, stamper.as_ref()).await;
                 store.signed(size, note.to_string().into_bytes().into()).await.map_err(anyhow::Error::from)
             }
             Ok(Err(error)) => Err(error.into()),
@@ -496,7 +507,7 @@ async fn sign(store: Arc<Embedded>, service: Arc<Service<Embedded>>, key: Arc<Rw
         match stored {
             Ok(()) => {
                 store.gauges().signed_at.store(u64::try_from(clock().unix_s()).unwrap_or_default(), Ordering::Relaxed);
-                pause = SIGN_EVERY;
+                pause = every;
             }
             Err(error) => {
                 tracing::warn!(
@@ -509,6 +520,55 @@ async fn sign(store: Arc<Embedded>, service: Arc<Service<Embedded>>, key: Arc<Rw
         }
         tokio::time::sleep(pause).await;
     }
+}
+
+/// What others add to a signed checkpoint before it is published: all are asked at once, each within a budget of its own. Whatever does not come in time is
+/// left out, and no call waits for any of this.
+async fn with_what_others_say(
+    service: &Service<Embedded>,
+    size: u64,
+    note: SignedNote,
+    certificate: &Digest,
+    stamper: Option<&Stamper>,
+) -> SignedNote {
+    let stamping = time_stamp(&note, certificate, stamper, service.trust());
+    let (mut cosigned, token) = tokio::join!(service.cosigned_by_nodes(size, note.clone()), stamping);
+    if let Some(Err(error)) = token.map(|token| stamp_checkpoint(&mut cosigned, certificate, &token)) {
+        tracing::warn!(%error, "the time-stamp could not be embedded");
+    }
+    cosigned
+}
+
+/// A time-stamp over the certificate's signature, where settings name authorities and one answers.
+async fn time_stamp(
+    note: &SignedNote,
+    certificate: &Digest,
+    stamper: Option<&Stamper>,
+    trust: Arc<TrustStore>,
+) -> Option<Vec<u8>> {
+    let signature = checkpoint_signature(note, certificate)?;
+    match stamper?.stamp(&signature, &trust).await {
+        Ok(stamped) => Some(stamped.token),
+        Err(StampError::Resting) => None,
+        Err(error) => {
+            tracing::warn!(%error, "alarm: receipts go out without time-stamps");
+            None
+        }
+    }
+}
+
+fn open_stamper(settings: &Settings, trust: &TrustStore) -> anyhow::Result<Option<Stamper>> {
+    let Some(stamps) = &settings.time_stamps else { return Ok(None) };
+    let own = stamps.anchors.as_ref().map(|path| {
+        let pem = fs::read(path).with_context(|| format!("read {}", path.display()))?;
+        Certificate::from_pem(&pem).with_context(|| format!("read the certificates in {}", path.display()))
+    });
+    let own = own.transpose().context("load time_stamps.anchors")?;
+    let anchors = own.as_deref().unwrap_or(trust.anchors());
+    let agent = concat!("truc-relay/", env!("CARGO_PKG_VERSION"));
+    Stamper::new(stamps.servers.iter().cloned(), anchors, agent)
+        .map(Some)
+        .context("open the way to time-stamping authorities")
 }
 
 /// Takes new certificates, anchors and revocation lists over while running.

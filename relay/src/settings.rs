@@ -10,7 +10,11 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use truc_evidence::ledger_origin;
-use truc_proto::{AxisId, Digest, Lane, NodeId, limits::OPEN_ENVELOPES_MAX};
+use truc_link::StampServer;
+use truc_proto::{
+    AxisId, Digest, Lane, NodeId,
+    limits::{OPEN_ENVELOPES_MAX, TIME_STAMP_EVERY_S_MAX, TIME_STAMP_SERVERS_MAX},
+};
 
 /// Name of the settings file in a relay's folder.
 pub const SETTINGS_FILE: &str = "truc-relay.toml";
@@ -48,6 +52,19 @@ pub struct Settings {
     pub drain: Duration,
     /// Where figures for monitoring are served, in the clear; none: nowhere.
     pub metrics: Option<SocketAddr>,
+    /// Where time-stamps come from; none: receipts have none.
+    pub time_stamps: Option<StampSettings>,
+}
+
+/// Authorities that stamp the relay's signed checkpoints (RFC 3161).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StampSettings {
+    /// In the order in which they are asked.
+    pub servers: Vec<StampServer>,
+    /// How often a checkpoint is signed and stamped while there is something new.
+    pub every: Duration,
+    /// Whom servers over https are trusted by; none: `trust/anchors.pem`. Tokens are always judged by that.
+    pub anchors: Option<PathBuf>,
 }
 
 /// What is wrong with the settings: all of it.
@@ -93,6 +110,8 @@ pub(crate) struct SettingsFile {
     pub(crate) drain_s: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) metrics: Option<MetricsFile>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) time_stamps: Option<StampsFile>,
 }
 
 /// `[metrics]`.
@@ -100,6 +119,51 @@ pub(crate) struct SettingsFile {
 #[serde(deny_unknown_fields)]
 pub(crate) struct MetricsFile {
     pub(crate) listen: String,
+}
+
+/// Section `[time_stamps]`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct StampsFile {
+    servers: Vec<StampServerFile>,
+    #[serde(default = "one")]
+    every_s: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    anchors: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StampServerFile {
+    url: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    policy: Option<String>,
+}
+
+impl StampsFile {
+    fn read(self, dir: &Path, mistakes: &mut Vec<String>) -> StampSettings {
+        let count = self.servers.len();
+        if !(1..=TIME_STAMP_SERVERS_MAX).contains(&count) {
+            mistakes.push(format!(
+                "`time_stamps.servers` must name 1 to {TIME_STAMP_SERVERS_MAX} authorities, not {count}"
+            ));
+        }
+        if !(1..=TIME_STAMP_EVERY_S_MAX).contains(&self.every_s) {
+            mistakes.push(format!(
+                "`time_stamps.every_s` must lie between 1 and {TIME_STAMP_EVERY_S_MAX}, not {}",
+                self.every_s
+            ));
+        }
+        let mut servers = Vec::new();
+        for StampServerFile { url, policy } in self.servers {
+            match StampServer::new(&url, policy.as_deref()) {
+                Ok(server) => servers.push(server),
+                Err(error) => mistakes.push(format!("`time_stamps.servers`: {url}: {error}")),
+            }
+        }
+        let anchors = self.anchors.map(|path| dir.join(path));
+        StampSettings { servers, every: Duration::from_secs(self.every_s), anchors }
+    }
 }
 
 const fn one() -> u64 {
@@ -136,6 +200,7 @@ impl SettingsFile {
             operator_tls: Vec::new(),
             drain_s: drain_s(),
             metrics: None,
+            time_stamps: None,
         }
     }
 }
@@ -168,6 +233,7 @@ impl Settings {
         let tls: Vec<Option<Digest>> =
             file.operator_tls.iter().map(|text| field(&mut mistakes, "operator_tls", text)).collect();
         let metrics = file.metrics.as_ref().map(|metrics| field(&mut mistakes, "metrics.listen", &metrics.listen));
+        let time_stamps = file.time_stamps.map(|stamps| stamps.read(dir, &mut mistakes));
         let mut within = |name: &str, value: u64, from: u64, to: u64| {
             if !(from..=to).contains(&value) {
                 mistakes.push(format!("`{name}` must lie between {from} and {to}, not {value}"));
@@ -198,6 +264,7 @@ impl Settings {
             operator_tls: tls.into_iter().flatten().collect(),
             drain: Duration::from_secs(file.drain_s),
             metrics: metrics.flatten(),
+            time_stamps,
         })
     }
 
@@ -257,9 +324,11 @@ mod tests {
     #[test]
     fn all_mistakes_are_told_at_once() {
         let text = GOOD.replace("ordinary", "secret").replace("R1", "r 1").replace(":7443", "") + "lease_s = 1\n";
-        let text = text + "[metrics]\nlisten = \"everywhere\"\n";
+        let text = text
+            + "[metrics]\nlisten = \"everywhere\"\n[time_stamps]\nservers = [{ url = \"ftp://a/\" }, { url = \"http://a/\", policy = \"x\" }]\nevery_s = 61\n";
         let mistakes = Settings::parse(Path::new("/r"), &text).unwrap_err();
-        let names = ["`lane`", "`id`", "`listen`", "`lease_s`", "`metrics.listen`"];
+        let stamps = ["`time_stamps.servers`: ftp", "`time_stamps.servers`: http", "`time_stamps.every_s`"];
+        let names = [&["`lane`", "`id`", "`listen`", "`lease_s`", "`metrics.listen`"][..], &stamps].concat();
         assert_eq!(mistakes.len(), names.len(), "{mistakes:?}");
         assert!(names.iter().all(|name| mistakes.iter().any(|mistake| mistake.starts_with(name))), "{mistakes:?}");
         assert!(

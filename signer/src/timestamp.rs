@@ -17,7 +17,7 @@ use truc_proto::{
 
 use crate::{
     certificate::Certificate,
-    cms::{self, CmsError, SignedToken},
+    cms::{self, CmsError, CmsSignature, SignedToken},
     path::{CertificateUse, PathError, TrustStore, Verdict, validate_with},
 };
 
@@ -174,6 +174,23 @@ pub fn verify_token(token: &[u8], stamped: &[u8]) -> Result<TimeStamp, TimeStamp
         return Err(TimeStampError::Vague { accuracy });
     }
     Ok(TimeStamp { certificate, others, time: info.time, accuracy, policy: info.policy, nonce: info.nonce })
+}
+
+/// Whether a time-stamp on a signature that came in, made at `made` or later by its own account, is wrong: who keeps and passes on such a signature would
+/// hold something that every verifier refuses, though anybody on the way may have put it in. What only proves nothing is let through, and so is one by an
+/// authority that had been revoked, which not everybody knows at once.
+///
+/// # Errors
+/// What is wrong with the first such.
+pub fn refuse_wrong(
+    signature: &CmsSignature,
+    made: Timestamp,
+    trust: &TrustStore,
+    now: Timestamp,
+) -> Result<(), TimeStampError> {
+    let judged = |token: &Vec<u8>| verify_token(token, &signature.signature)?.worth(trust, made, now);
+    let wrong = signature.time_stamp_tokens.iter().filter_map(|token| judged(token).err());
+    wrong.filter(|error| !matches!(error, TimeStampError::Revoked { .. })).map(Err).next().unwrap_or(Ok(()))
 }
 
 impl TimeStamp {

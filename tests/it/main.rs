@@ -15,6 +15,7 @@ mod lanes;
 mod lying_relay;
 mod lying_sender;
 mod send;
+mod stamps;
 mod statuses;
 mod storage;
 mod support;

@@ -8,13 +8,15 @@ use truc_evidence::{
     Confirmation, Directory, DirectoryFileError, DirectoryQuery, DirectoryReadError, Freshness, LEVEL1_CODES,
     PinnedOperator,
 };
+use truc_link::Stamper;
 use truc_proto::{
     AgencyEntry, Entry, NodeEntry, Raw, SignedBinding, Timestamp, fold_for_search, limits::DIRECTORY_HITS_MAX,
 };
-use truc_signer::SoftKey;
+use truc_signer::{Certificate, SoftKey};
 
 use crate::{
-    args::{DirectoryCommand, OperatorTrust},
+    args::{DirectoryCommand, OperatorTrust, StampArgs},
+    client::block_on,
     clock::now,
     exit::{Exit, ExitContext as _, Failure, Outcome},
     operator::{OperatorFolder, Trust},
@@ -36,8 +38,8 @@ pub(crate) fn run(command: &DirectoryCommand, output: &Output) -> Outcome {
             let confirmed = Confirmation { sealing: *confirm_sealing, endorsement: *confirm_endorsement };
             add(dir, bindings, trust, codes.as_deref(), confirmed, output)
         }
-        DirectoryCommand::Sign { dir, trust, certificate, key, valid_days } => {
-            sign(dir, trust, (certificate, key), *valid_days, output)
+        DirectoryCommand::Sign { dir, trust, certificate, key, valid_days, stamps } => {
+            sign(dir, trust, (certificate, key), *valid_days, stamps, output)
         }
         DirectoryCommand::Policy { dir, trust, quorum } => policy(dir, trust, *quorum, output),
         DirectoryCommand::Publish(args) => publish::run(args, output),
@@ -248,23 +250,57 @@ fn add(
     Ok(Exit::Good)
 }
 
+fn open_stamper(args: &StampArgs, trust: &Trust) -> Result<Option<Stamper>, Failure> {
+    if args.tsa.is_empty() {
+        return Ok(None);
+    }
+    let anchors = args.tsa_anchors.as_deref().map(|path| {
+        let pem = trust::read(path)?;
+        Certificate::from_pem(&pem).or_exit(Exit::BadData, format!("{} does not hold certificates", path.display()))
+    });
+    let anchors = anchors.transpose()?;
+    let anchors = anchors.as_deref().unwrap_or(trust.store.anchors());
+    let agent = concat!("truc/", env!("CARGO_PKG_VERSION"));
+    Stamper::new(args.tsa.iter().cloned(), anchors, agent)
+        .map(Some)
+        .or_exit(Exit::BadData, "open the way to time-stamping authorities")
+}
+
 fn sign(
     dir: &Path,
     args: &OperatorTrust,
     (certificate, key): (&Path, &Path),
     valid_days: u64,
+    stamps: &StampArgs,
     output: &Output,
 ) -> Outcome {
     let trust = load_trust(args)?;
+    let stamper = open_stamper(stamps, &trust)?;
+    let mut by = Ok(None);
+    let stamp = |signature: &[u8]| {
+        let Some(stamper) = stamper else { return Ok(None) };
+        let asked = block_on(async { Ok(stamper.stamp(signature, &trust.store).await) });
+        match asked.map_err(|failure| failure.source)? {
+            Ok(stamped) => {
+                by = Ok(Some((stamped.stamp.time, stamped.stamp.certificate.subject().to_owned())));
+                Ok(Some(stamped.token))
+            }
+            Err(error) if stamps.tsa_optional => {
+                by = Err(error.to_string());
+                Ok(None)
+            }
+            Err(error) => Err(anyhow::Error::new(error).context("ask again later, or sign with --tsa-optional")),
+        }
+    };
     let key = SoftKey::load_pem(certificate, key).or_exit(Exit::BadData, "load the operator's key")?;
     let folder = OperatorFolder::open(dir).or_exit(Exit::Unavailable, "open the operator's folder")?;
     let directory = folder
-        .sign(&key, &trust, valid_days, now())
+        .sign(&key, &trust, valid_days, now(), stamp)
         .context("nothing was signed")
         .map_err(|e| Failure::new(Exit::Invalid, e))?;
     let statement = directory.statement();
     output.show(
-        &json!({ "version": statement.version, "root": statement.root, "valid_until": statement.valid_until }),
+        &json!({ "version": statement.version, "root": statement.root, "valid_until": statement.valid_until, "time_stamp": by.as_ref().ok().and_then(|by| by.as_ref()).map(|(time, _)| time) }),
         |o| {
             let text = format!(
                 "signed version {}, {} entries, valid until {}",
@@ -273,6 +309,11 @@ fn sign(
                 statement.valid_until.in_vietnam()
             );
             o.line(o.paint(Tone::Good, text));
+            match &by {
+                Ok(Some((time, by))) => o.line(format!("time-stamped {} by {}", time.in_vietnam(), printable(by))),
+                Ok(None) => {}
+                Err(why) => o.line(o.paint(Tone::Unsure, format!("signed without a time-stamp: {}", printable(why)))),
+            }
             o.line("publish it with `truc directory publish`");
         },
     );

@@ -1,7 +1,7 @@
 //! What can be wrong with a directory, and with a question to it.
 
 use truc_proto::{AgencyId, Digest, KeyUse, Lane, NodeId, Reason, StatementError, Timestamp, wire_v1};
-use truc_signer::{CertificateError, CmsError, PathError};
+use truc_signer::{CertificateError, CmsError, PathError, TimeStampError};
 
 use super::store::DirectoryReadError;
 
@@ -53,6 +53,11 @@ pub enum DirectoryError {
         /// Since when.
         at: Timestamp,
     },
+    /// A time-stamp on the operator's signature that cannot be right.
+    #[error(
+        "a time-stamp on the operator's signature is wrong; whoever brought it put it in, or the operator must sign again"
+    )]
+    TimeStamp(#[source] TimeStampError),
     /// Another number of entries than stated.
     #[error("the directory states {stated} entries, {found} came")]
     Size {

@@ -11,7 +11,9 @@ use truc_proto::{
     AgencyId, AxisId, Entry, KeyUse, Lane, NodeEntry, NodeId, Raw, RootStatement, Timestamp,
     limits::{DIRECTORY_BYTES_MAX, DIRECTORY_ENTRIES_MAX},
 };
-use truc_signer::{Certificate, CertificateUse, TrustStore, Verdict, path::validate_with, verify_detached};
+use truc_signer::{
+    Certificate, CertificateUse, TrustStore, Verdict, path::validate_with, timestamp::refuse_wrong, verify_detached,
+};
 
 use super::{Agency, Directory, DirectoryError, NodeKind, old_code_of, skew, store::EntryStore};
 use crate::PinnedOperator;
@@ -42,7 +44,7 @@ impl Reading {
         let statement = Raw::<RootStatement>::parse(statement)?;
         let (axis, lane) = domain.unwrap_or((&statement.axis, statement.lane));
         check_domain(&statement, axis, lane, now)?;
-        let (certificate, operator_verdict) = verify_operator(&statement, &cms, operator, trust)?;
+        let (certificate, operator_verdict) = verify_operator(&statement, &cms, operator, trust, now)?;
         Ok(Self {
             statement,
             cms,
@@ -209,12 +211,15 @@ pub(crate) fn verify_operator(
     cms: &[u8],
     operator: &PinnedOperator,
     trust: &TrustStore,
+    now: Timestamp,
 ) -> Result<(Certificate, Verdict), DirectoryError> {
     let signature =
         verify_detached(cms, statement.bytes(), operator.certificates()).map_err(DirectoryError::Signature)?;
     if !operator.pins(&signature.certificate.sha256()) {
         return Err(DirectoryError::NotOperator { subject: signature.certificate.subject().to_owned() });
     }
+    let made = signature.signing_time.map_or(statement.issued, |signed| signed.max(statement.issued));
+    refuse_wrong(&signature, made, trust, now).map_err(DirectoryError::TimeStamp)?;
     let verdict =
         validate_with(trust, &signature.certificate, &signature.others, CertificateUse::Operator, statement.issued)
             .map_err(DirectoryError::OperatorPath)?;

@@ -202,6 +202,55 @@ fn a_certificate_stopped_today_cannot_sign_for_yesterday() {
     assert!(matches!(error, truc_evidence::CheckpointCmsError::NotInForce { .. }), "{error}");
 }
 
+/// Whoever passes a signature on may put a time-stamp in: a wrong one would make the receipts of who keeps it invalid.
+#[test]
+fn a_wrong_time_stamp_is_refused_when_it_comes_and_one_that_proves_nothing_is_not() {
+    let entry = WORLD.node_entry("N-H26", 2, &WORLD.node_h26);
+    let (_, mut note) = ledger("N-H26", 2, &[b"leaf".to_vec()]);
+    sign_checkpoint(&mut note, &WORLD.node_h26.key, at()).unwrap();
+    let certificate = WORLD.node_h26.sha256();
+    let signature = truc_evidence::checkpoint_signature(&note, &certificate).unwrap();
+    let stamped = |token: &[u8]| {
+        let mut note = note.clone();
+        truc_evidence::stamp_checkpoint(&mut note, &certificate, token).unwrap();
+        assert!(truc_evidence::is_stamped(&note));
+        verify_checkpoint_cms(&note, &entry, &WORLD.store(), at()).map(drop)
+    };
+    assert!(!truc_evidence::is_stamped(&note));
+    for (tsa, stamps, good) in [
+        (&WORLD.tsa, signature.as_slice(), true),
+        (&WORLD.foreign_tsa, &signature, true),
+        (&WORLD.misused_tsa, &signature, false),
+        (&WORLD.tsa, b"another signature", false),
+    ] {
+        let found = stamped(&token(tsa, stamps, 1_000));
+        assert!(found.is_ok() == good, "{found:?}");
+        assert!(good || matches!(found, Err(truc_evidence::CheckpointCmsError::TimeStamp { .. })));
+    }
+    assert!(stamped(&[0x30, 0]).is_err());
+
+    let mut directory = WORLD.signed_directory();
+    let verified = |directory| {
+        truc_evidence::Directory::verify(
+            directory,
+            &WORLD.pinned(),
+            &WORLD.store(),
+            &axis(),
+            truc_proto::Lane::Ordinary,
+            at(),
+        )
+    };
+    let cms = directory.cms.clone();
+    directory.cms = stamped_by(&cms, &directory.statement, |world, value| vec![token(&world.tsa, value, -9 * DAY_MS)]);
+    assert!(verified(directory.clone()).is_ok());
+    directory.cms = stamped_by(&cms, &directory.statement, |world, _| vec![token(&world.tsa, b"another", -9 * DAY_MS)]);
+    assert!(matches!(verified(directory), Err(truc_evidence::DirectoryError::TimeStamp(_))));
+}
+
+fn stamped_by(cms: &[u8], statement: &[u8], stamps: Stamps) -> bytes::Bytes {
+    crate::world::stamped(&WORLD, cms.to_vec(), statement, stamps).into()
+}
+
 #[test]
 fn a_receipt_is_written_from_evidence_and_the_directory_then_in_force() {
     let directory = WORLD.directory();

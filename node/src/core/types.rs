@@ -699,6 +699,8 @@ pub enum Alarm {
     Reseal(EnvelopeId, AgencyId),
     /// The signing key is away.
     KeyAway,
+    /// No time-stamping authority answers.
+    TimeStamps,
     /// A revocation list is missing or stale.
     RevocationUnknown,
     /// Evidence that contradicts what we sent.
@@ -715,7 +717,7 @@ pub enum Alarm {
 
 impl Alarm {
     /// The words of [`Alarm::kind`], all of them.
-    pub const KINDS: [&str; 21] = [
+    pub const KINDS: [&str; 22] = [
         "fork",
         "behind-own-history",
         "withholding",
@@ -731,6 +733,7 @@ impl Alarm {
         "legacy-in-doubt",
         "reseal",
         "key-away",
+        "time-stamps",
         "revocation-unknown",
         "bad-evidence",
         "evidence-refused",
@@ -758,6 +761,7 @@ impl Alarm {
             Self::LegacyInDoubt(..) => "legacy-in-doubt",
             Self::Reseal(..) => "reseal",
             Self::KeyAway => "key-away",
+            Self::TimeStamps => "time-stamps",
             Self::RevocationUnknown => "revocation-unknown",
             Self::BadEvidence(_) => "bad-evidence",
             Self::EvidenceRefused(_) => "evidence-refused",

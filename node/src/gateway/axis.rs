@@ -7,6 +7,10 @@ use data_encoding::HEXLOWER;
 use hyper::Method;
 use ring::hmac;
 use tokio::sync::mpsc;
+use truc_link::{
+    endpoint::Endpoint,
+    http::{self, Bounds, Client, HttpError, Outgoing},
+};
 use truc_proto::{
     Digest,
     limits::{GATEWAY_ANSWER_BYTES_MAX, GATEWAY_CALL_MS_MAX, GATEWAY_HEADER_BYTES_MAX, SDK_PACKET_BYTES_MAX},
@@ -18,12 +22,7 @@ use truc_proto::{
 };
 use truc_signer::Certificate;
 
-use crate::{
-    core::PassOutcome,
-    endpoint::Endpoint,
-    http_client::{self, Bounds, Client, HttpError, Outgoing},
-    shell::clock,
-};
+use crate::{core::PassOutcome, shell::clock};
 
 /// Why that axis could not be asked, or what it said.
 #[derive(Debug, thiserror::Error)]
@@ -122,7 +121,7 @@ impl Axis {
         Call::new(&self.system, message, clock::now())
     }
 
-    async fn call(&self, operation: Operation, call: &Call, body: Outgoing) -> Result<http_client::Answer, HttpError> {
+    async fn call(&self, operation: Operation, call: &Call, body: Outgoing) -> Result<http::Answer, HttpError> {
         let signed = call.signed();
         let signature = HEXLOWER.encode(hmac::sign(&self.secret, signed.as_bytes()).as_ref());
         let mut headers: Vec<(String, String)> = call.headers().map(|(name, value)| (name, value.to_owned())).collect();

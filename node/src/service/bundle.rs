@@ -5,14 +5,20 @@ mod report;
 use std::{collections::BTreeSet, io::Write as _, sync::Arc};
 
 use serde_json::json;
-use tokio::sync::mpsc;
+use tokio::{runtime::Handle, sync::mpsc};
+use tracing::warn;
 use truc_evidence::{BundleWriteError, BundleWriter, Check, Directory, ReceiptReport, ReceiptTrust, verify_receipt};
+use truc_link::Stamper;
 use truc_proto::{
     AgencyId, BUNDLE_REPORT, BundleJson, Digest, Entry, EnvelopeId, Raw, Receipt, ReceiptBody,
     limits::{BUNDLE_CERTIFICATES_MAX, BUNDLE_ENTRIES_MAX},
     node_v1,
 };
-use truc_signer::{Certificate, PdfSignature, SignatureBox, asic::FinishError};
+use truc_signer::{
+    Certificate, PdfSignature, SignatureBox,
+    asic::FinishError,
+    cms::{embed_time_stamp, signature_value},
+};
 
 use report::Facts;
 
@@ -179,11 +185,23 @@ fn write(
         };
         writer.put(&format!("revocation/{number}.{name}"), media_type, &list).map_err(failed)?;
     }
-    let signed = writer.finish(|manifest| shell.pipeline.sign(&about.by, manifest, directory, clock::now()));
+    let sign = |manifest: &[u8]| shell.pipeline.sign(&about.by, manifest, directory, clock::now());
+    let signed = writer.finish(|manifest| sign(manifest).map(|cms| stamped(shell, cms)));
     signed.map(drop).map_err(|error| match error {
         FinishError::Sign(error) => unsigned(&error),
         FinishError::Write(error) => failed(error.into()),
     })
+}
+
+/// With a time-stamp, where settings name authorities and one answers within the budget; without one it is a bundle all the same.
+fn stamped(shell: &Shell, cms: Vec<u8>) -> Vec<u8> {
+    let stamp = |stamper: &Stamper| {
+        let signature = signature_value(&cms).ok()?;
+        let stamped = Handle::current().block_on(stamper.stamp(&signature, &shell.trust.load()));
+        let stamped = stamped.inspect_err(|error| warn!(%error, "a bundle goes out without time-stamp")).ok()?;
+        embed_time_stamp(&cms, &stamped.token).ok()
+    };
+    shell.stamper.as_ref().and_then(stamp).unwrap_or(cms)
 }
 
 /// The report with the agency's signature in its box.

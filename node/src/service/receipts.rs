@@ -2,8 +2,10 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use truc_evidence::{Entitlement, Leaf, ReceiptParts, receipt};
-use truc_proto::{Actor, AgencyId, Checkpoint, Digest, Opening, SignedNote, Timestamp, node_v1, wire_v1};
+use truc_evidence::{Entitlement, Leaf, ReceiptParts, is_stamped, receipt};
+use truc_proto::{
+    Actor, AgencyId, Checkpoint, Digest, Opening, SignedNote, Timestamp, limits::STAMP_LOOKED_FOR_MAX, node_v1, wire_v1,
+};
 
 use super::{Error, envelope_id, not_found, view::Statuses};
 use crate::{
@@ -214,6 +216,10 @@ fn own(
     index: u64,
 ) -> Result<wire_v1::ProvenLeaf, String> {
     let leaf = bodies.body(position).map_err(|e| crate::chain(&e))?.1.ok_or("the leaf is not in its record")?;
+    let stamped = if shell.stamper.is_some() { first_stamped(bodies, position, index) } else { None };
+    if let Some((checkpoint, size)) = stamped {
+        return own_under(shell, leaf, index, checkpoint, size);
+    }
     let (checkpoint, size) = match places.own_checkpoint.filter(|own| index < own.size) {
         Some(own) => match bodies.body(own.position).map_err(|e| crate::chain(&e))?.0 {
             Body::OwnCheckpoint(note) => {
@@ -227,9 +233,35 @@ fn own(
             (head.note.to_string().into_bytes(), head.size)
         }
     };
+    own_under(shell, leaf, index, checkpoint, size)
+}
+
+/// A leaf of ours, proven into a checkpoint of this size.
+fn own_under(
+    shell: &Shell,
+    leaf: Vec<u8>,
+    index: u64,
+    checkpoint: Vec<u8>,
+    size: u64,
+) -> Result<wire_v1::ProvenLeaf, String> {
     let proof = shell.ledger.inclusion(index, size).map_err(|e| crate::chain(&e))?;
     let proof = proof.iter().map(|hash| hash.as_bytes().to_vec().into()).collect();
     Ok(wire_v1::ProvenLeaf { leaf: leaf.into(), index, proof, checkpoint: checkpoint.into() })
+}
+
+/// The first time-stamped checkpoint after our leaf at `position` of the journal, with its size: the earlier the stamp, the more it proves. Where there is none
+/// soon after it (the authorities were away), the newest checkpoint of all serves.
+fn first_stamped(bodies: &Bodies, position: u64, index: u64) -> Option<(Vec<u8>, u64)> {
+    for later in (position + 1..).take(STAMP_LOOKED_FOR_MAX) {
+        // Past the journal's end.
+        let (body, _) = bodies.body(later).ok()?;
+        let Body::OwnCheckpoint(note) = body else { continue };
+        let (signed, checkpoint) = Checkpoint::parse_note(&note.note).ok()?;
+        if index < checkpoint.size && is_stamped(&signed) {
+            return Some((note.note, checkpoint.size));
+        }
+    }
+    None
 }
 
 fn evidence_item(bodies: &Bodies, at: ItemRef) -> Result<wire_v1::ProvenLeaf, String> {

@@ -2,11 +2,11 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
+use truc_link::endpoint::Endpoint;
 use truc_proto::limits::{NODE_AGENCIES_MAX, WEBHOOK_URL_BYTES_MAX};
 
 use super::Error;
 use crate::{
-    endpoint::Endpoint,
     shell::{blocking, clock},
     tokens::Grant,
     webhooks::{EventType, Hook, Outcome, Progress, Secret, StoreError, Webhooks},

@@ -3,10 +3,9 @@
 use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
 use toml::{Table, Value};
+use truc_link::endpoint::Endpoint;
 use truc_proto::{AgencyId, Lane, limits::SDK_SYSTEM_ID_CHARS_MAX};
 use truc_signer::Certificate;
-
-use crate::endpoint::Endpoint;
 
 use super::{
     material::{self, MaterialError},

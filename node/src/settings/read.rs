@@ -10,12 +10,11 @@ use std::{
 };
 
 use toml::{Table, Value};
+use truc_link::endpoint::Endpoint;
 use truc_proto::{
     AgencyId, Lane,
     limits::{AGENCY_KEYS_MAX, ENVELOPE_TTL_MAX_MS, NODE_AGENCIES_MAX},
 };
-
-use crate::endpoint::Endpoint;
 
 use super::{
     AgencySettings, KeySource, PinSource, RestSettings, SdkSettings, Settings, TTL_DAYS_DEFAULT, TokenSource,
@@ -67,6 +66,7 @@ impl Reader<'_> {
         } else {
             Some(None)
         };
+        let time_stamps = self.time_stamps(&mut table);
 
         let mut documents = self.optional_section(&mut table, "documents");
         let days_max = u64::try_from(ENVELOPE_TTL_MAX_MS / 86_400_000).unwrap_or_default();
@@ -115,6 +115,7 @@ impl Reader<'_> {
             gateway: gateway?,
             duties: duties?,
             metrics: metrics?,
+            time_stamps: time_stamps?,
             ttl: days(ttl?),
             retention: match retention {
                 // 0: for ever.

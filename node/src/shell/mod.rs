@@ -22,6 +22,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicI64, Ordering},
     },
+    time::Duration,
 };
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -34,7 +35,7 @@ use truc_ledger::{
     Ledger, LedgerKey,
     blobs::{BlobStore, StoredBlob},
 };
-use truc_link::Link;
+use truc_link::{Link, Stamper};
 use truc_proto::{AgencyId, AxisId, Digest, Lane, NodeId, relay_v1::relay_client::RelayClient};
 use truc_signer::{SigningKey, path::TrustStore};
 
@@ -46,7 +47,7 @@ pub use effects::run_effects;
 pub use effects::run_timer;
 pub(crate) use offer::describe;
 pub use relay_link::run_link;
-pub use signing::run_signer;
+pub use signing::{SIGN_EVERY, run_signer};
 pub use witness::run_witness;
 
 /// The client to a relay that has said Hello.
@@ -96,6 +97,10 @@ pub struct Shell {
     pub own_certificates: ArcSwap<BTreeSet<Digest>>,
     /// Signs checkpoints.
     pub node_key: Arc<dyn SigningKey>,
+    /// Stamps them, where settings name authorities.
+    pub stamper: Option<Stamper>,
+    /// Least time between two signatures of checkpoints.
+    pub sign_every: Duration,
     /// The relay, while it is there.
     pub relay: watch::Sender<Option<Relay>>,
     /// For people: what the link is doing.

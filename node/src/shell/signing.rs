@@ -8,13 +8,15 @@ use std::{
 
 use bytes::Bytes;
 use tracing::warn;
-use truc_evidence::sign_checkpoint;
+use truc_evidence::{checkpoint_signature, sign_checkpoint, stamp_checkpoint};
+use truc_link::StampError;
+use truc_proto::SignedNote;
 
 use super::{Shell, clock};
 use crate::core::{Alarm, Input};
 
-/// Between two signatures.
-const SIGN_EVERY: Duration = Duration::from_secs(1);
+/// Between two signatures, where settings do not say.
+pub const SIGN_EVERY: Duration = Duration::from_secs(1);
 /// Between two tries while the key is away; doubles up to the second.
 const RETRY: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(60));
 
@@ -37,7 +39,7 @@ pub async fn run_signer(shell: Arc<Shell>) {
             Ok(()) => {
                 retry = RETRY.0;
                 tokio::select! {
-                    () = tokio::time::sleep(SIGN_EVERY) => {}
+                    () = tokio::time::sleep(shell.sign_every) => {}
                     _ = stopping.changed() => return,
                 }
             }
@@ -68,8 +70,7 @@ async fn sign_newest(shell: &Arc<Shell>) -> Result<(), String> {
     let work = move || sign_checkpoint(&mut note, key.as_ref(), clock::now()).map(|()| note);
     let note = shell.work("signing a checkpoint", work).await.map_err(|error| error.to_string())?;
     let note = note.map_err(|error| crate::chain(&error))?;
-    // What others add to it: off the path, within a bounded time, and never missed when they are away.
-    let note = shell.cosigned_by_relay(note).await;
+    let note = with_what_others_say(shell, note).await;
     let note = Bytes::from(note.to_string());
     let clear = Input::Alarm { alarm: Alarm::KeyAway, text: None };
     for input in [Input::CheckpointSigned { note }, clear] {
@@ -77,4 +78,33 @@ async fn sign_newest(shell: &Arc<Shell>) -> Result<(), String> {
     }
     shell.signed_at_ms.store(clock::now().unix_ms(), Ordering::Relaxed);
     Ok(())
+}
+
+/// What others add to a signed checkpoint before it is published: all are asked at once, each within a budget of its own. Whatever does not come in time is
+/// left out; nothing waits for it, and neither acceptance nor delivery waits for any of this.
+async fn with_what_others_say(shell: &Shell, note: SignedNote) -> SignedNote {
+    let (mut cosigned, token) = tokio::join!(shell.cosigned_by_relay(note.clone()), time_stamp(shell, &note));
+    let stamp = |token: Vec<u8>| stamp_checkpoint(&mut cosigned, &shell.node_key.certificate().sha256(), &token);
+    if let Some(Err(error)) = token.map(stamp) {
+        warn!(error = crate::chain(&error), "the time-stamp could not be embedded");
+    }
+    cosigned
+}
+
+/// A time-stamp over the certificate's signature, where settings name authorities and one answers.
+async fn time_stamp(shell: &Shell, note: &SignedNote) -> Option<Vec<u8>> {
+    let stamper = shell.stamper.as_ref()?;
+    let signature = checkpoint_signature(note, &shell.node_key.certificate().sha256())?;
+    let trust = shell.trust.load_full();
+    let (token, text) = match stamper.stamp(&signature, &trust).await {
+        Ok(stamped) => (Some(stamped.token), None),
+        // Said before, and the alarm stands.
+        Err(StampError::Resting) => return None,
+        Err(error) => {
+            warn!(%error, "checkpoint without time-stamp; receipts go out without");
+            (None, Some(format!("receipts go out without time-stamps: {error}")))
+        }
+    };
+    let _ = shell.engine.tell(Input::Alarm { alarm: Alarm::TimeStamps, text }).await; // the node is stopping
+    token
 }

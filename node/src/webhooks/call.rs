@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::Method;
+use truc_link::{
+    endpoint::Endpoint,
+    http::{Bounds, Client, HttpError, Outgoing},
+};
 use truc_proto::limits::{WEBHOOK_ANSWER_BYTES_MAX, WEBHOOK_CALL_MS_MAX, WEBHOOK_HEADER_BYTES_MAX};
 use truc_signer::Certificate;
 
 use super::Message;
-use crate::{
-    endpoint::Endpoint,
-    http_client::{Bounds, Client, HttpError, Outgoing},
-};
 
 /// What came of a delivery.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -20,13 +20,13 @@ use tokio::{
     task::JoinHandle,
 };
 use tracing::{info, warn};
+use truc_link::endpoint::Endpoint;
 use truc_proto::{
     Timestamp,
     limits::{WEBHOOK_PATIENCE_MS, WEBHOOK_REFUSALS_MAX, WEBHOOK_RETRY_MS_MAX},
 };
 
 use crate::{
-    endpoint::Endpoint,
     shell::{Shell, blocking, clock, lock},
     tokens::LiveTokens,
 };

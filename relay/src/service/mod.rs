@@ -172,7 +172,7 @@ impl<S: Store> Service<S> {
         self.silenced.load(Ordering::Acquire)
     }
 
-    fn trust(&self) -> Arc<TrustStore> {
+    pub(crate) fn trust(&self) -> Arc<TrustStore> {
         Arc::clone(&self.trust.read().unwrap_or_else(PoisonError::into_inner))
     }
 

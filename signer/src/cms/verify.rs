@@ -159,6 +159,23 @@ const DOCUMENT: Rules = Rules { content_type: oid::DATA, wide: false };
 /// Of time-stamp tokens.
 const TIME_STAMP: Rules = Rules { content_type: oid::TST_INFO, wide: true };
 
+/// Whether it carries a time-stamp; nothing is verified.
+#[must_use]
+pub fn has_time_stamp(cms: &[u8]) -> bool {
+    let Ok(der) = normalised(cms) else { return false };
+    let unsigned = Parts::read(&der).ok().and_then(|parts| time_stamp_tokens(parts.signer.unsigned).ok());
+    unsigned.is_some_and(|tokens| !tokens.is_empty())
+}
+
+/// The signature value inside, what a time-stamp is asked for; nothing is verified.
+///
+/// # Errors
+/// When it is no well-formed CMS signature.
+pub fn signature_value(cms: &[u8]) -> Result<Vec<u8>, CmsError> {
+    let der = normalised(cms)?;
+    Ok(Parts::read(&der)?.signer.signature.to_vec())
+}
+
 fn verify(parts: &Parts<'_>, content: Digest, supplied: &[Certificate]) -> Result<CmsSignature, CmsError> {
     let signed = verify_signer(parts, DOCUMENT, |_| content.as_bytes().to_vec(), supplied)?;
     Ok(CmsSignature {

@@ -290,7 +290,11 @@ impl World {
 
     /// Signs the draft, brings it to the relay, and takes it as the base of the next version.
     pub(crate) async fn publish(&mut self) {
-        let signed = self.sign();
+        self.publish_signed(self.sign()).await;
+    }
+
+    /// As [`World::publish`], with a version that is signed.
+    pub(crate) async fn publish_signed(&mut self, signed: SignedDirectory) {
         let reply = self.bring(signed.clone()).await;
         assert!(reply.refused.is_none(), "{:?}", reply.refused);
         let directory = self.verified(signed);

@@ -13,9 +13,9 @@ use anyhow::{Context as _, bail, ensure};
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 use truc_certs_dev::{AgencyPlan, Plan, Tree, write_tree};
 use truc_evidence::{CodeList, Confirmation, Directory, LEVEL1_CODES, PinnedOperator};
+use truc_link::endpoint::Endpoint;
 use truc_link::{Identity, LinkTrust};
 use truc_node::{
-    endpoint::Endpoint,
     gateway::{self, Axis},
     init::AgencyInit,
     sdk::{self, SecretText},
@@ -300,7 +300,7 @@ impl Network {
             ensure!(taken, "the list of changes was not taken");
         }
         let key = self.tree.operator();
-        folder.sign(&SoftKey::load_pem(&key.certificate, &key.key)?, &trust, 30, now())
+        folder.sign(&SoftKey::load_pem(&key.certificate, &key.key)?, &trust, 30, now(), |_| Ok(None))
     }
 
     fn trust(&self) -> anyhow::Result<Trust> {

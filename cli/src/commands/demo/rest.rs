@@ -4,9 +4,9 @@ use std::{path::Path, time::Duration};
 
 use anyhow::{Context as _, ensure};
 use serde_json::Value;
-use truc_node::{
+use truc_link::{
     endpoint::Endpoint,
-    http_client::{Bounds, Client, Method, Outgoing},
+    http::{Bounds, Client, Method, Outgoing},
 };
 
 /// Longest answer that is read, in bytes.

@@ -1,4 +1,5 @@
-//! Where this node calls others over HTTP: today's axis, receivers of webhooks. In the clear only on this machine.
+//! Where others are called over HTTP: today's axis, receivers of webhooks, time-stamping authorities. In the clear only on this machine, unless what
+//! is said is no secret and what is answered is signed.
 
 use std::{fmt, net::IpAddr, str::FromStr};
 
@@ -34,6 +35,19 @@ impl FromStr for Endpoint {
     type Err = EndpointError;
 
     fn from_str(text: &str) -> Result<Self, EndpointError> {
+        let endpoint = Self::clear_too(text)?;
+        let host = &endpoint.host;
+        let here = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+        if endpoint.tls || here { Ok(endpoint) } else { Err(EndpointError::Clear) }
+    }
+}
+
+impl Endpoint {
+    /// As its [`FromStr`], and in the clear over the network, too.
+    ///
+    /// # Errors
+    /// When it is no such address.
+    pub fn clear_too(text: &str) -> Result<Self, EndpointError> {
         let uri: Uri = text.parse().map_err(|_| EndpointError::Malformed)?;
         let tls = match uri.scheme_str() {
             Some("https") => true,
@@ -51,15 +65,9 @@ impl FromStr for Endpoint {
         if host.is_empty() || port == 0 || authority.as_str().contains('@') || climbs || uri.path().contains('\\') {
             return Err(EndpointError::Malformed);
         }
-        let here = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
-        if !tls && !here {
-            return Err(EndpointError::Clear);
-        }
         Ok(Self { tls, host, port, path: path.to_owned() })
     }
-}
 
-impl Endpoint {
     /// Whether this is at or below `allowed`: the same host and port, and a path that goes on from its path.
     #[must_use]
     pub fn is_below(&self, allowed: &Self) -> bool {

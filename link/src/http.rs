@@ -34,7 +34,7 @@ use tokio::{
     time::Instant,
 };
 use tokio_rustls::TlsConnector;
-use truc_proto::limits::HANDSHAKE_MS_MAX;
+use truc_proto::{chain, limits::HANDSHAKE_MS_MAX};
 use truc_signer::Certificate;
 
 use crate::endpoint::Endpoint;
@@ -157,7 +157,7 @@ impl Client {
     {
         let progress = request.body().progress();
         let broken = |what: &str, error: &hyper::Error| HttpError::Broken {
-            what: format!("{what}: {}", crate::chain(error)),
+            what: format!("{what}: {}", chain(error)),
             whole: progress.is_whole(),
         };
         let handshake = http1::Builder::new()
@@ -214,7 +214,7 @@ impl Answer {
             match tokio::time::timeout_at(wait, frame).await {
                 Err(_) => return Err(broken(format!("the answer stalled for {} s", self.stall.as_secs()))),
                 Ok(None) => return Ok(None),
-                Ok(Some(Err(error))) => return Err(broken(format!("the answer broke off: {}", crate::chain(&error)))),
+                Ok(Some(Err(error))) => return Err(broken(format!("the answer broke off: {}", chain(&error)))),
                 Ok(Some(Ok(frame))) => {
                     if let Ok(data) = frame.into_data() {
                         return Ok(Some(data));

@@ -1,0 +1,227 @@
+//! Asks time-stamping authorities over HTTP (RFC 3161 3.4): several with fall-back, each passed over for a while once it failed.
+//!
+//! Whatever is handed back was verified and will be believed by whoever trusts the same authorities. Nothing here waits longer than the budget.
+
+use std::{
+    fmt,
+    str::FromStr,
+    sync::{Mutex, PoisonError},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use ring::rand::{SecureRandom, SystemRandom};
+use tokio::time::Instant;
+use truc_proto::{
+    Timestamp, chain,
+    limits::{TIME_STAMP_BYTES_MAX, TIME_STAMP_SERVERS_MAX},
+};
+use truc_signer::{
+    Certificate, TimeStamp, TimeStampError, TimeStampNonce, TimeStampPolicy, TimeStampRequest, TrustStore,
+};
+
+use crate::{
+    endpoint::{Endpoint, EndpointError},
+    http::{Bounds, Client, HttpError, Method, Outgoing},
+};
+
+/// How long one time-stamp may take altogether, all authorities tried.
+pub const STAMP_WITHIN: Duration = Duration::from_secs(3);
+/// How long one authority may take while others are left.
+const ONE_WITHIN: Duration = Duration::from_millis(1_200);
+/// How long an authority that failed is passed over; doubles up to the second.
+const PAUSE: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(300));
+const HEAD_BYTES_MAX: usize = 16 * 1024;
+const QUERY: &str = "application/timestamp-query";
+const REPLY: &str = "application/timestamp-reply";
+
+/// A time-stamping authority, as configured: `http://tsa.example/`, with `=1.2.704.1.1` behind it where it is to stamp under a policy.
+///
+/// In the clear over the network is no harm here: tokens are signed, and what is asked about is a hash.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StampServer {
+    /// Where it answers.
+    pub endpoint: Endpoint,
+    /// The policy asked for; none: its own.
+    pub policy: Option<TimeStampPolicy>,
+}
+
+/// Why a text names no time-stamping authority.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum StampServerError {
+    /// The address.
+    #[error(transparent)]
+    Endpoint(#[from] EndpointError),
+    /// The policy.
+    #[error(transparent)]
+    Policy(#[from] truc_signer::timestamp::TimeStampPolicyError),
+}
+
+impl StampServer {
+    /// From its address and a policy.
+    ///
+    /// # Errors
+    /// When one of them cannot be read.
+    pub fn new(url: &str, policy: Option<&str>) -> Result<Self, StampServerError> {
+        Ok(Self { endpoint: Endpoint::clear_too(url)?, policy: policy.map(str::parse).transpose()? })
+    }
+}
+
+impl FromStr for StampServer {
+    type Err = StampServerError;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.rsplit_once('=') {
+            Some((url, policy)) if policy.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') => {
+                Self::new(url, Some(policy))
+            }
+            _ => Self::new(text, None),
+        }
+    }
+}
+
+impl fmt::Display for StampServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.endpoint.fmt(f)?;
+        self.policy.map_or(Ok(()), |policy| write!(f, "={policy}"))
+    }
+}
+
+/// Why there is no time-stamp.
+#[derive(Debug, thiserror::Error)]
+pub enum StampError {
+    /// None of them gave one.
+    #[error("no time-stamp: {}", .0.iter().map(|(server, why)| format!("{server}: {}", chain(why))).collect::<Vec<_>>().join("; "))]
+    NoneGave(Vec<(Endpoint, ServerError)>),
+    /// They failed a moment ago and are left in peace.
+    #[error("no time-stamp: every authority failed a moment ago")]
+    Resting,
+    /// The operating system.
+    #[error("the operating system gave no random bytes")]
+    Random,
+}
+
+/// What one authority did.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// Not reached, or broke off.
+    #[error(transparent)]
+    Http(#[from] HttpError),
+    /// Another status than 200.
+    #[error("it answered with HTTP status {0}")]
+    Status(u16),
+    /// Too slow.
+    #[error("no answer within {} ms", .0.as_millis())]
+    Slow(Duration),
+    /// What it answered is not to be believed.
+    #[error("its answer is not accepted")]
+    Answer(#[source] TimeStampError),
+}
+
+/// A token that was verified, to be embedded.
+#[derive(Debug, Clone)]
+pub struct Stamped {
+    /// Its DER.
+    pub token: Vec<u8>,
+    /// What it says.
+    pub stamp: TimeStamp,
+}
+
+/// The authorities of one process, in the order in which they are asked.
+pub struct Stamper {
+    client: Client,
+    servers: Vec<(StampServer, Mutex<Breaker>)>,
+}
+
+/// Since an authority failed.
+#[derive(Default)]
+struct Breaker {
+    until: Option<Instant>,
+    pause: Duration,
+}
+
+impl Stamper {
+    /// Asks these, those over https under the certificates `anchors`.
+    ///
+    /// # Errors
+    /// When one of the anchors cannot be used.
+    pub fn new(
+        servers: impl IntoIterator<Item = StampServer>,
+        anchors: &[Certificate],
+        agent: &'static str,
+    ) -> Result<Self, rustls::Error> {
+        let bounds = Bounds { stall: STAMP_WITHIN, whole: STAMP_WITHIN, head: HEAD_BYTES_MAX };
+        let servers = servers.into_iter().take(TIME_STAMP_SERVERS_MAX).map(|server| (server, Mutex::default()));
+        Ok(Self { client: Client::new(anchors, agent, bounds)?, servers: servers.collect() })
+    }
+
+    /// A time-stamp over a signature value that those who trust `trust` believe.
+    ///
+    /// # Errors
+    /// When none gave one within the budget, with what each did.
+    pub async fn stamp(&self, signature: &[u8], trust: &TrustStore) -> Result<Stamped, StampError> {
+        let until = Instant::now() + STAMP_WITHIN;
+        let mut failed = Vec::new();
+        for (n, (server, breaker)) in self.servers.iter().enumerate() {
+            let now = Instant::now();
+            if now >= until {
+                break;
+            }
+            let breaker = || breaker.lock().unwrap_or_else(PoisonError::into_inner);
+            if breaker().until.is_some_and(|rests| now < rests) {
+                continue;
+            }
+            // The last one left may take what is left.
+            let within = if n + 1 == self.servers.len() { until - now } else { ONE_WITHIN.min(until - now) };
+            let mut random = [0; 16];
+            SystemRandom::new().fill(&mut random).map_err(|_| StampError::Random)?;
+            let request = TimeStampRequest::of_signature(signature, TimeStampNonce::from_random(random), server.policy);
+            let asked = tokio::time::timeout(within, self.ask(server, &request, trust)).await;
+            match asked.unwrap_or(Err(ServerError::Slow(within))) {
+                Ok(stamped) => {
+                    *breaker() = Breaker::default();
+                    return Ok(stamped);
+                }
+                Err(error) => {
+                    breaker().fail(Instant::now());
+                    failed.push((server.endpoint.clone(), error));
+                }
+            }
+        }
+        Err(if failed.is_empty() { StampError::Resting } else { StampError::NoneGave(failed) })
+    }
+
+    async fn ask(
+        &self,
+        server: &StampServer,
+        request: &TimeStampRequest,
+        trust: &TrustStore,
+    ) -> Result<Stamped, ServerError> {
+        let headers = [("content-type".to_owned(), QUERY.to_owned()), ("accept".to_owned(), REPLY.to_owned())];
+        let endpoint = &server.endpoint;
+        let body = Outgoing::whole(request.to_der());
+        let answer = self.client.call(Method::POST, endpoint, &endpoint.path, &headers, body).await?;
+        if answer.status() != 200 {
+            return Err(ServerError::Status(answer.status()));
+        }
+        let answer = answer.whole(TIME_STAMP_BYTES_MAX).await?;
+        let (token, stamp) = request.accept(&answer, trust, now()).map_err(ServerError::Answer)?;
+        Ok(Stamped { token, stamp })
+    }
+}
+
+impl Breaker {
+    fn fail(&mut self, now: Instant) {
+        self.pause = (self.pause * 2).clamp(PAUSE.0, PAUSE.1);
+        self.until = Some(now + self.pause);
+    }
+}
+
+impl fmt::Debug for Stamper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.servers.iter().map(|(server, _)| server.to_string())).finish()
+    }
+}
+
+fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_unix_ms(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}

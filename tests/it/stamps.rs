@@ -1,0 +1,160 @@
+//! Time-stamps (RFC 3161): receipts come out stamped and outlive their signers' certificates; nothing waits for an authority that is away.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use truc_certs_dev::{
+    KeyKind, Profile, Request, Subject, TokenPlan, Tsa,
+    tsa::{Answer, TsaServer},
+};
+use truc_evidence::{
+    BundleCheck, Check, EvidenceLevel, Outcome, ReceiptReport, ReceiptTrust, ReceiptVerdict, verify_bundle,
+    verify_receipt,
+};
+use truc_proto::{Digest, Lane, SignedDirectory};
+use truc_signer::{
+    Certificate, TrustStore,
+    cms::{embed_time_stamp, signature_value},
+};
+
+use crate::support::{Letter, World, until, world::edit_file, world::now};
+
+const NODES: [(&str, &[&str]); 2] = [("N-G22", &["G22"]), ("N-H26", &["H26"])];
+const YEAR: Duration = Duration::from_secs(365 * 86_400);
+
+/// An authority that can be taken away: then it takes questions and never answers.
+struct Authority {
+    server: TsaServer,
+    tsa: Arc<Tsa>,
+    away: Arc<AtomicBool>,
+}
+
+impl Authority {
+    /// Its certificate outlives those that it stamps for.
+    fn start(world: &mut World) -> Self {
+        let subject = Subject::new("Dịch vụ cấp dấu thời gian").organization("Trục DEV");
+        let mut request = Request::new(Profile::TimeStamping, KeyKind::P256, subject);
+        request.not_after = Some(now() + 10 * YEAR);
+        let tsa = Arc::new(Tsa::new(world.issue("tsa", request)).unwrap());
+        let answering = Arc::clone(&tsa);
+        let away = Arc::new(AtomicBool::new(false));
+        let is_away = Arc::clone(&away);
+        let answer = move |request: &[u8]| match is_away.load(Ordering::SeqCst) {
+            true => Answer::Silence,
+            false => Answer::Reply(answering.answer(request, now()).unwrap()),
+        };
+        Self { server: TsaServer::start(answer).unwrap(), tsa, away }
+    }
+
+    /// The draft as the operator signs it with `--tsa`.
+    fn stamped(&self, mut signed: SignedDirectory) -> SignedDirectory {
+        let imprint = Digest::of(&signature_value(&signed.cms).unwrap());
+        let token = self.tsa.token(&imprint, &TokenPlan::at(now())).unwrap();
+        signed.cms = embed_time_stamp(&signed.cms, &token).unwrap().into();
+        signed
+    }
+
+    fn settings(&self) -> String {
+        format!(
+            "\n[time_stamps]\nservers = [{{ url = \"{}\", policy = \"1.3.6.1.4.1.32473.1\" }}]\n",
+            self.server.url()
+        )
+    }
+}
+
+async fn start(world: &mut World, authority: &Authority) {
+    edit_file(&world.relay_folder().join(truc_relay::SETTINGS_FILE), |text| text + &authority.settings());
+    world.serve_relay().await;
+    world.publish_signed(authority.stamped(world.sign())).await;
+    for (id, _) in NODES {
+        edit_file(&world.node_folder(id).join(truc_node::settings::SETTINGS_FILE), |text| text + &authority.settings());
+        world.serve_node(id).await;
+    }
+    for (id, _) in NODES {
+        world.api(id).until_connected().await;
+    }
+}
+
+/// What an auditor has long after: no revocation list, for they have run out by then.
+fn auditor(world: &World) -> ReceiptTrust {
+    let read = |pem: &str| Certificate::from_pem(pem.as_bytes()).unwrap();
+    let store = TrustStore::new(read(&world.pki.anchors_pem), read(&world.pki.intermediates_pem), vec![]).unwrap();
+    ReceiptTrust::new(store, world.pinned())
+}
+
+/// The detail of a check that passed.
+#[track_caller]
+fn passed(report: &ReceiptReport, check: Check) -> String {
+    let step = report.steps.iter().find(|step| step.check == check).unwrap();
+    assert_eq!(step.outcome, Outcome::Passed, "{:?}", report.steps);
+    step.detail.clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn receipts_of_both_nodes_and_the_relay_are_stamped_and_outlive_their_certificates() {
+    let mut world = World::make(Lane::Ordinary, &NODES).await;
+    let authority = Authority::start(&mut world);
+    start(&mut world, &authority).await;
+    let (sender, recipient) = (world.api("N-G22"), world.api("N-H26"));
+    let envelope = sender.accepted(&Letter::new("stamped", "G22", &["H26"])).await;
+    recipient.until_consigned(&envelope, "H26").await;
+    recipient.confirm(&envelope, "H26").await;
+    sender.until_state(&envelope, "H26", "handed-over").await;
+    for id in ["N-G22", "N-H26"] {
+        world.all_receipts_valid(id, &envelope, 5).await;
+        for item in world.api(id).receipts(&envelope).await {
+            let receipt = world.api(id).receipt(&item.leaf_hash, false).await;
+            let levels = world.assert_valid(&receipt).summary.unwrap().levels;
+            assert!(levels.contains(&EvidenceLevel::Stamped), "{} at {id}: {levels:?}", item.event);
+            // Six years later every certificate of today has expired, but that of the authority.
+            let later = verify_receipt(&receipt, &auditor(&world), None, now() + 6 * YEAR);
+            assert_eq!(later.verdict, ReceiptVerdict::Valid, "{:?}", later.steps);
+            for check in [Check::CertificateExpiry, Check::OperatorExpiry] {
+                assert!(passed(&later, check).contains("by the time-stamp of"), "{later:?}");
+            }
+        }
+        let bundle = world.api(id).bundle(&envelope).await.unwrap();
+        let report = verify_bundle(bundle.as_slice(), &auditor(&world), None, now() + 6 * YEAR);
+        assert_eq!(report.verdict, ReceiptVerdict::Valid, "{:?}", report.steps);
+        let signer = report.steps.iter().find(|step| step.check == BundleCheck::Signer).unwrap();
+        assert!(signer.detail.contains("by the time-stamp of"), "{signer:?}");
+        assert!(world.api(id).status().await.unwrap().alarms.iter().all(|text| !text.contains("time-stamp")));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn delivery_goes_on_while_the_authority_is_away_and_own_receipts_are_stamped_once_it_is_back() {
+    let mut world = World::make(Lane::Ordinary, &NODES).await;
+    let authority = Authority::start(&mut world);
+    authority.away.store(true, Ordering::SeqCst);
+    start(&mut world, &authority).await;
+    let (sender, recipient) = (world.api("N-G22"), world.api("N-H26"));
+    let envelope = sender.accepted(&Letter::new("meanwhile", "G22", &["H26"])).await;
+    recipient.until_consigned(&envelope, "H26").await;
+    world.all_receipts_valid("N-G22", &envelope, 4).await;
+    let said = sender.until_alarm(&["time-stamps", "no answer"]).await;
+    assert!(said.contains("dấu thời gian"), "{said}");
+    let submission = || async {
+        let items = sender.receipts(&envelope).await;
+        let item = items.into_iter().find(|item| item.event == "SubmissionAcceptance").unwrap();
+        world.assert_valid(&sender.receipt(&item.leaf_hash, false).await).summary.unwrap().levels
+    };
+    assert_eq!(submission().await, [EvidenceLevel::Signed]);
+
+    authority.away.store(false, Ordering::SeqCst);
+    let count = std::sync::atomic::AtomicUsize::new(0);
+    let quiet = || async {
+        // A checkpoint is signed when there is something new.
+        let n = count.fetch_add(1, Ordering::SeqCst);
+        sender.accepted(&Letter::new(&format!("after-{n}"), "G22", &["H26"])).await;
+        let alarms = sender.status().await?.alarms;
+        alarms.iter().all(|text| !text.contains("time-stamps")).then_some(())
+    };
+    until("the alarm is gone", quiet).await;
+    assert_eq!(submission().await, [EvidenceLevel::Signed, EvidenceLevel::Stamped]);
+}
