@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 use truc_link::StampServer;
-use truc_proto::{AgencyId, EnvelopeId, NodeId, StatusCode, Timestamp};
+use truc_proto::{AgencyId, EnvelopeId, NodeId, NoteKey, StatusCode, Timestamp};
 
 use crate::output::Colour;
 
@@ -58,6 +58,9 @@ pub(crate) enum Command {
     /// The directory of agency codes, nodes and certificates.
     #[command(subcommand)]
     Directory(DirectoryCommand),
+    /// Proofs that somebody showed two histories of one ledger (`*.fork`), as nodes, the relay and `truc receipt verify --fork-out` keep them.
+    #[command(subcommand)]
+    Fork(ForkCommand),
     /// Receiver groups: an agency's named lists of codes, kept by its node, for `truc send --to-group`.
     #[command(subcommand)]
     Group(GroupCommand),
@@ -498,6 +501,36 @@ pub(crate) struct VerifyArgs {
     /// Verify as of this time instead of now (RFC 3339).
     #[arg(long, value_name = "TIME")]
     pub(crate) at: Option<Timestamp>,
+    /// Where two of these receipts, in bundles or not, show two histories of one ledger: write both checkpoints there, for `truc fork show`.
+    #[arg(long, value_name = "FILE.fork")]
+    pub(crate) fork_out: Option<PathBuf>,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum ForkCommand {
+    /// Verify both checkpoints and say who showed two histories, when each was signed, what that proves and what to do.
+    Show(ForkShowArgs),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ForkShowArgs {
+    /// The file (*.fork).
+    pub(crate) file: PathBuf,
+    /// The signed directory that lists the ledger: a `*.directory` file, or the folder of a node, a relay or the operator that holds one.
+    #[arg(long, value_name = "FILE|DIR", requires_all = ["trust", "operator"], required_unless_present = "key")]
+    pub(crate) dir: Option<PathBuf>,
+    /// With --dir: trust anchors, PEM.
+    #[arg(long, value_name = "ANCHORS.pem", requires = "dir")]
+    pub(crate) trust: Option<PathBuf>,
+    /// With --dir: the axis operator's certificate, PEM.
+    #[arg(long, value_name = "CERT.pem", requires = "dir")]
+    pub(crate) operator: Option<PathBuf>,
+    /// With --dir: certificate revocation lists, PEM or DER.
+    #[arg(long, value_name = "FILE", num_args = 1.., requires = "dir")]
+    pub(crate) crl: Vec<PathBuf>,
+    /// Instead of a directory: the ledger's key, known from elsewhere (`name+id+base64`, C2SP vkey).
+    #[arg(long, value_name = "VKEY", conflicts_with = "dir")]
+    pub(crate) key: Option<NoteKey>,
 }
 
 #[derive(Subcommand, Debug)]

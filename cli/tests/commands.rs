@@ -107,6 +107,26 @@ fn a_policy_that_nobody_meets_makes_it_invalid_and_a_wrong_one_is_refused() {
 }
 
 #[test]
+fn a_fork_file_says_what_it_proves_in_both_languages_and_one_that_was_made_up_accuses_nobody() {
+    let file = |name: &str| formats(&format!("../witness/{name}")).display().to_string();
+    let policy = std::fs::read_to_string(file("one-of-the-relay-or-two-nodes.policy")).unwrap();
+    let key = policy.lines().find_map(|line| line.strip_prefix("log ")).unwrap().split(' ').next().unwrap().to_owned();
+    let shown = |name: &str, exit, says: &[&str]| check(&["fork", "show", &file(name), "--key", &key], exit, says);
+    shown(
+        "two-histories.fork",
+        0,
+        &["TWO HISTORIES", "HAI LỊCH SỬ", "truc/dev/ordinary/N-H26/1", "give this file to the axis operator"],
+    );
+    shown("unproven.fork", 2, &["NO PROOF BY ITSELF", "CHƯA ĐỦ CHỨNG MINH"]);
+    shown("made-up.fork", 1, &["It accuses nobody", "Không buộc lỗi được ai"]);
+    shown("cosigned.note", 65, &[]);
+    check(&["fork", "show", &file("two-histories.fork")], 64, &[]);
+    let json = check(&["fork", "show", &file("two-histories.fork"), "--key", &key, "--json"], 0, &[]);
+    let value: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((&value["verdict"], value["checkpoints"][1]["size"].as_u64()), (&Value::from("two-histories"), Some(7)));
+}
+
+#[test]
 fn json_carries_verdict_and_steps() {
     let text = check_verify("receipt.receipt", &["--json"], 0, &[]);
     let value: Value = serde_json::from_str(&text).unwrap();

@@ -10,5 +10,5 @@ mod write;
 
 pub use check::BundleCheck;
 pub use conclusion::{Conclusion, ProvenEvent, Standing, conclude};
-pub use read::{BundleReport, BundleSigner, is_bundle, verify_bundle};
+pub use read::{BundleReport, BundleSigner, bundled_receipt, is_bundle, verify_bundle};
 pub use write::{BundleWriteError, BundleWriter};

@@ -9,10 +9,11 @@
 //! | how does the operator make the next version? | [`DirectoryDraft`], [`verify_binding`], [`CodeList`] |
 //! | does this receipt file prove what it says, years later? | [`verify_receipt`] |
 //! | what was ever bound to a code? | [`DirectoryAudit`] |
+//! | do these two checkpoints show two histories? | [`ForkFile`] |
 //! | what do all receipts about a document prove together? | [`verify_bundle`], [`BundleWriter`] |
 //!
 //! No sockets and no clock: times come in as values. The only files touched are a directory's own ([`Directory::save`], [`Directory::load`], [`Directory::open`], [`DirectoryWriter`])
-//! and a document shown beside a receipt ([`Document::open`]).
+//! a document shown beside a receipt ([`Document::open`]), and the proof of a fork ([`ForkFile::keep_in`]).
 
 mod audit;
 mod binding;
@@ -22,6 +23,7 @@ mod codes;
 mod directory;
 mod draft;
 mod entitlement;
+mod fork;
 mod leaf;
 mod operator;
 mod proven;
@@ -35,7 +37,7 @@ pub use binding::{
 };
 pub use bundle::{
     BundleCheck, BundleReport, BundleSigner, BundleWriteError, BundleWriter, Conclusion, ProvenEvent, Standing,
-    conclude, is_bundle, verify_bundle,
+    bundled_receipt, conclude, is_bundle, verify_bundle,
 };
 pub use checkpoint::{
     CheckpointCmsError, CmsLine, checkpoint_signature, find_cms_line, is_stamped, ledger_origin, sign_checkpoint,
@@ -49,6 +51,7 @@ pub use directory::{
 };
 pub use draft::{Confirmation, DirectoryDraft, DraftError};
 pub use entitlement::Entitlement;
+pub use fork::{ForkError, ForkFile, ForkFileError, ForkKind, ProvenFork, fork_file_name};
 pub use leaf::{Leaf, LeafError};
 pub use operator::PinnedOperator;
 pub use proven::{EvidenceError, Proven, ProvenBatch, ProvenItem, item_of, prove, verify_batch, verify_leaf};

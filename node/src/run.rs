@@ -436,6 +436,7 @@ fn build(
         relay_state: ArcSwap::from_pointee("connecting".to_owned()),
         may_sign: AtomicBool::new(false),
         signed_at_ms: AtomicI64::new(0),
+        forks_folder: settings.forks(),
         comparing: tokio::sync::Mutex::default(),
         witness,
         to_cosign: watch::Sender::new(None),

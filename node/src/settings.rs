@@ -376,6 +376,12 @@ impl Settings {
         self.store().join("spool")
     }
 
+    /// Folder of proofs that somebody showed two histories, as files to hand on.
+    #[must_use]
+    pub fn forks(&self) -> PathBuf {
+        self.store().join("forks")
+    }
+
     /// The codes it serves.
     pub fn codes(&self) -> impl Iterator<Item = &AgencyId> {
         self.agencies.iter().map(|agency| &agency.code)

@@ -32,6 +32,10 @@ pub const COSIGN_WAIT_MS: u64 = 1_500;
 pub const COSIGN_GAP_MS: u64 = 500;
 /// A relay notes at most one checkpoint of each node in its own ledger in so long, in milliseconds.
 pub const CHECKPOINT_LOGGED_EVERY_MS: i64 = 60_000;
+/// Longest file with two checkpoints of one ledger (two notes in base64).
+pub const FORK_BYTES_MAX: usize = 2 * (NOTE_BYTES_MAX / 3 * 4 + 8) + 64;
+/// Most such files in one folder; beyond, the journal alone keeps the proof.
+pub const FORK_FILES_MAX: usize = 256;
 /// Longest witness policy that is read (C2SP tlog-policy).
 pub const POLICY_BYTES_MAX: usize = 256 * 1024;
 /// Most lines of a witness policy: all nodes of an axis as witnesses, with room for comments.

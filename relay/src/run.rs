@@ -84,6 +84,7 @@ pub async fn run(
     tasks.spawn(sign(Arc::clone(&store), Arc::clone(&service), Arc::clone(&key), stamper, every));
     tasks.spawn(reload(Arc::clone(&settings), digest, link.clone(), Arc::clone(&service), key));
     tasks.spawn(sweep(Arc::clone(&store)));
+    tasks.spawn(Arc::clone(&service).keep_forks(settings.forks_dir()));
 
     if let Some(address) = settings.metrics {
         let listener = TcpListener::bind(address).await.with_context(|| format!("listen on {address} (metrics)"))?;

@@ -280,6 +280,12 @@ impl Settings {
         self.dir.join("store")
     }
 
+    /// Proofs that a node showed two histories, as files to hand on.
+    #[must_use]
+    pub fn forks_dir(&self) -> PathBuf {
+        self.store_dir().join("forks")
+    }
+
     /// The look-up index: may be removed at any time.
     #[must_use]
     pub fn index_dir(&self) -> PathBuf {

@@ -9,6 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use truc_evidence::{ForkFile, ForkKind, fork_file_name};
 use truc_proto::{
     Checkpoint, Digest, NodeId,
     relay_v1::{self as wire, offer_reply::Outcome, watch_event::Event},
@@ -73,6 +74,13 @@ async fn a_relay_that_shows_two_histories_is_not_listened_to_any_more_and_both_c
         both_kept(&world.node_folder("N-H26").join("store"), &root, &origin),
         "held and shown stand together in the store"
     );
+    let name = fork_file_name(&origin);
+    assert!(alarm.contains(&format!("store/forks/{name}")), "it names the file: {alarm}");
+    let file = world.node_folder("N-H26").join("store/forks").join(&name);
+    let bytes = until("the file is written", || async { std::fs::read(&file).ok() }).await;
+    let proven = ForkFile::parse(&bytes).unwrap().judge(key.public()).unwrap();
+    assert_eq!(proven.kind, ForkKind::Unproven, "the sizes differ: it is what it is");
+    assert_eq!(proven.second.checkpoint(), &forged);
     drop(liar);
 
     // Honest again: too late. Also after a restart.

@@ -80,6 +80,11 @@ fn find(path: &Path) -> Result<PathBuf, Failure> {
         })
 }
 
+/// The version in a file, or the newest in a folder, verified.
+pub(crate) fn open_at(path: &Path, args: &OperatorTrust) -> Result<Directory, Failure> {
+    open(&find(path)?, &load_trust(args)?)
+}
+
 /// Opens and verifies a `*.directory` file of whichever axis it says.
 fn open(path: &Path, trust: &Trust) -> Result<Directory, Failure> {
     Directory::open(path, &trust.operator, &trust.store, now()).map_err(|error| {
@@ -125,7 +130,7 @@ fn show(path: &Path, args: &OperatorTrust, query: Option<&str>, output: &Output)
 
 /// The policy goes to standard output, as it is to stand in a file.
 fn policy(path: &Path, args: &OperatorTrust, quorum: Option<u64>, output: &Output) -> Outcome {
-    let directory = open(&find(path)?, &load_trust(args)?)?;
+    let directory = open_at(path, args)?;
     let quorum = quorum.map(|wanted| usize::try_from(wanted).unwrap_or(usize::MAX));
     let text = directory.witness_policy(quorum).map_err(|error| Failure {
         vietnamese: Some(

@@ -6,6 +6,7 @@ mod demo;
 mod directory;
 mod duties;
 mod edxml;
+mod fork;
 mod group;
 mod inbox;
 mod outbox;
@@ -38,6 +39,7 @@ pub(crate) fn run(command: Command, output: &Output) -> Outcome {
         Command::Container(command) => container::run(&command, output),
         Command::Edxml(command) => edxml::run(&command, output),
         Command::Directory(command) => directory::run(&command, output),
+        Command::Fork(command) => fork::run(&command, output),
         Command::Group(command) => group::run(&command, output),
         Command::Status(args) => status::run(&args, output),
         Command::Completion { shell } => completion::run(shell),

@@ -1,6 +1,7 @@
 //! `truc receipt`: list and get receipts from a node; verify them anywhere, one by one or as a bundle.
 
 mod bundle;
+mod histories;
 mod verify;
 
 use std::{fs::OpenOptions, io::Write as _, path::Path};

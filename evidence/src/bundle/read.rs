@@ -54,6 +54,45 @@ pub fn is_bundle(first: &[u8]) -> bool {
     first.starts_with(b"PK\x03\x04")
 }
 
+/// The bytes of one receipt of a bundle that was verified, by its name in the report; none where it is not there.
+///
+/// # Errors
+/// When the container cannot be read.
+pub fn bundled_receipt(source: impl Read, name: &str) -> Result<Option<Vec<u8>>, ContainerError> {
+    let mut one = One { wanted: format!("{BUNDLE_RECEIPTS}{name}"), taking: false, bytes: None };
+    ContainerReader::new(source)?.with_entries_max(BUNDLE_ENTRIES_MAX).read(&mut one)?;
+    Ok(one.bytes)
+}
+
+/// One entry of a container.
+struct One {
+    wanted: String,
+    taking: bool,
+    bytes: Option<Vec<u8>>,
+}
+
+impl Visitor for One {
+    fn begin(&mut self, header: &EntryHeader) -> Result<(), VisitorError> {
+        self.taking = header.name.as_str() == self.wanted;
+        Ok(())
+    }
+
+    fn data(&mut self, bytes: &[u8]) -> Result<(), VisitorError> {
+        if self.taking {
+            let kept = self.bytes.get_or_insert_default();
+            if kept.len() + bytes.len() > RECEIPT_BYTES_MAX {
+                return Err(format!("a receipt is longer than {RECEIPT_BYTES_MAX} bytes").into());
+            }
+            kept.extend_from_slice(bytes);
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, _: &Entry) -> Result<(), VisitorError> {
+        Ok(())
+    }
+}
+
 /// Verifies a bundle as of `now`, with the document if one is shown.
 #[must_use]
 pub fn verify_bundle(

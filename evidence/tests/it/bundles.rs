@@ -1,7 +1,10 @@
 //! Bundles: what holds of a right one, and every way to bend one, each refused by the check it names.
 
-use truc_evidence::{BundleCheck, BundleReport, Document, Outcome, ReceiptVerdict, Standing, is_bundle, verify_bundle};
-use truc_proto::EventUri;
+use truc_evidence::{
+    BundleCheck, BundleReport, Document, ForkFile, ForkKind, Outcome, ReceiptVerdict, Standing, bundled_receipt,
+    is_bundle, verify_bundle,
+};
+use truc_proto::{EventUri, Receipt};
 
 use crate::{
     bundle_cases::{self, Plan, receipt, trust},
@@ -100,6 +103,15 @@ fn a_ledger_that_shows_two_histories_is_found() {
     let report = judged(&bundle);
     let fork = report.steps.iter().find(|step| step.check == BundleCheck::NoFork).unwrap();
     assert!(fork.detail.contains("consignment.receipt") && fork.detail.contains("handover.receipt"), "{}", fork.detail);
+    // Both checkpoints out of it are the proof that is handed on.
+    let checkpoint = |name: &str| {
+        let bytes = bundled_receipt(bundle.as_slice(), name).unwrap().unwrap();
+        Receipt::parse(&bytes).unwrap().checkpoint.into_bytes()
+    };
+    let proof = ForkFile::new(&checkpoint("consignment.receipt"), &checkpoint("handover.receipt"));
+    let key = ledger_key(&proof.origin().unwrap(), 2);
+    assert_eq!(proof.judge(key.public()).unwrap().kind, ForkKind::TwoHistories);
+    assert_eq!(bundled_receipt(bundle.as_slice(), "nothing.receipt").unwrap(), None);
     // Nothing of that ledger counts; the relay's word stands.
     let h26 = report.conclusions.iter().find(|found| found.recipient == code("H26")).unwrap();
     assert_eq!(h26.standing, Standing::Relayed);

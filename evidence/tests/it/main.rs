@@ -10,6 +10,7 @@ mod cases;
 mod corpus;
 mod directories;
 mod documents;
+mod forks;
 mod hostile;
 mod imports;
 mod ledgers;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use truc_evidence::fork_file_name;
 use truc_proto::{
     Checkpoint, Digest, Event, EventUri, NodeId, Raw, Submission, Timestamp,
     limits::{ENVELOPE_TTL_MAX_MS, FINALS_PARKED_MAX, FUTURE_SKEW_MAX_MS},
@@ -252,8 +253,10 @@ impl Core {
     }
 
     pub(super) fn peer_fork(&mut self, now: Timestamp, node: NodeId, held: Bytes, shown: Bytes) {
+        let file =
+            Checkpoint::parse_note(&shown).map_or_else(|_| String::new(), |(_, shown)| fork_file_name(shown.origin()));
         let text = format!(
-            "{node} showed two histories of its ledger; both checkpoints are kept. Nothing is accepted from it: call the axis operator"
+            "{node} showed two histories of its ledger; both checkpoints are kept (store/forks/{file}, see `truc fork show`). Nothing is accepted from it: call the axis operator"
         );
         if !self.forks.contains_key(&node) {
             let (held, shown) = (held.to_vec(), shown.to_vec());
@@ -564,7 +567,9 @@ impl Core {
         }
         self.effects.clear();
         for node in self.forks.keys() {
-            let text = format!("{node} showed two histories of its ledger; nothing is accepted from it");
+            let text = format!(
+                "{node} showed two histories of its ledger; both checkpoints are kept (store/forks, see `truc fork show`). Nothing is accepted from it: call the axis operator"
+            );
             self.alarms.insert(Alarm::Fork(node.clone()), text);
         }
     }

@@ -11,7 +11,7 @@ pub(super) fn bilingual(alarm: &Alarm, english: &str) -> String {
 fn vietnamese(alarm: &Alarm) -> String {
     match alarm {
         Alarm::Fork(node) => format!(
-            "{node} đưa ra hai lịch sử khác nhau của sổ cái; cả hai điểm kiểm tra được giữ lại và nút không nhận gì thêm từ đó. Báo ngay đơn vị vận hành trục"
+            "{node} đưa ra hai lịch sử khác nhau của sổ cái; cả hai điểm chốt được giữ lại (store/forks, xem bằng `truc fork show`) và nút không nhận gì thêm từ đó. Báo ngay đơn vị vận hành trục"
         ),
         Alarm::BehindOwnHistory => "Trục giữ lịch sử mới hơn nút này: nút đã khôi phục từ bản sao cũ và không ký gì nữa. Khôi phục bản mới hơn, hoặc báo đơn vị vận hành trục".to_owned(),
         Alarm::Withholding => "Danh sách gói tin chưa giao mà trục ký không khớp với bằng chứng của nút. Báo đơn vị vận hành trục".to_owned(),

@@ -109,6 +109,8 @@ pub struct Shell {
     pub may_sign: AtomicBool,
     /// When the certificate's key last signed, in milliseconds since 1970; 0: not since this start.
     pub(crate) signed_at_ms: AtomicI64,
+    /// Where proofs of two histories are kept as files.
+    pub forks_folder: PathBuf,
     /// Held while the relay's newest checkpoint is compared with the one held: two at once would take each other's steps for a ledger cut back.
     pub(crate) comparing: tokio::sync::Mutex<()>,
     /// Cosigns the relay's checkpoints.

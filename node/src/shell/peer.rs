@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::atomic::Ordering};
 
 use bytes::Bytes;
 use tracing::{error, info};
-use truc_evidence::Directory;
+use truc_evidence::{Directory, ForkFile};
 use truc_ledger::fork::{ExchangeError, ForkGuard, HeldCheckpoint, HeldError, Observation, PeerLog, Standing};
 use truc_proto::{
     Checkpoint, Digest, NoteKey, SignedNote,
@@ -151,7 +151,11 @@ impl Shell {
         let bodies = self.bodies();
         let body = self.work("reading a record", move || bodies.body(position)).await?;
         let forked = match body.map_err(|e| PeerError::Bad(crate::chain(&e)))?.0 {
-            Body::PeerFork(record) => Checkpoint::parse_note(&record.shown).map_err(bad)?.1,
+            Body::PeerFork(record) => {
+                let forked = Checkpoint::parse_note(&record.shown).map_err(bad)?.1;
+                self.keep_fork(record.held, record.shown).await;
+                forked
+            }
             _ => return Err(PeerError::Bad("the record of its two histories is not where it should be".into())),
         };
         if forked.origin() == shown.origin() { Err(PeerError::Fork) } else { Ok(()) }
@@ -159,8 +163,24 @@ impl Shell {
 
     pub(crate) async fn report_fork(&self, held: Bytes, shown: Bytes) -> Result<(), PeerError> {
         error!(relay = %self.relay_id, "two histories shown; nothing is accepted from it any more");
+        let (first, second) = (held.to_vec(), shown.to_vec());
         self.engine.tell(Input::PeerFork { node: self.relay_id.clone(), held, shown }).await?;
+        self.keep_fork(first, second).await;
         Err(PeerError::Fork)
+    }
+
+    /// The proof as a file that can be handed on; the journal has it in any case.
+    async fn keep_fork(&self, held: Vec<u8>, shown: Vec<u8>) {
+        let folder = self.forks_folder.clone();
+        let keep = move || ForkFile::new(&held, &shown).keep_in(&folder);
+        match super::blocking("keeping a proof", keep).await {
+            Ok(Ok(Some(file))) => {
+                error!(file = %file.display(), "both checkpoints; `truc fork show` tells what they prove")
+            }
+            Ok(Ok(None)) => error!("both checkpoints stand in the journal; there are too many files to make another"),
+            Ok(Err(error)) => error!(%error, "both checkpoints stand in the journal; no file could be made of them"),
+            Err(error) => error!(%error, "both checkpoints stand in the journal; no file was made of them"),
+        }
     }
 
     /// What the relay says it last held of us must be in our own tree.

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Makes the vectors of this folder, with nothing but the standard library and openssl: a checkpoint cosigned by two witnesses as C2SP tlog-cosignature
-says, a policy that they meet, and policies that C2SP tlog-policy does not allow (`refused-*`). The same bytes every time.
+says, a policy that they meet, files with two checkpoints of one ledger (`*.fork`), and policies that C2SP tlog-policy does not allow (`refused-*`). The same bytes every time.
 
 Seeds of the keys: 32 times the number given. Witnesses cosign at 1795312800 (2026-11-22T02:00:00Z)."""
 
@@ -67,6 +67,19 @@ note = text + "\n" + plain(LOG, text) + cosigned(W1, text) + cosigned(W2, text)
 
 witness = {name: f"witness {name} {vkey(who, 4)}\n" for name, who in [("relay", W1), ("G22", W2), ("H37", W3)]}
 three = "".join(witness.values())
+def fork(first, second):
+    return "truc/fork/1\n" + "".join(base64.b64encode(one.encode()).decode() + "\n" for one in (first, second))
+
+
+def state(size, what, who=LOG):
+    other = f"{LOG[0]}\n{size}\n{base64.b64encode(hashlib.sha256(what).digest()).decode()}\n"
+    return other + "\n" + plain(who, other)
+
+
+(HERE / "two-histories.fork").write_text(fork(note, state(7, b"another root")))
+(HERE / "unproven.fork").write_text(fork(note, state(9, b"a later root")))
+(HERE / "made-up.fork").write_text(fork(note, state(7, b"another root", (LOG[0], 99))))
+
 good = {
     "one-of-the-relay-or-two-nodes": f"# Chính sách\nlog {vkey(LOG, 1)} https://log.example/\n\n{three}group nodes 2 G22 H37\n\tgroup enough any relay nodes  \nquorum enough",
     "nobody": "quorum none\n",

@@ -268,6 +268,8 @@ pub enum Input {
         /// Which node.
         node: NodeId,
     },
+    /// Which nodes showed two histories, and where does the proof stand?
+    Forks,
     /// Which checkpoint of this node is held?
     HeldOf {
         /// Which node.
@@ -331,6 +333,8 @@ pub enum Reply {
     Page(DeliveryPage),
     /// To [`Input::Undelivered`].
     Undelivered(Undelivered),
+    /// To [`Input::Forks`]: the records with what contradicts the note held.
+    Forks(Vec<(NodeId, Position)>),
     /// To [`Input::HeldOf`]: the position of the record with the note.
     Held(Option<(Position, Mark)>),
 }

@@ -165,6 +165,7 @@ impl Core {
             Input::Published(directory) => Some(Reply::Published(self.published(now, *directory, &mut turn))),
             Input::Pull { node, cursor, limit } => Some(Reply::Page(self.pull(&node, &cursor, limit))),
             Input::Undelivered { node } => Some(Reply::Undelivered(self.undelivered(&node))),
+            Input::Forks => Some(Reply::Forks(self.forks())),
             Input::HeldOf { node } => Some(Reply::Held(self.held_of(&node))),
             Input::OutOfService(codes) => {
                 self.out_of_service = codes.into_iter().collect();

@@ -1,5 +1,6 @@
 //! What the core can be asked. Nothing here changes anything.
 
+use truc_ledger::Position;
 use truc_proto::{EnvelopeId, NodeId};
 
 use super::{
@@ -127,6 +128,11 @@ impl Core {
                 leaves: leaves.iter().map(|(index, leaf)| proof(*index, *leaf)).collect(),
             },
         }
+    }
+
+    pub(super) fn forks(&self) -> Vec<(NodeId, Position)> {
+        let forked = self.peers.iter().filter_map(|(node, peer)| Some((node, peer.fork?)));
+        forked.map(|(node, position)| (self.book.node_name(*node).clone(), position)).collect()
     }
 
     pub(super) fn undelivered(&self, node: &NodeId) -> Undelivered {

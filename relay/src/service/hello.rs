@@ -118,7 +118,7 @@ impl<S: Store> Service<S> {
     }
 
     /// The note with the newest checkpoint of a node, in whatever record it came.
-    fn held_note(&self, position: truc_ledger::Position) -> Result<Bytes, StoreError> {
+    pub(super) fn held_note(&self, position: truc_ledger::Position) -> Result<Bytes, StoreError> {
         let batch =
             |bytes: Bytes| wire_v1::EvidenceBatch::decode(bytes).map(|batch| batch.checkpoint).unwrap_or_default();
         Ok(match self.store.read(position)?.body {

@@ -11,6 +11,7 @@ pub(crate) use directory::is_the_one;
 pub use offer::offered_recipient;
 mod evidence;
 mod fetch;
+mod forks;
 mod hello;
 mod offer;
 mod proofs;

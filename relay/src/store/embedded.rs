@@ -82,6 +82,7 @@ struct Shell {
     claims: Mutex<HashMap<Digest, usize>>,
     unneeded: SyncSender<Chore>,
     died: watch::Sender<bool>,
+    forked: watch::Sender<u64>,
     gauges: Gauges,
 }
 
@@ -106,6 +107,7 @@ impl Embedded {
             claims: Mutex::default(),
             unneeded,
             died: watch::Sender::new(false),
+            forked: watch::Sender::new(0),
             gauges: Gauges::default(),
         });
         outside.turned(&core);
@@ -282,6 +284,10 @@ impl Store for Embedded {
         Claim { outside: Arc::clone(&self.outside), payload: *payload }
     }
 
+    fn forked(&self) -> watch::Receiver<u64> {
+        self.outside.forked.subscribe()
+    }
+
     fn news(&self, node: &NodeId) -> watch::Receiver<u64> {
         let mut news = self.outside.news.lock().unwrap_or_else(PoisonError::into_inner);
         news.entry(node.clone()).or_insert_with(|| watch::Sender::new(0)).subscribe()
@@ -305,6 +311,7 @@ impl Outside for Shell {
             Effect::RemovePayload(payload) => drop(self.unneeded.try_send(Chore::Remove(payload))),
             Effect::Alarm(Alarm::PeerForked { node }) => {
                 tracing::error!(%node, "alarm: the node showed two histories of its ledger; nothing more is accepted from it");
+                self.forked.send_modify(|count| *count += 1);
             }
             Effect::DirectoryChanged(version) => tracing::info!(version, "directory version recorded"),
             Effect::Append(_) | Effect::Reply(_) => {}

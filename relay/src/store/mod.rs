@@ -268,6 +268,19 @@ pub trait Store: Send + Sync + 'static {
         }
     }
 
+    /// Nodes that showed two histories, with the record of what contradicts the note held.
+    fn forks(&self) -> impl Future<Output = Result<Vec<(NodeId, Position)>, StoreError>> + Send {
+        async move {
+            match self.ask(Input::Forks).await? {
+                Reply::Forks(forks) => Ok(forks),
+                _ => Err(mismatch()),
+            }
+        }
+    }
+
+    /// Changes whenever a node has shown two histories.
+    fn forked(&self) -> tokio::sync::watch::Receiver<u64>;
+
     /// The record with the newest checkpoint held of a node.
     fn held_of(&self, node: NodeId) -> impl Future<Output = Result<Option<(Position, Mark)>, StoreError>> + Send {
         async move {

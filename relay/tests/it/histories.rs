@@ -1,5 +1,8 @@
 //! A node's ledger only grows, and the relay has it proven: two histories are found out even where no two checkpoints have one size.
 
+use std::time::Duration;
+
+use truc_evidence::{ForkFile, ForkKind, fork_file_name};
 use truc_ledger::Position;
 use truc_proto::Checkpoint;
 use truc_relay::{records::Body, store::Store as _};
@@ -74,6 +77,19 @@ async fn a_node_with_two_histories_cannot_prove_them_and_is_heard_no_more() {
     let mut client = world.connect(&nodes[0].tls).await;
     assert_eq!(reason(&client.hello(nodes[0].hello()).await.unwrap_err()), "forked");
     drop(client);
+    // And in a file that can be handed on, made at the latest at the start.
+    let key = nodes[0].ledger.public_key().clone();
+    let file = world.folder.path().join("relay/store/forks").join(fork_file_name(key.name()));
+    let bytes = tokio::time::timeout(Duration::from_secs(30), async {
+        loop {
+            match std::fs::read(&file) {
+                Ok(bytes) => return bytes,
+                Err(_) => tokio::task::yield_now().await,
+            }
+        }
+    });
+    let proven = ForkFile::parse(&bytes.await.unwrap()).unwrap().judge(&key).unwrap();
+    assert_eq!(proven.kind, ForkKind::Unproven, "no two have one size: to others it proves that both were signed");
     world.stop().await;
     let store = world.store();
     let records = (0..store.recovered().next_position.0).map(|at| store.read(Position(at)).unwrap().body);

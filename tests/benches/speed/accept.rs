@@ -313,4 +313,8 @@ impl Store for Unstored {
     fn news(&self, node: &NodeId) -> tokio::sync::watch::Receiver<u64> {
         self.inner.news(node)
     }
+
+    fn forked(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.inner.forked()
+    }
 }

@@ -10,7 +10,10 @@ use truc_evidence::{
 };
 use truc_proto::{EnvelopeId, limits::RECEIPT_BYTES_MAX};
 
-use super::bundle;
+use super::{
+    bundle,
+    histories::{self, TwoHistories},
+};
 use crate::{
     args::VerifyArgs,
     clock::now,
@@ -20,7 +23,7 @@ use crate::{
 };
 
 /// A file and what was found.
-enum Verified {
+pub(super) enum Verified {
     Receipt(Box<ReceiptReport>),
     Bundle(Box<BundleReport>),
 }
@@ -54,13 +57,22 @@ fn all(args: &VerifyArgs) -> Result<Vec<(&Path, Verified)>, Failure> {
 
 pub(crate) fn run(args: &VerifyArgs, output: &Output) -> exit::Outcome {
     let reports = all(args)?;
-    let value: Vec<_> = reports
+    let forked = histories::find(&reports);
+    if let (Some(out), Some(forked)) = (&args.fork_out, &forked) {
+        forked.write(out)?;
+    }
+    let mut value: Vec<_> = reports
         .iter()
         .map(|(file, verified)| match verified {
             Verified::Receipt(report) => report_json(file, report),
             Verified::Bundle(report) => bundle::json(file, report),
         })
         .collect();
+    if let Some(forked) = &forked {
+        value.push(json!({ "file": null, "verdict": "invalid", "two_histories": {
+            "ledger": forked.origin, "size": forked.size, "first": forked.first.text(), "second": forked.second.text(),
+        } }));
+    }
     output.show(&json!(value), |o| {
         for (file, verified) in &reports {
             match verified {
@@ -72,8 +84,31 @@ pub(crate) fn run(args: &VerifyArgs, output: &Output) -> exit::Outcome {
             let valid = reports.iter().filter(|(_, r)| r.verdict() == ReceiptVerdict::Valid).count();
             o.line(format!("{valid} of {} files are valid", reports.len()));
         }
+        if let Some(forked) = &forked {
+            tell_fork(forked, args, o);
+        }
     });
-    Ok(worst(reports.iter().map(|(_, r)| r.verdict())))
+    Ok(if forked.is_some() { Exit::Invalid } else { worst(reports.iter().map(|(_, r)| r.verdict())) })
+}
+
+fn tell_fork(forked: &TwoHistories<'_>, args: &VerifyArgs, o: &Output) {
+    let (first, second) = (printable(&forked.first.text()), printable(&forked.second.text()));
+    let (origin, size) = (printable(forked.origin), forked.size);
+    o.line(
+        o.paint(Tone::Bad, format!("TWO HISTORIES of {origin} at {size} leaves: {first}; {second}. Rely on neither")),
+    );
+    o.line(
+        o.paint(Tone::Bad, format!("HAI LỊCH SỬ của {origin} tại {size} lá: {first}; {second}. Không dựa vào bên nào")),
+    );
+    match &args.fork_out {
+        Some(out) => o.line(format!(
+            "  both checkpoints are in {0}: `truc fork show {0}` / cả hai điểm chốt nằm trong {0}",
+            out.display()
+        )),
+        None => o.line(
+            "  --fork-out FILE keeps both checkpoints as proof / --fork-out TỆP giữ cả hai điểm chốt làm bằng chứng",
+        ),
+    }
 }
 
 /// `truc receipt show`.
@@ -142,7 +177,7 @@ fn open_document(path: &Path) -> Result<Document, Failure> {
     Document::open(path).or_exit(Exit::BadData, format!("cannot read {}", path.display()))
 }
 
-fn receipt_bytes(path: &Path) -> Result<Vec<u8>, Failure> {
+pub(super) fn receipt_bytes(path: &Path) -> Result<Vec<u8>, Failure> {
     let about = std::fs::metadata(path).or_exit(Exit::BadData, format!("cannot read {}", path.display()))?;
     if about.len() > RECEIPT_BYTES_MAX as u64 {
         let why = anyhow!("{} has {} bytes; a receipt has at most {RECEIPT_BYTES_MAX}", path.display(), about.len());
