@@ -6,7 +6,7 @@ use std::{
     net::SocketAddr,
     path::Path,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, RwLock,
         atomic::{AtomicBool, AtomicI64},
     },
     time::{Duration, SystemTime},
@@ -429,7 +429,7 @@ fn build(
         operator,
         directory,
         own_certificates: ArcSwap::from_pointee(own_certificates),
-        node_key,
+        node_key: RwLock::new(node_key),
         stamper,
         sign_every: stamps.map_or(shell::SIGN_EVERY, |stamps| stamps.every),
         relay: watch::channel(None).0,
@@ -601,7 +601,7 @@ async fn serve(shell: Arc<Shell>, tokens: Arc<LiveTokens>, local: TcpListener) {
 
 /// Loads anchors and revocation lists again when their files change; connections that they refuse are closed.
 ///
-/// Asked to (SIGHUP), it does so at once, and reads the TLS key and the agencies' keys too.
+/// Asked to (SIGHUP), it does so at once, and reads the TLS key, the node's and the agencies' keys too.
 async fn watch_trust(shell: Arc<Shell>, settings: Settings, asked: Arc<Notify>) {
     let mut stopping = shell.stopping.clone();
     let mut seen = modified(&settings);
@@ -622,10 +622,12 @@ async fn watch_trust(shell: Arc<Shell>, settings: Settings, asked: Arc<Notify>) 
             if everything {
                 // All is read before anything is used.
                 let tls = identity(&from.tls.load().context("load the TLS key")?)?;
+                let node = Arc::from(from.node_key.load_signing().context("load the node's key")?);
                 let own = own_certificates(&from)?;
                 (inner.reload_keys)().context("load the agencies' keys")?;
                 inner.own_certificates.store(Arc::new(own));
                 inner.link.replace_identity(tls);
+                inner.replace_node_key(node);
             }
             let closed = inner.link.replace_trust(of_link);
             let trust = Arc::new(trust);

@@ -114,6 +114,8 @@ async fn bind_falsely_for_a_while(world: &mut World) -> Digest {
 }
 
 async fn fetch_audit(api: &Api, world: &World, code: &str) -> (DirectoryAudit, Vec<bytes::Bytes>) {
+    // A new version is in use before the connection that brought it is.
+    api.until_connected().await;
     let request = AuditDirectoryRequest { code: code.into() };
     let mut stream = api.raw.clone().audit_directory(request).await.unwrap().into_inner();
     let (mut text, mut own) = (Vec::new(), Vec::new());

@@ -4,18 +4,18 @@ use truc_certs_dev::{SoftHsm, Trick};
 use truc_node::settings::{KeySource, PinSource, Settings, TokenSource};
 use truc_proto::node_v1::send_reply::State;
 
-use crate::support::{Letter, World, until};
+use crate::support::{Letter, World, until, world::hang_up};
 
 const PIN: &str = "135790";
 
 /// N-H26 with its node, service and sealing keys in a token; none where SoftHSM is not installed.
-async fn world() -> Option<(World, SoftHsm, tempfile::TempDir)> {
+async fn world(pin: &str) -> Option<(World, SoftHsm, tempfile::TempDir)> {
     let folder = tempfile::tempdir().unwrap();
     let hsm = SoftHsm::or_skip(folder.path(), "N-H26", PIN)?;
     let mut world = World::start(&[("N-G22", &["G22"]), ("N-H26", &["H26"])]).await;
     world.stop_node("N-H26").await;
     let home = world.node_folder("N-H26");
-    std::fs::write(home.join("keys/token.pin"), PIN).unwrap();
+    std::fs::write(home.join("keys/token.pin"), pin).unwrap();
     let mut settings = Settings::load(&home).unwrap();
     let moved = |name: &str, id: &str, source: &mut KeySource| {
         hsm.import(&world.issued(name).key_pem, name, id).unwrap();
@@ -42,7 +42,7 @@ async fn world() -> Option<(World, SoftHsm, tempfile::TempDir)> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_with_its_keys_in_a_token_holds_what_needs_them_and_goes_on_when_it_is_back() {
-    let Some((world, hsm, _folder)) = world().await else { return };
+    let Some((world, hsm, _folder)) = world(PIN).await else { return };
     let (g22, h26) = (world.api("N-G22"), world.api("N-H26"));
     let there = g22.accepted(&Letter::new("there", "G22", &["H26"])).await;
     h26.until_consigned(&there, "H26").await;
@@ -70,4 +70,20 @@ async fn a_node_with_its_keys_in_a_token_holds_what_needs_them_and_goes_on_when_
     .await;
     world.all_receipts_valid("N-H26", &waits, 5).await;
     assert_eq!(hsm.logins(), 2, "once at the start, once when it was back");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_pin_locks_nothing_and_the_right_one_is_taken_over_while_the_node_runs() {
+    let Some((world, hsm, _folder)) = world("000000").await else { return };
+    let (g22, h26) = (world.api("N-G22"), world.api("N-H26"));
+    let held = h26.send(&Letter::new("held", "H26", &["G22"])).await.unwrap();
+    assert_eq!(held.state(), State::Held, "{held:?}");
+    let said = |item: &truc_proto::node_v1::OutboxItem| item.last_error.contains("does not take the PIN");
+    until("the node to say why", || async { h26.sent(&held.envelope).await.filter(said) }).await;
+    assert_eq!(hsm.logins(), 1, "three keys, one attempt");
+    std::fs::write(world.node_folder("N-H26").join("keys/token.pin"), PIN).unwrap();
+    hang_up();
+    g22.until_consigned(&held.envelope, "G22").await;
+    world.all_receipts_valid("N-H26", &held.envelope, 4).await;
+    assert_eq!(hsm.logins(), 2);
 }

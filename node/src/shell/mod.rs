@@ -19,7 +19,7 @@ use std::{
     collections::{BTreeSet, HashMap},
     path::PathBuf,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
         atomic::{AtomicBool, AtomicI64, Ordering},
     },
     time::Duration,
@@ -96,7 +96,7 @@ pub struct Shell {
     /// SHA-256 of the certificates whose keys this node holds: a binding of any other to its codes raises an alarm.
     pub own_certificates: ArcSwap<BTreeSet<Digest>>,
     /// Signs checkpoints.
-    pub node_key: Arc<dyn SigningKey>,
+    pub node_key: RwLock<Arc<dyn SigningKey>>,
     /// Stamps them, where settings name authorities.
     pub stamper: Option<Stamper>,
     /// Least time between two signatures of checkpoints.
@@ -144,6 +144,18 @@ impl Shell {
     #[must_use]
     pub fn directory(&self) -> Option<Arc<Directory>> {
         self.directory.load_full()
+    }
+
+    /// The key that signs checkpoints, as it is now.
+    #[must_use]
+    pub fn node_key(&self) -> Arc<dyn SigningKey> {
+        Arc::clone(&self.node_key.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Signs checkpoints with another key from now on.
+    pub fn replace_node_key(&self, key: Arc<dyn SigningKey>) {
+        *self.node_key.write().unwrap_or_else(PoisonError::into_inner) = key;
+        self.sign.notify_one();
     }
 
     /// The relay, when it is there.

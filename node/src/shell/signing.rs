@@ -10,7 +10,7 @@ use bytes::Bytes;
 use tracing::warn;
 use truc_evidence::{checkpoint_signature, sign_checkpoint, stamp_checkpoint};
 use truc_link::StampError;
-use truc_proto::SignedNote;
+use truc_proto::{Digest, SignedNote};
 
 use super::{Shell, clock};
 use crate::core::{Alarm, Input};
@@ -65,12 +65,13 @@ async fn sign_newest(shell: &Arc<Shell>) -> Result<(), String> {
     if head.size <= signed {
         return Ok(());
     }
-    let key = Arc::clone(&shell.node_key);
+    let key = shell.node_key();
+    let certificate = key.certificate().sha256();
     let mut note = head.note.clone();
     let work = move || sign_checkpoint(&mut note, key.as_ref(), clock::now()).map(|()| note);
     let note = shell.work("signing a checkpoint", work).await.map_err(|error| error.to_string())?;
     let note = note.map_err(|error| crate::chain(&error))?;
-    let note = with_what_others_say(shell, note).await;
+    let note = with_what_others_say(shell, note, &certificate).await;
     let note = Bytes::from(note.to_string());
     let clear = Input::Alarm { alarm: Alarm::KeyAway, text: None };
     for input in [Input::CheckpointSigned { note }, clear] {
@@ -82,9 +83,10 @@ async fn sign_newest(shell: &Arc<Shell>) -> Result<(), String> {
 
 /// What others add to a signed checkpoint before it is published: all are asked at once, each within a budget of its own. Whatever does not come in time is
 /// left out; nothing waits for it, and neither acceptance nor delivery waits for any of this.
-async fn with_what_others_say(shell: &Shell, note: SignedNote) -> SignedNote {
-    let (mut cosigned, token) = tokio::join!(shell.cosigned_by_relay(note.clone()), time_stamp(shell, &note));
-    let stamp = |token: Vec<u8>| stamp_checkpoint(&mut cosigned, &shell.node_key.certificate().sha256(), &token);
+async fn with_what_others_say(shell: &Shell, note: SignedNote, certificate: &Digest) -> SignedNote {
+    let (mut cosigned, token) =
+        tokio::join!(shell.cosigned_by_relay(note.clone()), time_stamp(shell, &note, certificate));
+    let stamp = |token: Vec<u8>| stamp_checkpoint(&mut cosigned, certificate, &token);
     if let Some(Err(error)) = token.map(stamp) {
         warn!(error = crate::chain(&error), "the time-stamp could not be embedded");
     }
@@ -92,9 +94,9 @@ async fn with_what_others_say(shell: &Shell, note: SignedNote) -> SignedNote {
 }
 
 /// A time-stamp over the certificate's signature, where settings name authorities and one answers.
-async fn time_stamp(shell: &Shell, note: &SignedNote) -> Option<Vec<u8>> {
+async fn time_stamp(shell: &Shell, note: &SignedNote, certificate: &Digest) -> Option<Vec<u8>> {
     let stamper = shell.stamper.as_ref()?;
-    let signature = checkpoint_signature(note, &shell.node_key.certificate().sha256())?;
+    let signature = checkpoint_signature(note, certificate)?;
     let trust = shell.trust.load_full();
     let (token, text) = match stamper.stamp(&signature, &trust).await {
         Ok(stamped) => (Some(stamped.token), None),
