@@ -80,10 +80,12 @@ async fn a_wrong_pin_locks_nothing_and_the_right_one_is_taken_over_while_the_nod
     assert_eq!(held.state(), State::Held, "{held:?}");
     let said = |item: &truc_proto::node_v1::OutboxItem| item.last_error.contains("does not take the PIN");
     until("the node to say why", || async { h26.sent(&held.envelope).await.filter(said) }).await;
+    h26.until_alarm(&["1 request of H26 is held", "does not take the PIN", "đang được giữ"]).await;
     assert_eq!(hsm.logins(), 1, "three keys, one attempt");
     std::fs::write(world.node_folder("N-H26").join("keys/token.pin"), PIN).unwrap();
     hang_up();
     g22.until_consigned(&held.envelope, "G22").await;
     world.all_receipts_valid("N-H26", &held.envelope, 4).await;
+    assert!(h26.status().await.unwrap().alarms.is_empty());
     assert_eq!(hsm.logins(), 2);
 }

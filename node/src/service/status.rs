@@ -1,6 +1,6 @@
 //! Business statuses, and the node's own state.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use truc_proto::{
     AgencyId, BusinessStatus, Digest, EnvelopeId, Preamble, Raw, Reason, StatusCode, WireLevel,
@@ -10,7 +10,7 @@ use truc_proto::{
 
 use super::{Error, ErrorKind, envelope_id, revocations, send};
 use crate::{
-    core::{Answer, Input, StatusRefused, StatusRequest},
+    core::{Answer, Core, Input, StatusRefused, StatusRequest},
     pipeline::Refusal,
     records::Body,
     shell::{Shell, clock},
@@ -207,12 +207,35 @@ fn relay_state(shell: &Shell) -> String {
     format!("{} / {vietnamese}", shell.relay_state.load())
 }
 
+/// Which agencies' requests are held, how many, and why: what a key or a token away does not let out.
+fn held(core: &Core, grant: &Grant) -> Vec<String> {
+    let mut agencies: BTreeMap<&AgencyId, (u64, &str)> = BTreeMap::new();
+    let waiting = core.sent().values().filter(|sent| sent.is_held() && !sent.is_settled());
+    for sent in waiting.filter(|sent| grant.allows(&sent.key.sender)) {
+        let (count, why) = agencies.entry(&sent.key.sender).or_default();
+        *count += 1;
+        if why.is_empty() {
+            *why = &sent.last_error;
+        }
+    }
+    let line = |(code, (count, why)): (&AgencyId, (u64, &str))| {
+        let why = if why.is_empty() { String::new() } else { format!(": {why}") };
+        let (requests, are) = if count == 1 { ("request", "is") } else { ("requests", "are") };
+        format!(
+            "{count} {requests} of {code} {are} held until they can be signed{why} / {count} văn bản của {code} đang được giữ vì chưa ký được; nút tự ký và gửi khi có khóa. Nếu kéo dài, quản trị viên kiểm tra tệp khóa hoặc thiết bị lưu khóa"
+        )
+    };
+    agencies.into_iter().map(line).collect()
+}
+
 pub(crate) async fn of_node(shell: &Arc<Shell>, grant: &Grant) -> Result<node_v1::StatusReply, Error> {
     let directory = shell.directory();
     let codes = directory.as_ref().map(|d| d.codes_of(&shell.node).to_vec()).unwrap_or_default();
-    let counted = shell.engine.ask(|core| {
-        let alarms: Vec<String> =
+    let seen = grant.clone();
+    let counted = shell.engine.ask(move |core| {
+        let mut alarms: Vec<String> =
             core.alarms().iter().map(|(alarm, text)| super::alarms::bilingual(alarm, text)).collect();
+        alarms.extend(held(core, &seen));
         let outbox = core.sent().values().filter(|sent| !sent.is_settled()).count();
         let inbox = core.received().values().filter(|received| !received.is_settled()).count();
         (alarms, outbox as u64, inbox as u64)
