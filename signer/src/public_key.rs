@@ -28,6 +28,17 @@ pub enum SignatureScheme {
     RsaPkcs1Sha512,
 }
 
+impl SignatureScheme {
+    /// What a key of this kind writes here.
+    #[must_use]
+    pub const fn written_by(kind: KeyKind) -> Self {
+        match kind {
+            KeyKind::Rsa { .. } => Self::RsaPkcs1Sha256,
+            KeyKind::P256 | KeyKind::P384 => Self::EcdsaP256Sha256,
+        }
+    }
+}
+
 /// The kind and strength of a public key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum KeyKind {

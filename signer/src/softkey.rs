@@ -205,10 +205,7 @@ impl SigningKey for SoftKey {
     }
 
     fn scheme(&self) -> SignatureScheme {
-        match self.operations {
-            Operations::Rsa { .. } => SignatureScheme::RsaPkcs1Sha256,
-            Operations::P256 { .. } => SignatureScheme::EcdsaP256Sha256,
-        }
+        SignatureScheme::written_by(self.certificate.public_key().kind())
     }
 
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
@@ -257,7 +254,7 @@ impl OpeningKey for SoftKey {
 
 /// What is carried beside signatures and in handshakes: the authorities above, in order, without the root, which the
 /// other side must hold anyway. Each certificate is taken once, so names in a circle end.
-fn chain_above(certificate: &Certificate, mut others: Vec<Certificate>) -> Vec<Certificate> {
+pub(crate) fn chain_above(certificate: &Certificate, mut others: Vec<Certificate>) -> Vec<Certificate> {
     let mut chain = Vec::new();
     let mut below = certificate.clone();
     while let Some(position) = others.iter().position(|other| below.names_issuer(other) && !other.is_self_issued())

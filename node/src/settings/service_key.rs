@@ -5,7 +5,7 @@ use std::{fs, io, path::Path, sync::OnceLock};
 
 use truc_proto::limits::PEM_BYTES_MAX;
 use truc_signer::{
-    Certificate, FileError, KeyKind, PemError, SignError, SignatureScheme, SigningKey, SoftKey, SoftKeyError, TokenKey,
+    Certificate, FileError, PemError, SignError, SignatureScheme, SigningKey, SoftKey, SoftKeyError, TokenKey,
 };
 
 use super::{KeySource, MaterialError};
@@ -15,7 +15,6 @@ struct AwayKey {
     source: KeySource,
     certificate: Certificate,
     chain: Vec<Certificate>,
-    scheme: SignatureScheme,
     key: OnceLock<SoftKey>,
 }
 
@@ -64,11 +63,7 @@ impl AwayKey {
         let mut chain = Certificate::from_pem(&pem).map_err(unusable)?.into_iter();
         let certificate = chain.next().ok_or_else(|| unusable(PemError::Empty { wanted: "CERTIFICATE" }))?;
         let chain = chain.collect();
-        let scheme = match certificate.public_key().kind() {
-            KeyKind::Rsa { .. } => SignatureScheme::RsaPkcs1Sha256,
-            _ => SignatureScheme::EcdsaP256Sha256,
-        };
-        Ok(Self { source, certificate, chain, scheme, key: OnceLock::new() })
+        Ok(Self { source, certificate, chain, key: OnceLock::new() })
     }
 
     fn key(&self) -> Result<&SoftKey, SignError> {
@@ -95,7 +90,7 @@ impl SigningKey for AwayKey {
     }
 
     fn scheme(&self) -> SignatureScheme {
-        self.scheme
+        SignatureScheme::written_by(self.certificate.public_key().kind())
     }
 
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {

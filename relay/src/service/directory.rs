@@ -200,37 +200,22 @@ impl<S: Store> Service<S> {
 
     /// Where versions stand, oldest first: all that there ever were; or with `from` that one and those after it. Reads the journal.
     pub(super) fn published(&self, from: Option<u64>) -> Result<Vec<DirectoryMark>, StoreError> {
-        let mut versions = Vec::new();
-        let mut next = self.published_last();
-        while let Some(mark) = next {
-            versions.push(mark);
-            if from.is_some_and(|from| mark.version <= from) || versions.len() as u64 > AUDIT_VERSIONS_MAX {
-                break;
-            }
-            let Body::Directory(record) = self.store.read(mark.position)?.body else {
-                return Err(StoreError::Corrupt(format!("record {} publishes no directory", mark.position)));
+        let mut versions: Vec<DirectoryMark> = Vec::new();
+        let newest = self.published_last();
+        let mut next = newest.map(|mark| DirectoryBefore { position: mark.position.0, leaf_index: mark.leaf_index });
+        while let Some(at) = next {
+            let position = Position(at.position);
+            let Body::Directory(record) = self.store.read(position)?.body else {
+                return Err(StoreError::Corrupt(format!("record {position} publishes no directory")));
             };
-            next = match record.before {
-                Some(before) => Some(self.published_at(before)?),
-                None => None,
-            };
+            let statement = Digest::from_slice(&record.statement)
+                .map_err(|_| StoreError::Corrupt(format!("record {position} names no root statement")))?;
+            versions.push(DirectoryMark { version: record.version, statement, position, leaf_index: at.leaf_index });
+            let far_enough = from.is_some_and(|from| record.version <= from);
+            next = record.before.filter(|_| !far_enough && versions.len() as u64 <= AUDIT_VERSIONS_MAX);
         }
         versions.reverse();
         Ok(versions)
-    }
-
-    fn published_at(&self, at: DirectoryBefore) -> Result<DirectoryMark, StoreError> {
-        let position = Position(at.position);
-        let corrupt = |_| StoreError::Corrupt(format!("record {position} names no root statement"));
-        match self.store.read(position)?.body {
-            Body::Directory(record) => Ok(DirectoryMark {
-                version: record.version,
-                statement: Digest::from_slice(&record.statement).map_err(corrupt)?,
-                position,
-                leaf_index: at.leaf_index,
-            }),
-            _ => Err(StoreError::Corrupt(format!("record {position} publishes no directory"))),
-        }
     }
 }
 

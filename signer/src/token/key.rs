@@ -33,6 +33,7 @@ use crate::{
     certificate::Certificate,
     keys::{OpeningKey, OpeningKeyError, SignError, SigningKey},
     public_key::{KeyKind, SignatureScheme},
+    softkey::chain_above,
 };
 
 /// DigestInfo of SHA-256 without the hash (RFC 8017 9.2 note 1).
@@ -124,9 +125,10 @@ enum Stopped {
 }
 
 impl TokenKey {
-    /// The key named `object`, of `certificate`. The token need not be there.
+    /// The key named `object`, of `certificate`; of `others` those above it are carried beside signatures. The token need not be there.
     #[must_use]
-    pub fn new(token: Arc<Token>, object: ObjectName, certificate: Certificate, chain: Vec<Certificate>) -> Self {
+    pub fn new(token: Arc<Token>, object: ObjectName, certificate: Certificate, others: Vec<Certificate>) -> Self {
+        let chain = chain_above(&certificate, others);
         let (signs, opens, handle) = (OnceLock::new(), OnceLock::new(), Mutex::new(None));
         Self { token, object, certificate, chain, signs, opens, handle }
     }
@@ -175,16 +177,18 @@ impl TokenKey {
         if let Some(way) = self.signs.get() {
             return Ok(*way);
         }
-        let (scheme, ways): (_, &[TokenWay]) = match self.certificate.public_key().kind() {
-            KeyKind::Rsa { .. } => (SignatureScheme::RsaPkcs1Sha256, &[TokenWay::HashAndSignRsa, TokenWay::SignRsa]),
-            KeyKind::P256 => (SignatureScheme::EcdsaP256Sha256, &[TokenWay::SignEcdsa]),
+        let ways: &[TokenWay] = match self.certificate.public_key().kind() {
+            KeyKind::Rsa { .. } => &[TokenWay::HashAndSignRsa, TokenWay::SignRsa],
+            KeyKind::P256 => &[TokenWay::SignEcdsa],
             KeyKind::P384 => return Err(self.unable("sign", "the key is on P-384".into())),
         };
         let challenge = random::<32>();
         let mut said = Vec::new();
         for way in ways {
             match self.sign_by(*way, &challenge) {
-                Ok(signature) if self.certificate.public_key().verify(scheme, &challenge, &signature).is_ok() => {
+                Ok(signature)
+                    if self.certificate.public_key().verify(self.scheme(), &challenge, &signature).is_ok() =>
+                {
                     return Ok(*self.signs.get_or_init(|| *way));
                 }
                 Ok(_) => return Err(self.mismatch()),
@@ -247,16 +251,16 @@ impl TokenKey {
     }
 
     fn sign_by(&self, way: TokenWay, message: &[u8]) -> Result<Vec<u8>, Stopped> {
-        let hash = digest(&SHA256, message);
         match way {
             TokenWay::HashAndSignRsa => {
                 self.operate(|session, key| session.sign(&Mechanism::Sha256RsaPkcs, key, message))
             }
             TokenWay::SignRsa => {
-                let info = [&SHA256_INFO, hash.as_ref()].concat();
+                let info = [&SHA256_INFO, digest(&SHA256, message).as_ref()].concat();
                 self.operate(|session, key| session.sign(&Mechanism::RsaPkcs, key, &info))
             }
             _ => {
+                let hash = digest(&SHA256, message);
                 let raw = self.operate(|session, key| session.sign(&Mechanism::Ecdsa, key, hash.as_ref()))?;
                 ecdsa_der(&raw).ok_or_else(|| Stopped::Operation(format!("a signature of {} bytes", raw.len())))
             }
@@ -372,10 +376,7 @@ impl SigningKey for TokenKey {
     }
 
     fn scheme(&self) -> SignatureScheme {
-        match self.certificate.public_key().kind() {
-            KeyKind::Rsa { .. } => SignatureScheme::RsaPkcs1Sha256,
-            KeyKind::P256 | KeyKind::P384 => SignatureScheme::EcdsaP256Sha256,
-        }
+        SignatureScheme::written_by(self.certificate.public_key().kind())
     }
 
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
