@@ -31,6 +31,8 @@ struct State {
     capacity: u64,
     syncs: u64,
     fail_sync_at: Option<u64>,
+    /// The file that cannot be synced any more.
+    failing: Option<u64>,
 }
 
 #[derive(Clone)]
@@ -99,6 +101,7 @@ impl SimDisk {
             capacity,
             syncs: 0,
             fail_sync_at: None,
+            failing: None,
         };
         Self { state: Arc::new(Mutex::new(state)) }
     }
@@ -155,6 +158,17 @@ impl SimDisk {
     pub fn fail_sync(&self, count: u64) {
         let mut state = self.state();
         state.fail_sync_at = Some(state.syncs + count);
+    }
+
+    /// From now on no sync of this file succeeds. For stores with threads of their own, where nobody can say whose sync is the next one.
+    ///
+    /// # Panics
+    /// When there is no such file.
+    pub fn fail_syncs_of(&self, name: &str) {
+        let mut state = self.state();
+        let file = state.names.get(name).copied();
+        assert!(file.is_some(), "no file {name}");
+        state.failing = file;
     }
 
     /// Changes how many bytes fit.
@@ -436,7 +450,10 @@ impl VolumeFile for SimFile {
 
     fn sync_data(&self) -> io::Result<()> {
         self.with(|state, file| {
-            let outcome = state.sync();
+            let mut outcome = state.sync();
+            if state.failing == Some(file) {
+                outcome = Err(io::Error::other("simulated: the device failed"));
+            }
             let slot = state.files.get_mut(&file).ok_or_else(gone)?;
             let unsynced = std::mem::take(&mut slot.undo);
             if outcome.is_err() {

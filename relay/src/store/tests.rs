@@ -141,7 +141,8 @@ async fn a_store_whose_journal_cannot_be_synced_answers_nothing_more() {
     let disk = SimDisk::new(64 << 20);
     let store = open(&disk);
     accepted(&store, 1).await;
-    disk.fail_sync(1);
+    let journal = disk.files().into_iter().find(|name| name.ends_with(".seg")).unwrap();
+    disk.fail_syncs_of(&journal);
     assert_eq!(store.accept(offer(2)).await.unwrap_err(), StoreError::Indeterminate);
     assert!(store.accept(offer(3)).await.is_err());
 }
