@@ -7,16 +7,20 @@
 //! subscribers 5. Certificates carry no agency code, only a name: binding a certificate to a code is the directory's work.
 
 pub mod agencies;
+pub mod ocsp;
+pub mod server;
 pub mod softhsm;
 pub mod tree;
 pub mod tsa;
 
+mod der;
 mod issued;
 mod pki;
 mod profile;
 
 pub use agencies::{AgencyPlan, Plan};
 pub use issued::Issued;
+pub use ocsp::{OcspPlan, Responder};
 pub use pki::{Issuer, Pki, PkiError, Request};
 pub use profile::{KeyKind, Profile, Subject};
 pub use rcgen::{ExtendedKeyUsagePurpose, KeyUsagePurpose, RevocationReason};

@@ -15,6 +15,7 @@ use truc_proto::Timestamp;
 
 use crate::{
     issued::{Issued, pem},
+    ocsp::Responder,
     profile::{KeyKind, Profile, Subject},
 };
 
@@ -73,6 +74,10 @@ pub struct Request {
     pub authority: bool,
     /// Who signs it.
     pub issuer: Issuer,
+    /// Where it says an OCSP responder answers; `None`: nowhere that exists.
+    pub ocsp_address: Option<String>,
+    /// Where it says its issuer's revocation lists are; `None`: nowhere that exists.
+    pub crl_address: Option<String>,
     /// A PKCS#8 key (DER) to certify instead of a new one, as in a renewal.
     pub key_pkcs8_der: Option<Vec<u8>>,
 }
@@ -91,6 +96,8 @@ impl Request {
             extended_key_usages: None,
             authority: false,
             issuer: Issuer::Sub,
+            ocsp_address: None,
+            crl_address: None,
             key_pkcs8_der: None,
         }
     }
@@ -174,6 +181,14 @@ impl Pki {
     #[must_use]
     pub fn sub_der(&self) -> &[u8] {
         self.sub.issuer.der()
+    }
+
+    /// What the sub-CA answers with by OCSP when it answers itself.
+    ///
+    /// # Errors
+    /// When its key does not sign.
+    pub fn own_responder(&self) -> Result<Responder, PkiError> {
+        Responder::of(self.sub.issuer.der(), &self.sub.issuer.key().serialize_der())
     }
 
     /// The private keys of root and sub-CA, PKCS#8 PEM.
@@ -299,9 +314,10 @@ fn leaf_params(request: &Request, now: Timestamp, crl_address: &str) -> Result<C
     // "Explicit": with an empty basicConstraints and, what matters more, a subject key identifier.
     params.is_ca = if request.authority { IsCa::Ca(BasicConstraints::Unconstrained) } else { IsCa::ExplicitNoCa };
     params.use_authority_key_identifier_extension = true;
-    params.crl_distribution_points = vec![CrlDistributionPoint { uris: vec![crl_address.to_owned()] }];
+    let crl_address = request.crl_address.clone().unwrap_or_else(|| crl_address.to_owned());
+    params.crl_distribution_points = vec![CrlDistributionPoint { uris: vec![crl_address] }];
     params.key_usages = request.key_usages.clone().unwrap_or_else(|| request.profile.key_usages(request.key));
-    params.custom_extensions.push(ocsp_address());
+    params.custom_extensions.push(ocsp_address(request.ocsp_address.as_deref().unwrap_or(OCSP_ADDRESS)));
     let extended = &request.extended_key_usages;
     match request.profile {
         // rcgen writes extended usages non-critical only; RFC 3161 2.3 wants this one critical.
@@ -323,10 +339,9 @@ fn critical_time_stamping() -> CustomExtension {
 }
 
 /// authorityInfoAccess with one OCSP address (RFC 5280 4.2.2.1). All lengths are below 128: one length byte each.
-fn ocsp_address() -> CustomExtension {
-    let address = OCSP_ADDRESS.as_bytes();
+fn ocsp_address(address: &str) -> CustomExtension {
     let method = [0x06, 0x08, 0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x30, 0x01];
-    let description = [&method[..], &tagged(0x86, address)].concat();
+    let description = [&method[..], &tagged(0x86, address.as_bytes())].concat();
     CustomExtension::from_oid_content(&[1, 3, 6, 1, 5, 5, 7, 1, 1], tagged(0x30, &tagged(0x30, &description)))
 }
 

@@ -1,18 +1,20 @@
 //! A time-stamping authority (RFC 3161) for development and tests: honest, unless told to lie.
 
-mod server;
-
-pub use server::{Answer, TsaServer};
+pub use crate::server::Answer;
 
 use std::{fs, io};
 
-use data_encoding::BASE64;
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, SigningKey};
 use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest};
-use time::OffsetDateTime;
 use truc_proto::{Digest, Timestamp};
 
-use crate::{KeyFiles, issued::Issued, pki::PkiError};
+use crate::{
+    KeyFiles,
+    der::{blocks, element, general_time, oid, tlv},
+    issued::Issued,
+    pki::PkiError,
+    server::{DevServer, Received},
+};
 
 /// The policy it stamps under unless told otherwise, below the number for examples (RFC 5612): `1.3.6.1.4.1.32473.1`.
 pub const POLICY: &[u8] = &[0x2b, 6, 1, 4, 1, 0x81, 0xfd, 0x59, 1];
@@ -23,6 +25,36 @@ const CONTENT_TYPE: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 3];
 const MESSAGE_DIGEST: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 4];
 const SIGNING_CERTIFICATE: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 16, 2, 12];
 const SIGNING_CERTIFICATE_V2: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 16, 2, 47];
+/// A time-stamping authority behind HTTP (RFC 3161 3.4).
+#[derive(Debug)]
+pub struct TsaServer(DevServer);
+
+impl TsaServer {
+    /// Listens on a free port of this machine.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn start(answer: impl Fn(&[u8]) -> Answer + Send + Sync + 'static) -> io::Result<Self> {
+        let answer = move |received: &Received| match received.posted("application/timestamp-query") {
+            Some(query) => answer(query),
+            None => Answer::Status(400),
+        };
+        DevServer::start("application/timestamp-reply", answer).map(Self)
+    }
+
+    /// Where it is asked.
+    #[must_use]
+    pub fn url(&self) -> String {
+        self.0.url("/tsa")
+    }
+
+    /// How many requests came.
+    #[must_use]
+    pub fn asked(&self) -> usize {
+        self.0.asked()
+    }
+}
+
 const SHA256_OID: &[u8] = &[0x60, 0x86, 0x48, 1, 0x65, 3, 4, 2, 1];
 const RSA_SHA256: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 11];
 const ECDSA_SHA256: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 2];
@@ -235,61 +267,10 @@ fn info(imprint: &Digest, plan: &TokenPlan) -> Vec<u8> {
     )
 }
 
-/// RFC 3161 2.4.2: UTC, a fraction without zeros at its end.
-fn general_time(time: Timestamp) -> String {
-    let date = OffsetDateTime::from_unix_timestamp(time.unix_s()).unwrap_or(OffsetDateTime::UNIX_EPOCH);
-    let (year, month, day) = (date.year(), u8::from(date.month()), date.day());
-    let (hour, minute, second) = date.to_hms();
-    let ms = time.unix_ms().rem_euclid(1_000);
-    let fraction = if ms == 0 { String::new() } else { format!(".{ms:03}").trim_end_matches('0').to_owned() };
-    format!("{year:04}{month:02}{day:02}{hour:02}{minute:02}{second:02}{fraction}Z")
-}
-
 fn sha256() -> Vec<u8> {
     tlv(0x30, &[&oid(SHA256_OID), &[5, 0]])
 }
 
 fn attribute(name: &[u8], value: &[u8]) -> Vec<u8> {
     tlv(0x30, &[&oid(name), &tlv(0x31, &[value])])
-}
-
-fn oid(content: &[u8]) -> Vec<u8> {
-    tlv(0x06, &[content])
-}
-
-fn tlv(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
-    let content = parts.concat();
-    let length = content.len();
-    let mut out = vec![tag];
-    match u8::try_from(length) {
-        Ok(short) if short < 128 => out.push(short),
-        Ok(one) => out.extend([0x81, one]),
-        Err(_) => {
-            let two = u16::try_from(length).expect("tokens are shorter than 64 KiB").to_be_bytes();
-            out.push(0x82);
-            out.extend(two);
-        }
-    }
-    out.extend(content);
-    out
-}
-
-/// What stands between the lines that begin and end PEM blocks.
-fn blocks(pem: &str) -> Vec<Vec<u8>> {
-    let bodies = pem.split("-----BEGIN ").skip(1).filter_map(|block| block.split("-----").nth(1));
-    let plain = |body: &str| body.split_whitespace().collect::<String>();
-    bodies.filter_map(|body| BASE64.decode(plain(body).as_bytes()).ok()).collect()
-}
-
-/// Tag, content, and what follows.
-fn element(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
-    let (tag, rest) = bytes.split_first()?;
-    let (first, rest) = rest.split_first()?;
-    let (length, rest) = match *first {
-        0x81 => rest.split_first().map(|(one, rest)| (usize::from(*one), rest))?,
-        0x82 => rest.split_first_chunk::<2>().map(|(two, rest)| (usize::from(u16::from_be_bytes(*two)), rest))?,
-        short => (usize::from(short), rest),
-    };
-    let (content, rest) = rest.split_at_checked(length)?;
-    Some((*tag, content, rest))
 }

@@ -135,6 +135,16 @@ pub const CRL_BYTES_MAX: usize = 64 * 1024 * 1024;
 pub const CRL_ENTRIES_MAX: usize = 1_000_000;
 /// Most revocation lists, anchors or intermediates (each) of one trust store.
 pub const TRUST_STORE_ITEMS_MAX: usize = 256;
+/// Most bytes of what an OCSP responder answers (answers with a responder's certificate are 1 to 4 KiB).
+pub const OCSP_BYTES_MAX: usize = 32 * 1024;
+/// Most certificates that one OCSP answer speaks of.
+pub const OCSP_SINGLES_MAX: usize = 16;
+/// Most certificates in one OCSP answer.
+pub const OCSP_CERTIFICATES_MAX: usize = 8;
+/// How long an OCSP answer counts that does not say when the next one comes.
+pub const OCSP_AGE_MS_MAX: u64 = 60 * 60 * 1_000;
+/// Most OCSP answers that are kept, and most certificates that wait to be asked about.
+pub const OCSP_ANSWERS_MAX: usize = 4_096;
 /// Most path verdicts a trust store remembers; beyond that it forgets all and starts again.
 pub const VERDICTS_CACHED_MAX: usize = 262_144;
 /// Most bytes of a secret wrapped under the storage key.

@@ -16,7 +16,11 @@ use truc_proto::{
 };
 use x509_cert::{
     der::Decode,
-    ext::pkix::{BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectKeyIdentifier},
+    ext::pkix::{
+        AuthorityInfoAccessSyntax, BasicConstraints, CrlDistributionPoints, ExtendedKeyUsage, KeyUsage,
+        SubjectKeyIdentifier,
+        name::{DistributionPointName, GeneralName},
+    },
     name::Name,
 };
 
@@ -307,6 +311,37 @@ impl Certificate {
         self.0.subject_der == self.0.issuer_der
     }
 
+    /// Whether it carries an extension of this name.
+    pub(crate) fn carries(&self, extension: ObjectIdentifier) -> bool {
+        let parsed = x509_cert::Certificate::from_der(self.der()).ok();
+        let extensions = parsed.as_ref().and_then(|parsed| parsed.tbs_certificate().extensions());
+        extensions.is_some_and(|all| all.iter().any(|one| one.extn_id == extension))
+    }
+
+    /// Where it says an OCSP responder answers about it (RFC 5280 4.2.2.1), as it writes it. Whoever made the certificate chose these.
+    #[must_use]
+    pub fn ocsp_addresses(&self) -> Vec<String> {
+        let parsed = x509_cert::Certificate::from_der(self.der()).ok();
+        let access =
+            parsed.and_then(|parsed| parsed.tbs_certificate().get_extension::<AuthorityInfoAccessSyntax>().ok()?);
+        let ways = access.into_iter().flat_map(|(_, access)| access.0);
+        ways.filter(|way| way.access_method == oid::AD_OCSP).filter_map(|way| address(&way.access_location)).collect()
+    }
+
+    /// Where it says its issuer's revocation lists are (RFC 5280 4.2.1.13), as above.
+    #[must_use]
+    pub fn crl_addresses(&self) -> Vec<String> {
+        let parsed = x509_cert::Certificate::from_der(self.der()).ok();
+        let points =
+            parsed.and_then(|parsed| parsed.tbs_certificate().get_extension::<CrlDistributionPoints>().ok()?);
+        let points = points.into_iter().flat_map(|(_, points)| points.0);
+        let names = points.filter_map(|point| match point.distribution_point? {
+            DistributionPointName::FullName(names) => Some(names),
+            DistributionPointName::NameRelativeToCRLIssuer(_) => None,
+        });
+        names.flatten().filter_map(|name| address(&name)).collect()
+    }
+
     /// Whether `issuer`'s subject is this certificate's issuer, byte for byte. Says nothing about signatures.
     #[must_use]
     pub fn names_issuer(&self, issuer: &Self) -> bool {
@@ -317,6 +352,13 @@ impl Certificate {
 impl fmt::Debug for Certificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Certificate({}, sha256 {})", self.subject(), self.sha256())
+    }
+}
+
+fn address(name: &GeneralName) -> Option<String> {
+    match name {
+        GeneralName::UniformResourceIdentifier(address) => Some(address.to_string()),
+        _ => None,
     }
 }
 

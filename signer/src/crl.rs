@@ -79,7 +79,7 @@ pub enum RevocationReason {
 }
 
 impl RevocationReason {
-    const fn from_code(code: u8) -> Option<Self> {
+    pub(crate) const fn from_code(code: u8) -> Option<Self> {
         Some(match code {
             0 => Self::Unspecified,
             1 => Self::KeyCompromise,
@@ -243,7 +243,8 @@ impl From<Malformed> for CrlError {
     }
 }
 
-fn scheme_of(algorithm: &Algorithm<'_>) -> Result<SignatureScheme, CrlError> {
+/// Of lists, OCSP answers and their responders' certificates.
+pub(crate) fn scheme_of(algorithm: &Algorithm<'_>) -> Result<SignatureScheme, CrlError> {
     let schemes = [
         (oid::RSA_SHA256, SignatureScheme::RsaPkcs1Sha256),
         (oid::RSA_SHA384, SignatureScheme::RsaPkcs1Sha384),

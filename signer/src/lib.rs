@@ -14,6 +14,7 @@ mod hash;
 pub mod keyenvelope;
 pub mod keyfile;
 pub mod keys;
+pub mod ocsp;
 mod oid;
 pub mod pades;
 pub mod path;
@@ -31,8 +32,11 @@ pub use files::FileError;
 pub use keyenvelope::{OpenError, SealError, SealingAlgorithm, open_key, seal_key};
 pub use keyfile::{KeyFile, KeyFileError};
 pub use keys::{OpeningKey, OpeningKeyError, SignError, SigningKey};
+pub use ocsp::{OcspAnswer, OcspError, OcspNonce, OcspRequest, OcspStatus};
 pub use pades::{PdfSignError, PdfSignature, SignatureBox, sign_pdf};
-pub use path::{CertificateUse, PathError, TrustStore, TrustStoreError, Verdict, WhyUnknown, validate, validate_with};
+pub use path::{
+    CertificateUse, OcspAnswers, PathError, TrustStore, TrustStoreError, Verdict, WhyUnknown, validate, validate_with,
+};
 pub use public_key::{KeyKind, PublicKey, PublicKeyError, SignatureInvalid, SignatureScheme, verify_raw};
 pub use softkey::{SoftKey, SoftKeyError};
 pub use storage::{StorageKey, StorageKeyError, WrapError};

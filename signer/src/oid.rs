@@ -55,6 +55,12 @@ oids! {
     CRL_NUMBER = "2.5.29.20";
     AUTHORITY_KEY_IDENTIFIER = "2.5.29.35";
     CRL_INVALIDITY_DATE = "2.5.29.24";
+    // OCSP (RFC 6960 4.1, 4.2.2.2.1, 4.4)
+    OCSP_BASIC = "1.3.6.1.5.5.7.48.1.1";
+    OCSP_NONCE = "1.3.6.1.5.5.7.48.1.2";
+    OCSP_NO_CHECK = "1.3.6.1.5.5.7.48.1.5";
+    /// id-ad-ocsp (RFC 5280 4.2.2.1)
+    AD_OCSP = "1.3.6.1.5.5.7.48.1";
     // Extended key usages
     EKU_ANY = "2.5.29.37.0";
     EKU_SERVER_AUTH = "1.3.6.1.5.5.7.3.1";

@@ -3,12 +3,15 @@
 //! rustls-webpki builds and checks the path; keyUsage and extended key usage of the leaf are ours (webpki ignores the
 //! former), and so is revocation, which has three values here: an outage of a CRL must never look like either answer.
 
+mod answers;
 mod revocation;
 mod trust;
 mod usage;
 
+pub use answers::{OcspAnswers, OcspWish};
 pub use trust::{TrustStore, TrustStoreError};
 pub use usage::CertificateUse;
+pub(crate) use usage::check as check_use;
 
 use std::time::Duration;
 
@@ -64,6 +67,14 @@ pub enum WhyUnknown {
     ForeignCrl {
         /// Whose list it claims to be.
         issuer: String,
+    },
+    /// No list, and whoever was asked by OCSP did not tell.
+    #[error("whether {issuer} revoked the certificate could not be found out: {why}")]
+    NoAnswer {
+        /// Who issued the certificate.
+        issuer: String,
+        /// What became of asking.
+        why: String,
     },
 }
 

@@ -1,4 +1,4 @@
-//! Revocation of a checked path, three-valued, over the whole lists loaded.
+//! Revocation of a checked path, three-valued, over the whole lists loaded, and the OCSP answers beside them.
 
 use std::time::Duration;
 
@@ -12,17 +12,19 @@ use crate::{
 
 /// Judges every certificate of the path but the anchor. Revoked outweighs unknown, unknown outweighs good (I11).
 pub(super) fn judge(store: &TrustStore, path: &[Certificate], at: Timestamp) -> Remembered {
+    // Read first: what is learnt meanwhile makes this verdict one to be reached again.
+    let generation = store.answers().generation();
     let mut unknown = None;
     // The anchor's own time does not count: it is trusted because it is pinned.
     let checked = path.len().saturating_sub(1);
     let mut from = path.iter().take(checked).map(Certificate::not_before).max().unwrap_or(at);
     let mut to = path.iter().take(checked).map(Certificate::not_after).min().unwrap_or(at);
     for (certificate, issuer) in path.iter().zip(path.iter().skip(1)) {
-        match judge_one(store, certificate, issuer, at) {
+        match super::answers::judge_one(store, certificate, issuer, at) {
             One::Good { until } => to = to.min(until),
             One::Revoked(at, reason) => {
                 let verdict = Verdict::Revoked { at, reason, subject: certificate.subject().into() };
-                return Remembered { verdict, from, to };
+                return Remembered { verdict, from, to, generation };
             }
             One::Unknown(why) => {
                 if let WhyUnknown::StaleCrl { next_update, .. } = &why {
@@ -33,11 +35,12 @@ pub(super) fn judge(store: &TrustStore, path: &[Certificate], at: Timestamp) -> 
         }
     }
     // A span that misses `at` (clocks running backwards across a list's end) would only fail to be recalled.
-    Remembered { verdict: unknown.map_or(Verdict::Good, Verdict::Unknown), from, to }
+    Remembered { verdict: unknown.map_or(Verdict::Good, Verdict::Unknown), from, to, generation }
 }
 
-enum One {
-    /// Not listed; the list is current until then.
+/// What is known of one certificate.
+pub(super) enum One {
+    /// Not listed; the list, or an answer, is current until then.
     Good {
         until: Timestamp,
     },
@@ -45,7 +48,12 @@ enum One {
     Unknown(WhyUnknown),
 }
 
-fn judge_one(store: &TrustStore, certificate: &Certificate, issuer: &Certificate, at: Timestamp) -> One {
+pub(super) fn judge_by_lists(
+    store: &TrustStore,
+    certificate: &Certificate,
+    issuer: &Certificate,
+    at: Timestamp,
+) -> One {
     let issuer_name = || issuer.subject().to_owned();
     let named: Vec<&Crl> = store.crls().iter().filter(|crl| crl.issuer_der() == issuer.subject_der()).collect();
     // An authority without the cRLSign bit does not sign lists (RFC 5280 4.2.1.3).

@@ -1,8 +1,8 @@
-//! What is trusted: anchors, intermediates and revocation lists, fixed when built. A new list makes a new store.
+//! What is trusted: anchors, intermediates and revocation lists, fixed when built (a new list makes a new store), and the OCSP answers learnt since.
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use rustls_pki_types::{CertificateDer, TrustAnchor};
@@ -11,7 +11,7 @@ use truc_proto::{
     limits::{TRUST_STORE_ITEMS_MAX, VERDICTS_CACHED_MAX},
 };
 
-use super::{CertificateUse, Verdict};
+use super::{CertificateUse, OcspAnswers, Verdict};
 use crate::{certificate::Certificate, crl::Crl};
 
 /// Why a trust store could not be built.
@@ -40,13 +40,14 @@ pub enum TrustStoreError {
 
 /// Anchors, intermediates and revocation lists, and the verdicts reached with them.
 ///
-/// Immutable, so a verdict once reached stays right within the time it was reached for: certificates on the path valid,
-/// lists current. To load a new list, build a new store and swap it in.
+/// Immutable but for the OCSP answers, so a verdict once reached stays right within the time it was reached for (certificates on the path valid,
+/// lists current) as long as no further answer is learnt. To load a new list, build a new store and swap it in.
 pub struct TrustStore {
     anchors: Vec<Certificate>,
     webpki_anchors: Vec<TrustAnchor<'static>>,
     intermediates: Vec<Certificate>,
     crls: Vec<Crl>,
+    answers: Arc<OcspAnswers>,
     verdicts: Mutex<HashMap<(Digest, CertificateUse), Remembered>>,
     signed: Mutex<HashMap<(Digest, Digest), bool>>,
 }
@@ -57,6 +58,8 @@ pub(super) struct Remembered {
     pub(super) verdict: Verdict,
     pub(super) from: Timestamp,
     pub(super) to: Timestamp,
+    /// Which OCSP answers were known.
+    pub(super) generation: u64,
 }
 
 impl TrustStore {
@@ -78,7 +81,15 @@ impl TrustStore {
             return Err(TrustStoreError::TooMany { what, count });
         }
         let webpki_anchors = anchors.iter().map(webpki_anchor).collect::<Result<_, _>>()?;
-        Ok(Self { anchors, webpki_anchors, intermediates, crls, verdicts: Mutex::default(), signed: Mutex::default() })
+        Ok(Self {
+            anchors,
+            webpki_anchors,
+            intermediates,
+            crls,
+            answers: Arc::default(),
+            verdicts: Mutex::default(),
+            signed: Mutex::default(),
+        })
     }
 
     /// The anchors.
@@ -97,6 +108,18 @@ impl TrustStore {
     #[must_use]
     pub fn crls(&self) -> &[Crl] {
         &self.crls
+    }
+
+    /// The same, with OCSP answers beside the lists.
+    #[must_use]
+    pub fn with_answers(self, answers: Arc<OcspAnswers>) -> Self {
+        Self { answers, verdicts: Mutex::default(), ..self }
+    }
+
+    /// The OCSP answers beside the lists.
+    #[must_use]
+    pub const fn answers(&self) -> &Arc<OcspAnswers> {
+        &self.answers
     }
 
     pub(super) fn webpki_anchors(&self) -> &[TrustAnchor<'static>] {
@@ -127,7 +150,9 @@ impl TrustStore {
     pub(super) fn recall(&self, certificate: &Certificate, wanted: CertificateUse, at: Timestamp) -> Option<Verdict> {
         let verdicts = self.verdicts.lock().unwrap_or_else(PoisonError::into_inner);
         let remembered = verdicts.get(&(certificate.sha256(), wanted))?;
-        (remembered.from <= at && at <= remembered.to).then(|| remembered.verdict.clone())
+        let known = self.answers.generation();
+        (remembered.from <= at && at <= remembered.to && remembered.generation == known)
+            .then(|| remembered.verdict.clone())
     }
 
     pub(super) fn remember(&self, certificate: &Certificate, wanted: CertificateUse, verdict: Remembered) {

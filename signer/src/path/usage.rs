@@ -51,7 +51,7 @@ impl fmt::Display for CertificateUse {
 const DOCUMENT_PURPOSES: &[ObjectIdentifier] =
     &[oid::EKU_EMAIL_PROTECTION, oid::EKU_DOCUMENT_SIGNING, oid::EKU_MS_DOCUMENT_SIGNING, oid::EKU_ANY];
 
-pub(super) fn check(certificate: &Certificate, wanted: CertificateUse) -> Result<(), PathError> {
+pub(crate) fn check(certificate: &Certificate, wanted: CertificateUse) -> Result<(), PathError> {
     let wrong = |detail| Err(PathError::WrongUse { subject: certificate.subject().into(), wanted, detail });
     if certificate.is_ca() {
         return wrong("it is the certificate of an authority, whose key signs certificates only");

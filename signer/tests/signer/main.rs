@@ -8,6 +8,8 @@ mod envelope;
 #[cfg(test)]
 mod keys;
 #[cfg(test)]
+mod ocsp;
+#[cfg(test)]
 mod openssl;
 #[cfg(test)]
 mod pades;
