@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use truc_ledger::merkle::leaf_hash;
 use truc_proto::{
-    Actor, Arrival, Digest, EnvelopeId, Event, EventUri, Raw, RootStatement, Statement, StatementError, Submission,
-    Timestamp, json::statement_type,
+    Actor, Administration, Arrival, Digest, EnvelopeId, Event, EventUri, Raw, RootStatement, Statement, StatementError,
+    Submission, Timestamp, json::statement_type,
 };
 
 /// A leaf of a node's or relay's ledger.
@@ -18,6 +18,8 @@ pub enum Leaf {
     Arrival(Raw<Arrival>),
     /// A directory root, logged by the relay.
     Root(Raw<RootStatement>),
+    /// What an administrator did to the node.
+    Administration(Raw<Administration>),
 }
 
 /// Why bytes are no leaf.
@@ -43,6 +45,7 @@ impl Leaf {
             Event::TYPE => Ok(Self::Event(Raw::parse(bytes)?)),
             Arrival::TYPE => Ok(Self::Arrival(Raw::parse(bytes)?)),
             RootStatement::TYPE => Ok(Self::Root(Raw::parse(bytes)?)),
+            Administration::TYPE => Ok(Self::Administration(Raw::parse(bytes)?)),
             other => Err(LeafError::Kind(other.chars().take(40).collect())),
         }
     }
@@ -55,6 +58,7 @@ impl Leaf {
             Self::Event(raw) => raw.bytes(),
             Self::Arrival(raw) => raw.bytes(),
             Self::Root(raw) => raw.bytes(),
+            Self::Administration(raw) => raw.bytes(),
         }
     }
 
@@ -64,13 +68,13 @@ impl Leaf {
         leaf_hash(self.bytes())
     }
 
-    /// Who speaks, in leaves that are evidence; the relay's own records name nobody.
+    /// Who speaks, in leaves that are evidence about envelopes; the relay's own records and what administrators did name nobody.
     #[must_use]
     pub fn actor(&self) -> Option<&Actor> {
         match self {
             Self::Submission(submission) => Some(&submission.actor),
             Self::Event(event) => Some(&event.actor),
-            Self::Arrival(_) | Self::Root(_) => None,
+            Self::Arrival(_) | Self::Root(_) | Self::Administration(_) => None,
         }
     }
 
@@ -80,7 +84,7 @@ impl Leaf {
         match self {
             Self::Submission(submission) => Some(submission.event),
             Self::Event(event) => Some(event.event),
-            Self::Arrival(_) | Self::Root(_) => None,
+            Self::Arrival(_) | Self::Root(_) | Self::Administration(_) => None,
         }
     }
 
@@ -92,6 +96,7 @@ impl Leaf {
             Self::Event(event) => event.time,
             Self::Arrival(arrival) => arrival.time,
             Self::Root(root) => root.issued,
+            Self::Administration(done) => done.time,
         }
     }
 
@@ -102,14 +107,36 @@ impl Leaf {
             Self::Submission(submission) => Some(submission.envelope),
             Self::Event(event) => event.envelope,
             Self::Arrival(arrival) => Some(arrival.envelope),
-            Self::Root(_) => None,
+            Self::Root(_) | Self::Administration(_) => None,
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use truc_proto::{AdminAction, AdminSubject, Administrator};
+
     use super::*;
+
+    #[test]
+    fn what_an_administrator_did_is_a_leaf_about_no_envelope() {
+        let node = "N-H26".parse().unwrap();
+        let who = Administrator::node(&node);
+        let statement = Administration {
+            node,
+            time: Timestamp::from_unix_s(7),
+            action: AdminAction::KeyDestroyed,
+            subject: AdminSubject::named("keys/sealing-2021.p12"),
+            who,
+            approved_by: None,
+            why: "nothing sealed to it can arrive any more".into(),
+            done: None,
+        };
+        let bytes = Raw::write(statement).unwrap().bytes().clone();
+        let leaf = Leaf::parse(bytes.clone()).unwrap();
+        assert_eq!((leaf.bytes(), leaf.time()), (&bytes, Timestamp::from_unix_s(7)));
+        assert_eq!((leaf.actor(), leaf.event(), leaf.envelope()), (None, None, None));
+    }
 
     #[test]
     fn other_statements_are_no_leaves() {

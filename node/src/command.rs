@@ -11,14 +11,14 @@ use tokio::{
 use tracing_subscriber::EnvFilter;
 
 use crate::{
-    InitArgs, Settings,
-    core::{Core, Policy},
+    InitArgs, Settings, administration,
+    core::{Core, Deed, Policy},
     quota::{Measure, Quota},
     sdk,
     tokens::{Tokens, add_token, limit_token, revoke_token},
     words::WordKey,
 };
-use truc_proto::AgencyId;
+use truc_proto::{AdminAction, AdminSubject, AgencyId};
 use truc_signer::storage::StorageKey;
 
 /// The agency's node of the document axis: stamps, signs, seals, sends and receives.
@@ -87,6 +87,8 @@ enum TokenAction {
         codes: Vec<AgencyId>,
         #[command(flatten)]
         limits: Limits,
+        #[command(flatten)]
+        reason: Reasoned,
     },
     /// Give a token other limits; without options it has none. A running node keeps count of what was used.
     Limit {
@@ -101,7 +103,35 @@ enum TokenAction {
     Revoke {
         /// Its name.
         name: String,
+        #[command(flatten)]
+        reason: Reasoned,
     },
+}
+
+/// Who does it, and why: stands in the node's ledger.
+#[derive(clap::Args, Debug)]
+struct Reasoned {
+    /// Why, for the ledger.
+    #[arg(long, value_name = "TEXT")]
+    why: String,
+    /// Who asked for it. Default: the user of this session.
+    #[arg(long, value_name = "NAME")]
+    who: Option<String>,
+}
+
+impl Reasoned {
+    /// What is about to be done, in words that the ledger takes: found out before anything is changed.
+    fn deed(self, settings: &Settings, action: AdminAction, subject: AdminSubject) -> anyhow::Result<Deed> {
+        let who = administration::at_the_machine(self.who);
+        let deed = administration::done(action, subject, who, self.why, crate::shell::clock::now());
+        deed.check(&settings.id).context("nothing was done; correct --who or --why")?;
+        Ok(deed)
+    }
+}
+
+/// Leaves a note for the ledger; a running node takes it within seconds, else the next start does.
+fn note(settings: &Settings, deed: &Deed) -> anyhow::Result<()> {
+    administration::leave(&settings.notes(), &settings.id, deed).context("it was done, but is not in the ledger")
 }
 
 /// What a token may use; what is not given is not limited. Each limit refills evenly over its period.
@@ -211,12 +241,14 @@ fn init(arguments: InitArgs) -> anyhow::Result<()> {
 fn token(settings: &Settings, action: TokenAction) -> anyhow::Result<()> {
     let path = &settings.tokens;
     match action {
-        TokenAction::Add { name, codes, limits } => {
+        TokenAction::Add { name, codes, limits, reason } => {
             if let Some(foreign) = codes.iter().find(|code| settings.codes().all(|own| own != *code)) {
                 anyhow::bail!("this node does not serve {foreign}; name codes of its own");
             }
             let codes = codes.into_iter().collect();
+            let deed = reason.deed(settings, AdminAction::TokenMade, AdminSubject::named(&name))?;
             let text = add_token(path, &name, codes, limits.into(), crate::shell::clock::now())?;
+            note(settings, &deed)?;
             println!("{}", text.expose());
         }
         TokenAction::List => {
@@ -233,7 +265,11 @@ fn token(settings: &Settings, action: TokenAction) -> anyhow::Result<()> {
             }
         }
         TokenAction::Limit { name, limits } => limit_token(path, &name, limits.into())?,
-        TokenAction::Revoke { name } => revoke_token(path, &name)?,
+        TokenAction::Revoke { name, reason } => {
+            let deed = reason.deed(settings, AdminAction::TokenWithdrawn, AdminSubject::named(&name))?;
+            revoke_token(path, &name)?;
+            note(settings, &deed)?;
+        }
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 //!
 //! [`core`] decides and is pure; everything else acts: the shell owns journal, keys, sockets and timers.
 
+pub mod administration;
 pub mod api;
 pub mod archive;
 pub mod command;

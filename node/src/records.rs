@@ -12,7 +12,7 @@ pub struct NodeRecord {
     /// Which.
     #[prost(
         oneof = "Body",
-        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26"
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27"
     )]
     pub body: Option<Body>,
 }
@@ -98,6 +98,20 @@ pub enum Body {
     /// A peer's checkpoint that this node cosigns as a witness.
     #[prost(message, tag = "26")]
     Cosigned(Cosigned),
+    /// What an administrator did to this node. Leaf: Administration.
+    #[prost(message, tag = "27")]
+    Administered(Administered),
+}
+
+/// See [`Body::Administered`]; the leaf says what, who and why.
+#[derive(Clone, PartialEq, Message)]
+pub struct Administered {
+    /// Position of the record before it of this kind.
+    #[prost(uint64, optional, tag = "1")]
+    pub previous: Option<u64>,
+    /// SHA-256 of the note that it was taken from; empty: it was said to the running node.
+    #[prost(bytes = "vec", tag = "2")]
+    pub note: Vec<u8>,
 }
 
 /// See [`Body::DutyTold`].
@@ -964,6 +978,7 @@ mod tests {
                 at_ms: 6,
             }),
             Body::Cosigned(Cosigned { node: "R1".into(), origin: "o".into(), size: 3, root: vec![1; 32] }),
+            Body::Administered(Administered { previous: Some(7), note: vec![2; 32] }),
         ]
     }
 

@@ -194,6 +194,7 @@ pub async fn start(settings: Settings, doors: impl Into<Doors>, pipeline: MakePi
         tokio::spawn(shell::run_link(Arc::clone(&shell))),
         tokio::spawn(watch_trust(Arc::clone(&shell), trust_settings, Arc::clone(&reload))),
         tokio::spawn(crate::retention::run(Arc::clone(&shell))),
+        tokio::spawn(crate::administration::run(Arc::clone(&shell))),
         tokio::spawn(crate::gateway::run(Arc::clone(&shell))),
     ];
     let mut servers = vec![tokio::spawn(serve(Arc::clone(&shell), Arc::clone(&tokens), local))];
@@ -437,6 +438,7 @@ fn build(
         may_sign: AtomicBool::new(false),
         signed_at_ms: AtomicI64::new(0),
         forks_folder: settings.forks(),
+        notes_folder: settings.notes(),
         comparing: tokio::sync::Mutex::default(),
         witness,
         to_cosign: watch::Sender::new(None),

@@ -382,6 +382,12 @@ impl Settings {
         self.store().join("forks")
     }
 
+    /// Folder of notes on what was done at the machine, which a running node writes into its ledger.
+    #[must_use]
+    pub fn notes(&self) -> PathBuf {
+        self.store().join("administration")
+    }
+
     /// The codes it serves.
     pub fn codes(&self) -> impl Iterator<Item = &AgencyId> {
         self.agencies.iter().map(|agency| &agency.code)

@@ -7,6 +7,7 @@ pub mod json;
 pub mod limits;
 pub mod sdk;
 
+mod administration;
 mod agency;
 mod audit;
 mod bundle;
@@ -28,6 +29,7 @@ mod time;
 mod undelivered;
 mod words;
 
+pub use administration::{AdminAction, AdminSubject, Administration, Administrator, CallerRole};
 pub use agency::{AgencyId, AgencyIdError, ForeignCode, ForeignCodeError, nearest, tidy_name};
 pub use audit::{AuditEnd, AuditedVersion, DirectoryAuditHead};
 pub use bundle::{BUNDLE_CHECKED, BUNDLE_ENTRY, BUNDLE_RECEIPTS, BUNDLE_REPORT, BundleJson};

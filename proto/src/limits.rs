@@ -297,6 +297,16 @@ pub const FINAL_LEAVES_PER_DELIVERY_MAX: usize = 512;
 pub const TOKENS_MAX: usize = 1_000;
 /// Longest name of a bearer token, in characters.
 pub const TOKEN_NAME_CHARS_MAX: usize = 40;
+/// Longest name of an administrator in the ledger, in characters: a token's, a certificate's, or as given at the machine.
+pub const ADMINISTRATOR_NAME_CHARS_MAX: usize = 200;
+/// Longest description of what an administrator did something to, in characters.
+pub const ADMINISTRATION_SUBJECT_CHARS_MAX: usize = 500;
+/// Longest reason that an administrator gives, in characters.
+pub const ADMINISTRATION_WHY_CHARS_MAX: usize = 1_000;
+/// Most notes on what was done at a node's machine that wait for its ledger.
+pub const ADMINISTRATION_NOTES_MAX: usize = 1_000;
+/// Longest such note in bytes.
+pub const ADMINISTRATION_NOTE_BYTES_MAX: u64 = 16 * 1024;
 /// Longest token file in bytes.
 pub const TOKEN_FILE_BYTES_MAX: u64 = 1024 * 1024;
 /// Longest settings file in bytes.

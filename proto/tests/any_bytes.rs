@@ -11,8 +11,8 @@
 use std::{fs, path::PathBuf};
 
 use truc_proto::{
-    BusinessStatus, Checkpoint, Entry, EnvelopeJson, Event, KeyManifest, Preamble, Raw, Receipt, RootStatement,
-    SignedNote, Statement, Submission,
+    Administration, BusinessStatus, Checkpoint, Entry, EnvelopeJson, Event, KeyManifest, Preamble, Raw, Receipt,
+    RootStatement, SignedNote, Statement, Submission,
 };
 
 const ROUNDS: u64 = 600;
@@ -109,6 +109,7 @@ fn any_bytes_as_a_statement_are_refused_or_read_the_same_again() {
             statement::<RootStatement>(bytes),
             statement::<Entry>(bytes),
             statement::<BusinessStatus>(bytes),
+            statement::<Administration>(bytes),
         ]
         .contains(&true)
     });

@@ -12,8 +12,8 @@ use std::{fs, path::PathBuf};
 
 use data_encoding::BASE64;
 use truc_proto::{
-    BusinessStatus, Digest, Entry, EnvelopeJson, Event, KeyManifest, Preamble, Raw, Receipt, ReceiptBody,
-    RootStatement, SignedNote, Statement, Submission,
+    Administration, BusinessStatus, Digest, Entry, EnvelopeJson, Event, KeyManifest, Preamble, Raw, Receipt,
+    ReceiptBody, RootStatement, SignedNote, Statement, Submission,
 };
 
 fn vector(name: &str) -> Vec<u8> {
@@ -53,6 +53,8 @@ fn every_statement_vector_reads_and_is_written_byte_for_byte() {
         let event = reads_and_rewrites::<Event>(&format!("event-{event}.json"));
         assert_eq!(event.envelope, Some(preamble.envelope));
     }
+    let done = reads_and_rewrites::<Administration>("administration.json");
+    assert_eq!(done.approved_by.as_ref().unwrap().name, "minh");
     reads_and_rewrites::<EnvelopeJson>("envelope.json");
     reads_and_rewrites::<RootStatement>("directory-root.json");
     for recipient in ["H26", "H37"] {
@@ -126,6 +128,9 @@ fn the_document_has_every_reason_and_status_in_the_words_that_people_read() {
     let reasons =
         truc_proto::Reason::ALL.iter().map(|r| vec![r.to_string(), r.english().into(), r.vietnamese().into()]);
     assert_eq!(table("Reasons"), reasons.collect::<Vec<_>>());
+    let actions = truc_proto::AdminAction::ALL.iter();
+    let actions: Vec<_> = actions.map(|a| vec![a.to_string(), a.english().into(), a.vietnamese().into()]).collect();
+    assert_eq!(table("Administration: actions"), actions);
     let said = |code: &truc_proto::StatusCode| if code.is_from_sender() { "sender" } else { "receiver" };
     let known = truc_proto::StatusCode::ALL.iter().filter(|code| code.is_known());
     let statuses = known.map(|c| vec![c.to_string(), c.english().into(), c.vietnamese().into(), said(c).into()]);

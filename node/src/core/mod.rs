@@ -3,6 +3,7 @@
 //!
 //! Nothing here knows sockets, keys, files or clocks.
 
+mod administration;
 mod duties;
 mod evidence;
 mod gateway;
@@ -31,6 +32,7 @@ use truc_proto::{AgencyId, Checkpoint, Digest, Event, NodeId, Raw, Submission, T
 
 use crate::records::{Body, NodeRecord, Place, RecordError};
 
+pub use administration::Deed;
 pub use duties::{Counted, Counters, OpenDuty, Told};
 pub use gateway::{PassOutcome, Passage};
 pub use groups::Group;
@@ -76,6 +78,8 @@ pub struct Core {
     early: BTreeMap<(Key, AgencyId), EarlyStatus>,
     entitlements: BTreeMap<(NodeId, String), Vec<EntitledRef>>,
     groups: groups::Groups,
+    /// The newest of what administrators did.
+    deeds: administration::Newest,
 
     // Found again from the above at start.
     sent_keys: BTreeMap<Key, u64>,
@@ -173,6 +177,7 @@ impl Core {
             early: BTreeMap::new(),
             entitlements: BTreeMap::new(),
             groups: groups::Groups::default(),
+            deeds: administration::Newest::default(),
             sent_keys: BTreeMap::new(),
             received_keys: BTreeMap::new(),
             sent_leaves: BTreeMap::new(),
@@ -247,6 +252,7 @@ impl Core {
             Input::Alarm { alarm, text } => self.set_alarm(alarm, text),
             Input::Kept(kept) => self.kept(now, kept),
             Input::PutGroup { owner, name, codes, reply } => self.put_group(now, &owner, name, &codes, reply),
+            Input::Administer { deed, note, reply } => self.administer(now, *deed, note, reply),
             Input::Tick => self.tick(now),
         }
         self.pump(now);
@@ -443,6 +449,7 @@ impl Core {
             Body::PassedOn(record) => self.fold_passed_on(place, &record, leaf)?,
             Body::TakenOver(record) => self.fold_taken_over(place, &record, leaf)?,
             Body::DutyTold(record) => self.fold_duty_told(place, &record)?,
+            Body::Administered(record) => self.fold_administered(place, &record)?,
         }
         self.next_position = place.position + 1;
         if let Some(index) = place.leaf {

@@ -5,7 +5,10 @@ use serde::{Deserialize, Serialize};
 use truc_ledger::{Fold, FoldError, Replayed};
 use truc_proto::{AgencyId, Checkpoint, Digest, NodeId};
 
-use super::{Core, EarlyStatus, EntitledRef, Group, ItemRef, Key, OwnCheckpoint, Received, Request, Sent, Unsent};
+use super::{
+    Core, EarlyStatus, EntitledRef, Group, ItemRef, Key, OwnCheckpoint, Received, Request, Sent, Unsent,
+    administration::Newest,
+};
 use crate::records::Place;
 
 /// Counts up when the form of the entries changes; older snapshots are then passed over.
@@ -32,6 +35,7 @@ enum Entry<'a> {
     Early(Key, AgencyId, EarlyStatus),
     Entitled(NodeId, String, Vec<EntitledRef>),
     Group(AgencyId, String, Group),
+    Deeds(Newest),
 }
 
 /// Why a snapshot is not used.
@@ -75,6 +79,7 @@ impl Core {
             .chain(self.early.iter().map(|((key, code), early)| Entry::Early(key.clone(), code.clone(), early.clone())))
             .chain(self.entitlements.iter().map(|((n, c), refs)| Entry::Entitled(n.clone(), c.clone(), refs.clone())))
             .chain(self.groups.iter().map(|(owner, name, g)| Entry::Group(owner.clone(), name.clone(), g.clone())))
+            .chain(self.newest_deed().map(|_| Entry::Deeds(self.deeds)))
             .map(|entry| serde_json::to_vec(&entry).expect("plain data with text keys is always JSON"))
     }
 
@@ -106,6 +111,7 @@ impl Core {
                 Entry::Early(key, code, early) => _ = self.early.insert((key, code), early),
                 Entry::Entitled(node, code, refs) => _ = self.entitlements.insert((node, code), refs),
                 Entry::Group(owner, name, group) => self.groups.put(owner, name, group),
+                Entry::Deeds(deeds) => self.deeds = deeds,
             }
         }
         if started { Ok(()) } else { Err(SnapshotError::Empty) }

@@ -1,5 +1,6 @@
 //! The core without journal, network or keys: what it decides, and that its state is a fold of what it wrote.
 
+mod administration;
 mod duties;
 mod gateway;
 mod groups;

@@ -9,7 +9,7 @@ use truc_proto::{
     Timestamp, limits,
 };
 
-use super::{Key, PassOutcome, StatusRefused, Withdrawing};
+use super::{Deed, Key, PassOutcome, StatusRefused, Withdrawing};
 use crate::{duties::DutyRules, records};
 
 /// Bounds and intervals. All have defaults; tests and the simulator choose their own.
@@ -483,6 +483,15 @@ pub enum Input {
         /// Who waits.
         reply: Option<Token>,
     },
+    /// An administrator did something to this node.
+    Administer {
+        /// What, and why.
+        deed: Box<Deed>,
+        /// SHA-256 of the note that it was taken from, where it was left as one.
+        note: Option<Digest>,
+        /// Who waits.
+        reply: Option<Token>,
+    },
     /// Time passed.
     Tick,
 }
@@ -662,6 +671,13 @@ pub enum Answer {
         /// Since when it is so.
         at: Timestamp,
     },
+    /// What an administrator did stands in the ledger.
+    Administered {
+        /// Position of the record.
+        position: u64,
+    },
+    /// It cannot be written down as it is, and why.
+    Unfit(String),
     /// What becomes of a wish to take a document back, by recipient.
     Withdrawing(std::collections::BTreeMap<AgencyId, Withdrawing>),
 }

@@ -2,6 +2,7 @@
 //! faces (`api`: gRPC; `rest`: REST/JSON; `sdk`: the axis SDK's) find out who calls and translate; what is done, and for whom, is decided here, over
 //! the core. Requests and replies are the messages of `truc.node.v1`.
 
+pub(crate) mod administration;
 mod alarms;
 pub(crate) mod arrivals;
 pub(crate) mod bundle;

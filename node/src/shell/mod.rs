@@ -111,6 +111,8 @@ pub struct Shell {
     pub(crate) signed_at_ms: AtomicI64,
     /// Where proofs of two histories are kept as files.
     pub forks_folder: PathBuf,
+    /// Where commands leave notes on what was done at the machine.
+    pub notes_folder: PathBuf,
     /// Held while the relay's newest checkpoint is compared with the one held: two at once would take each other's steps for a ledger cut back.
     pub(crate) comparing: tokio::sync::Mutex<()>,
     /// Cosigns the relay's checkpoints.

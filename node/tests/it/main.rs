@@ -5,6 +5,7 @@
     reason = "helpers of tests stand outside test functions, where clippy.toml does not reach"
 )]
 
+mod administration;
 mod changes;
 mod closed;
 mod duties;

@@ -225,6 +225,10 @@ events = {
 for name, data in events.items():
     save(f"event-{name}.json", data)
 
+save("administration.json", statement(
+    "administration", node="N-H26", time=stamp(4), action="certificate-retired", subject={"name": "CN=UBND tỉnh Hà Giang,C=VN", "sha256": hexsha(b"certificate")},
+    who={"name": "lan", "role": "cipher-admin"}, approved_by={"name": "minh", "role": "cipher-admin"}, why="hết hạn ngày 01/12"))
+
 leaves = [b"first leaf of the vectors", submission] + [f"leaf {i} of the vectors".encode() for i in range(2, 7)]
 ledger = [leaf_hash(x) for x in leaves]
 text = f"{ORIGIN}\n{len(leaves)}\n{b64(root(ledger))}\n".encode()

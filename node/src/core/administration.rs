@@ -1,0 +1,91 @@
+//! What administrators did to this node: a leaf each, and in its record where the one before stands. So the whole log is read backwards from the newest
+//! one, and the fold keeps no more than where that is.
+
+use serde::{Deserialize, Serialize};
+use truc_proto::{
+    AdminAction, AdminSubject, Administration, Administrator, Digest, NodeId, Raw, StatementError, Timestamp,
+};
+
+use super::{Answer, Core, Effect, Token, digest};
+use crate::records::{self, Body, Place, RecordError};
+
+/// Something that was done, before it stands in the ledger.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Deed {
+    /// What.
+    pub action: AdminAction,
+    /// To what.
+    pub subject: AdminSubject,
+    /// Who asked for it.
+    pub who: Administrator,
+    /// Who agreed to it, where two had to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approved_by: Option<Administrator>,
+    /// Why, in words.
+    pub why: String,
+    /// When, where it is written down later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub done: Option<Timestamp>,
+}
+
+impl Deed {
+    /// Whether it could stand in the ledger.
+    ///
+    /// # Errors
+    /// When a text is empty, too long or not one readable line.
+    pub fn check(&self, node: &NodeId) -> Result<(), StatementError> {
+        self.clone().stated(node.clone(), Timestamp::EPOCH).map(|_| ())
+    }
+
+    fn stated(self, node: NodeId, time: Timestamp) -> Result<Raw<Administration>, StatementError> {
+        let Self { action, subject, who, approved_by, why, done } = self;
+        Raw::write(Administration { node, time, action, subject, who, approved_by, why, done })
+    }
+}
+
+/// The end of the log.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Newest {
+    /// Position of its record.
+    position: Option<u64>,
+    /// The note that was taken last, and the position of what it became.
+    note: Option<(Digest, u64)>,
+}
+
+impl Core {
+    /// Position of the newest record about what an administrator did; each names the one before.
+    #[must_use]
+    pub const fn newest_deed(&self) -> Option<u64> {
+        self.deeds.position
+    }
+
+    /// Writes it down; one taken from the note that was taken last is written already. The answer leaves once it is on the device (I1).
+    pub(super) fn administer(&mut self, now: Timestamp, deed: Deed, note: Option<Digest>, reply: Option<Token>) {
+        if let Some((known, position)) = self.deeds.note
+            && note == Some(known)
+        {
+            return self.reply(reply, Answer::Administered { position });
+        }
+        let leaf = match deed.stated(self.policy.node.clone(), now) {
+            Ok(leaf) => leaf,
+            Err(error) => return self.reply(reply, Answer::Unfit(error.to_string())),
+        };
+        let note = note.map(|note| note.as_bytes().to_vec()).unwrap_or_default();
+        let record = records::Administered { previous: self.deeds.position, note };
+        if let Some(place) = self.commit(Body::Administered(record), Some(leaf.bytes().clone())) {
+            self.effects.push(Effect::Sign);
+            self.reply(reply, Answer::Administered { position: place.position });
+        }
+    }
+
+    pub(super) fn fold_administered(
+        &mut self,
+        place: Place,
+        record: &records::Administered,
+    ) -> Result<(), RecordError> {
+        let note = Some(&record.note).filter(|note| !note.is_empty()).map(|note| digest(note, "note")).transpose()?;
+        let note = note.map(|note| (note, place.position)).or(self.deeds.note);
+        self.deeds = Newest { position: Some(place.position), note };
+        Ok(())
+    }
+}
