@@ -64,12 +64,31 @@ pub(crate) enum Command {
     /// Receiver groups: an agency's named lists of codes, kept by its node, for `truc send --to-group`.
     #[command(subcommand)]
     Group(GroupCommand),
+    /// What administrators did to a node, with who and why.
+    #[command(subcommand)]
+    Admin(AdminCommand),
     /// State of a node: connection, directory, alarms.
     Status(NodeArgs),
     /// Write a completion script for a shell to standard output.
     Completion {
         /// Which shell.
         shell: clap_complete::Shell,
+    },
+}
+
+/// Needs a token of the role `cipher-admin` or `auditor` (`truc-node token add --role`, docs/ROLES.md).
+#[derive(Subcommand, Debug)]
+pub(crate) enum AdminCommand {
+    /// What was done, the newest first: keys and certificates, backups, tokens.
+    Log {
+        #[command(flatten)]
+        node: NodeArgs,
+        /// Only what was written down from this time on (RFC 3339, as `2026-11-22T00:00:00+07:00`).
+        #[arg(long, value_name = "TIME")]
+        since: Option<Timestamp>,
+        /// Most entries shown.
+        #[arg(long, value_name = "N", default_value_t = 100)]
+        limit: u32,
     },
 }
 

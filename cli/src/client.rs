@@ -9,7 +9,10 @@ use tonic::{
     service::{Interceptor, interceptor::InterceptedService},
     transport::{Channel, Endpoint},
 };
-use truc_proto::{node_v1::node_client::NodeClient, wire_v1::Refusal};
+use truc_proto::{
+    node_v1::{node_client::NodeClient, oversight_client::OversightClient},
+    wire_v1::Refusal,
+};
 
 use crate::{
     args::NodeArgs,
@@ -18,6 +21,9 @@ use crate::{
 
 /// A connected client.
 pub(crate) type Node = NodeClient<InterceptedService<Channel, Bearer>>;
+
+/// A connected client of what administrators and auditors ask.
+pub(crate) type Oversight = OversightClient<InterceptedService<Channel, Bearer>>;
 
 /// Adds the bearer token to every call.
 #[derive(Clone)]
@@ -34,6 +40,17 @@ impl Interceptor for Bearer {
 
 /// Connects to the node named by the arguments.
 pub(crate) async fn connect(args: &NodeArgs) -> Result<Node, Failure> {
+    let (channel, bearer) = channel(args).await?;
+    Ok(NodeClient::with_interceptor(channel, bearer))
+}
+
+/// As [`connect`], for administrators and auditors.
+pub(crate) async fn connect_oversight(args: &NodeArgs) -> Result<Oversight, Failure> {
+    let (channel, bearer) = channel(args).await?;
+    Ok(OversightClient::with_interceptor(channel, bearer))
+}
+
+async fn channel(args: &NodeArgs) -> Result<(Channel, Bearer), Failure> {
     let token = args.token_file.as_deref().map(read_token).transpose().or_exit(
         Exit::Usage,
         "the bearer token cannot be read; name its file with --token-file, or have `truc-node token add` make one",
@@ -49,7 +66,7 @@ pub(crate) async fn connect(args: &NodeArgs) -> Result<Node, Failure> {
         Exit::Unavailable,
         format!("no node answers at {}; start `truc-node serve` or give its address with --node", args.node),
     )?;
-    Ok(NodeClient::with_interceptor(channel, Bearer(token)))
+    Ok((channel, Bearer(token)))
 }
 
 fn read_token(file: &Path) -> anyhow::Result<MetadataValue<Ascii>> {

@@ -18,7 +18,7 @@ use crate::{
     tokens::{Tokens, add_token, limit_token, revoke_token},
     words::WordKey,
 };
-use truc_proto::{AdminAction, AdminSubject, AgencyId};
+use truc_proto::{AdminAction, AdminSubject, AgencyId, CallerRole};
 use truc_signer::storage::StorageKey;
 
 /// The agency's node of the document axis: stamps, signs, seals, sends and receives.
@@ -82,6 +82,9 @@ enum TokenAction {
     Add {
         /// What people call it, e.g. the document system's name.
         name: String,
+        /// What it is there for: `system`, `officer`, `cipher-admin` or `auditor`; docs/ROLES.md says what each may do.
+        #[arg(long, value_name = "ROLE", default_value_t = CallerRole::Officer)]
+        role: CallerRole,
         /// A code it is limited to; repeat for further ones. None: all codes of the node.
         #[arg(long = "code", value_name = "CODE")]
         codes: Vec<AgencyId>,
@@ -97,7 +100,7 @@ enum TokenAction {
         #[command(flatten)]
         limits: Limits,
     },
-    /// Names, codes and limits of all tokens.
+    /// Names, roles, codes and limits of all tokens.
     List,
     /// Make a token useless.
     Revoke {
@@ -241,13 +244,14 @@ fn init(arguments: InitArgs) -> anyhow::Result<()> {
 fn token(settings: &Settings, action: TokenAction) -> anyhow::Result<()> {
     let path = &settings.tokens;
     match action {
-        TokenAction::Add { name, codes, limits, reason } => {
+        TokenAction::Add { name, role, codes, limits, reason } => {
             if let Some(foreign) = codes.iter().find(|code| settings.codes().all(|own| own != *code)) {
                 anyhow::bail!("this node does not serve {foreign}; name codes of its own");
             }
             let codes = codes.into_iter().collect();
-            let deed = reason.deed(settings, AdminAction::TokenMade, AdminSubject::named(&name))?;
-            let text = add_token(path, &name, codes, limits.into(), crate::shell::clock::now())?;
+            let deed =
+                reason.deed(settings, AdminAction::TokenMade, AdminSubject::named(format!("{name} ({role})")))?;
+            let text = add_token(path, &name, role, codes, limits.into(), crate::shell::clock::now())?;
             note(settings, &deed)?;
             println!("{}", text.expose());
         }
@@ -261,7 +265,7 @@ fn token(settings: &Settings, action: TokenAction) -> anyhow::Result<()> {
                         format!("\t{limit} {}/{} s", what.as_str(), what.period().as_secs())
                     })
                 });
-                println!("{}\t{codes}\t{}{}", token.name, token.created, limits.concat());
+                println!("{}\t{}\t{codes}\t{}{}", token.name, token.role, token.created, limits.concat());
             }
         }
         TokenAction::Limit { name, limits } => limit_token(path, &name, limits.into())?,

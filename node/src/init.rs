@@ -17,8 +17,8 @@ use clap::Args;
 use truc_evidence::{MakeBindingError, bind_certificate, ledger_origin, make_binding};
 use truc_ledger::{LedgerKey, LedgerKeyError};
 use truc_proto::{
-    AgencyEntry, AgencyId, AxisId, BindingRequest, CertificateBinding, Entry, KeyUse, Lane, NodeEntry, NodeId, NoteKey,
-    Route, SealingAlgorithm, Timestamp, WitnessKey, limits::NODE_AGENCIES_MAX,
+    AgencyEntry, AgencyId, AxisId, BindingRequest, CallerRole, CertificateBinding, Entry, KeyUse, Lane, NodeEntry,
+    NodeId, NoteKey, Route, SealingAlgorithm, Timestamp, WitnessKey, limits::NODE_AGENCIES_MAX,
 };
 use truc_signer::{
     Certificate, CertificateUse, KeyKind, PathError, SigningKey, SoftKey, StorageKey, StorageKeyError, TrustStore,
@@ -410,7 +410,14 @@ fn write_node(request: &InitRequest, loaded: &Loaded, draft: &Draft) -> Result<I
     write(&here("keys/ledger.pk8"), &ledger_pkcs8)?;
     write(&here("keys/witness.pk8"), &witness_pkcs8)?;
     StorageKey::create(&here("keys/storage.key"), 1)?;
-    let token = add_token(&here("keys/tokens"), FIRST_TOKEN, BTreeSet::new(), Quota::default(), request.now)?;
+    let token = add_token(
+        &here("keys/tokens"),
+        FIRST_TOKEN,
+        CallerRole::Officer,
+        BTreeSet::new(),
+        Quota::default(),
+        request.now,
+    )?;
 
     let mut copier = Copier { draft };
     let settings = Settings {

@@ -25,7 +25,11 @@ use tracing::{error, info, warn};
 use truc_evidence::{AdmissionError, Directory, DirectoryWriter};
 use truc_ledger::{LedgerKey, blobs::BlobStore, volume::DirVolume};
 use truc_link::{Identity, Link, LinkTrust, NotAdmitted, Stamper};
-use truc_proto::{Digest, NodeId, limits::CLIENT_STREAMS_MAX, node_v1::node_server::NodeServer};
+use truc_proto::{
+    Digest, NodeId,
+    limits::CLIENT_STREAMS_MAX,
+    node_v1::{node_server::NodeServer, oversight_server::OversightServer},
+};
 use truc_signer::{SigningKey, SoftKey, path::TrustStore, storage::StorageKey};
 
 use crate::{
@@ -574,8 +578,9 @@ fn pem(label: &str, der: &[u8]) -> String {
 async fn serve(shell: Arc<Shell>, tokens: Arc<LiveTokens>, local: TcpListener) {
     let mut stopping = shell.stopping.clone();
     let (health_reporter, health) = tonic_health::server::health_reporter();
-    let service =
-        NodeServer::new(Api::new(Arc::clone(&shell), tokens)).max_decoding_message_size(LOCAL_MESSAGE_BYTES_MAX);
+    let api = Api::new(Arc::clone(&shell), tokens);
+    let oversight = OversightServer::new(api.clone());
+    let service = NodeServer::new(api).max_decoding_message_size(LOCAL_MESSAGE_BYTES_MAX);
     health_reporter.set_serving::<NodeServer<Api>>().await;
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(truc_proto::DESCRIPTORS)
@@ -594,6 +599,7 @@ async fn serve(shell: Arc<Shell>, tokens: Arc<LiveTokens>, local: TcpListener) {
         .add_service(health)
         .add_service(reflection)
         .add_service(service)
+        .add_service(oversight)
         .serve_with_incoming_shutdown(TcpListenerStream::new(local), shutdown)
         .await;
     if let Err(error) = served {

@@ -18,7 +18,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 use truc_proto::{
-    AgencyId, Digest, Timestamp,
+    AgencyId, CallerRole, Digest, Timestamp,
     limits::{TOKEN_FILE_BYTES_MAX, TOKEN_NAME_CHARS_MAX, TOKENS_MAX},
 };
 use zeroize::Zeroizing;
@@ -111,6 +111,8 @@ pub enum TokenError {
 pub struct Grant {
     /// The token's name, for logs.
     pub name: String,
+    /// What it is there for.
+    pub role: CallerRole,
     /// The codes it is limited to; none: all of the node's.
     pub codes: Option<BTreeSet<AgencyId>>,
     /// What it may use, and has used.
@@ -133,6 +135,9 @@ pub struct Token {
     pub name: String,
     /// SHA-256 of its text.
     pub sha256: Digest,
+    /// What it is there for; tokens of before there were roles may what they could.
+    #[serde(default = "before_roles")]
+    pub role: CallerRole,
     /// The codes it is limited to; empty: all of the node's.
     #[serde(default)]
     pub codes: BTreeSet<AgencyId>,
@@ -143,9 +148,14 @@ pub struct Token {
     pub quota: Quota,
 }
 
+const fn before_roles() -> CallerRole {
+    CallerRole::Officer
+}
+
 impl Token {
     fn grant(&self, meter: Arc<Meter>) -> Grant {
-        Grant { name: self.name.clone(), codes: (!self.codes.is_empty()).then(|| self.codes.clone()), meter }
+        let codes = (!self.codes.is_empty()).then(|| self.codes.clone());
+        Grant { name: self.name.clone(), role: self.role, codes, meter }
     }
 }
 
@@ -198,6 +208,7 @@ impl Tokens {
     fn add(
         &mut self,
         name: &str,
+        role: CallerRole,
         codes: BTreeSet<AgencyId>,
         quota: Quota,
         now: Timestamp,
@@ -212,7 +223,7 @@ impl Tokens {
         }
         let text = TokenText::generate()?;
         let sha256 = Digest::of(text.expose().as_bytes());
-        self.tokens.push(Token { name: name.to_owned(), sha256, codes, created: now, quota });
+        self.tokens.push(Token { name: name.to_owned(), sha256, role, codes, created: now, quota });
         Ok(text)
     }
 
@@ -234,12 +245,13 @@ impl Tokens {
 pub fn add_token(
     path: &Path,
     name: &str,
+    role: CallerRole,
     codes: BTreeSet<AgencyId>,
     quota: Quota,
     now: Timestamp,
 ) -> Result<TokenText, TokenError> {
     let mut tokens = if path.exists() { Tokens::load(path)? } else { Tokens::default() };
-    let text = tokens.add(name, codes, quota, now)?;
+    let text = tokens.add(name, role, codes, quota, now)?;
     tokens.save(path)?;
     Ok(text)
 }
@@ -426,9 +438,24 @@ mod tests {
     fn a_token_opens_its_codes_only_and_its_text_is_nowhere_on_the_disk() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("tokens");
-        let all = add_token(&path, "first", BTreeSet::new(), Quota::default(), Timestamp::from_unix_s(5)).unwrap();
-        let one = add_token(&path, "one", BTreeSet::from([code("H26")]), Quota::default(), Timestamp::from_unix_s(6))
-            .unwrap();
+        let all = add_token(
+            &path,
+            "first",
+            CallerRole::Officer,
+            BTreeSet::new(),
+            Quota::default(),
+            Timestamp::from_unix_s(5),
+        )
+        .unwrap();
+        let one = add_token(
+            &path,
+            "one",
+            CallerRole::Officer,
+            BTreeSet::from([code("H26")]),
+            Quota::default(),
+            Timestamp::from_unix_s(6),
+        )
+        .unwrap();
         let tokens = Tokens::load(&path).unwrap();
         assert!(tokens.authorise(all.expose()).unwrap().allows(&code("H37.DN.001")));
         let grant = tokens.authorise(one.expose()).unwrap();
@@ -444,11 +471,12 @@ mod tests {
     fn a_revoked_token_is_refused_by_a_running_node_and_a_name_stands_once() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("tokens");
-        let text = add_token(&path, "first", BTreeSet::new(), Quota::default(), Timestamp::EPOCH).unwrap();
+        let text = add_token(&path, "first", CallerRole::Officer, BTreeSet::new(), Quota::default(), Timestamp::EPOCH)
+            .unwrap();
         let live = LiveTokens::open(&path).unwrap();
         assert!(live.authorise(text.expose()).unwrap().is_some());
         assert!(matches!(
-            add_token(&path, "first", BTreeSet::new(), Quota::default(), Timestamp::EPOCH),
+            add_token(&path, "first", CallerRole::Officer, BTreeSet::new(), Quota::default(), Timestamp::EPOCH),
             Err(TokenError::Name { .. })
         ));
         revoke_token(&path, "first").unwrap();
@@ -461,8 +489,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("tokens");
         let limited = Quota { documents_per_day: std::num::NonZeroU32::new(2), ..Quota::default() };
-        let text = add_token(&path, "first", BTreeSet::new(), limited, Timestamp::EPOCH).unwrap();
-        let free = add_token(&path, "second", BTreeSet::new(), Quota::default(), Timestamp::EPOCH).unwrap();
+        let text = add_token(&path, "first", CallerRole::Officer, BTreeSet::new(), limited, Timestamp::EPOCH).unwrap();
+        let free = add_token(&path, "second", CallerRole::Officer, BTreeSet::new(), Quota::default(), Timestamp::EPOCH)
+            .unwrap();
         let live = LiveTokens::open(&path).unwrap();
         let take = |text: &TokenText| {
             let grant = live.authorise(text.expose()).unwrap().unwrap();
@@ -481,10 +510,25 @@ mod tests {
     }
 
     #[test]
+    fn a_token_of_before_there_were_roles_may_what_it_could_and_a_new_one_what_its_role_says() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tokens");
+        let add = |name, role| add_token(&path, name, role, BTreeSet::new(), Quota::default(), Timestamp::EPOCH);
+        let old = add("old", CallerRole::Officer).unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.contains("role = \"officer\"\n"), "{text}");
+        replace_private(&path, text.replace("role = \"officer\"\n", "").as_bytes()).unwrap();
+        let keys = add("keys", CallerRole::CipherAdmin).unwrap();
+        let tokens = Tokens::load(&path).unwrap();
+        let role = |text: &TokenText| tokens.authorise(text.expose()).unwrap().role;
+        assert_eq!((role(&old), role(&keys)), (CallerRole::Officer, CallerRole::CipherAdmin));
+    }
+
+    #[test]
     fn an_exposed_or_broken_file_lets_nobody_in() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("tokens");
-        add_token(&path, "first", BTreeSet::new(), Quota::default(), Timestamp::EPOCH).unwrap();
+        add_token(&path, "first", CallerRole::Officer, BTreeSet::new(), Quota::default(), Timestamp::EPOCH).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
         assert!(matches!(Tokens::load(&path), Err(TokenError::Exposed { mode: 0o640, .. })));
         fs::remove_file(&path).unwrap();

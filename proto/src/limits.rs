@@ -303,6 +303,8 @@ pub const ADMINISTRATOR_NAME_CHARS_MAX: usize = 200;
 pub const ADMINISTRATION_SUBJECT_CHARS_MAX: usize = 500;
 /// Longest reason that an administrator gives, in characters.
 pub const ADMINISTRATION_WHY_CHARS_MAX: usize = 1_000;
+/// Most entries of the log of what administrators did in one answer.
+pub const ADMINISTRATION_LOGGED_MAX: usize = 500;
 /// Most notes on what was done at a node's machine that wait for its ledger.
 pub const ADMINISTRATION_NOTES_MAX: usize = 1_000;
 /// Longest such note in bytes.

@@ -24,6 +24,7 @@ async fn a_token_opens_what_it_covers_and_nothing_else() {
     let text = add_token(
         &world.node_folder("N-H26").join("keys/tokens"),
         "department",
+        truc_proto::CallerRole::Officer,
         codes,
         truc_node::quota::Quota::default(),
         world::now(),

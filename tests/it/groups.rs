@@ -96,7 +96,14 @@ async fn what_a_group_may_not_be_is_refused_in_both_languages() {
     put(&other, "H26", "a", &["H02"]).await.unwrap();
     let codes = std::collections::BTreeSet::from(["H26.18".parse().unwrap()]);
     let path = world.node_folder("N-H26").join("keys/tokens");
-    let text = truc_node::tokens::add_token(&path, "department", codes, truc_node::quota::Quota::default(), now());
+    let text = truc_node::tokens::add_token(
+        &path,
+        "department",
+        truc_proto::CallerRole::Officer,
+        codes,
+        truc_node::quota::Quota::default(),
+        now(),
+    );
     let department = Api::new(world.node_address("N-H26"), Some(text.unwrap().expose()));
     assert_eq!(list(&department, "", "").await.unwrap(), []);
     for refused in [

@@ -1,5 +1,6 @@
 //! One module per command.
 
+mod admin;
 mod completion;
 mod container;
 mod demo;
@@ -31,6 +32,7 @@ pub(crate) fn run(command: Command, output: &Output) -> Outcome {
         Command::Send(args) => send::run(&args, output),
         Command::Inbox(command) => inbox::run(&command, output),
         Command::Outbox(args) => outbox::run(&args, output),
+        Command::Admin(command) => admin::run(&command, output),
         Command::Duties(args) => duties::run(&args, output),
         Command::Stats(args) => stats::run(&args, output),
         Command::Search(args) => search::run(&args, output),

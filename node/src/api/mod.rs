@@ -1,6 +1,8 @@
 //! The local gRPC API `truc.node.v1`, for document systems and the `truc` tool: a thin face over [`crate::service`]. It knows
 //! who calls, and puts errors into gRPC's words.
 
+mod oversight;
+
 use std::{io, pin::Pin, sync::Arc};
 
 use prost::Message as _;
@@ -15,8 +17,8 @@ use truc_proto::{
 use crate::{
     pipeline::Part,
     service::{
-        Error, ErrorKind, bundle, caller, directory, duties, groups, inbox, outbox, receipts, search, send, statistics,
-        status, withdraw,
+        Error, ErrorKind, bundle, caller, directory, duties, groups, inbox, outbox, receipts, roles::May, search, send,
+        statistics, status, withdraw,
     },
     shell::Shell,
     tokens::{Grant, LiveTokens},
@@ -164,7 +166,7 @@ impl Node for Api {
         request: Request<node_v1::SearchDirectoryRequest>,
     ) -> Result<Response<node_v1::SearchDirectoryReply>, Status> {
         // Whoever may use the node at all may look up whom to write to.
-        self.grant(request.metadata())?;
+        self.grant(request.metadata())?.need(May::Directory)?;
         Ok(Response::new(directory::search(&self.shell, request.into_inner()).await?))
     }
 
@@ -173,7 +175,7 @@ impl Node for Api {
         request: Request<node_v1::AuditDirectoryRequest>,
     ) -> Result<Response<Self::AuditDirectoryStream>, Status> {
         // The directory is no secret among agencies.
-        self.grant(request.metadata())?;
+        self.grant(request.metadata())?.need(May::Directory)?;
         Ok(Response::new(replies(directory::audit(&self.shell, request.into_inner()).await?)))
     }
 
@@ -237,7 +239,7 @@ impl From<Error> for Status {
         let code = match error.kind() {
             ErrorKind::Invalid => Code::InvalidArgument,
             ErrorKind::Unknown => Code::Unauthenticated,
-            ErrorKind::NotEntitled => Code::PermissionDenied,
+            ErrorKind::NotEntitled | ErrorKind::WrongRole => Code::PermissionDenied,
             ErrorKind::NotFound => Code::NotFound,
             ErrorKind::NotNow => Code::FailedPrecondition,
             ErrorKind::Reused => Code::AlreadyExists,

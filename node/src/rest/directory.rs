@@ -11,7 +11,7 @@ use super::{
     problem::Problem,
     request::{Caller, InPath, NoQuery, Query},
 };
-use crate::service::directory;
+use crate::service::{directory, roles::May};
 
 /// Agencies that fit, the best first.
 #[derive(Serialize, ToSchema)]
@@ -116,9 +116,10 @@ impl From<wire_v1::Refusal> for Unreachable {
 )]
 pub(super) async fn search(
     State(rest): State<Rest>,
-    Caller(_): Caller,
+    Caller(grant): Caller,
     mut query: Query,
 ) -> Result<Json<Agencies>, Problem> {
+    grant.need(May::Directory)?;
     let limit = query.number("limit", 1..=u64::try_from(DIRECTORY_HITS_MAX).unwrap_or(u64::MAX));
     let request = node_v1::SearchDirectoryRequest {
         text: query.text("text"),
@@ -143,9 +144,10 @@ pub(super) async fn search(
 )]
 pub(super) async fn one(
     State(rest): State<Rest>,
-    Caller(_): Caller,
+    Caller(grant): Caller,
     mut path: InPath,
     _: NoQuery,
 ) -> Result<Json<Agency>, Problem> {
+    grant.need(May::Directory)?;
     Ok(Json(directory::look_up(&rest.shell, &path.take("code"))?.into()))
 }

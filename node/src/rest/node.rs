@@ -68,6 +68,9 @@ impl From<node_v1::StatusReply> for NodeStatus {
 pub(super) struct TokenState {
     /// Its name, as the node's administrator knows it.
     name: String,
+    /// What it is there for (`docs/ROLES.md`).
+    #[schema(example = "officer")]
+    role: &'static str,
     /// The codes it is limited to; none: all of the node's.
     codes: Vec<String>,
     /// What it may use; what is not listed is not limited.
@@ -97,6 +100,7 @@ impl TokenState {
         };
         Self {
             name: grant.name.clone(),
+            role: grant.role.as_str(),
             codes: grant.codes.iter().flatten().map(AgencyId::to_string).collect(),
             limits: Measure::ALL.into_iter().filter_map(limit).collect(),
         }

@@ -33,6 +33,8 @@ pub enum Kind {
     Unauthorised,
     /// The token does not cover that agency.
     NotEntitled,
+    /// The token's role does not cover it.
+    WrongRole,
     /// Nothing of that name for this token.
     NotFound,
     /// No such path.
@@ -69,6 +71,7 @@ impl Kind {
         Self::InvalidRequest,
         Self::Unauthorised,
         Self::NotEntitled,
+        Self::WrongRole,
         Self::NotFound,
         Self::NoSuchPath,
         Self::MethodNotAllowed,
@@ -92,6 +95,7 @@ impl Kind {
             Self::InvalidRequest => "invalid-request",
             Self::Unauthorised => "unauthorised",
             Self::NotEntitled => "not-entitled",
+            Self::WrongRole => "wrong-role",
             Self::NotFound => "not-found",
             Self::NoSuchPath => "no-such-path",
             Self::MethodNotAllowed => "method-not-allowed",
@@ -115,7 +119,7 @@ impl Kind {
         match self {
             Self::InvalidRequest => StatusCode::BAD_REQUEST,
             Self::Unauthorised => StatusCode::UNAUTHORIZED,
-            Self::NotEntitled => StatusCode::FORBIDDEN,
+            Self::NotEntitled | Self::WrongRole => StatusCode::FORBIDDEN,
             Self::NotFound | Self::NoSuchPath => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
@@ -137,6 +141,9 @@ impl Kind {
             Self::InvalidRequest => ("The request is not valid", "Yêu cầu không hợp lệ"),
             Self::Unauthorised => ("A valid token is missing", "Thiếu thẻ truy cập hợp lệ"),
             Self::NotEntitled => ("The token does not cover this agency", "Thẻ truy cập không dùng được cho mã này"),
+            Self::WrongRole => {
+                ("The token's role does not cover this", "Vai trò của thẻ truy cập không được làm việc này")
+            }
             Self::NotFound => ("There is no such thing", "Không tìm thấy"),
             Self::NoSuchPath => ("There is no such path", "Không có đường dẫn này"),
             Self::MethodNotAllowed => ("This path has no such method", "Đường dẫn này không có phương thức đó"),
@@ -169,6 +176,10 @@ impl Kind {
             Self::NotEntitled => (
                 "Use a token that covers the agency, or ask the node's administrator for one.",
                 "Dùng thẻ có quyền với mã đó, hoặc xin quản trị viên của nút cấp.",
+            ),
+            Self::WrongRole => (
+                "Use a token of a role that `detail` names, or ask the node's administrator for one (`truc-node token add --role`).",
+                "Dùng thẻ có vai trò mà `detail` nêu, hoặc xin quản trị viên của nút cấp (`truc-node token add --role`).",
             ),
             Self::NotFound => (
                 "Check the id, and whose token is used: what belongs to other agencies is not shown.",
@@ -338,6 +349,7 @@ impl From<Error> for Problem {
             ErrorKind::Unknown => Kind::Unauthorised,
             ErrorKind::Exhausted => Kind::QuotaExceeded,
             ErrorKind::NotEntitled => Kind::NotEntitled,
+            ErrorKind::WrongRole => Kind::WrongRole,
             ErrorKind::NotFound => Kind::NotFound,
             ErrorKind::NotNow => Kind::NotNow,
             ErrorKind::Reused => Kind::KeyReused,

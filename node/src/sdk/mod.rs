@@ -111,7 +111,7 @@ impl Face {
 fn failed(error: &Error) -> Reply {
     let code = match error.kind() {
         ErrorKind::Invalid => ErrorCode::Parameter,
-        ErrorKind::NotEntitled | ErrorKind::Unknown => ErrorCode::NotEntitled,
+        ErrorKind::NotEntitled | ErrorKind::WrongRole | ErrorKind::Unknown => ErrorCode::NotEntitled,
         ErrorKind::NotFound => ErrorCode::NotFound,
         ErrorKind::NotNow | ErrorKind::Reused => ErrorCode::NotNow,
         ErrorKind::Busy | ErrorKind::Exhausted | ErrorKind::Unavailable | ErrorKind::Gone => ErrorCode::TryAgain,

@@ -17,7 +17,7 @@ use ring::{
 };
 use serde::{Deserialize, Serialize};
 use truc_proto::{
-    AgencyId, Timestamp,
+    AgencyId, CallerRole, Timestamp,
     limits::{NODE_AGENCIES_MAX, SDK_SYSTEM_ID_CHARS_MAX, SDK_SYSTEMS_MAX, TOKEN_FILE_BYTES_MAX},
 };
 use truc_signer::storage::{StorageKey, WrapError};
@@ -231,7 +231,8 @@ impl System {
     /// What it may do.
     #[must_use]
     pub fn grant(&self) -> Grant {
-        Grant { name: format!("sdk:{}", self.id), codes: Some(self.codes.clone()), meter: Arc::default() }
+        let (name, codes) = (format!("sdk:{}", self.id), Some(self.codes.clone()));
+        Grant { name, role: CallerRole::System, codes, meter: Arc::default() }
     }
 
     /// The codes it acts for.

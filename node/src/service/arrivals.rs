@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::{sync::broadcast::error::RecvError, time::Instant};
 use truc_proto::{AgencyId, limits::WATCH_SCAN_MAX, node_v1};
 
-use super::{Error, inbox, pages};
+use super::{Error, inbox, pages, roles::May};
 use crate::{
     core::{CodeState, Core, Key, Received},
     shell::Shell,
@@ -27,6 +27,7 @@ pub(crate) async fn after(
     size: u32,
     wait: Duration,
 ) -> Result<Found, Error> {
+    grant.need(May::List)?;
     let only = if code.is_empty() { None } else { Some(super::code(grant, code, "code")?) };
     let mut cursor = if cursor.is_empty() { 0 } else { pages::read_token(cursor)? };
     let size = pages::size(size);

@@ -26,6 +26,7 @@ use super::{
     Error, envelope_id,
     inbox::{ChannelSink, Replies},
     not_found, receipts,
+    roles::May,
 };
 use crate::{
     pipeline::PipelineError,
@@ -41,6 +42,7 @@ pub(crate) async fn export(
     grant: Grant,
     request: node_v1::ExportBundleRequest,
 ) -> Result<Replies<node_v1::FetchChunk>, Error> {
+    grant.need(May::Receipts)?;
     let envelope = envelope_id(&request.envelope)?;
     receipts::may_leave(shell)?;
     let directory = shell.directory().ok_or_else(super::send::no_directory)?;

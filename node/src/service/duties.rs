@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use truc_proto::{AgencyId, limits::DUTIES_LISTED_MAX, node_v1};
 
-use super::Error;
+use super::{Error, roles::May};
 use crate::{
     core::{Counters, OpenDuty},
     duties::{Duty, Standing},
@@ -38,6 +38,7 @@ pub(crate) async fn counters(
     grant: &Grant,
     request: node_v1::CountersRequest,
 ) -> Result<node_v1::CountersReply, Error> {
+    grant.need(May::Duties)?;
     let viewer = Viewer::new(grant, &request.code)?;
     let of = viewer.clone();
     let mut counted = shell.engine.ask(move |core| core.counters(clock::now(), |code| of.sees(code))).await?;
@@ -63,6 +64,7 @@ pub(crate) async fn list(
     grant: &Grant,
     request: node_v1::ListDutiesRequest,
 ) -> Result<node_v1::ListDutiesReply, Error> {
+    grant.need(May::Duties)?;
     let viewer = Viewer::new(grant, &request.code)?;
     let sent = match request.r#box.as_str() {
         "" => None,

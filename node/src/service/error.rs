@@ -19,6 +19,8 @@ pub enum ErrorKind {
     Unknown,
     /// The caller may not act for that agency.
     NotEntitled,
+    /// The caller's role does not cover it.
+    WrongRole,
     /// Nothing of that name for this caller.
     NotFound,
     /// It is not in a state for that.
@@ -65,6 +67,10 @@ impl Error {
 
     pub(crate) fn unknown_caller(text: impl Into<String>) -> Self {
         Self::new(ErrorKind::Unknown, text)
+    }
+
+    pub(crate) fn wrong_role(text: impl Into<String>) -> Self {
+        Self::new(ErrorKind::WrongRole, text)
     }
 
     pub(crate) fn forbidden(text: impl Into<String>) -> Self {
@@ -157,6 +163,7 @@ impl ErrorKind {
             Self::Invalid => "Yêu cầu thiếu hoặc sai tham số; hãy kiểm tra lại rồi gửi lại",
             Self::Unknown => "Thẻ truy cập không đúng hoặc đã bị thu hồi; xin quản trị viên của nút cấp thẻ mới",
             Self::NotEntitled => "Hệ thống này không được thay mặt mã cơ quan đó; hãy liên hệ quản trị viên của nút",
+            Self::WrongRole => "Vai trò của thẻ truy cập không được làm việc này; hãy dùng thẻ có vai trò phù hợp",
             Self::NotFound => "Không tìm thấy văn bản này",
             Self::NotNow => "Văn bản không ở trạng thái cho phép thao tác này",
             Self::Reused => "Khóa chống trùng đã dùng cho yêu cầu khác",

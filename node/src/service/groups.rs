@@ -10,7 +10,7 @@ use truc_proto::{
 };
 use unicode_normalization::UnicodeNormalization as _;
 
-use super::{Error, ErrorKind, send::no_directory};
+use super::{Error, ErrorKind, roles::May, send::no_directory};
 use crate::{
     core::{Answer, Core, Group, Input},
     pipeline::Refusal,
@@ -26,6 +26,7 @@ pub(crate) async fn list(
     grant: &Grant,
     request: node_v1::ListGroupsRequest,
 ) -> Result<node_v1::ListGroupsReply, Error> {
+    grant.need(May::Groups)?;
     let owner = match request.owner.as_str() {
         "" => None,
         owner => Some(super::code(grant, owner, "owner")?),
@@ -51,6 +52,7 @@ pub(crate) async fn put(
     grant: &Grant,
     request: node_v1::PutGroupRequest,
 ) -> Result<node_v1::PutGroupReply, Error> {
+    grant.need(May::Groups)?;
     let (owner, name) = (owner(shell, grant, &request.owner)?, name(&request.name)?);
     if !(1..=GROUP_CODES_MAX).contains(&request.codes.len()) {
         return Err(Error::invalid(format!(
@@ -79,6 +81,7 @@ pub(crate) async fn delete(
     grant: &Grant,
     request: node_v1::DeleteGroupRequest,
 ) -> Result<node_v1::DeleteGroupReply, Error> {
+    grant.need(May::Groups)?;
     // As it was written: also where the owner is not served here any more.
     let (owner, name) = (super::code(grant, &request.owner, "owner")?, name(&request.name)?);
     match shell.engine.call(|reply| Input::PutGroup { owner, name, codes: Vec::new(), reply }).await? {

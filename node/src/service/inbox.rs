@@ -16,6 +16,7 @@ use truc_proto::{AgencyId, EventUri, Preamble, Raw, Role, node_v1};
 
 use super::{
     Error, ErrorKind, envelope_id, links, not_found, pages,
+    roles::May,
     view::{self, Statuses},
 };
 use crate::{
@@ -47,6 +48,7 @@ pub(crate) async fn list(
     grant: Grant,
     request: node_v1::ListInboxRequest,
 ) -> Result<node_v1::ListInboxReply, Error> {
+    grant.need(May::List)?;
     let only = if request.code.is_empty() { None } else { Some(super::code(&grant, &request.code, "code")?) };
     let (before, size) = (pages::read_token(&request.page_token)?, pages::size(request.page_size));
     let with_confirmed = request.with_confirmed;
@@ -133,6 +135,7 @@ pub(crate) fn watch(
     grant: Grant,
     request: &node_v1::WatchInboxRequest,
 ) -> Result<Replies<node_v1::InboxItem>, Error> {
+    grant.need(May::List)?;
     let only = if request.code.is_empty() { None } else { Some(super::code(&grant, &request.code, "code")?) };
     let (sender, items) = mpsc::channel(16);
     tokio::spawn(async move {
@@ -204,6 +207,7 @@ pub(crate) async fn confirm(
     grant: &Grant,
     request: node_v1::ConfirmRequest,
 ) -> Result<node_v1::ConfirmReply, Error> {
+    grant.need(May::Receive)?;
     let (envelope, code) = (envelope_id(&request.envelope)?, super::code(grant, &request.recipient, "recipient")?);
     if request.refused && request.reason.trim().is_empty() {
         return Err(Error::invalid("`reason` says why the document was not taken"));
@@ -238,6 +242,7 @@ pub(crate) async fn fetch(
     grant: &Grant,
     request: node_v1::FetchRequest,
 ) -> Result<Replies<node_v1::FetchChunk>, Error> {
+    grant.need(May::Receive)?;
     use node_v1::fetch_request::What;
     let (envelope, code) = (envelope_id(&request.envelope)?, super::code(grant, &request.recipient, "recipient")?);
     let sender = super::found::sender_of(&request.sender)?;

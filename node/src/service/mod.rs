@@ -19,6 +19,7 @@ pub(crate) mod outbox;
 mod pages;
 pub(crate) mod receipts;
 pub(crate) mod revocations;
+pub mod roles;
 pub(crate) mod search;
 pub(crate) mod send;
 pub(crate) mod statistics;

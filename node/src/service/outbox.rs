@@ -6,6 +6,7 @@ use truc_proto::{AgencyId, node_v1};
 
 use super::{
     Error, envelope_id, links, pages,
+    roles::May,
     view::{self, Statuses},
 };
 use crate::{
@@ -20,6 +21,7 @@ pub(crate) async fn list(
     grant: Grant,
     request: node_v1::ListOutboxRequest,
 ) -> Result<node_v1::ListOutboxReply, Error> {
+    grant.need(May::List)?;
     let only = if request.code.is_empty() { None } else { Some(super::code(&grant, &request.code, "code")?) };
     let envelope = if request.envelope.is_empty() { None } else { Some(envelope_id(&request.envelope)?) };
     links::catch_up(shell).await?;

@@ -7,7 +7,7 @@ use truc_proto::{
     Actor, AgencyId, Checkpoint, Digest, Opening, SignedNote, Timestamp, limits::STAMP_LOOKED_FOR_MAX, node_v1, wire_v1,
 };
 
-use super::{Error, envelope_id, not_found, view::Statuses};
+use super::{Error, envelope_id, not_found, roles::May, view::Statuses};
 use crate::{
     core::{ItemRef, Key, Source, Step, is_final},
     records::{Body, OpeningParts},
@@ -20,6 +20,7 @@ pub(crate) async fn list(
     grant: Grant,
     request: &node_v1::ListReceiptsRequest,
 ) -> Result<node_v1::ListReceiptsReply, Error> {
+    grant.need(May::Receipts)?;
     if !request.idempotency_key.is_empty() {
         return of_request(shell, &grant, request).await;
     }
@@ -155,6 +156,7 @@ pub(crate) async fn fetch(
     grant: Grant,
     request: &node_v1::GetReceiptRequest,
 ) -> Result<node_v1::GetReceiptReply, Error> {
+    grant.need(May::Receipts)?;
     let leaf = Digest::from_slice(&request.leaf_hash).map_err(|_| Error::invalid("`leaf_hash` has 32 bytes"))?;
     may_leave(shell)?;
     let places = find(shell, leaf, &grant).await?.ok_or_else(not_found)?;

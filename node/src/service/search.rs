@@ -9,7 +9,7 @@ use truc_proto::{
     node_v1::{DocumentFound, SearchDocumentsReply, SearchDocumentsRequest},
 };
 
-use super::{Error, found::no_answer, pages};
+use super::{Error, found::no_answer, pages, roles::May};
 use crate::{
     archive::{Archive, Hit},
     core::{CodeState, Core, Key, Received, Sent},
@@ -24,6 +24,7 @@ pub(crate) async fn search(
     grant: &Grant,
     request: SearchDocumentsRequest,
 ) -> Result<SearchDocumentsReply, Error> {
+    grant.need(May::List)?;
     let only = if request.code.is_empty() { None } else { Some(super::code(grant, &request.code, "code")?) };
     let viewer = Viewer { grant: grant.clone(), only, with_withdrawn: request.with_withdrawn };
     let query = DocumentQuery::read(&request.text, &request.from, &request.to, direction(&request.direction)?);

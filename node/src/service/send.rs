@@ -15,7 +15,7 @@ use truc_proto::{
     node_v1::{self, send_header::Form, send_reply::State},
 };
 
-use super::{Error, ErrorKind, busy, changes, groups, revocations, view};
+use super::{Error, ErrorKind, busy, changes, groups, revocations, roles::May, view};
 use crate::{
     core::{Answer, Core, Input, Key, Sent},
     pipeline::{Composed, Part, Parts, PipelineError, Refusal, Resolved},
@@ -34,6 +34,7 @@ pub(crate) async fn send(
     header: node_v1::SendHeader,
     parts: SendParts,
 ) -> Result<node_v1::SendReply, Error> {
+    grant.need(May::Send)?;
     let sender = super::code(grant, &header.sender, "sender")?;
     check_idempotency_key(&header.idempotency_key)?;
     let request = (sender.clone(), header.idempotency_key.clone());

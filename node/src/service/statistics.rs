@@ -9,7 +9,7 @@ use std::{
 use tokio::sync::mpsc;
 use truc_proto::{AgencyId, limits::STATISTICS_DAYS_MAX, node_v1};
 
-use super::{Error, duties::Viewer, inbox::Replies, pages};
+use super::{Error, duties::Viewer, inbox::Replies, pages, roles::May};
 use crate::{
     core::{Core, Key, Received, Sent},
     duties::{Day, DutyRules},
@@ -85,6 +85,7 @@ pub(crate) async fn collect(
     grant: &Grant,
     request: node_v1::StatisticsRequest,
 ) -> Result<Vec<node_v1::StatisticsRow>, Error> {
+    grant.need(May::Statistics)?;
     let period = Period::read(&request)?;
     let viewer = Viewer::new(grant, &request.code)?;
     let _turn = shell.statistics.begin(&grant.name)?;
@@ -172,6 +173,7 @@ pub(crate) fn stream(
     grant: Grant,
     request: node_v1::StatisticsRequest,
 ) -> Result<Replies<node_v1::StatisticsRow>, Error> {
+    grant.need(May::Statistics)?;
     Period::read(&request)?;
     let (sender, rows) = mpsc::channel(64);
     let shell = Arc::clone(shell);

@@ -8,7 +8,7 @@ use truc_proto::{
     node_v1::{self, send_reply::State},
 };
 
-use super::{Error, ErrorKind, envelope_id, revocations, send};
+use super::{Error, ErrorKind, envelope_id, revocations, roles::May, send};
 use crate::{
     core::{Answer, Core, Input, StatusRefused, StatusRequest},
     pipeline::Refusal,
@@ -22,6 +22,7 @@ pub(crate) async fn set(
     grant: &Grant,
     request: node_v1::SetStatusRequest,
 ) -> Result<node_v1::SetStatusReply, Error> {
+    grant.need(May::Send)?;
     let from = super::code(grant, &request.from, "from")?;
     let document = envelope_id(&request.envelope)?;
     let code: StatusCode = request.code.parse().map_err(|error| Error::invalid(format!("`code`: {error}")))?;
@@ -229,6 +230,7 @@ fn held(core: &Core, grant: &Grant) -> Vec<String> {
 }
 
 pub(crate) async fn of_node(shell: &Arc<Shell>, grant: &Grant) -> Result<node_v1::StatusReply, Error> {
+    grant.need(May::State)?;
     let directory = shell.directory();
     let codes = directory.as_ref().map(|d| d.codes_of(&shell.node).to_vec()).unwrap_or_default();
     let seen = grant.clone();
@@ -241,7 +243,10 @@ pub(crate) async fn of_node(shell: &Arc<Shell>, grant: &Grant) -> Result<node_v1
         (alarms, outbox as u64, inbox as u64)
     });
     let (alarms, open_outbox, open_inbox) = counted.await?;
-    let counters = super::duties::counters(shell, grant, node_v1::CountersRequest::default()).await?.agencies;
+    let counters = match grant.need(May::Duties) {
+        Ok(()) => super::duties::counters(shell, grant, node_v1::CountersRequest::default()).await?.agencies,
+        Err(_) => Vec::new(),
+    };
     let rules = shell.archive.duties();
     Ok(node_v1::StatusReply {
         node: shell.node.to_string(),

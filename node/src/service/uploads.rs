@@ -11,7 +11,7 @@ use truc_proto::{
 };
 use zeroize::Zeroizing;
 
-use super::{Error, send};
+use super::{Error, roles::May, send};
 use crate::{
     pipeline::Part,
     quota::Measure,
@@ -31,6 +31,7 @@ pub(crate) async fn create(
     (name, content_type): (String, String),
     length: u64,
 ) -> Result<Arc<Upload>, Error> {
+    grant.need(May::Send)?;
     if length > PACKET_BYTES_MAX {
         return Err(Error::invalid(format!(
             "an upload has at most {PACKET_BYTES_MAX} bytes; split the file / Mỗi tệp tải lên dài tối đa {PACKET_BYTES_MAX} byte; hãy tách tệp"

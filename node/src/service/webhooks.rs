@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use truc_link::endpoint::Endpoint;
 use truc_proto::limits::{NODE_AGENCIES_MAX, WEBHOOK_URL_BYTES_MAX};
 
-use super::Error;
+use super::{Error, roles::May};
 use crate::{
     shell::{blocking, clock},
     tokens::Grant,
@@ -20,6 +20,7 @@ pub(crate) async fn register(
     events: BTreeSet<EventType>,
     codes: &[String],
 ) -> Result<(Hook, Secret), Error> {
+    grant.need(May::Webhooks)?;
     if url.len() > WEBHOOK_URL_BYTES_MAX || codes.len() > NODE_AGENCIES_MAX {
         return Err(Error::invalid(
             "the address is too long, or there are too many codes / Địa chỉ quá dài, hoặc quá nhiều mã",
@@ -50,6 +51,7 @@ pub(crate) async fn register(
 }
 
 pub(crate) async fn list(webhooks: &Arc<Webhooks>, grant: &Grant) -> Result<Vec<(Hook, Progress)>, Error> {
+    grant.need(May::Webhooks)?;
     let (webhooks, owner) = (Arc::clone(webhooks), grant.name.clone());
     files(move || webhooks.list(&owner)).await
 }

@@ -9,7 +9,7 @@ use truc_proto::{
     node_v1, wire_v1,
 };
 
-use super::{Error, envelope_id, not_found, send, status};
+use super::{Error, envelope_id, not_found, roles::May, send, status};
 use crate::{
     core::{Answer, Input, Sent, Withdrawing, withdrawing},
     records::Change,
@@ -36,6 +36,7 @@ pub(crate) async fn withdraw(
     grant: &Grant,
     request: node_v1::WithdrawRequest,
 ) -> Result<node_v1::WithdrawReply, Error> {
+    grant.need(May::Send)?;
     let envelope = envelope_id(&request.envelope)?;
     let from = match request.from.as_str() {
         "" => sender_of(shell, grant, envelope).await?,

@@ -1,10 +1,11 @@
 //! Reads bodies back from the journal by position. Blocks on the disk.
 
 use truc_ledger::{Ledger, Position, ReadError};
+use truc_proto::{Administration, Raw};
 
 use crate::{
     core::OwnLeaf,
-    records::{About, Body, Content, Held, Incoming, NodeRecord, Outgoing, RecordError},
+    records::{About, Administered, Body, Content, Held, Incoming, NodeRecord, Outgoing, RecordError},
 };
 
 /// Why a body cannot be read.
@@ -95,6 +96,18 @@ impl Bodies {
             Body::TakenOver(record) => Ok(record.content),
             _ => Err(BodyError::Other { position }),
         }
+    }
+
+    /// What an administrator did, and what stands beside it.
+    ///
+    /// # Errors
+    /// When it cannot be read, or something else stands there.
+    pub fn administered(&self, position: u64) -> Result<(Administered, Raw<Administration>), BodyError> {
+        let (Body::Administered(record), Some(leaf)) = self.body(position)? else {
+            return Err(BodyError::Other { position });
+        };
+        let leaf = Raw::parse(leaf).map_err(|error| RecordError::Inconsistent(error.to_string()))?;
+        Ok((record, leaf))
     }
 
     /// How a document is described, sent, held or received.

@@ -27,6 +27,7 @@ use truc_proto::{
 };
 
 use crate::{
+    service::roles::May,
     shell::{Shell, blocking, clock, lock},
     tokens::LiveTokens,
 };
@@ -312,7 +313,7 @@ impl Teller {
             }
             // Each time anew: the token may have been revoked, or limited, meanwhile.
             let grant = self.webhooks.tokens.by_name(&self.hook.owner).map_err(|error| crate::chain(&error))?;
-            let Some(grant) = grant else {
+            let Some(grant) = grant.filter(|grant| grant.need(May::Webhooks).is_ok()) else {
                 info!(webhook = self.hook.id, owner = self.hook.owner, "a webhook ends with its token");
                 let (webhooks, id) = (Arc::clone(&self.webhooks), self.hook.id.clone());
                 // Ends this task, too.

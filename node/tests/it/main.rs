@@ -15,6 +15,7 @@ mod metrics;
 mod rejected;
 mod reload;
 mod rest;
+mod roles;
 mod schemathesis;
 mod search;
 mod tools;

@@ -182,7 +182,9 @@ async fn a_search_shows_what_its_token_may_see_and_no_withdrawn_copy_unless_aske
     let now = truc_node::shell::clock::now();
     let tokens = &world.settings("N-B").tokens;
     let one = BTreeSet::from([code("H37")]);
-    let token = truc_node::tokens::add_token(tokens, "one", one, Default::default(), now).unwrap();
+    let token =
+        truc_node::tokens::add_token(tokens, "one", truc_proto::CallerRole::Officer, one, Default::default(), now)
+            .unwrap();
     let ask = |token: String, query: &'static str| {
         let rest = world.rest("N-B");
         async move {

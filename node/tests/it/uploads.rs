@@ -166,6 +166,7 @@ async fn what_is_not_the_protocol_is_refused_and_others_uploads_are_not_there() 
     let other = truc_node::tokens::add_token(
         &world.node_folder("N-A").join("keys/tokens"),
         "other",
+        truc_proto::CallerRole::Officer,
         Default::default(),
         Default::default(),
         "2026-11-22T00:00:00Z".parse().unwrap(),

@@ -240,7 +240,15 @@ async fn only_allowed_addresses_are_called_and_a_webhook_ends_with_its_token() {
 
     let tokens = world.node_folder("N-B").join("keys/tokens");
     let now = "2026-11-22T00:00:00Z".parse().unwrap();
-    let other = truc_node::tokens::add_token(&tokens, "other", Default::default(), Default::default(), now).unwrap();
+    let other = truc_node::tokens::add_token(
+        &tokens,
+        "other",
+        truc_proto::CallerRole::Officer,
+        Default::default(),
+        Default::default(),
+        now,
+    )
+    .unwrap();
     let bearer = format!("Bearer {}", other.expose());
     let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
     let body = json!({ "url": receiver.url() }).to_string();

@@ -300,9 +300,12 @@ impl World {
     }
 
     pub(crate) async fn client(&self, id: &str) -> Client {
+        NodeClient::new(self.channel(id).await)
+    }
+
+    pub(crate) async fn channel(&self, id: &str) -> Channel {
         let address = self.nodes[id].running.as_ref().unwrap().address;
-        let channel = Channel::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
-        NodeClient::new(channel)
+        Channel::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap()
     }
 
     /// A request with the node's token.
