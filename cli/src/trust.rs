@@ -6,7 +6,10 @@ use anyhow::Context as _;
 use truc_proto::Policy;
 use truc_signer::{Certificate, Crl, TrustStore};
 
-use crate::exit::{Exit, ExitContext as _, Failure};
+use crate::{
+    clock,
+    exit::{Exit, ExitContext as _, Failure},
+};
 
 /// Reads a whole small file; its size is bounded by the parser that gets it.
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Failure> {
@@ -34,6 +37,7 @@ pub(crate) fn store(trust: &Path, crls: &[PathBuf]) -> Result<TrustStore, Failur
         );
     }
     TrustStore::new(anchors, intermediates, lists)
+        .map(|store| store.as_of(clock::now()))
         .or_exit(Exit::BadData, format!("{} cannot be trusted", trust.display()))
 }
 

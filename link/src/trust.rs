@@ -135,7 +135,7 @@ pub struct LinkTrust {
 
 impl LinkTrust {
     /// From PEM texts: root certificates, sub-CA certificates (may be empty), revocation lists (may be empty). Of several
-    /// lists of one issuer the newest counts. Parsing a list of 200,000 entries takes a third of a second.
+    /// lists of one issuer the newest counts; delta lists and indirect ones are passed over. Parsing a list of 200,000 entries takes a third of a second.
     ///
     /// # Errors
     /// When a text is not what it should be, or there is no anchor.
@@ -256,7 +256,12 @@ fn newest_of_each_issuer(
     let mut newest: Vec<(OwnedCertRevocationList, u64)> = Vec::new();
     for (index, list) in (1..).zip(lists) {
         let refused = |source| TrustError::Item { what: "revocation lists", index, source };
-        let parsed = OwnedCertRevocationList::from_der(list).map_err(refused)?;
+        let parsed = match OwnedCertRevocationList::from_der(list) {
+            Ok(parsed) => parsed,
+            // What such a list says counts for documents; for connections the others do, and the directory.
+            Err(error) if is_partial(&error) => continue,
+            Err(error) => return Err(refused(error)),
+        };
         let made = this_update(list).map_err(|_| refused(webpki::Error::BadDer))?;
         newest.push((parsed, made));
     }
@@ -272,6 +277,17 @@ fn newest_of_each_issuer(
         }
     }
     Ok(lists)
+}
+
+/// Delta lists, indirect ones, and those of some reasons: webpki knows whole ones only.
+const fn is_partial(error: &webpki::Error) -> bool {
+    matches!(
+        error,
+        webpki::Error::UnsupportedDeltaCrl
+            | webpki::Error::UnsupportedIndirectCrl
+            | webpki::Error::UnsupportedRevocationReasonsPartitioning
+            | webpki::Error::UnsupportedCrlIssuingDistributionPoint
+    )
 }
 
 /// CertificateList → TBSCertList → { version, signature, issuer, **thisUpdate** } (RFC 5280 5.1), in seconds since 1970.

@@ -282,6 +282,11 @@ async fn a_missing_or_stale_list_connects_as_unknown_and_still_refuses_whom_it_n
         serving.connect(&node).await
     };
     assert_eq!(connect("").await.unwrap().peer.revocation, Revocation::Unknown(WhyUnknown::NoList));
+    // A delta list of NIST PKITS (tests/vectors/pkits): webpki knows whole lists only.
+    let delta = include_str!("testdata/pkits-delta.crl.pem");
+    assert_eq!(connect(delta).await.unwrap().peer.revocation, Revocation::Unknown(WhyUnknown::NoList));
+    let whole = world.pki.crls_pem().unwrap();
+    assert_eq!(connect(&format!("{whole}{delta}")).await.unwrap().peer.revocation, Revocation::Good);
     let stale = world.pki.crls_pem_between(older, old).unwrap();
     assert_eq!(connect(&stale).await.unwrap().peer.revocation, Revocation::Unknown(WhyUnknown::StaleList));
     let stranger = Pki::new(KeyKind::P256, now()).unwrap().crls_pem().unwrap();

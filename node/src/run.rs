@@ -347,7 +347,8 @@ fn build(
     stopping: watch::Receiver<bool>,
     dead: watch::Sender<bool>,
 ) -> anyhow::Result<Shell> {
-    let trust = Arc::new(ArcSwap::from_pointee(settings.trust.load().context("load the trust files")?));
+    let trust =
+        Arc::new(ArcSwap::from_pointee(settings.trust.load().context("load the trust files")?.as_of(clock::now())));
     let operator = settings.trust.operator().context("load the pinned operator")?;
     let tls = settings.tls.load().context("load the TLS key")?;
     let node_key: Arc<dyn SigningKey> = Arc::from(settings.node_key.load_signing().context("load the node's key")?);
@@ -625,7 +626,7 @@ async fn watch_trust(shell: Arc<Shell>, settings: Settings, asked: Arc<Notify>) 
         }
         let (inner, from) = (Arc::clone(&shell), settings.clone());
         let reload = move || -> anyhow::Result<usize> {
-            let trust = from.trust.load()?;
+            let trust = from.trust.load()?.as_of(clock::now());
             let of_link = link_trust(&trust, &from)?;
             if everything {
                 // All is read before anything is used.

@@ -133,6 +133,18 @@ pub const KEY_ENVELOPE_RECIPIENTS_MAX: usize = 8;
 pub const CRL_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Most entries of one certificate revocation list.
 pub const CRL_ENTRIES_MAX: usize = 1_000_000;
+/// Most issuers whose certificates one (indirect) revocation list names.
+pub const CRL_ISSUERS_MAX: usize = 1_024;
+/// Most authorities between a certificate and its anchor.
+pub const PATH_AUTHORITIES_MAX: usize = 6;
+/// Most signatures that are checked to find one certificate's path.
+pub const PATH_SIGNATURES_MAX: usize = 100;
+/// Most candidates that are looked at to find one certificate's path.
+pub const PATH_STEPS_MAX: usize = 4_096;
+/// Most comparisons of a name with a constraint on one path.
+pub const NAME_COMPARISONS_MAX: usize = 250_000;
+/// Most policies, and most policy mappings, of one certificate.
+pub const CERTIFICATE_POLICIES_MAX: usize = 128;
 /// Most revocation lists, anchors or intermediates (each) of one trust store.
 pub const TRUST_STORE_ITEMS_MAX: usize = 256;
 /// Most bytes of what an OCSP responder answers (answers with a responder's certificate are 1 to 4 KiB).

@@ -207,7 +207,7 @@ fn load(settings: &Settings) -> anyhow::Result<Materials> {
         PinnedOperator::from_pem(&operator_pem).map(|read| operator = Some(read)).map_err(Into::into),
     );
     let mut trust = None;
-    keep("trust", trust_store(&anchors_pem, &lists).map(|read| trust = Some(read)));
+    keep("trust", trust_store(&anchors_pem, &lists).map(|read| trust = Some(read.as_of(clock()))));
     let mut link_trust = None;
     keep("trust", make_link_trust(&anchors_pem, &lists).map(|read| link_trust = Some(read)));
     if let Some(trust) = &trust {

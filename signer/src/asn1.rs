@@ -11,6 +11,7 @@ use x509_cert::der::Decode;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Malformed;
 
+pub(crate) const BOOLEAN: u8 = 0x01;
 pub(crate) const INTEGER: u8 = 0x02;
 pub(crate) const BIT_STRING: u8 = 0x03;
 pub(crate) const OCTET_STRING: u8 = 0x04;
@@ -130,12 +131,31 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// A BOOLEAN that is there only when true, or (some write it) as FALSE.
+    pub(crate) fn default_false(&mut self) -> Result<bool, Malformed> {
+        truth(self.optional(BOOLEAN)?)
+    }
+
+    /// `[n]` IMPLICIT BOOLEAN DEFAULT FALSE.
+    pub(crate) fn tagged_default_false(&mut self, n: u8) -> Result<bool, Malformed> {
+        truth(self.optional(context_primitive(n))?)
+    }
+
     pub(crate) fn oid(&mut self, expected: ObjectIdentifier) -> Result<(), Malformed> {
         if self.any()?.is_oid(expected) { Ok(()) } else { Err(Malformed) }
     }
 
     pub(crate) fn finish(&self) -> Result<(), Malformed> {
         if self.is_empty() { Ok(()) } else { Err(Malformed) }
+    }
+}
+
+/// DER writes TRUE as 0xff (X.690 11.1).
+fn truth(flag: Option<Tlv<'_>>) -> Result<bool, Malformed> {
+    match flag.map(|flag| flag.content) {
+        None | Some([0]) => Ok(false),
+        Some([0xff]) => Ok(true),
+        Some(_) => Err(Malformed),
     }
 }
 

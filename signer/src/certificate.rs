@@ -25,9 +25,11 @@ use x509_cert::{
 };
 
 use crate::{
-    asn1::{Algorithm, INTEGER, Malformed, Reader, SEQUENCE, Tlv, context},
+    asn1::{Algorithm, BIT_STRING, INTEGER, Malformed, Reader, SEQUENCE, Tlv, context, context_primitive},
+    extension::{self, Extension},
+    name::ComparableName,
     oid,
-    public_key::{PublicKey, PublicKeyError},
+    public_key::{CertificateSignature, PublicKey, PublicKeyError},
 };
 
 /// Why bytes are not a certificate we can use.
@@ -114,6 +116,9 @@ struct Fields {
     issuer: OnceLock<String>,
     subject_der: Box<[u8]>,
     issuer_der: Box<[u8]>,
+    /// Names as they are compared: made when a path is first looked for.
+    subject_name: OnceLock<ComparableName>,
+    issuer_name: OnceLock<ComparableName>,
     serial: Box<[u8]>,
     not_before: Timestamp,
     not_after: Timestamp,
@@ -122,6 +127,7 @@ struct Fields {
     extended_key_usage: Option<(bool, Vec<ObjectIdentifier>)>,
     subject_key_id: Option<Box<[u8]>>,
     is_ca: bool,
+    path_length: Option<u8>,
 }
 
 impl PartialEq for Certificate {
@@ -161,6 +167,8 @@ impl Certificate {
             sha256: Digest::of(der),
             issuer: OnceLock::new(),
             subject: OnceLock::new(),
+            subject_name: OnceLock::new(),
+            issuer_name: OnceLock::new(),
             subject_der: raw.subject.into(),
             issuer_der: raw.issuer.into(),
             serial: raw.serial.into(),
@@ -173,7 +181,8 @@ impl Certificate {
                 .get_extension::<SubjectKeyIdentifier>()
                 .map_err(malformed)?
                 .map(|(_, id)| id.0.as_bytes().into()),
-            is_ca: basic.is_some_and(|(_, basic)| basic.ca),
+            is_ca: basic.as_ref().is_some_and(|(_, basic)| basic.ca),
+            path_length: basic.and_then(|(_, basic)| basic.path_len_constraint),
         })))
     }
 
@@ -305,6 +314,12 @@ impl Certificate {
         self.0.is_ca
     }
 
+    /// How many authorities may follow below this one, where basicConstraints says so (RFC 5280 4.2.1.9).
+    #[must_use]
+    pub fn path_length(&self) -> Option<u8> {
+        self.0.path_length
+    }
+
     /// Whether subject and issuer are the same name.
     #[must_use]
     pub fn is_self_issued(&self) -> bool {
@@ -349,6 +364,44 @@ impl Certificate {
     }
 }
 
+impl Certificate {
+    /// The subject as RFC 5280 7.1 compares it.
+    pub(crate) fn subject_name(&self) -> &ComparableName {
+        self.0.subject_name.get_or_init(|| comparable(&self.0.subject_der))
+    }
+
+    /// The issuer as RFC 5280 7.1 compares it.
+    pub(crate) fn issuer_name(&self) -> &ComparableName {
+        self.0.issuer_name.get_or_init(|| comparable(&self.0.issuer_der))
+    }
+
+    /// The extensions as they stand.
+    pub(crate) fn extensions(&self) -> Result<Vec<Extension<'_>>, Malformed> {
+        self.raw().extensions.map_or(Ok(Vec::new()), extension::all)
+    }
+
+    /// How it is signed, if that is something a path may rest on.
+    pub(crate) fn signature_kind(&self) -> Option<CertificateSignature> {
+        CertificateSignature::of(&self.raw().signature_algorithm)
+    }
+
+    /// Whether `issuer`'s key signed it. Says nothing about names.
+    pub(crate) fn is_signed_by(&self, issuer: &Self) -> bool {
+        let raw = self.raw();
+        self.signature_kind()
+            .is_some_and(|kind| issuer.public_key().verify_certificate(kind, raw.tbs, raw.signature).is_ok())
+    }
+
+    fn raw(&self) -> RawFields<'_> {
+        RawFields::read(&self.0.der).expect("it was read when the certificate was made")
+    }
+}
+
+/// A name the typed decoder took and we cannot compare equals none but itself.
+fn comparable(der: &[u8]) -> ComparableName {
+    ComparableName::of(der).unwrap_or_else(|Malformed| ComparableName::opaque(der))
+}
+
 impl fmt::Debug for Certificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Certificate({}, sha256 {})", self.subject(), self.sha256())
@@ -391,6 +444,10 @@ pub(crate) fn pem_blocks<T: PemObject>(pem: &[u8], wanted: &'static str, bytes_m
 
 /// The slices a decision or a foreign tool needs byte for byte.
 struct RawFields<'a> {
+    tbs: &'a [u8],
+    signature: &'a [u8],
+    /// Content of the SEQUENCE of extensions.
+    extensions: Option<&'a [u8]>,
     serial: &'a [u8],
     issuer: &'a [u8],
     subject: &'a [u8],
@@ -403,7 +460,8 @@ struct RawFields<'a> {
 impl<'a> RawFields<'a> {
     fn read(der: &'a [u8]) -> Result<Self, Malformed> {
         let mut certificate = Tlv::parse(der, SEQUENCE)?.reader();
-        let mut tbs = certificate.sequence()?;
+        let whole = certificate.expect(SEQUENCE)?;
+        let mut tbs = whole.reader();
         // Version 3 only: without extensions there is no keyUsage to check.
         let mut version = tbs.expect(context(0))?.reader();
         if version.small_integer()? != 2 {
@@ -417,13 +475,34 @@ impl<'a> RawFields<'a> {
         validity.finish()?;
         let subject = tbs.expect(SEQUENCE)?.whole;
         let spki = tbs.expect(SEQUENCE)?.whole;
+        // issuerUniqueID and subjectUniqueID say nothing that is used here.
+        tbs.optional(context_primitive(1))?;
+        tbs.optional(context_primitive(2))?;
+        let extensions = match tbs.optional(context(3))? {
+            Some(explicit) => Some(Tlv::parse(explicit.content, SEQUENCE)?.content),
+            None => None,
+        };
+        tbs.finish()?;
         let outer_algorithm = certificate.expect(SEQUENCE)?;
+        let signature = certificate.expect(BIT_STRING)?.bit_string()?;
+        certificate.finish()?;
         // RFC 5280 4.1.1.2: both must be the same.
         if inner_algorithm.whole != outer_algorithm.whole || serial.is_empty() {
             return Err(Malformed);
         }
         let signature_algorithm = Algorithm::of(&mut Reader::new(outer_algorithm.content))?;
-        Ok(Self { serial, issuer, subject, spki, not_before, not_after, signature_algorithm })
+        Ok(Self {
+            tbs: whole.whole,
+            signature,
+            extensions,
+            serial,
+            issuer,
+            subject,
+            spki,
+            not_before,
+            not_after,
+            signature_algorithm,
+        })
     }
 }
 

@@ -1,27 +1,34 @@
-//! Certificate revocation lists (RFC 5280 5): parsed once into a sorted table, whole lists only.
+//! Certificate revocation lists (RFC 5280 5): parsed once into a sorted table over the bytes received.
 //!
-//! Delta, indirect and partitioned lists are refused at loading: taken for whole ones they would call revoked certificates good.
+//! Whole lists, delta lists (5.2.4), lists of one distribution point, of one kind of certificate or of some reasons (5.2.5), and indirect ones. What a list
+//! does not cover it does not answer: which lists together tell something is for `path/revocation.rs`.
+//!
+//! Memory: the signed bytes as received and 16 bytes an entry; a list of 120,000 entries takes about 7 MB.
 
-use std::collections::HashSet;
+mod scope;
+#[cfg(test)]
+mod tests;
 
-use der::asn1::ObjectIdentifier;
+use std::collections::HashMap;
+
 use rustls_pki_types::CertificateRevocationListDer;
 use truc_proto::{
     Digest, Timestamp,
-    limits::{CRL_BYTES_MAX, CRL_ENTRIES_MAX},
+    limits::{CRL_BYTES_MAX, CRL_ENTRIES_MAX, CRL_ISSUERS_MAX},
 };
 
 use crate::{
     asn1::{
-        Algorithm, BIT_STRING, ENUMERATED, GENERALIZED_TIME, INTEGER, Malformed, OCTET_STRING, OID, Reader, SEQUENCE,
-        Tlv, UTC_TIME, context,
+        Algorithm, BIT_STRING, ENUMERATED, GENERALIZED_TIME, INTEGER, Malformed, Reader, SEQUENCE, Tlv, UTC_TIME,
+        context,
     },
     certificate::{PemError, pem_blocks, significant},
+    extension::{self, Extension},
+    name::ComparableName,
     oid,
     public_key::{PublicKey, SignatureScheme},
 };
-
-const BOOLEAN: u8 = 0x01;
+pub(crate) use scope::{DistributionPoint, Reasons, Scope};
 
 /// Why bytes are not a revocation list we can use.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -38,9 +45,11 @@ pub enum CrlError {
     /// Not a version 2 CRL.
     #[error("not a well-formed version 2 certificate revocation list (RFC 5280 5.1)")]
     Malformed,
-    /// Delta, indirect or partitioned.
-    #[error("the revocation list carries {extension}, so it is not a whole list; load the complete CRL of the issuer")]
-    NotWhole {
+    /// A critical extension that is not known: it may change what the list means.
+    #[error(
+        "the revocation list carries the critical extension {extension}, which is not understood; load another list of the issuer"
+    )]
+    UnknownExtension {
         /// The extension in dotted form.
         extension: String,
     },
@@ -90,7 +99,7 @@ impl RevocationReason {
             6 => Self::CertificateHold,
             9 => Self::PrivilegeWithdrawn,
             10 => Self::AaCompromise,
-            // 7 is unused, 8 (removeFromCRL) exists in delta lists only.
+            // 7 is unused, 8 (removeFromCRL) is no reason.
             _ => return None,
         })
     }
@@ -119,16 +128,54 @@ pub struct Crl {
     scheme: SignatureScheme,
     signature: Box<[u8]>,
     issuer_der: Box<[u8]>,
+    issuer: ComparableName,
     this_update: Timestamp,
     next_update: Option<Timestamp>,
-    /// Sorted by serial number.
+    number: Option<Number>,
+    /// Of a delta list: the oldest whole list it may be added to.
+    base: Option<Number>,
+    scope: Scope,
+    /// Issuers of listed certificates: the list's own, and of an indirect list others.
+    issuers: Vec<ComparableName>,
+    /// Sorted by issuer and serial number.
     entries: Box<[Entry]>,
 }
 
+/// A cRLNumber: big-endian digits without leading zeros.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Number(Box<[u8]>);
+
+impl PartialOrd for Number {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Number {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (self.0.len(), &self.0).cmp(&(other.0.len(), &other.0))
+    }
+}
+
+/// 16 bytes: the serial number stays where it is in the signed bytes.
+#[derive(Clone, Copy)]
 struct Entry {
-    serial: Box<[u8]>,
     at: Timestamp,
-    reason: RevocationReason,
+    serial_start: u32,
+    serial_bytes: u8,
+    state: Listed,
+    issuer: u16,
+}
+
+const _: () = assert!(size_of::<Entry>() == 16, "what is said of memory above rests on it");
+
+/// What a list says of a certificate that it names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Listed {
+    /// Revoked, and why.
+    Revoked(RevocationReason),
+    /// removeFromCRL, in a delta list: no longer suspended.
+    Removed,
 }
 
 impl Crl {
@@ -151,23 +198,39 @@ impl Crl {
         if fields.small_integer()? != 1 || fields.expect(SEQUENCE)?.whole != algorithm_whole.whole {
             return Err(CrlError::Malformed);
         }
-        let issuer_der = fields.expect(SEQUENCE)?.whole.into();
+        let issuer_der = fields.expect(SEQUENCE)?.whole;
+        let issuer = ComparableName::of(issuer_der)?;
         let this_update = fields.any()?.time()?;
         let next_update = match fields.peek() {
             Some(UTC_TIME | GENERALIZED_TIME) => Some(fields.any()?.time()?),
             _ => None,
         };
-        let entries = match fields.optional(SEQUENCE)? {
-            Some(revoked) => read_entries(revoked.reader())?,
-            None => Box::default(),
+        let revoked = fields.optional(SEQUENCE)?;
+        let about = match fields.optional(context(0))? {
+            Some(extensions) => About::read(Tlv::parse(extensions.content, SEQUENCE)?, &issuer)?,
+            None => About::WHOLE,
         };
-        if let Some(extensions) = fields.optional(context(0))? {
-            let mut extensions = Tlv::parse(extensions.content, SEQUENCE)?.reader();
-            each_extension(&mut extensions, check_list_extension)?;
-        }
         fields.finish()?;
-        let (sha256, tbs, signature) = (Digest::of(der), tbs.whole.into(), signature.into());
-        Ok(Self { sha256, tbs, scheme, signature, issuer_der, this_update, next_update, entries })
+        let mut entries = Entries::new(tbs.whole, &issuer, &about);
+        if let Some(revoked) = revoked {
+            entries.read(revoked.reader())?;
+        }
+        let (issuers, entries) = entries.sorted();
+        Ok(Self {
+            sha256: Digest::of(der),
+            tbs: tbs.whole.into(),
+            scheme,
+            signature: signature.into(),
+            issuer_der: issuer_der.into(),
+            issuer,
+            this_update,
+            next_update,
+            number: about.number,
+            base: about.base,
+            scope: about.scope,
+            issuers,
+            entries,
+        })
     }
 
     /// All lists of a PEM file.
@@ -218,16 +281,46 @@ impl Crl {
         self.entries.len()
     }
 
+    /// Whether it is a delta list, which says what changed since a whole one.
+    #[must_use]
+    pub const fn is_delta(&self) -> bool {
+        self.base.is_some()
+    }
+
+    /// The issuer as RFC 5280 7.1 compares it.
+    pub(crate) const fn issuer(&self) -> &ComparableName {
+        &self.issuer
+    }
+
+    /// Which certificates it covers.
+    pub(crate) const fn scope(&self) -> &Scope {
+        &self.scope
+    }
+
+    /// Whether this delta list, added to the whole list `base` of the same scope, makes a list of its own date (RFC 5280 5.2.4).
+    pub(crate) fn continues(&self, base: &Self) -> bool {
+        let (Some(oldest), Some(number), Some(of_base)) = (&self.base, &self.number, &base.number) else {
+            return false;
+        };
+        base.base.is_none() && oldest <= of_base && of_base < number
+    }
+
+    /// Whether this one is issued after `other`.
+    pub(crate) fn is_newer_than(&self, other: &Self) -> bool {
+        (self.this_update, &self.number) > (other.this_update, &other.number)
+    }
+
     /// Whether `issuer` signed it.
     pub(crate) fn is_signed_by(&self, issuer: &PublicKey) -> bool {
         issuer.verify(self.scheme, &self.tbs, &self.signature).is_ok()
     }
 
-    /// When and why this serial number (as it stands in the certificate) was revoked.
-    pub(crate) fn revocation(&self, serial: &[u8]) -> Option<(Timestamp, RevocationReason)> {
-        let serial = significant(serial);
-        let found = self.entries.binary_search_by(|entry| (*entry.serial).cmp(serial)).ok()?;
-        self.entries.get(found).map(|entry| (entry.at, entry.reason))
+    /// What it says of the certificate of this issuer with this serial number (as it stands in the certificate).
+    pub(crate) fn look_up(&self, issuer: &ComparableName, serial: &[u8]) -> Option<(Timestamp, Listed)> {
+        let issuer = u16::try_from(self.issuers.iter().position(|known| known == issuer)?).ok()?;
+        let wanted = (issuer, minimal(serial));
+        let found = self.entries.binary_search_by(|entry| (entry.issuer, entry.serial(&self.tbs)).cmp(&wanted)).ok()?;
+        self.entries.get(found).map(|entry| (entry.at, entry.state))
     }
 }
 
@@ -259,83 +352,147 @@ pub(crate) fn scheme_of(algorithm: &Algorithm<'_>) -> Result<SignatureScheme, Cr
         .ok_or_else(|| CrlError::Algorithm { algorithm: algorithm.name() })
 }
 
-fn read_entries(mut revoked: Reader<'_>) -> Result<Box<[Entry]>, CrlError> {
-    let mut entries = Vec::new();
-    while !revoked.is_empty() {
-        if entries.len() == CRL_ENTRIES_MAX {
-            return Err(CrlError::TooManyEntries);
-        }
-        entries.push(read_entry(revoked.sequence()?)?);
-    }
-    // The earliest revocation of a serial number stands, should a list name it twice.
-    entries.sort_unstable_by(|a, b| (&a.serial, a.at).cmp(&(&b.serial, b.at)));
-    entries.dedup_by(|later, earlier| later.serial == earlier.serial);
-    Ok(entries.into_boxed_slice())
+/// What the extensions of a list say of it.
+struct About {
+    number: Option<Number>,
+    base: Option<Number>,
+    scope: Scope,
 }
 
-fn read_entry(mut fields: Reader<'_>) -> Result<Entry, CrlError> {
-    let serial = significant(fields.expect(INTEGER)?.content).into();
-    let at = fields.any()?.time()?;
-    let mut reason = RevocationReason::Unspecified;
-    if let Some(extensions) = fields.optional(SEQUENCE)? {
-        each_extension(&mut extensions.reader(), |extension| {
-            if extension.id.is_oid(oid::CRL_REASON) {
-                let code = Tlv::parse(extension.value, ENUMERATED)?.content;
-                let &[code] = code else { return Err(CrlError::Malformed) };
-                reason = RevocationReason::from_code(code).ok_or(CrlError::Malformed)?;
-                return Ok(());
+impl About {
+    const WHOLE: Self = Self { number: None, base: None, scope: Scope::WHOLE };
+
+    fn read(extensions: Tlv<'_>, issuer: &ComparableName) -> Result<Self, CrlError> {
+        let mut about = Self::WHOLE;
+        for one in extension::all(extensions.content)? {
+            if one.is(oid::CRL_NUMBER) {
+                about.number = Some(Number::read(one.value)?);
+            } else if one.is(oid::CRL_DELTA_INDICATOR) {
+                about.base = Some(Number::read(one.value)?);
+            } else if one.is(oid::CRL_ISSUING_DISTRIBUTION_POINT) {
+                about.scope = Scope::of(one.value, issuer)?;
+            } else {
+                must_be_passable(&one, &[oid::AUTHORITY_KEY_IDENTIFIER])?;
             }
-            // certificateIssuer (indirect lists) is critical and ends here.
-            extension.must_be_passable(&[oid::CRL_INVALIDITY_DATE])
-        })?;
+        }
+        Ok(about)
     }
-    fields.finish()?;
-    Ok(Entry { serial, at, reason })
 }
 
-fn check_list_extension(extension: Extension<'_>) -> Result<(), CrlError> {
-    // Not always critical in the wild, always changing what the list means.
-    if extension.id.is_oid(oid::CRL_DELTA_INDICATOR) || extension.id.is_oid(oid::CRL_ISSUING_DISTRIBUTION_POINT) {
-        return Err(CrlError::NotWhole { extension: extension.name() });
+impl Number {
+    fn read(value: &[u8]) -> Result<Self, Malformed> {
+        match Tlv::parse(value, INTEGER)?.content {
+            // RFC 5280 5.2.3: at most 20 octets, not negative.
+            digits @ [first, ..] if digits.len() <= 20 && *first < 0x80 => Ok(Self(significant(digits).into())),
+            _ => Err(Malformed),
+        }
     }
-    extension.must_be_passable(&[oid::CRL_NUMBER, oid::AUTHORITY_KEY_IDENTIFIER])
 }
 
-struct Extension<'a> {
-    id: Tlv<'a>,
-    critical: bool,
-    value: &'a [u8],
+impl Entry {
+    fn serial<'a>(&self, tbs: &'a [u8]) -> &'a [u8] {
+        let start = self.serial_start as usize;
+        tbs.get(start..start + usize::from(self.serial_bytes)).expect("it was found there")
+    }
 }
 
-impl Extension<'_> {
-    fn name(&self) -> String {
-        ObjectIdentifier::from_bytes(self.id.content)
-            .map_or_else(|_| "a malformed extension".into(), |id| id.to_string())
+/// A serial number without zeros that DER would not write: with them a list could name a certificate and not be found to. The sign stays: -1 is not 255.
+fn minimal(mut serial: &[u8]) -> &[u8] {
+    while let [0, rest @ ..] = serial
+        && rest.first().is_some_and(|next| *next < 0x80)
+    {
+        serial = rest;
+    }
+    serial
+}
+
+/// Entries as they are read: where an indirect list names an issuer, it holds for those that follow, too (RFC 5280 5.3.3).
+struct Entries<'a> {
+    tbs: &'a [u8],
+    indirect: bool,
+    delta: bool,
+    issuers: Vec<ComparableName>,
+    places: HashMap<ComparableName, u16>,
+    issuer: u16,
+    entries: Vec<Entry>,
+}
+
+impl<'a> Entries<'a> {
+    fn new(tbs: &'a [u8], issuer: &ComparableName, about: &About) -> Self {
+        let places = HashMap::from([(issuer.clone(), 0)]);
+        let (indirect, delta) = (about.scope.indirect, about.base.is_some());
+        Self { tbs, indirect, delta, issuers: vec![issuer.clone()], places, issuer: 0, entries: Vec::new() }
     }
 
-    fn must_be_passable(&self, known: &[ObjectIdentifier]) -> Result<(), CrlError> {
-        if self.critical && !known.iter().any(|id| self.id.is_oid(*id)) {
-            return Err(CrlError::NotWhole { extension: self.name() });
+    fn read(&mut self, mut revoked: Reader<'a>) -> Result<(), CrlError> {
+        while !revoked.is_empty() {
+            if self.entries.len() == CRL_ENTRIES_MAX {
+                return Err(CrlError::TooManyEntries);
+            }
+            let entry = self.entry(revoked.sequence()?)?;
+            self.entries.push(entry);
         }
         Ok(())
     }
+
+    fn entry(&mut self, mut fields: Reader<'a>) -> Result<Entry, CrlError> {
+        let serial = minimal(fields.expect(INTEGER)?.content);
+        let at = fields.any()?.time()?;
+        let mut state = Listed::Revoked(RevocationReason::Unspecified);
+        if let Some(extensions) = fields.optional(SEQUENCE)? {
+            for one in extension::all(extensions.content)? {
+                if one.is(oid::CRL_REASON) {
+                    state = self.state(one.value)?;
+                } else if one.is(oid::CRL_CERTIFICATE_ISSUER) && self.indirect {
+                    self.issuer = self.place(one.value)?;
+                } else {
+                    must_be_passable(&one, &[oid::CRL_INVALIDITY_DATE])?;
+                }
+            }
+        }
+        fields.finish()?;
+        // The serial is a part of the signed bytes; where it stands there is kept instead of a copy.
+        let start = serial.as_ptr().addr() - self.tbs.as_ptr().addr();
+        let serial_start = u32::try_from(start).map_err(|_| CrlError::Malformed)?;
+        let serial_bytes = u8::try_from(serial.len()).map_err(|_| CrlError::Malformed)?;
+        Ok(Entry { at, serial_start, serial_bytes, state, issuer: self.issuer })
+    }
+
+    fn state(&self, value: &[u8]) -> Result<Listed, Malformed> {
+        const REMOVE_FROM_CRL: u8 = 8;
+        match Tlv::parse(value, ENUMERATED)?.content {
+            [REMOVE_FROM_CRL] if self.delta => Ok(Listed::Removed),
+            [code] => RevocationReason::from_code(*code).map(Listed::Revoked).ok_or(Malformed),
+            _ => Err(Malformed),
+        }
+    }
+
+    fn place(&mut self, value: &[u8]) -> Result<u16, CrlError> {
+        let names = scope::directories(Tlv::parse(value, SEQUENCE)?.content)?;
+        let name = names.into_iter().next().ok_or(CrlError::Malformed)?;
+        if let Some(place) = self.places.get(&name) {
+            return Ok(*place);
+        }
+        let place = u16::try_from(self.issuers.len()).ok().filter(|place| usize::from(*place) < CRL_ISSUERS_MAX);
+        let place = place.ok_or(CrlError::TooManyEntries)?;
+        self.places.insert(name.clone(), place);
+        self.issuers.push(name);
+        Ok(place)
+    }
+
+    fn sorted(mut self) -> (Vec<ComparableName>, Box<[Entry]>) {
+        // The earliest revocation of a serial number stands, should a list name it twice; a removal only where it stands alone.
+        let key = |entry: &Entry| (entry.issuer, entry.serial(self.tbs), entry.state == Listed::Removed, entry.at);
+        self.entries.sort_unstable_by(|a, b| key(a).cmp(&key(b)));
+        let same = |a: &Entry, b: &Entry| a.issuer == b.issuer && a.serial(self.tbs) == b.serial(self.tbs);
+        self.entries.dedup_by(|later, earlier| same(later, earlier));
+        (self.issuers, self.entries.into_boxed_slice())
+    }
 }
 
-fn each_extension<'a>(
-    extensions: &mut Reader<'a>,
-    mut check: impl FnMut(Extension<'a>) -> Result<(), CrlError>,
-) -> Result<(), CrlError> {
-    let mut seen = HashSet::new();
-    while !extensions.is_empty() {
-        let mut fields = extensions.sequence()?;
-        let id = fields.expect(OID)?;
-        let critical = fields.optional(BOOLEAN)?.is_some_and(|flag| flag.content != [0]);
-        let value = fields.expect(OCTET_STRING)?.content;
-        fields.finish()?;
-        if !seen.insert(id.content) {
-            return Err(CrlError::Malformed);
-        }
-        check(Extension { id, critical, value })?;
+fn must_be_passable(extension: &Extension<'_>, known: &[der::asn1::ObjectIdentifier]) -> Result<(), CrlError> {
+    if extension.is_passable(known) {
+        return Ok(());
     }
-    Ok(())
+    Err(CrlError::UnknownExtension { extension: extension.name() })
 }

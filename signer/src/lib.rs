@@ -9,11 +9,14 @@ mod asn1;
 pub mod certificate;
 pub mod cms;
 pub mod crl;
+mod extension;
 mod files;
+mod general_name;
 mod hash;
 pub mod keyenvelope;
 pub mod keyfile;
 pub mod keys;
+mod name;
 pub mod ocsp;
 mod oid;
 pub mod pades;
@@ -35,7 +38,8 @@ pub use keys::{OpeningKey, OpeningKeyError, SignError, SigningKey};
 pub use ocsp::{OcspAnswer, OcspError, OcspNonce, OcspRequest, OcspStatus};
 pub use pades::{PdfSignError, PdfSignature, SignatureBox, sign_pdf};
 pub use path::{
-    CertificateUse, OcspAnswers, PathError, TrustStore, TrustStoreError, Verdict, WhyUnknown, validate, validate_with,
+    CertificateUse, OcspAnswers, PathError, PolicySettings, TrustStore, TrustStoreError, Verdict, WhyUnknown, validate,
+    validate_for_any_use, validate_with,
 };
 pub use public_key::{KeyKind, PublicKey, PublicKeyError, SignatureInvalid, SignatureScheme, verify_raw};
 pub use softkey::{SoftKey, SoftKeyError};

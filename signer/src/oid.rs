@@ -61,6 +61,21 @@ oids! {
     OCSP_NO_CHECK = "1.3.6.1.5.5.7.48.1.5";
     /// id-ad-ocsp (RFC 5280 4.2.2.1)
     AD_OCSP = "1.3.6.1.5.5.7.48.1";
+    CRL_CERTIFICATE_ISSUER = "2.5.29.29";
+    // Certificate extensions and policies (RFC 5280 4.2.1)
+    KEY_USAGE = "2.5.29.15";
+    SUBJECT_ALT_NAME = "2.5.29.17";
+    BASIC_CONSTRAINTS = "2.5.29.19";
+    NAME_CONSTRAINTS = "2.5.29.30";
+    CRL_DISTRIBUTION_POINTS = "2.5.29.31";
+    CERTIFICATE_POLICIES = "2.5.29.32";
+    ANY_POLICY = "2.5.29.32.0";
+    POLICY_MAPPINGS = "2.5.29.33";
+    POLICY_CONSTRAINTS = "2.5.29.36";
+    EXTENDED_KEY_USAGE = "2.5.29.37";
+    INHIBIT_ANY_POLICY = "2.5.29.54";
+    /// emailAddress in a name (PKCS#9).
+    EMAIL_ADDRESS = "1.2.840.113549.1.9.1";
     // Extended key usages
     EKU_ANY = "2.5.29.37.0";
     EKU_SERVER_AUTH = "1.3.6.1.5.5.7.3.1";

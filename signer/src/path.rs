@@ -1,23 +1,24 @@
 //! Certificate paths: may this certificate be believed for this use at this time, and was it revoked?
 //!
-//! rustls-webpki builds and checks the path; keyUsage and extended key usage of the leaf are ours (webpki ignores the
-//! former), and so is revocation, which has three values here: an outage of a CRL must never look like either answer.
+//! RFC 5280 section 6 at a given time: a path is searched ([`build`]), its constraints and policies are kept ([`rules`]), the leaf's uses are its own
+//! ([`usage`]), and revocation has three values: an outage of a CRL must never look like either answer.
 
 mod answers;
+mod build;
+mod constraints;
+mod policies;
 mod revocation;
+mod rules;
 mod trust;
 mod usage;
 
 pub use answers::{OcspAnswers, OcspWish};
+pub use policies::PolicySettings;
 pub use trust::{TrustStore, TrustStoreError};
 pub use usage::CertificateUse;
 pub(crate) use usage::check as check_use;
 
-use std::time::Duration;
-
-use rustls_pki_types::{CertificateDer, SignatureVerificationAlgorithm, UnixTime};
 use truc_proto::Timestamp;
-use webpki::{EndEntityCert, Error as WebpkiError, ExtendedKeyUsageValidator, KeyPurposeIdIter};
 
 use crate::{certificate::Certificate, crl::RevocationReason};
 use trust::Remembered;
@@ -59,6 +60,25 @@ pub enum WhyUnknown {
         issuer: String,
         /// When its successor was due.
         next_update: Timestamp,
+    },
+    /// The only list is dated in the future.
+    #[error(
+        "the revocation list of {issuer} is dated {this_update}, which is still to come; check the clock, or fetch the list again"
+    )]
+    FutureCrl {
+        /// Whose list.
+        issuer: String,
+        /// Its date.
+        this_update: Timestamp,
+    },
+    /// Lists there are, and none of them speaks of this certificate.
+    #[error(
+        "the revocation lists of {issuer} that are loaded do not cover this certificate (distribution point, kind of certificate, \
+         reasons, or a delta list without its base); the administrator must fetch the others"
+    )]
+    PartialCrl {
+        /// Whose lists.
+        issuer: String,
     },
     /// The list there is does not come from the issuer.
     #[error(
@@ -165,11 +185,34 @@ pub fn validate_with(
     }
     check_time(certificate, at)?;
     usage::check(certificate, wanted)?;
-    let path = build(store, certificate, others, at)?;
-    let remembered = revocation::judge(store, &path, at);
+    let remembered = path_and_revocation(store, certificate, others, at)?;
     let verdict = remembered.verdict.clone();
     store.remember(certificate, wanted, remembered);
     Ok(verdict)
+}
+
+/// As [`validate_with`], whatever the certificate is used for: an authority's own, or one that is looked at by administrators. Not remembered.
+///
+/// # Errors
+/// When no valid path exists at this time.
+pub fn validate_for_any_use(
+    store: &TrustStore,
+    certificate: &Certificate,
+    others: &[Certificate],
+    at: Timestamp,
+) -> Result<Verdict, PathError> {
+    check_time(certificate, at)?;
+    path_and_revocation(store, certificate, others, at).map(|remembered| remembered.verdict)
+}
+
+fn path_and_revocation(
+    store: &TrustStore,
+    certificate: &Certificate,
+    others: &[Certificate],
+    at: Timestamp,
+) -> Result<Remembered, PathError> {
+    let path = build::build(store, certificate, others, at)?;
+    Ok(revocation::judge(store, &path, others, at))
 }
 
 fn check_time(certificate: &Certificate, at: Timestamp) -> Result<(), PathError> {
@@ -183,82 +226,10 @@ fn check_time(certificate: &Certificate, at: Timestamp) -> Result<(), PathError>
     }
 }
 
-/// The signatures a path may be built with. Closed; SHA-1 is not among them.
-static PATH_ALGORITHMS: &[&dyn SignatureVerificationAlgorithm] = &[
-    webpki::ring::RSA_PKCS1_2048_8192_SHA256,
-    webpki::ring::RSA_PKCS1_2048_8192_SHA384,
-    webpki::ring::RSA_PKCS1_2048_8192_SHA512,
-    webpki::ring::RSA_PSS_2048_8192_SHA256_LEGACY_KEY,
-    webpki::ring::ECDSA_P256_SHA256,
-    webpki::ring::ECDSA_P256_SHA384,
-    webpki::ring::ECDSA_P384_SHA256,
-    webpki::ring::ECDSA_P384_SHA384,
-];
-
 /// A checked path: the certificate, what is above it, and the anchor last.
 type Path = Vec<Certificate>;
 
-fn build(
-    store: &TrustStore,
-    certificate: &Certificate,
-    others: &[Certificate],
-    at: Timestamp,
-) -> Result<Path, PathError> {
-    let refused = |error: WebpkiError| refusal(store, certificate, others, at, error);
-    let leaf_der = CertificateDer::from(certificate.der());
-    let leaf = EndEntityCert::try_from(&leaf_der).map_err(refused)?;
-    let supplied = store.intermediates().iter().chain(others).filter(|candidate| may_issue(candidate));
-    let intermediates: Vec<CertificateDer<'_>> = supplied.map(|ca| CertificateDer::from(ca.der())).collect();
-    let now = UnixTime::since_unix_epoch(Duration::from_secs(u64::try_from(at.unix_s()).unwrap_or(0)));
-    let verified = leaf
-        .verify_for_usage(PATH_ALGORITHMS, store.webpki_anchors(), &intermediates, now, AnyPurpose, None, None)
-        .map_err(refused)?;
-
-    let unreadable = |detail: &str| PathError::Refused { subject: certificate.subject().into(), detail: detail.into() };
-    let mut path = vec![certificate.clone()];
-    for intermediate in verified.intermediate_certificates() {
-        path.push(Certificate::from_der(&intermediate.der()).map_err(|error| unreadable(&error.to_string()))?);
-    }
-    path.push(store.anchor_of(verified.anchor()).ok_or_else(|| unreadable("its anchor is not in the trust store"))?);
-    Ok(path)
-}
-
-/// webpki checks basicConstraints of authorities and leaves their keyUsage alone (RFC 5280 6.1.4 (n) wants keyCertSign).
+/// basicConstraints and keyCertSign (RFC 5280 6.1.4 (k), (n)).
 fn may_issue(authority: &Certificate) -> bool {
     authority.is_ca() && authority.key_usage().is_none_or(KeyUsage::key_cert_sign)
-}
-
-/// Extended key usage is judged on the leaf by [`usage`]; webpki would ask sub-authorities for it, too.
-struct AnyPurpose;
-
-impl ExtendedKeyUsageValidator for AnyPurpose {
-    fn validate(&self, purposes: KeyPurposeIdIter<'_, '_>) -> Result<(), WebpkiError> {
-        for purpose in purposes {
-            purpose?;
-        }
-        Ok(())
-    }
-}
-
-/// Says what webpki found in terms of who must act.
-fn refusal(
-    store: &TrustStore,
-    certificate: &Certificate,
-    others: &[Certificate],
-    at: Timestamp,
-    error: WebpkiError,
-) -> PathError {
-    let subject = certificate.subject().to_owned();
-    match error {
-        // The leaf's own time is checked before, so this is an authority above it; name it.
-        WebpkiError::CertExpired { .. } | WebpkiError::CertNotValidYet { .. } => store
-            .intermediates()
-            .iter()
-            .chain(others)
-            .find_map(|ca| check_time(ca, at).err().filter(|_| certificate.names_issuer(ca)))
-            .unwrap_or(PathError::Refused { subject, detail: "an authority on it is expired or not yet valid".into() }),
-        WebpkiError::UnknownIssuer => PathError::UnknownIssuer { subject, issuer: certificate.issuer().into() },
-        WebpkiError::InvalidSignatureForPublicKey => PathError::BadSignature { subject },
-        other => PathError::Refused { subject, detail: other.to_string() },
-    }
 }

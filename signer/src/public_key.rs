@@ -39,6 +39,36 @@ impl SignatureScheme {
     }
 }
 
+/// How a certificate is signed, as far as a path may rest on it: SHA-1 and MD5 are not here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CertificateSignature {
+    RsaSha256,
+    RsaSha384,
+    RsaSha512,
+    RsaPssSha256,
+    EcdsaSha256,
+    EcdsaSha384,
+}
+
+impl CertificateSignature {
+    /// Parameters as RFC 4055 (RSA: NULL) and RFC 5758 (ECDSA: none) write them.
+    pub(crate) fn of(algorithm: &Algorithm<'_>) -> Option<Self> {
+        let is_null = algorithm.parameters.is_some() && algorithm.has_no_parameters();
+        let rsa = [
+            (oid::RSA_SHA256, Self::RsaSha256),
+            (oid::RSA_SHA384, Self::RsaSha384),
+            (oid::RSA_SHA512, Self::RsaSha512),
+        ];
+        let ecdsa = [(oid::ECDSA_SHA256, Self::EcdsaSha256), (oid::ECDSA_SHA384, Self::EcdsaSha384)];
+        if algorithm.oid.is_oid(oid::RSA_PSS) {
+            return crate::cms::is_pss_sha256(algorithm).then_some(Self::RsaPssSha256);
+        }
+        let rsa = rsa.into_iter().filter(|_| is_null);
+        let ecdsa = ecdsa.into_iter().filter(|_| algorithm.parameters.is_none());
+        rsa.chain(ecdsa).find(|(id, _)| algorithm.oid.is_oid(*id)).map(|(_, kind)| kind)
+    }
+}
+
 /// The kind and strength of a public key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum KeyKind {
@@ -125,7 +155,7 @@ impl PublicKey {
     /// # Errors
     /// When it does not hold or the scheme does not fit this key.
     pub fn verify(&self, scheme: SignatureScheme, message: &[u8], signature: &[u8]) -> Result<(), SignatureInvalid> {
-        let algorithm: &dyn ring_signature::VerificationAlgorithm = match (scheme, self.kind) {
+        let algorithm: &'static dyn ring_signature::VerificationAlgorithm = match (scheme, self.kind) {
             (SignatureScheme::RsaPkcs1Sha256, KeyKind::Rsa { .. }) => &ring_signature::RSA_PKCS1_2048_8192_SHA256,
             (SignatureScheme::RsaPkcs1Sha384, KeyKind::Rsa { .. }) => &ring_signature::RSA_PKCS1_2048_8192_SHA384,
             (SignatureScheme::RsaPkcs1Sha512, KeyKind::Rsa { .. }) => &ring_signature::RSA_PKCS1_2048_8192_SHA512,
@@ -137,6 +167,36 @@ impl PublicKey {
             (SignatureScheme::EcdsaP384Sha384, KeyKind::P384) => &ring_signature::ECDSA_P384_SHA384_ASN1,
             _ => return Err(SignatureInvalid),
         };
+        self.verify_by(algorithm, message, signature)
+    }
+
+    /// Verifies a certificate's signature: of ECDSA the hash and the curve need not be of one size.
+    pub(crate) fn verify_certificate(
+        &self,
+        kind: CertificateSignature,
+        message: &[u8],
+        signature: &[u8],
+    ) -> Result<(), SignatureInvalid> {
+        let algorithm: &'static dyn ring_signature::VerificationAlgorithm = match (kind, self.kind) {
+            (CertificateSignature::RsaSha256, KeyKind::Rsa { .. }) => &ring_signature::RSA_PKCS1_2048_8192_SHA256,
+            (CertificateSignature::RsaSha384, KeyKind::Rsa { .. }) => &ring_signature::RSA_PKCS1_2048_8192_SHA384,
+            (CertificateSignature::RsaSha512, KeyKind::Rsa { .. }) => &ring_signature::RSA_PKCS1_2048_8192_SHA512,
+            (CertificateSignature::RsaPssSha256, KeyKind::Rsa { .. }) => &ring_signature::RSA_PSS_2048_8192_SHA256,
+            (CertificateSignature::EcdsaSha256, KeyKind::P256) => &ring_signature::ECDSA_P256_SHA256_ASN1,
+            (CertificateSignature::EcdsaSha384, KeyKind::P256) => &ring_signature::ECDSA_P256_SHA384_ASN1,
+            (CertificateSignature::EcdsaSha256, KeyKind::P384) => &ring_signature::ECDSA_P384_SHA256_ASN1,
+            (CertificateSignature::EcdsaSha384, KeyKind::P384) => &ring_signature::ECDSA_P384_SHA384_ASN1,
+            _ => return Err(SignatureInvalid),
+        };
+        self.verify_by(algorithm, message, signature)
+    }
+
+    fn verify_by(
+        &self,
+        algorithm: &'static dyn ring_signature::VerificationAlgorithm,
+        message: &[u8],
+        signature: &[u8],
+    ) -> Result<(), SignatureInvalid> {
         ring_signature::UnparsedPublicKey::new(algorithm, &self.raw)
             .verify(message, signature)
             .map_err(|_| SignatureInvalid)

@@ -1,7 +1,8 @@
 // Certificate revocation lists (RFC 5280 5), whole ones only: a delta or partitioned list taken for a whole one would call revoked certificates good.
 
-import { BIT_STRING, ENUMERATED, INTEGER, Malformed, OCTET_STRING, SEQUENCE, algorithm, bitString, context, inside, parse, significant } from './der.js';
+import { BIT_STRING, ENUMERATED, INTEGER, Malformed, OCTET_STRING, SEQUENCE, algorithm, bitString, context, inside, parse } from './der.js';
 import { equal, hex } from './bytes.js';
+import { comparable } from './name.js';
 import { holds, listScheme } from './signature.js';
 import { pemBlocks } from './x509.js';
 import { CRL_BYTES_MAX, CRL_ENTRIES_MAX } from './limits.js';
@@ -32,7 +33,7 @@ function readList(der) {
   if (scheme === null) throw new Malformed('a revocation list signed with an algorithm that is not accepted');
   const fields = inside(signed);
   if (fields.small() !== 1 || !equal(fields.expect(SEQUENCE).whole, outerAlgorithm.whole)) throw new Malformed('not a revocation list of version 2');
-  const issuer = fields.expect(SEQUENCE).whole;
+  const issuerKey = comparable(fields.expect(SEQUENCE).whole);
   const thisUpdate = fields.time();
   const nextUpdate = fields.isTime() ? fields.time() : null;
   const revoked = fields.optional(SEQUENCE);
@@ -40,7 +41,7 @@ function readList(der) {
   const extensions = fields.optional(context(0));
   if (extensions !== null) eachExtension(inside(parse(extensions.content, SEQUENCE)), checkListExtension);
   fields.finish();
-  return { tbs: signed.whole, scheme, signature, issuer, thisUpdate, nextUpdate, entries };
+  return { tbs: signed.whole, scheme, signature, issuerKey, thisUpdate, nextUpdate, entries };
 }
 
 function readEntries(reader) {
@@ -48,7 +49,7 @@ function readEntries(reader) {
   for (let count = 0; !reader.isEmpty; count += 1) {
     if (count === CRL_ENTRIES_MAX) throw new Malformed(`a revocation list has at most ${CRL_ENTRIES_MAX} entries`);
     const fields = reader.sequence();
-    const serial = hex(significant(fields.expect(INTEGER).content));
+    const serial = serialOf(fields.expect(INTEGER).content);
     const at = fields.time();
     const reason = readReason(fields.optional(SEQUENCE));
     fields.finish();
@@ -57,6 +58,13 @@ function readEntries(reader) {
     if (known === undefined || at < known.at) entries.set(serial, { at, reason });
   }
   return entries;
+}
+
+// Without zeros that DER would not write; the sign stays: -1 is not 255.
+function serialOf(content) {
+  let start = 0;
+  while (start + 1 < content.length && content[start] === 0 && content[start + 1] < 0x80) start += 1;
+  return hex(content.subarray(start));
 }
 
 function readReason(extensions) {
@@ -100,12 +108,12 @@ function eachExtension(reader, check) {
 
 /** What the lists say of `certificate`, issued by `issuer`: `{revoked: since}`, `{unknown: why, isListMissing}` or `{}` where it is not listed. */
 export async function revocation(lists, certificate, issuer, at) {
-  const named = lists.filter((list) => equal(list.issuer, issuer.subject));
+  const named = lists.filter((list) => list.issuerKey === issuer.subjectKey);
   const own = (await Promise.all(named.map((list) => isSigned(list, issuer)))).flatMap((signed, place) => (signed ? [named[place]] : []));
   own.sort((a, b) => a.thisUpdate - b.thisUpdate);
   const newest = own.at(-1);
   if (newest === undefined) return { unknown: `${named.length > 0 ? 'a revocation list not signed by' : 'no revocation list of'} ${issuer.name}`, isListMissing: named.length === 0 };
-  const serial = hex(significant(certificate.serial));
+  const serial = serialOf(certificate.serial);
   // The newest list decides about suspensions, which may be lifted; a revocation stands once any list names it, even a stale one.
   const older = own.slice(0, -1).reverse().map((list) => list.entries.get(serial));
   const entry = newest.entries.get(serial) ?? older.find((found) => found !== undefined && found.reason !== HOLD);

@@ -41,6 +41,7 @@ export async function validate(store, certificate, others, use, at) {
   const path = await build(search, [certificate]);
   if (path === null) return { refused: `${certificate.name} was issued by ${certificate.issuerName}, from which no path leads to a trusted authority` };
   if (path.slice(1).some((authority) => authority.hasNameConstraints)) return { untold: 'an authority on the path restricts names, which this page does not evaluate' };
+  if (path.slice(0, -1).some((one) => one.hasPolicyRules)) return { untold: 'a certificate on the path sets rules for policies, which this page does not evaluate' };
   return judge(store.lists, path, at);
 }
 
@@ -62,20 +63,23 @@ function useFault(certificate, use) {
 /** The path from the certificate to an anchor, or null. Depth-first, with a bound on authorities and on signatures looked at. */
 async function build(search, path) {
   const head = path.at(-1);
-  if (!isSound(head, path.length - 2, search.seconds)) return null;
+  if (!isSound(head, authoritiesBelow(path), search.seconds)) return null;
   for (const anchor of search.store.anchors) {
-    if (equal(head.issuer, anchor.subject) && (await isSignedBy(search, head, anchor))) return [...path, anchor];
+    if (head.issuerKey === anchor.subjectKey && (await isSignedBy(search, head, anchor))) return [...path, anchor];
   }
   if (path.length > PATH_AUTHORITIES_MAX) return null;
   for (const candidate of search.candidates) {
-    if (!equal(head.issuer, candidate.subject) || path.some((known) => isSame(known, candidate))) continue;
+    if (head.issuerKey !== candidate.subjectKey || path.some((known) => isSame(known, candidate))) continue;
     const found = (await isSignedBy(search, head, candidate)) ? await build(search, [...path, candidate]) : null;
     if (found !== null) return found;
   }
   return null;
 }
 
-const isSame = (a, b) => equal(a.subject, b.subject) && equal(a.spki, b.spki);
+const isSame = (a, b) => a.subjectKey === b.subjectKey && equal(a.spki, b.spki);
+
+// RFC 5280 6.1.4 (l): authorities that hand over to their own next key do not count. -1 for the certificate at the path's end.
+const authoritiesBelow = (path) => (path.length === 1 ? -1 : path.slice(1, -1).filter((one) => one.subjectKey !== one.issuerKey).length);
 
 /** `below`: how many authorities stand between this one and the certificate at the path's end; -1 for that certificate itself. */
 function isSound(certificate, below, seconds) {

@@ -4,6 +4,7 @@
 import { Certificate as PkiCertificate } from 'pkijs';
 import { BIT_STRING, INTEGER, Malformed, Reader, SEQUENCE, algorithm, bitString, context, inside, parse } from './der.js';
 import { equal, fromBase64, hex, sha256, textOf } from './bytes.js';
+import { comparable } from './name.js';
 import { OIDS, certificateScheme, publicKey } from './signature.js';
 import { CERTIFICATE_BYTES_MAX, PEM_BYTES_MAX, PEM_CERTIFICATES_MAX } from './limits.js';
 
@@ -14,10 +15,14 @@ const EXTENSION = {
   basicConstraints: '2.5.29.19',
   nameConstraints: '2.5.29.30',
   distributionPoints: '2.5.29.31',
+  certificatePolicies: '2.5.29.32',
+  policyMappings: '2.5.29.33',
+  policyConstraints: '2.5.29.36',
   extendedKeyUsage: '2.5.29.37',
+  inhibitAnyPolicy: '2.5.29.54',
 };
-// What a critical extension may be: the path search looks at all of these.
-const UNDERSTOOD = [EXTENSION.keyUsage, EXTENSION.subjectAltName, EXTENSION.basicConstraints, EXTENSION.nameConstraints, EXTENSION.distributionPoints, EXTENSION.extendedKeyUsage];
+// What a critical extension may be: the path search looks at all of these. Policies refuse nothing unless one of the last two says so (RFC 5280 6.1).
+const UNDERSTOOD = ['keyUsage', 'subjectAltName', 'basicConstraints', 'nameConstraints', 'distributionPoints', 'extendedKeyUsage', 'certificatePolicies', 'inhibitAnyPolicy', 'policyMappings', 'policyConstraints'].map((name) => EXTENSION[name]);
 
 const KEY_USAGES = ['digitalSignature', 'nonRepudiation', 'keyEncipherment', 'dataEncipherment', 'keyAgreement', 'keyCertSign', 'cRLSign'];
 
@@ -37,6 +42,8 @@ export function readCertificate(der) {
     isSelfIssued,
     name: nameText(parsed.subject),
     issuerName: nameText(parsed.issuer),
+    subjectKey: comparable(fields.subject),
+    issuerKey: comparable(fields.issuer),
     ...extensions,
   };
 }
@@ -105,6 +112,7 @@ function readExtensions(extensions) {
     extendedKeyUsage: read(EXTENSION.extendedKeyUsage, keyPurposes),
     subjectKeyId: read(EXTENSION.subjectKeyId, (bytes) => parse(bytes, 0x04).content),
     hasNameConstraints: found.has(EXTENSION.nameConstraints),
+    hasPolicyRules: found.has(EXTENSION.policyMappings) || found.has(EXTENSION.policyConstraints),
   };
 }
 
@@ -132,7 +140,7 @@ function keyPurposes(bytes) {
 
 const SHORT = { '2.5.4.3': 'CN', '2.5.4.6': 'C', '2.5.4.7': 'L', '2.5.4.8': 'ST', '2.5.4.10': 'O', '2.5.4.11': 'OU', '2.5.4.5': 'SERIALNUMBER', '0.9.2342.19200300.100.1.1': 'UID' };
 
-/** The name as text, most specific part first. For people; decisions compare bytes. */
+/** The name as text, most specific part first. For people; decisions compare `subjectKey` and `issuerKey`. */
 const nameText = (name) => [...name.typesAndValues].reverse().map(({ type, value }) => `${SHORT[type] ?? type}=${value.valueBlock.value ?? ''}`).join(', ');
 
 /** Whether the certificate's signature holds under the issuer's key; `scheme` is null where it may not be relied on. */

@@ -12,6 +12,7 @@ import { ed25519Holds } from '../src/signature.js';
 import { inclusionFault, leafHash } from '../src/merkle.js';
 import { readCertificates } from '../src/x509.js';
 import { readEntryName, readManifest } from '../src/manifest.js';
+import { comparable } from '../src/name.js';
 import { judge, looksLikePolicy, readPolicy } from '../src/policy.js';
 import { readCheckpoint } from '../src/note.js';
 import { readJson } from '../src/json.js';
@@ -182,4 +183,22 @@ test('cosignatures of another writer hold and meet its policy', async () => {
 test('a policy is known by its first line that says something', () => {
   for (const text of ['quorum none', '# a\n\n \t# b\n witness\tx y\n', 'log x\n']) assert.ok(looksLikePolicy(text), text);
   for (const text of ['', '# a\n', 'Quorum of the meeting\n', 'a log of\nlog x\n']) assert.ok(!looksLikePolicy(text), text);
+});
+
+/** A Name of one common name. */
+function named(text, tag = 0x0c) {
+  const value = typeof text === 'string' ? utf8(text) : text;
+  const wrap = (outer, inner) => concat(new Uint8Array([outer, inner.length]), inner);
+  return wrap(0x30, wrap(0x31, wrap(0x30, concat(new Uint8Array([6, 3, 0x55, 4, 3]), wrap(tag, value)))));
+}
+
+test('names are equal by letters, not by look', () => {
+  const isSame = (one, other) => comparable(named(one)) === comparable(named(other));
+  assert.ok(isSame('UBND THÀNH PHỐ HÀ NỘI', 'ubnd  thành phố hà nội '));
+  assert.ok(isSame('Ha\u0300 No\u0323\u0302i', 'Hà Nội'));
+  assert.equal(comparable(named('Root CA', 0x13)), comparable(named('ROOT  CA')));
+  assert.equal(comparable(named(new Uint8Array([0, 0x52, 0, 0x61]), 0x1e)), comparable(named('Ra')));
+  for (const posing of ['\u0412\u0410N', 'BAN\u200b', '\uff22\uff21\uff2e', 'B\u00a0AN', 'BANG']) assert.ok(!isSame('BAN', posing), posing);
+  assert.notEqual(comparable(named('\xff'.repeat(2), 0x14)), comparable(named('\xff'.repeat(2))));
+  assert.equal(comparable(new Uint8Array([0x30, 1])), '3001');
 });

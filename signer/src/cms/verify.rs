@@ -309,6 +309,12 @@ fn pss_is_of(parameters: Tlv<'_>, hash: Hash) -> Result<bool, Malformed> {
     Ok(message.is_plain(hash.oid()) && is_mgf1(&mask, hash)? && salt == [hash.bytes()] && trailer_is_default)
 }
 
+/// RSASSA-PSS with SHA-256 throughout and a salt of 32 bytes, as a certificate may be signed.
+pub(crate) fn is_pss_sha256(algorithm: &Algorithm<'_>) -> bool {
+    algorithm.oid.is_oid(oid::RSA_PSS)
+        && algorithm.parameters.is_some_and(|parameters| pss_is_of(parameters, Hash::Sha256) == Ok(true))
+}
+
 /// MGF1 over this hash.
 fn is_mgf1(mask: &Algorithm<'_>, hash: Hash) -> Result<bool, Malformed> {
     let inner = mask.parameters.ok_or(Malformed)?;

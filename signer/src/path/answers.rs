@@ -15,8 +15,8 @@ use std::{
 use truc_proto::{Digest, Timestamp, limits::OCSP_ANSWERS_MAX};
 
 use super::{
-    TrustStore, WhyUnknown,
-    revocation::{One, judge_by_lists},
+    WhyUnknown,
+    revocation::{Judge, One},
 };
 use crate::{
     certificate::{Certificate, significant},
@@ -176,13 +176,13 @@ impl fmt::Debug for OcspAnswers {
 }
 
 /// What lists and answers say together. Revoked by either is revoked, and good by either is good: a source that is late takes nothing from one that is not.
-pub(super) fn judge_one(store: &TrustStore, certificate: &Certificate, issuer: &Certificate, at: Timestamp) -> One {
-    let lists = judge_by_lists(store, certificate, issuer, at);
-    let answers = store.answers();
+pub(super) fn judge_one(judge: &Judge<'_>, certificate: &Certificate, issuer: &Certificate) -> One {
+    let lists = judge.by_lists(certificate, issuer);
+    let (answers, at) = (judge.store.answers(), judge.at);
     let (mut revoked, mut good) = (None, None);
     for answer in answers.about(certificate) {
         let Ok((said, signed)) = answer.says(certificate, issuer) else { continue };
-        if !may_answer(store, &signed, issuer, answer.produced_at()) {
+        if !may_answer(judge, &signed, issuer, answer.produced_at()) {
             continue;
         }
         match said.status {
@@ -223,10 +223,10 @@ fn earlier(
 }
 
 /// An appointed responder may have been revoked itself. Where its certificate does not say that nobody need look, the issuer's list must clear it.
-fn may_answer(store: &TrustStore, signed: &NamedIn, issuer: &Certificate, at: Timestamp) -> bool {
+fn may_answer(judge: &Judge<'_>, signed: &NamedIn, issuer: &Certificate, at: Timestamp) -> bool {
     match signed {
         NamedIn::Issuer => true,
-        NamedIn::Appointed { certificate, no_check } => match judge_by_lists(store, certificate, issuer, at) {
+        NamedIn::Appointed { certificate, no_check } => match judge.at(at).by_lists(certificate, issuer) {
             One::Good { .. } => true,
             One::Revoked(..) => false,
             One::Unknown(_) => *no_check,

@@ -5,14 +5,13 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use rustls_pki_types::{CertificateDer, TrustAnchor};
 use truc_proto::{
     Digest, Timestamp,
-    limits::{TRUST_STORE_ITEMS_MAX, VERDICTS_CACHED_MAX},
+    limits::{FUTURE_SKEW_MAX_MS, TRUST_STORE_ITEMS_MAX, VERDICTS_CACHED_MAX},
 };
 
-use super::{CertificateUse, OcspAnswers, Verdict};
-use crate::{certificate::Certificate, crl::Crl};
+use super::{CertificateUse, OcspAnswers, PolicySettings, Verdict};
+use crate::{certificate::Certificate, crl::Crl, name::ComparableName};
 
 /// Why a trust store could not be built.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -44,10 +43,12 @@ pub enum TrustStoreError {
 /// lists current) as long as no further answer is learnt. To load a new list, build a new store and swap it in.
 pub struct TrustStore {
     anchors: Vec<Certificate>,
-    webpki_anchors: Vec<TrustAnchor<'static>>,
     intermediates: Vec<Certificate>,
     crls: Vec<Crl>,
+    /// Issuer and date of lists that were left out because they come from the future.
+    early: Vec<(ComparableName, Timestamp)>,
     answers: Arc<OcspAnswers>,
+    policies: PolicySettings,
     verdicts: Mutex<HashMap<(Digest, CertificateUse), Remembered>>,
     signed: Mutex<HashMap<(Digest, Digest), bool>>,
 }
@@ -80,16 +81,26 @@ impl TrustStore {
         if let Some((what, count)) = counts.into_iter().find(|(_, count)| *count > TRUST_STORE_ITEMS_MAX) {
             return Err(TrustStoreError::TooMany { what, count });
         }
-        let webpki_anchors = anchors.iter().map(webpki_anchor).collect::<Result<_, _>>()?;
+        if let Some(unusable) = anchors.iter().find(|anchor| !super::may_issue(anchor)) {
+            let detail = "it is not the certificate of an authority (basicConstraints, keyCertSign)".into();
+            return Err(TrustStoreError::Anchor { subject: unusable.subject().into(), detail });
+        }
         Ok(Self {
             anchors,
-            webpki_anchors,
             intermediates,
             crls,
+            early: Vec::new(),
             answers: Arc::default(),
+            policies: PolicySettings::default(),
             verdicts: Mutex::default(),
             signed: Mutex::default(),
         })
+    }
+
+    /// The same store, asking this of the certificate policies of every path.
+    #[must_use]
+    pub fn under_policies(self, policies: PolicySettings) -> Self {
+        Self { policies, verdicts: Mutex::default(), ..self }
     }
 
     /// The anchors.
@@ -110,6 +121,22 @@ impl TrustStore {
         &self.crls
     }
 
+    /// The same without the lists that are dated after `now`, a skew allowed: our clock or the authority's is wrong, and a list of next year would pass
+    /// for current until then. `now` is the clock's time when the lists are loaded, not the time a certificate is judged at.
+    #[must_use]
+    pub fn as_of(mut self, now: Timestamp) -> Self {
+        let last = Timestamp::from_unix_ms(now.unix_ms() + FUTURE_SKEW_MAX_MS);
+        let (early, crls): (Vec<_>, Vec<_>) = self.crls.into_iter().partition(|list| list.this_update() > last);
+        self.crls = crls;
+        self.early.extend(early.into_iter().map(|list| (list.issuer().clone(), list.this_update())));
+        Self { verdicts: Mutex::default(), ..self }
+    }
+
+    /// The date of a list of this issuer that was left out by [`Self::as_of`].
+    pub(super) fn early_list_of(&self, issuer: &ComparableName) -> Option<Timestamp> {
+        self.early.iter().find(|(name, _)| name == issuer).map(|(_, date)| *date)
+    }
+
     /// The same, with OCSP answers beside the lists.
     #[must_use]
     pub fn with_answers(self, answers: Arc<OcspAnswers>) -> Self {
@@ -122,13 +149,10 @@ impl TrustStore {
         &self.answers
     }
 
-    pub(super) fn webpki_anchors(&self) -> &[TrustAnchor<'static>] {
-        &self.webpki_anchors
-    }
-
-    pub(super) fn anchor_of(&self, anchor: &TrustAnchor<'_>) -> Option<Certificate> {
-        let position = self.webpki_anchors.iter().position(|own| own == anchor)?;
-        self.anchors.get(position).cloned()
+    /// What is asked of certificate policies.
+    #[must_use]
+    pub const fn policies(&self) -> &PolicySettings {
+        &self.policies
     }
 
     /// Whether `issuer` signed `crl`; the answer is kept, a list may be megabytes long.
@@ -172,14 +196,4 @@ impl std::fmt::Debug for TrustStore {
             .field("crls", &self.crls)
             .finish_non_exhaustive()
     }
-}
-
-fn webpki_anchor(certificate: &Certificate) -> Result<TrustAnchor<'static>, TrustStoreError> {
-    let unusable = |detail: String| TrustStoreError::Anchor { subject: certificate.subject().into(), detail };
-    if !super::may_issue(certificate) {
-        return Err(unusable("it is not the certificate of an authority (basicConstraints, keyCertSign)".into()));
-    }
-    webpki::anchor_from_trusted_cert(&CertificateDer::from(certificate.der()))
-        .map(|anchor| anchor.to_owned())
-        .map_err(|error| unusable(error.to_string()))
 }

@@ -2,6 +2,8 @@
 // `cfg(test)` is always on here; clippy knows test helpers by it.
 
 #[cfg(test)]
+mod bettertls;
+#[cfg(test)]
 mod cms;
 #[cfg(test)]
 mod envelope;
@@ -15,6 +17,10 @@ mod openssl;
 mod pades;
 #[cfg(test)]
 mod paths;
+#[cfg(test)]
+mod pkits;
+#[cfg(test)]
+mod rules;
 #[cfg(test)]
 mod support;
 #[cfg(test)]
