@@ -90,6 +90,33 @@ pub(crate) enum AdminCommand {
         #[arg(long, value_name = "N", default_value_t = 100)]
         limit: u32,
     },
+    /// What waits for a second administrator, and what became of what waited in the last two days.
+    Pending(NodeArgs),
+    /// Approve what another administrator asked for; he gives his command again then, and it is carried out.
+    Approve(AnswerArgs),
+    /// Refuse what another administrator asked for, or take back what one asked for oneself.
+    Refuse(AnswerArgs),
+    /// Have a bearer token let in no more, from its next call on.
+    WithdrawToken {
+        #[command(flatten)]
+        node: NodeArgs,
+        /// The token's name.
+        name: String,
+        /// Why, for the ledger.
+        #[arg(long, value_name = "TEXT")]
+        why: String,
+    },
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct AnswerArgs {
+    #[command(flatten)]
+    pub(crate) node: NodeArgs,
+    /// The request's number, from `truc admin pending`.
+    pub(crate) number: u64,
+    /// Why, for the ledger.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) why: String,
 }
 
 /// How to reach a node's local API.

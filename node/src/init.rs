@@ -444,6 +444,7 @@ fn write_node(request: &InitRequest, loaded: &Loaded, draft: &Draft) -> Result<I
         gateway: None,
         duties: crate::settings::DutySettings::default(),
         metrics: None,
+        two_persons: BTreeSet::new(),
         time_stamps: None,
     };
     write(&here(SETTINGS_FILE), settings.to_toml().as_bytes())?;

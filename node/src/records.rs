@@ -12,7 +12,7 @@ pub struct NodeRecord {
     /// Which.
     #[prost(
         oneof = "Body",
-        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27"
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28"
     )]
     pub body: Option<Body>,
 }
@@ -101,6 +101,23 @@ pub enum Body {
     /// What an administrator did to this node. Leaf: Administration.
     #[prost(message, tag = "27")]
     Administered(Administered),
+    /// An administrator wants to do what a second one has to agree to.
+    #[prost(message, tag = "28")]
+    Wished(Wished),
+}
+
+/// See [`Body::Wished`].
+#[derive(Clone, PartialEq, Message)]
+pub struct Wished {
+    /// [`crate::core::Deed`] as JSON.
+    #[prost(bytes = "vec", tag = "1")]
+    pub deed: Vec<u8>,
+    /// When.
+    #[prost(int64, tag = "2")]
+    pub at_ms: i64,
+    /// Until then it can be approved.
+    #[prost(int64, tag = "3")]
+    pub until_ms: i64,
 }
 
 /// See [`Body::Administered`]; the leaf says what, who and why.
@@ -112,6 +129,12 @@ pub struct Administered {
     /// SHA-256 of the note that it was taken from; empty: it was said to the running node.
     #[prost(bytes = "vec", tag = "2")]
     pub note: Vec<u8>,
+    /// The request that this carries out or answers, where two had to agree.
+    #[prost(uint64, optional, tag = "3")]
+    pub wish: Option<u64>,
+    /// It answers that request: a second administrator approved, or refused.
+    #[prost(bool, optional, tag = "4")]
+    pub approved: Option<bool>,
 }
 
 /// See [`Body::DutyTold`].
@@ -978,7 +1001,13 @@ mod tests {
                 at_ms: 6,
             }),
             Body::Cosigned(Cosigned { node: "R1".into(), origin: "o".into(), size: 3, root: vec![1; 32] }),
-            Body::Administered(Administered { previous: Some(7), note: vec![2; 32] }),
+            Body::Administered(Administered {
+                previous: Some(7),
+                note: vec![2; 32],
+                wish: Some(5),
+                approved: Some(false),
+            }),
+            Body::Wished(Wished { deed: b"{}".to_vec(), at_ms: 5, until_ms: 6 }),
         ]
     }
 

@@ -444,6 +444,8 @@ fn build(
         signed_at_ms: AtomicI64::new(0),
         forks_folder: settings.forks(),
         notes_folder: settings.notes(),
+        two_persons: settings.two_persons.clone(),
+        administering: Arc::default(),
         comparing: tokio::sync::Mutex::default(),
         witness,
         to_cosign: watch::Sender::new(None),

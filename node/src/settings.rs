@@ -19,6 +19,7 @@ mod stamps;
 mod token_key;
 
 use std::{
+    collections::BTreeSet,
     fmt, fs, io,
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -28,7 +29,7 @@ use std::{
 use toml::{Table, Value};
 use truc_evidence::ledger_origin;
 use truc_ledger::StoreTag;
-use truc_proto::{AgencyId, AxisId, Lane, NodeId, limits::SETTINGS_BYTES_MAX};
+use truc_proto::{AdminAction, AgencyId, AxisId, Lane, NodeId, limits::SETTINGS_BYTES_MAX};
 use truc_signer::Certificate;
 
 use truc_link::endpoint::Endpoint;
@@ -94,6 +95,8 @@ pub struct Settings {
     pub duties: DutySettings,
     /// Where figures for monitoring are served, in the clear; none: nowhere.
     pub metrics: Option<SocketAddr>,
+    /// What a second administrator has to agree to.
+    pub two_persons: BTreeSet<AdminAction>,
     /// Where time-stamps come from; none: receipts have none.
     pub time_stamps: Option<StampSettings>,
 }
@@ -271,6 +274,10 @@ impl Settings {
         table.extend((!duties.is_empty()).then(|| ("duties".to_owned(), duties.into())));
         let metrics = self.metrics.map(|listen| Table::from_iter([("listen".to_owned(), text(&listen))]));
         table.extend(metrics.map(|section| ("metrics".to_owned(), section.into())));
+        if !self.two_persons.is_empty() {
+            let actions = Value::Array(self.two_persons.iter().map(|action| text(action)).collect());
+            table.insert("administration".into(), Table::from_iter([("two_persons".to_owned(), actions)]).into());
+        }
         let stamps = self.time_stamps.as_ref().map(|stamps| stamps.to_table(|path| self.shown(path)));
         table.extend(stamps.map(|section| ("time_stamps".to_owned(), section.into())));
         let mut send = Table::new();
@@ -460,6 +467,8 @@ mod tests {
             webhooks = ["https://qlvb.example.gov.vn/", "http://10.0.0.1/", 7]
             [metrics]
             listen = "nowhere"
+            [administration]
+            two_persons = ["token-made", "eaten", 7]
             [duties]
             send = "soon"
             [time_stamps]
@@ -512,6 +521,9 @@ mod tests {
             "trust.anchors is missing",
             "trust.crls[1]: a path",
             "metrics.listen: ",
+            "administration.two_persons: \"token-made\"",
+            "administration.two_persons: \"eaten\"",
+            "administration.two_persons: 7",
             "duties.send: ",
             "agency[1].code: ",
             "agency[1].service: 1 to",

@@ -318,6 +318,14 @@ impl LiveTokens {
         Ok(token.map(|token| token.grant(self.meter(&tokens, token))))
     }
 
+    /// Takes a token away, as [`revoke_token`] does.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn withdraw(&self, name: &str) -> Result<(), TokenError> {
+        revoke_token(&self.path, name)
+    }
+
     fn meter(&self, tokens: &Tokens, token: &Token) -> Arc<Meter> {
         let mut meters = lock(&self.meters);
         match meters.get(&token.name) {

@@ -85,6 +85,8 @@ closed! {
         SettingsReloaded = "settings-reloaded",
         /// A second administrator agreed to what a first one asked for.
         ApprovalGiven = "approval-given",
+        /// A second administrator did not agree, or a first one took back what he asked for.
+        ApprovalRefused = "approval-refused",
     }
 }
 
@@ -110,6 +112,7 @@ impl AdminAction {
             Self::RevocationListImported => "a revocation list was imported",
             Self::SettingsReloaded => "keys and trust files were read again",
             Self::ApprovalGiven => "a second administrator approved",
+            Self::ApprovalRefused => "a request was refused or taken back",
         }
     }
 
@@ -134,6 +137,7 @@ impl AdminAction {
             Self::RevocationListImported => "đã nạp danh sách thu hồi",
             Self::SettingsReloaded => "đã đọc lại khóa và tệp tin cậy",
             Self::ApprovalGiven => "người thứ hai đã chấp thuận",
+            Self::ApprovalRefused => "đề nghị đã bị từ chối hoặc rút lại",
         }
     }
 }

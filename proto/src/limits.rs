@@ -317,6 +317,10 @@ pub const ADMINISTRATION_SUBJECT_CHARS_MAX: usize = 500;
 pub const ADMINISTRATION_WHY_CHARS_MAX: usize = 1_000;
 /// Most entries of the log of what administrators did in one answer.
 pub const ADMINISTRATION_LOGGED_MAX: usize = 500;
+/// Most requests of administrators that wait for a second one, or waited lately.
+pub const ADMINISTRATION_WISHES_MAX: usize = 100;
+/// How long such a request can be approved, and once approved be carried out, in milliseconds.
+pub const ADMINISTRATION_WISH_MS_MAX: u64 = 86_400_000;
 /// Most notes on what was done at a node's machine that wait for its ledger.
 pub const ADMINISTRATION_NOTES_MAX: usize = 1_000;
 /// Longest such note in bytes.

@@ -3,12 +3,15 @@
 use serde_json::{Value, json};
 use truc_proto::{
     Timestamp,
-    node_v1::{AdministrationEntry, AdministrationLogRequest},
+    node_v1::{
+        AdministrationEntry, AdministrationLogRequest, AnswerApprovalRequest, PendingApproval, PendingApprovalsRequest,
+        WithdrawTokenRequest,
+    },
 };
 
 use super::outbox::vietnam_time;
 use crate::{
-    args::{AdminCommand, NodeArgs},
+    args::{AdminCommand, AnswerArgs, NodeArgs},
     client::{block_on, connect_oversight, failed},
     exit::{Exit, Failure, Outcome},
     output::{Output, printable},
@@ -18,6 +21,19 @@ pub(crate) fn run(command: &AdminCommand, output: &Output) -> Outcome {
     block_on(async {
         match command {
             AdminCommand::Log { node, since, limit } => log(node, *since, *limit, output).await,
+            AdminCommand::Pending(node) => pending(node, output).await,
+            AdminCommand::Approve(args) => answer(args, true, output).await,
+            AdminCommand::Refuse(args) => answer(args, false, output).await,
+            AdminCommand::WithdrawToken { node, name, why } => {
+                let request = WithdrawTokenRequest { name: name.clone(), why: why.clone() };
+                let reply = connect_oversight(node).await?.withdraw_token(request).await;
+                let reply = reply.map_err(|s| failed("withdraw the token", &s))?.into_inner();
+                output.show(&json!({ "position": reply.position }), |o| {
+                    let name = printable(name);
+                    o.line(format!("the token {name} is let in no more; it stands in the ledger / Thẻ {name} không còn hiệu lực; đã ghi vào sổ"));
+                });
+                Ok(Exit::Good)
+            }
         }
     })
 }
@@ -50,6 +66,63 @@ async fn fetch(node: &NodeArgs, since: Option<Timestamp>, limit: u32) -> Result<
             return Ok(entries);
         }
     }
+}
+
+async fn pending(node: &NodeArgs, output: &Output) -> Outcome {
+    let reply = connect_oversight(node).await?.pending_approvals(PendingApprovalsRequest {}).await;
+    let items = reply.map_err(|s| failed("list what waits for a second administrator", &s))?.into_inner().items;
+    let value = json!({ "items": items.iter().map(pending_json).collect::<Vec<_>>() });
+    output.show(&value, |o| {
+        let rows: Vec<_> = items.iter().map(pending_row).collect();
+        let header = ["NUMBER", "STATE", "UNTIL", "WHO", "WHAT", "SUBJECT", "WHY", "ANSWER"];
+        o.table(header, &rows, "nothing waits for a second administrator / Không có đề nghị nào chờ người thứ hai");
+    });
+    Ok(Exit::Good)
+}
+
+fn pending_row(item: &PendingApproval) -> [String; 8] {
+    let state = match item.state.as_str() {
+        "waits" => "waits / đang chờ",
+        "approved" => "approved / đã chấp thuận",
+        "refused" => "refused / bị từ chối",
+        _ => "expired / hết hạn",
+    };
+    let answer =
+        if item.answered_by.is_empty() { String::new() } else { format!("{}: {}", item.answered_by, item.answer) };
+    [
+        item.number.to_string(),
+        state.to_owned(),
+        vietnam_time(&item.until),
+        printable(&item.who),
+        format!("{} / {}", item.english, item.vietnamese),
+        printable(&item.subject),
+        printable(&item.why),
+        printable(&answer),
+    ]
+}
+
+fn pending_json(item: &PendingApproval) -> Value {
+    json!({
+        "number": item.number, "state": item.state, "asked": item.asked, "until": item.until, "action": item.action,
+        "subject": item.subject, "subject_sha256": item.subject_sha256, "who": item.who, "why": item.why,
+        "answered_by": item.answered_by, "answer": item.answer,
+    })
+}
+
+async fn answer(args: &AnswerArgs, approve: bool, output: &Output) -> Outcome {
+    let request = AnswerApprovalRequest { number: args.number, approve, why: args.why.clone() };
+    let reply = connect_oversight(&args.node).await?.answer_approval(request).await;
+    let reply = reply.map_err(|s| failed("answer the request", &s))?.into_inner();
+    let (english, vietnamese) = if approve {
+        (
+            "approved; who asked gives his command again within 24 hours",
+            "đã chấp thuận; người đề nghị chạy lại lệnh trong vòng 24 giờ",
+        )
+    } else {
+        ("refused; it is not carried out", "đã từ chối; sẽ không thực hiện")
+    };
+    output.show(&json!({ "position": reply.position }), |o| o.line(format!("{english} / {vietnamese}")));
+    Ok(Exit::Good)
 }
 
 fn row(entry: &AdministrationEntry) -> [String; 6] {

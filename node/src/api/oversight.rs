@@ -15,4 +15,29 @@ impl Oversight for Api {
         let grant = self.grant(request.metadata())?;
         Ok(Response::new(administration::log(&self.shell, &grant, request.into_inner()).await?))
     }
+
+    async fn pending_approvals(
+        &self,
+        request: Request<node_v1::PendingApprovalsRequest>,
+    ) -> Result<Response<node_v1::PendingApprovalsReply>, Status> {
+        let grant = self.grant(request.metadata())?;
+        Ok(Response::new(administration::pending(&self.shell, &grant).await?))
+    }
+
+    async fn answer_approval(
+        &self,
+        request: Request<node_v1::AnswerApprovalRequest>,
+    ) -> Result<Response<node_v1::AnswerApprovalReply>, Status> {
+        let grant = self.grant(request.metadata())?;
+        Ok(Response::new(administration::answer(&self.shell, &grant, request.into_inner()).await?))
+    }
+
+    async fn withdraw_token(
+        &self,
+        request: Request<node_v1::WithdrawTokenRequest>,
+    ) -> Result<Response<node_v1::WithdrawTokenReply>, Status> {
+        let grant = self.grant(request.metadata())?;
+        let withdrawn = administration::withdraw_token(&self.shell, &self.tokens, &grant, request.into_inner());
+        Ok(Response::new(withdrawn.await?))
+    }
 }

@@ -19,6 +19,7 @@ mod takeover;
 mod timers;
 mod types;
 mod unread;
+mod wishes;
 mod withdraw;
 
 #[cfg(test)]
@@ -47,6 +48,7 @@ pub use types::{
     RefusedLeaf, Rejection, Sealed, StatusRequest, Token, Waiting,
 };
 
+pub use wishes::{Asked, Wish, WishAnswer, WishState};
 pub use withdraw::{Withdrawing, withdrawing};
 
 use gateway::Outside;
@@ -80,6 +82,8 @@ pub struct Core {
     groups: groups::Groups,
     /// The newest of what administrators did.
     deeds: administration::Newest,
+    /// What waits for a second administrator, by its position.
+    wishes: BTreeMap<u64, Wish>,
 
     // Found again from the above at start.
     sent_keys: BTreeMap<Key, u64>,
@@ -178,6 +182,7 @@ impl Core {
             entitlements: BTreeMap::new(),
             groups: groups::Groups::default(),
             deeds: administration::Newest::default(),
+            wishes: BTreeMap::new(),
             sent_keys: BTreeMap::new(),
             received_keys: BTreeMap::new(),
             sent_leaves: BTreeMap::new(),
@@ -252,7 +257,11 @@ impl Core {
             Input::Alarm { alarm, text } => self.set_alarm(alarm, text),
             Input::Kept(kept) => self.kept(now, kept),
             Input::PutGroup { owner, name, codes, reply } => self.put_group(now, &owner, name, &codes, reply),
-            Input::Administer { deed, note, reply } => self.administer(now, *deed, note, reply),
+            Input::Administer { deed, note, wish, reply } => self.administer(now, *deed, note, wish, reply),
+            Input::AskFor { deed, reply } => self.ask_for(now, *deed, reply),
+            Input::AnswerWish { wish, approved, who, why, reply } => {
+                self.answer_wish(now, wish, approved, (who, why), reply);
+            }
             Input::Tick => self.tick(now),
         }
         self.pump(now);
@@ -449,7 +458,8 @@ impl Core {
             Body::PassedOn(record) => self.fold_passed_on(place, &record, leaf)?,
             Body::TakenOver(record) => self.fold_taken_over(place, &record, leaf)?,
             Body::DutyTold(record) => self.fold_duty_told(place, &record)?,
-            Body::Administered(record) => self.fold_administered(place, &record)?,
+            Body::Administered(record) => self.fold_administered(place, &record, leaf.as_deref())?,
+            Body::Wished(record) => self.fold_wished(place, &record)?,
         }
         self.next_position = place.position + 1;
         if let Some(index) = place.leaf {

@@ -6,7 +6,7 @@ use truc_ledger::{Fold, FoldError, Replayed};
 use truc_proto::{AgencyId, Checkpoint, Digest, NodeId};
 
 use super::{
-    Core, EarlyStatus, EntitledRef, Group, ItemRef, Key, OwnCheckpoint, Received, Request, Sent, Unsent,
+    Core, EarlyStatus, EntitledRef, Group, ItemRef, Key, OwnCheckpoint, Received, Request, Sent, Unsent, Wish,
     administration::Newest,
 };
 use crate::records::Place;
@@ -36,6 +36,7 @@ enum Entry<'a> {
     Entitled(NodeId, String, Vec<EntitledRef>),
     Group(AgencyId, String, Group),
     Deeds(Newest),
+    Wish(u64, Wish),
 }
 
 /// Why a snapshot is not used.
@@ -80,6 +81,7 @@ impl Core {
             .chain(self.entitlements.iter().map(|((n, c), refs)| Entry::Entitled(n.clone(), c.clone(), refs.clone())))
             .chain(self.groups.iter().map(|(owner, name, g)| Entry::Group(owner.clone(), name.clone(), g.clone())))
             .chain(self.newest_deed().map(|_| Entry::Deeds(self.deeds)))
+            .chain(self.wishes.iter().map(|(number, wish)| Entry::Wish(*number, wish.clone())))
             .map(|entry| serde_json::to_vec(&entry).expect("plain data with text keys is always JSON"))
     }
 
@@ -112,6 +114,7 @@ impl Core {
                 Entry::Entitled(node, code, refs) => _ = self.entitlements.insert((node, code), refs),
                 Entry::Group(owner, name, group) => self.groups.put(owner, name, group),
                 Entry::Deeds(deeds) => self.deeds = deeds,
+                Entry::Wish(number, wish) => _ = self.wishes.insert(number, wish),
             }
         }
         if started { Ok(()) } else { Err(SnapshotError::Empty) }

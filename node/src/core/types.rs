@@ -5,11 +5,11 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use truc_ledger::Record;
 use truc_proto::{
-    AgencyId, Checkpoint, Digest, DirectoryRef, EnvelopeId, EnvelopeKind, NodeId, Priority, Reason, StatusCode,
-    Timestamp, limits,
+    Administrator, AgencyId, Checkpoint, Digest, DirectoryRef, EnvelopeId, EnvelopeKind, NodeId, Priority, Reason,
+    StatusCode, Timestamp, limits,
 };
 
-use super::{Deed, Key, PassOutcome, StatusRefused, Withdrawing};
+use super::{Asked, Deed, Key, PassOutcome, StatusRefused, Withdrawing};
 use crate::{duties::DutyRules, records};
 
 /// Bounds and intervals. All have defaults; tests and the simulator choose their own.
@@ -489,6 +489,28 @@ pub enum Input {
         deed: Box<Deed>,
         /// SHA-256 of the note that it was taken from, where it was left as one.
         note: Option<Digest>,
+        /// The request that a second administrator approved, where one had to.
+        wish: Option<u64>,
+        /// Who waits.
+        reply: Option<Token>,
+    },
+    /// An administrator wants to do what a second one has to agree to.
+    AskFor {
+        /// What, and why.
+        deed: Box<Deed>,
+        /// Who waits.
+        reply: Option<Token>,
+    },
+    /// A second administrator's word about such a request.
+    AnswerWish {
+        /// Its number.
+        wish: u64,
+        /// He agrees.
+        approved: bool,
+        /// Who.
+        who: Administrator,
+        /// Why.
+        why: String,
         /// Who waits.
         reply: Option<Token>,
     },
@@ -676,6 +698,8 @@ pub enum Answer {
         /// Position of the record.
         position: u64,
     },
+    /// Whether what two have to agree to may be done.
+    Asked(Asked),
     /// It cannot be written down as it is, and why.
     Unfit(String),
     /// What becomes of a wish to take a document back, by recipient.

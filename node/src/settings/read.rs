@@ -12,7 +12,7 @@ use std::{
 use toml::{Table, Value};
 use truc_link::endpoint::Endpoint;
 use truc_proto::{
-    AgencyId, Lane,
+    AdminAction, AgencyId, Lane,
     limits::{AGENCY_KEYS_MAX, ENVELOPE_TTL_MAX_MS, NODE_AGENCIES_MAX},
 };
 
@@ -20,6 +20,7 @@ use super::{
     AgencySettings, KeySource, PinSource, RestSettings, SdkSettings, Settings, TTL_DAYS_DEFAULT, TokenSource,
     TrustFiles, check_address,
 };
+use crate::service::administration::WITH_TWO_PERSONS;
 
 /// Takes the tables apart and notes everything that is wrong.
 pub(super) struct Reader<'f> {
@@ -66,6 +67,7 @@ impl Reader<'_> {
         } else {
             Some(None)
         };
+        let two_persons = self.two_persons(&mut table);
         let time_stamps = self.time_stamps(&mut table);
 
         let mut documents = self.optional_section(&mut table, "documents");
@@ -115,6 +117,7 @@ impl Reader<'_> {
             gateway: gateway?,
             duties: duties?,
             metrics: metrics?,
+            two_persons,
             time_stamps: time_stamps?,
             ttl: days(ttl?),
             retention: match retention {
@@ -123,6 +126,28 @@ impl Reader<'_> {
                 None => None,
             },
         })
+    }
+
+    /// What a second administrator has to agree to; what is wrong is a mistake, and left out.
+    fn two_persons(&mut self, table: &mut Table) -> BTreeSet<AdminAction> {
+        let mut section = self.optional_section(table, "administration");
+        let listed = section.remove("two_persons");
+        let listed = self.array(listed, "administration.two_persons");
+        self.nothing_else(&section, "administration.");
+        let mut actions = BTreeSet::new();
+        for value in listed {
+            match value.as_str().and_then(|text| text.parse().ok()).filter(|action| WITH_TWO_PERSONS.contains(action)) {
+                Some(action) => _ = actions.insert(action),
+                None => {
+                    let known: Vec<&str> = WITH_TWO_PERSONS.iter().map(|action| action.as_str()).collect();
+                    self.mistakes.push(format!(
+                        "administration.two_persons: {value} is none of what is asked of a running node: {}",
+                        known.join(", ")
+                    ));
+                }
+            }
+        }
+        actions
     }
 
     /// None: something is wrong. Some(None): no such section.

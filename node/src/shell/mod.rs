@@ -36,7 +36,7 @@ use truc_ledger::{
     blobs::{BlobStore, StoredBlob},
 };
 use truc_link::{Link, Stamper};
-use truc_proto::{AgencyId, AxisId, Digest, Lane, NodeId, relay_v1::relay_client::RelayClient};
+use truc_proto::{AdminAction, AgencyId, AxisId, Digest, Lane, NodeId, relay_v1::relay_client::RelayClient};
 use truc_signer::{SigningKey, path::TrustStore};
 
 use crate::{archive::Archive, core::Key, pipeline::Pipeline};
@@ -113,6 +113,10 @@ pub struct Shell {
     pub forks_folder: PathBuf,
     /// Where commands leave notes on what was done at the machine.
     pub notes_folder: PathBuf,
+    /// What a second administrator has to agree to.
+    pub two_persons: BTreeSet<AdminAction>,
+    /// Held while something that two agreed to is carried out: it is, once.
+    pub(crate) administering: Arc<tokio::sync::Mutex<()>>,
     /// Held while the relay's newest checkpoint is compared with the one held: two at once would take each other's steps for a ledger cut back.
     pub(crate) comparing: tokio::sync::Mutex<()>,
     /// Cosigns the relay's checkpoints.

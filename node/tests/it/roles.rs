@@ -14,6 +14,7 @@ use truc_proto::{
 };
 
 use crate::{
+    administration::log,
     http::request,
     world::{Client, World, document, until},
 };
@@ -133,4 +134,65 @@ async fn auditors_read_what_was_done_page_by_page_and_since_when() {
     }
     let bad = ask(AdministrationLogRequest { since: "yesterday".into(), ..Default::default() }).await.unwrap_err();
     assert_eq!(bad.code(), Code::InvalidArgument);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_two_persons_are_wanted_a_second_one_approves_and_the_same_command_is_carried_out_once() {
+    let mut world = World::start().await;
+    world.stop_node("N-A").await;
+    world.two_persons("N-A", &[AdminAction::TokenWithdrawn]);
+    world.start_node("N-A").await;
+    let add = |name: &str, role| {
+        let now = truc_node::shell::clock::now();
+        let path = &world.settings("N-A").tokens;
+        add_token(path, name, role, Default::default(), Quota::default(), now).unwrap().expose().to_owned()
+    };
+    let (lan, minh) = (add("lan", CallerRole::CipherAdmin), add("minh", CallerRole::CipherAdmin));
+    let (lost, other) = (add("lost", CallerRole::System), add("other", CallerRole::Officer));
+    let oversight = OversightClient::new(world.channel("N-A").await);
+    let withdraw = |token: &str| {
+        let message = node_v1::WithdrawTokenRequest { name: "lost".into(), why: "máy bị mất".into() };
+        let (mut oversight, request) = (oversight.clone(), with(token, message));
+        async move { oversight.withdraw_token(request).await.map(|_| ()) }
+    };
+    let answer = |token: &str, number, approve| {
+        let message = node_v1::AnswerApprovalRequest { number, approve, why: "đã gọi hỏi".into() };
+        let (mut oversight, request) = (oversight.clone(), with(token, message));
+        async move { oversight.answer_approval(request).await.map(|_| ()) }
+    };
+    let pending = || {
+        let (mut oversight, request) = (oversight.clone(), with(&minh, node_v1::PendingApprovalsRequest {}));
+        async move { oversight.pending_approvals(request).await.unwrap().into_inner().items }
+    };
+    let lets_in = async |token: &str| {
+        let mut a = world.client("N-A").await;
+        a.list_outbox(with(token, node_v1::ListOutboxRequest::default())).await.is_ok()
+    };
+
+    let waits = withdraw(&lan).await.unwrap_err();
+    assert_eq!(waits.code(), Code::FailedPrecondition);
+    let items = pending().await;
+    let number = items[0].number;
+    assert!(waits.message().contains(&format!("truc admin approve {number}")), "{waits:?}");
+    assert!(waits.message().contains(" / Chưa thực hiện"), "{waits:?}");
+    assert_eq!((items[0].state.as_str(), items[0].who.as_str(), items[0].subject.as_str()), ("waits", "lan", "lost"));
+    assert!(lets_in(&lost).await, "nothing was done yet");
+    // Neither he himself, nor who is no administrator; and somebody else's wish is not his to carry out.
+    assert_eq!(answer(&lan, number, true).await.unwrap_err().code(), Code::FailedPrecondition);
+    assert_eq!(answer(&other, number, true).await.unwrap_err().code(), Code::PermissionDenied);
+    assert_eq!(answer(&minh, number + 1_000, true).await.unwrap_err().code(), Code::NotFound);
+    answer(&minh, number, true).await.unwrap();
+    assert!(lets_in(&lost).await, "an approval carries nothing out by itself");
+    withdraw(&lan).await.unwrap();
+    assert!(!lets_in(&lost).await);
+    assert_eq!(pending().await, []);
+    assert_eq!(withdraw(&lan).await.unwrap_err().code(), Code::NotFound, "it is withdrawn");
+
+    let done = log(&world, "N-A").await;
+    let told: Vec<_> = done.iter().map(|done| (done.action, done.who.name.as_str(), done.why.as_str())).collect();
+    let wanted =
+        [(AdminAction::TokenWithdrawn, "lan", "máy bị mất"), (AdminAction::ApprovalGiven, "minh", "đã gọi hỏi")];
+    assert_eq!(told, wanted);
+    assert_eq!(done[0].approved_by.as_ref().map(|second| second.name.as_str()), Some("minh"));
+    assert!(done[1].subject.name.contains("token-withdrawn lost"), "{}", done[1].subject.name);
 }

@@ -23,7 +23,7 @@ use truc_node::{
     shell::{Shell, clock::now},
 };
 use truc_proto::{
-    AgencyEntry, AgencyId, AxisId, Digest, Entry, Lane, NodeId, Raw, Route, SignedBinding,
+    AdminAction, AgencyEntry, AgencyId, AxisId, Digest, Entry, Lane, NodeId, Raw, Route, SignedBinding,
     node_v1::{self, node_client::NodeClient, send_request},
     relay_v1::{self as relay_wire, relay_client::RelayClient},
 };
@@ -205,6 +205,11 @@ impl World {
     /// How long the node keeps payloads; from its next start.
     pub(crate) fn set_retention(&mut self, id: &str, kept: Duration) {
         self.nodes.get_mut(id).unwrap().settings.retention = Some(kept);
+    }
+
+    /// What needs a second administrator; from its next start.
+    pub(crate) fn two_persons(&mut self, id: &str, actions: &[AdminAction]) {
+        self.nodes.get_mut(id).unwrap().settings.two_persons = actions.iter().copied().collect();
     }
 
     /// By when documents have to be dealt with; from its next start.

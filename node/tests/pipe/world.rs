@@ -373,6 +373,7 @@ fn settings(folder: PathBuf, id: &str, lane: Lane) -> Settings {
         gateway: None,
         duties: truc_node::settings::DutySettings::default(),
         metrics: None,
+        two_persons: Default::default(),
         time_stamps: None,
         folder,
     }
