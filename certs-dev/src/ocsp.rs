@@ -1,12 +1,14 @@
 //! An OCSP responder (RFC 6960) for development and tests: honest, unless told to lie.
 
+use std::{fs, io};
+
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, SigningKey};
 use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use truc_proto::Timestamp;
 
 use crate::{
-    RevocationReason,
-    der::{element, general_time, oid, tlv},
+    KeyFiles, RevocationReason,
+    der::{blocks, element, general_time, oid, tlv},
     issued::Issued,
     pki::PkiError,
     server::{Answer, DevServer, Received},
@@ -122,6 +124,17 @@ impl Responder {
         Self::of(&issued.certificate_der, &issued.key_pkcs8_der)
     }
 
+    /// With the certificate and key of a tree, e.g. `services/ocsp`.
+    ///
+    /// # Errors
+    /// When the files cannot be read, or hold something else.
+    pub fn load(files: &KeyFiles) -> io::Result<Self> {
+        let wrong = || io::Error::from(io::ErrorKind::InvalidData);
+        let first = |path| Ok::<_, io::Error>(blocks(&fs::read_to_string(path)?).into_iter().next());
+        let (certificate, key) = (first(&files.certificate)?, first(&files.key)?);
+        Self::of(&certificate.ok_or_else(wrong)?, &key.ok_or_else(wrong)?).map_err(|_| wrong())
+    }
+
     /// With a certificate and its key, PKCS#8 DER.
     ///
     /// # Errors
@@ -212,7 +225,7 @@ impl OcspServer {
     ///
     /// # Errors
     /// The operating system's.
-    pub fn start(answer: impl Fn(&[u8]) -> Answer + Send + Sync + 'static) -> std::io::Result<Self> {
+    pub fn start(answer: impl Fn(&[u8]) -> Answer + Send + Sync + 'static) -> io::Result<Self> {
         let answer = move |received: &Received| match received.posted(REQUEST) {
             Some(request) => answer(request),
             None => Answer::Status(400),

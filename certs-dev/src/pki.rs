@@ -292,6 +292,33 @@ impl Authority {
     }
 }
 
+/// A list by the authority of this certificate and key that names these serial numbers, for a lost key; its number grows with its time.
+pub(crate) fn list_of(
+    certificate: &[u8],
+    key_pkcs8: &[u8],
+    revoked: &[(&[u8], Timestamp)],
+    from: Timestamp,
+    to: Timestamp,
+) -> Result<Vec<u8>, PkiError> {
+    let key = KeyPair::try_from(key_pkcs8).map_err(|_| PkiError::Key)?;
+    let issuer = rcgen::Issuer::from_ca_cert_der(&certificate.to_vec().into(), key)?;
+    let named = |(serial, at): &(&[u8], Timestamp)| RevokedCertParams {
+        serial_number: SerialNumber::from_slice(serial),
+        revocation_time: date(*at),
+        reason_code: Some(RevocationReason::KeyCompromise),
+        invalidity_date: None,
+    };
+    let list = CertificateRevocationListParams {
+        this_update: date(from),
+        next_update: date(to),
+        crl_number: u64::try_from(from.unix_s()).unwrap_or_default().into(),
+        issuing_distribution_point: None,
+        revoked_certs: revoked.iter().map(named).collect(),
+        key_identifier_method: KeyIdMethod::Sha256,
+    };
+    Ok(list.signed_by(&issuer)?.der().to_vec())
+}
+
 fn authority_params(name: &Subject, now: Timestamp, is: BasicConstraints) -> Result<CertificateParams, PkiError> {
     let mut params = CertificateParams::default();
     params.distinguished_name = name.distinguished_name();

@@ -27,10 +27,12 @@ use std::{
 
 use data_encoding::BASE32_NOPAD;
 use ring::rand::{SecureRandom, SystemRandom};
+use truc_proto::Timestamp;
 
 use crate::{
     RevocationReason,
     agencies::{AgencyPlan, Plan, is_groups},
+    der::blocks,
     issued::{Issued, pem},
     pki::{Pki, PkiError, Request},
     profile::{Profile, Subject},
@@ -113,6 +115,25 @@ impl Tree {
     pub fn agency(&self, code: &str, which: &str) -> KeyFiles {
         // Not `with_extension` on the code: its dots stand in the folder's name, not in the file's.
         self.files(&format!("agencies/{code}/{which}"))
+    }
+
+    /// A newer revocation list of the sub-CA, DER, that names these serial numbers, each revoked at this moment for a lost key.
+    ///
+    /// # Errors
+    /// When the sub-CA's files cannot be read, or it cannot sign.
+    pub fn sub_list(
+        &self,
+        revoked: &[(&[u8], Timestamp)],
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<Vec<u8>, TreeError> {
+        let failed = |source| TreeError::Pki { name: "crl".to_owned(), source };
+        let read = |path: &Path| {
+            let text = fs::read_to_string(path).map_err(|source| TreeError::Write { path: path.to_owned(), source })?;
+            blocks(&text).into_iter().next().ok_or(TreeError::Pki { name: "crl".to_owned(), source: PkiError::Key })
+        };
+        let (certificate, key) = (read(&self.intermediates())?, read(&self.root.join("ca/sub.key"))?);
+        crate::pki::list_of(&certificate, &key, revoked, from, to).map_err(failed)
     }
 
     /// Any key by its name in the layout, e.g. `services/tsa`.

@@ -18,6 +18,7 @@ use rustls::{
     version::TLS13,
 };
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use truc_signer::PathError;
 
 use crate::{
     identity::provider,
@@ -61,10 +62,13 @@ fn alert_for(refused: &PeerRefused) -> Error {
             CertificateError::BadEncoding
         }
         PeerRefused::WrongUse { .. } => CertificateError::InvalidPurpose,
-        PeerRefused::Path(webpki::Error::CertExpired { .. }) => CertificateError::Expired,
-        PeerRefused::Path(webpki::Error::CertNotValidYet { .. }) => CertificateError::NotValidYet,
-        PeerRefused::Path(webpki::Error::UnknownIssuer) => CertificateError::UnknownIssuer,
-        PeerRefused::Path(other) => CertificateError::Other(OtherError(Arc::new(other.clone()))),
+        PeerRefused::Path(error) => match error.as_ref() {
+            PathError::Expired { .. } => CertificateError::Expired,
+            PathError::NotYetValid { .. } => CertificateError::NotValidYet,
+            PathError::UnknownIssuer { .. } => CertificateError::UnknownIssuer,
+            PathError::WrongUse { .. } => CertificateError::InvalidPurpose,
+            other => CertificateError::Other(OtherError(Arc::new(other.clone()))),
+        },
         PeerRefused::NotAdmitted(_) | PeerRefused::WrongPeer { .. } => CertificateError::ApplicationVerificationFailure,
     })
 }

@@ -9,7 +9,7 @@
 //! directory lists its fingerprint. A missing or stale revocation list lets it pass as [`Revocation::Unknown`], and says so.
 //!
 //! Beside it, for calls to others: a small HTTP client ([`http`]) that bounds every wait and length, and over it the client of time-stamping authorities
-//! ([`stamper`]).
+//! ([`stamper`]), and of OCSP responders and publishers of revocation lists ([`revocation`]).
 //!
 //! Knows nothing of documents, and nothing of gRPC beyond carrying it. The shell's, so it reads the clock.
 
@@ -23,6 +23,7 @@ mod identity;
 mod link;
 mod metrics;
 mod registry;
+pub mod revocation;
 pub mod stamper;
 mod stream;
 mod trust;
@@ -34,6 +35,7 @@ pub use identity::{Identity, IdentityError};
 pub use link::Link;
 pub use metrics::{Figures, serve_metrics};
 pub use registry::Side;
+pub use revocation::{Learnt, RevocationFile, RevocationFolder, RevocationSettings, Revocations};
 pub use stamper::{StampError, StampServer, Stamped, Stamper};
 pub use stream::{LinkStream, Peer};
 pub use trust::{LinkTrust, PeerRefused, Revocation, TrustError, WhyUnknown};

@@ -1,7 +1,7 @@
 //! Figures for monitoring, as Prometheus reads them (text format 0.0.4), on a listener of their own: `GET /metrics`, in the clear, nothing
 //! else. They name agencies by their codes and nothing of documents.
 
-use std::{convert::Infallible, fmt::Write as _, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, convert::Infallible, fmt::Write as _, sync::Arc, time::Duration};
 
 use hyper::{
     Method, Request, Response, StatusCode, body::Incoming, header::CONTENT_TYPE, server::conn::http1,
@@ -9,7 +9,13 @@ use hyper::{
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{net::TcpListener, sync::Semaphore};
-use truc_proto::limits::{METRICS_CALL_MS_MAX, METRICS_CONNECTIONS_MAX, METRICS_HEAD_BYTES_MAX};
+use truc_proto::{
+    Timestamp,
+    limits::{METRICS_CALL_MS_MAX, METRICS_CONNECTIONS_MAX, METRICS_HEAD_BYTES_MAX},
+};
+use truc_signer::path::ListState;
+
+use crate::revocation::AskOutcome;
 
 const MEDIA_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// After a failed accept (no file descriptors left), before the next.
@@ -40,6 +46,26 @@ impl Figures {
             let labels = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
             let _ = writeln!(self.0, "{name}{labels} {value}");
         }
+    }
+
+    /// What is known of revocation: the newest list of each authority, and what became of questions to OCSP responders since the start.
+    pub fn revocation<'l>(
+        &mut self,
+        prefix: &str,
+        lists: &'l [ListState],
+        asked: &BTreeMap<AskOutcome, u64>,
+        now: Timestamp,
+    ) {
+        let issuer = |list: &'l ListState| vec![("issuer", list.issuer.as_str())];
+        let ages = lists.iter().map(|list| (issuer(list), now.since(list.this_update).as_secs()));
+        let age = "How long ago the newest revocation list of an authority was issued.";
+        self.gauges(&format!("{prefix}_revocation_list_age_seconds"), age, ages);
+        let seconds = |at: Timestamp| u64::try_from(at.unix_s()).unwrap_or_default();
+        let dues = lists.iter().filter_map(|list| Some((issuer(list), seconds(list.next_update?))));
+        let due = "When its successor is due, in seconds since 1970.";
+        self.gauges(&format!("{prefix}_revocation_list_next_update_seconds"), due, dues);
+        let asked = asked.iter().map(|(outcome, count)| (vec![("outcome", outcome.as_str())], *count));
+        self.gauges(&format!("{prefix}_ocsp_asked"), "Questions to OCSP responders since the start.", asked);
     }
 
     /// The whole text.

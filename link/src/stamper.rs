@@ -133,7 +133,7 @@ pub struct Stamper {
 
 /// Since an authority failed.
 #[derive(Default)]
-struct Breaker {
+pub(crate) struct Breaker {
     until: Option<Instant>,
     pause: Duration,
 }
@@ -166,7 +166,7 @@ impl Stamper {
                 break;
             }
             let breaker = || breaker.lock().unwrap_or_else(PoisonError::into_inner);
-            if breaker().until.is_some_and(|rests| now < rests) {
+            if breaker().rests(now) {
                 continue;
             }
             // The last one left may take what is left.
@@ -209,7 +209,11 @@ impl Stamper {
 }
 
 impl Breaker {
-    fn fail(&mut self, now: Instant) {
+    pub(crate) fn rests(&self, now: Instant) -> bool {
+        self.until.is_some_and(|until| now < until)
+    }
+
+    pub(crate) fn fail(&mut self, now: Instant) {
         self.pause = (self.pause * 2).clamp(PAUSE.0, PAUSE.1);
         self.until = Some(now + self.pause);
     }
@@ -221,7 +225,7 @@ impl fmt::Debug for Stamper {
     }
 }
 
-fn now() -> Timestamp {
+pub(crate) fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp::from_unix_ms(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }

@@ -1,6 +1,10 @@
 //! The command line of `truc-node`.
 
-use std::{num::NonZeroU32, path::PathBuf, process::ExitCode};
+use std::{
+    num::NonZeroU32,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
@@ -18,8 +22,8 @@ use crate::{
     tokens::{Tokens, add_token, limit_token, revoke_token},
     words::WordKey,
 };
-use truc_proto::{AdminAction, AdminSubject, AgencyId, CallerRole};
-use truc_signer::storage::StorageKey;
+use truc_proto::{AdminAction, AdminSubject, AgencyId, CallerRole, Digest};
+use truc_signer::{path::ListKept, storage::StorageKey};
 
 /// The agency's node of the document axis: stamps, signs, seals, sends and receives.
 #[derive(Parser, Debug)]
@@ -68,11 +72,30 @@ enum Command {
         #[command(subcommand)]
         action: GatewayAction,
     },
+    /// Revocation lists.
+    Crl {
+        /// Folder of the node.
+        #[arg(long, value_name = "FOLDER")]
+        dir: PathBuf,
+        #[command(subcommand)]
+        action: CrlAction,
+    },
     /// Remove the look-up index and the snapshots: both are built again from the journal, which is read whole to check it.
     Reindex {
         /// Folder of the node; it must not be running.
         #[arg(long, value_name = "FOLDER")]
         dir: PathBuf,
+    },
+}
+
+#[derive(Subcommand, Debug)]
+enum CrlAction {
+    /// Take a list from a file, for networks that fetch none: it must be signed by a trusted authority, of now, and not older than the one held.
+    Import {
+        /// The list, PEM or DER.
+        file: PathBuf,
+        #[command(flatten)]
+        reason: Reasoned,
     },
 }
 
@@ -225,8 +248,25 @@ fn carry_out(command: Command) -> anyhow::Result<()> {
         Command::Token { dir, action } => token(&Settings::load(&dir).context("read the settings")?, action),
         Command::Sdk { dir, action } => sdk(&Settings::load(&dir).context("read the settings")?, action),
         Command::Gateway { dir, action } => gateway(&Settings::load(&dir).context("read the settings")?, &action),
+        Command::Crl { dir, action: CrlAction::Import { file, reason } } => {
+            import(&Settings::load(&dir).context("read the settings")?, &file, reason)
+        }
         Command::Reindex { dir } => reindex(&Settings::load(&dir).context("read the settings")?),
     }
+}
+
+#[expect(clippy::print_stdout, reason = "what the administrator asked for")]
+fn import(settings: &Settings, file: &Path, reason: Reasoned) -> anyhow::Result<()> {
+    let bytes = std::fs::read(file).with_context(|| format!("read {}", file.display()))?;
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    let subject = AdminSubject::with_hash(name, Digest::of(&bytes));
+    let deed = reason.deed(settings, AdminAction::RevocationListImported, subject)?;
+    let all =
+        crate::revocation::import(settings, &bytes).with_context(|| format!("{} is not taken", file.display()))?;
+    for taken in &all {
+        println!("{}", taken.told("node"));
+    }
+    if all.iter().any(|taken| taken.kept == ListKept::New) { note(settings, &deed) } else { Ok(()) }
 }
 
 /// Standard output gets the token and nothing else, so that it can go straight into a file of the document system.

@@ -446,6 +446,7 @@ fn write_node(request: &InitRequest, loaded: &Loaded, draft: &Draft) -> Result<I
         metrics: None,
         two_persons: BTreeSet::new(),
         time_stamps: None,
+        revocation: None,
     };
     write(&here(SETTINGS_FILE), settings.to_toml().as_bytes())?;
 

@@ -17,6 +17,7 @@ pub mod quota;
 pub mod records;
 pub mod rest;
 pub mod retention;
+mod revocation;
 pub mod run;
 pub mod sdk;
 pub mod service;

@@ -108,6 +108,8 @@ pub(crate) async fn figures(shell: Arc<Shell>) -> Option<String> {
         let until = u64::try_from(directory.statement().valid_until.unix_s()).unwrap_or_default();
         out.gauge("truc_node_directory_valid_until_seconds", "Until when it is valid.", until);
     }
+    let asked = shell.revocations.as_ref().map(|revocations| revocations.outcomes()).unwrap_or_default();
+    out.revocation("truc_node", &shell.trust.load().lists(), &asked, clock::now());
     Some(out.into_text())
 }
 

@@ -196,6 +196,7 @@ pub async fn start(settings: Settings, doors: impl Into<Doors>, pipeline: MakePi
         tokio::spawn(shell::run_signer(Arc::clone(&shell))),
         tokio::spawn(shell::run_witness(Arc::clone(&shell))),
         tokio::spawn(shell::run_link(Arc::clone(&shell))),
+        tokio::spawn(crate::revocation::run(Arc::clone(&shell), trust_settings.clone())),
         tokio::spawn(watch_trust(Arc::clone(&shell), trust_settings, Arc::clone(&reload))),
         tokio::spawn(crate::retention::run(Arc::clone(&shell))),
         tokio::spawn(crate::administration::run(Arc::clone(&shell))),
@@ -347,8 +348,9 @@ fn build(
     stopping: watch::Receiver<bool>,
     dead: watch::Sender<bool>,
 ) -> anyhow::Result<Shell> {
-    let trust =
-        Arc::new(ArcSwap::from_pointee(settings.trust.load().context("load the trust files")?.as_of(clock::now())));
+    let revocations = crate::revocation::open(&settings)?;
+    let trust = crate::revocation::trust(&settings, revocations.as_ref()).context("load the trust files")?;
+    let trust = Arc::new(ArcSwap::from_pointee(trust));
     let operator = settings.trust.operator().context("load the pinned operator")?;
     let tls = settings.tls.load().context("load the TLS key")?;
     let node_key: Arc<dyn SigningKey> = Arc::from(settings.node_key.load_signing().context("load the node's key")?);
@@ -399,7 +401,7 @@ fn build(
     let link = Link::new(
         settings.lane,
         identity(&tls)?,
-        link_trust(&trust.load(), &settings)?,
+        LinkTrust::from(trust.load_full()),
         admission(Arc::clone(&directory), relay_id.clone()),
     );
     let blobs = Arc::new(BlobStore::open(volume).context("open the blob store")?);
@@ -431,6 +433,9 @@ fn build(
         reload_keys: made.reload_keys,
         link,
         trust,
+        revocations,
+        lists_changed: Notify::new(),
+        revocation_changed: Notify::new(),
         trust_files: settings.trust.clone(),
         operator,
         directory,
@@ -544,26 +549,6 @@ fn identity(tls: &SoftKey) -> anyhow::Result<Identity> {
     Identity::from_pem(chain.as_bytes(), key.as_bytes()).context("use the TLS key")
 }
 
-/// The link's own form of the trust files; revocation lists may be DER.
-fn link_trust(trust: &TrustStore, settings: &Settings) -> anyhow::Result<LinkTrust> {
-    let certificates = |list: &[truc_signer::Certificate]| -> String {
-        list.iter().map(|certificate| pem("CERTIFICATE", certificate.der())).collect()
-    };
-    let mut lists = Vec::new();
-    for path in &settings.trust.crls {
-        let bytes = std::fs::read(path).with_context(|| format!("read the revocation list {}", path.display()))?;
-        let is_pem = bytes.windows(10).any(|window| window == b"-----BEGIN");
-        lists.extend(if is_pem { bytes } else { pem("X509 CRL", &bytes).into_bytes() });
-        lists.push(b'\n');
-    }
-    LinkTrust::from_pem(
-        certificates(trust.anchors()).as_bytes(),
-        certificates(trust.intermediates()).as_bytes(),
-        &lists,
-    )
-    .context("use the trust files for connections")
-}
-
 fn pem(label: &str, der: &[u8]) -> String {
     let text = data_encoding::BASE64.encode(der);
     let mut out = format!("-----BEGIN {label}-----\n");
@@ -619,6 +604,7 @@ async fn watch_trust(shell: Arc<Shell>, settings: Settings, asked: Arc<Notify>) 
     loop {
         let everything = tokio::select! {
             () = tokio::time::sleep(TRUST_EVERY) => false,
+            () = shell.lists_changed.notified() => false,
             () = asked.notified() => true,
             _ = stopping.changed() => return,
         };
@@ -628,8 +614,7 @@ async fn watch_trust(shell: Arc<Shell>, settings: Settings, asked: Arc<Notify>) 
         }
         let (inner, from) = (Arc::clone(&shell), settings.clone());
         let reload = move || -> anyhow::Result<usize> {
-            let trust = from.trust.load()?.as_of(clock::now());
-            let of_link = link_trust(&trust, &from)?;
+            let trust = Arc::new(crate::revocation::trust(&from, inner.revocations.as_ref())?);
             if everything {
                 // All is read before anything is used.
                 let tls = identity(&from.tls.load().context("load the TLS key")?)?;
@@ -640,8 +625,7 @@ async fn watch_trust(shell: Arc<Shell>, settings: Settings, asked: Arc<Notify>) 
                 inner.link.replace_identity(tls);
                 inner.replace_node_key(node);
             }
-            let closed = inner.link.replace_trust(of_link);
-            let trust = Arc::new(trust);
+            let closed = inner.link.replace_trust(LinkTrust::from(Arc::clone(&trust)));
             (inner.set_trust)(Arc::clone(&trust));
             inner.trust.store(trust);
             Ok(closed)
@@ -649,6 +633,7 @@ async fn watch_trust(shell: Arc<Shell>, settings: Settings, asked: Arc<Notify>) 
         match shell.work("loading trust files", reload).await {
             Ok(Ok(closed)) => {
                 seen = now;
+                shell.revocation_changed.notify_one();
                 info!(closed, keys = everything, "trust files loaded again");
                 if everything {
                     let _ = shell.engine.tell(Input::KeyBack).await; // what was held for want of a key
@@ -670,5 +655,7 @@ fn modified(settings: &Settings) -> Vec<Option<SystemTime>> {
     let time = |path: &Path| std::fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
     let mut times = vec![time(&trust.anchors), trust.intermediates.as_deref().and_then(time)];
     times.extend(trust.crls.iter().map(|path| time(path)));
+    // A list that is taken is renamed into it.
+    times.push(time(&settings.revocations()));
     times
 }

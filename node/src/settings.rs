@@ -14,6 +14,7 @@ mod duties;
 mod gateway;
 mod material;
 mod read;
+mod revocation;
 mod service_key;
 mod stamps;
 mod token_key;
@@ -32,10 +33,11 @@ use truc_ledger::StoreTag;
 use truc_proto::{AdminAction, AgencyId, AxisId, Lane, NodeId, limits::SETTINGS_BYTES_MAX};
 use truc_signer::Certificate;
 
-use truc_link::endpoint::Endpoint;
+use truc_link::{RevocationSettings, endpoint::Endpoint};
 
 pub use duties::DutySettings;
 pub use gateway::GatewaySettings;
+pub(crate) use material::read_certificates;
 pub use material::{KeySource, MaterialError, TrustFiles};
 use read::Reader;
 pub use stamps::StampSettings;
@@ -99,6 +101,8 @@ pub struct Settings {
     pub two_persons: BTreeSet<AdminAction>,
     /// Where time-stamps come from; none: receipts have none.
     pub time_stamps: Option<StampSettings>,
+    /// Where revocation is found out; none: from the files of `[trust]` alone.
+    pub revocation: Option<RevocationSettings>,
 }
 
 /// The listener for document systems that speak the axis SDK.
@@ -280,6 +284,9 @@ impl Settings {
         }
         let stamps = self.time_stamps.as_ref().map(|stamps| stamps.to_table(|path| self.shown(path)));
         table.extend(stamps.map(|section| ("time_stamps".to_owned(), section.into())));
+        let revocation =
+            self.revocation.as_ref().and_then(|section| revocation::to_value(section, |path| self.shown(path)));
+        table.extend(revocation.map(|section| ("revocation".to_owned(), section)));
         let mut send = Table::new();
         send.insert("ttl_days".into(), integer(self.ttl.as_secs() / 86_400));
         send.extend(self.retention.map(|kept| ("retention_days".to_owned(), integer(kept.as_secs() / 86_400))));
@@ -381,6 +388,12 @@ impl Settings {
     #[must_use]
     pub fn spool(&self) -> PathBuf {
         self.store().join("spool")
+    }
+
+    /// Folder of revocation lists and OCSP answers that were fetched or imported.
+    #[must_use]
+    pub fn revocations(&self) -> PathBuf {
+        self.store().join("revocation")
     }
 
     /// Folder of proofs that somebody showed two histories, as files to hand on.

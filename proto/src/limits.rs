@@ -157,6 +157,10 @@ pub const OCSP_CERTIFICATES_MAX: usize = 8;
 pub const OCSP_AGE_MS_MAX: u64 = 60 * 60 * 1_000;
 /// Most OCSP answers that are kept, and most certificates that wait to be asked about.
 pub const OCSP_ANSWERS_MAX: usize = 4_096;
+/// Most addresses, each, that revocation lists and OCSP answers are fetched from.
+pub const REVOCATION_SOURCES_MAX: usize = 64;
+/// Longest that anything may wait for an OCSP answer, in milliseconds.
+pub const REVOCATION_BUDGET_MS_MAX: u64 = 10_000;
 /// Most path verdicts a trust store remembers; beyond that it forgets all and starts again.
 pub const VERDICTS_CACHED_MAX: usize = 262_144;
 /// Most bytes of a secret wrapped under the storage key.

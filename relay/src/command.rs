@@ -6,7 +6,7 @@ use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use truc_proto::{AxisId, Lane, NodeId};
 
-use crate::{InitOptions, Settings, clock, init, reindex, run};
+use crate::{InitOptions, Settings, clock, init, reindex, revocation, run};
 
 /// Exit code for bad usage (sysexits `EX_USAGE`).
 const USAGE: u8 = 64;
@@ -27,6 +27,22 @@ enum Command {
     Serve(DirArgs),
     /// Throw the look-up index away and build it again from the journal. The relay must not be running.
     Reindex(DirArgs),
+    /// Revocation lists.
+    Crl {
+        #[command(flatten)]
+        dir: DirArgs,
+        #[command(subcommand)]
+        action: CrlAction,
+    },
+}
+
+#[derive(Subcommand, Debug)]
+enum CrlAction {
+    /// Take a list from a file, for networks that fetch none: it must be signed by a trusted authority, of now, and not older than the one held.
+    Import {
+        /// The list, PEM or DER.
+        file: PathBuf,
+    },
 }
 
 #[derive(Args, Debug)]
@@ -107,7 +123,16 @@ fn perform(command: Command) -> anyhow::Result<()> {
         }
         Command::Serve(args) => serve(Settings::load(&args.dir)?),
         Command::Reindex(args) => reindex(&Settings::load(&args.dir)?),
+        Command::Crl { dir, action: CrlAction::Import { file } } => import(&Settings::load(&dir.dir)?, &file),
     }
+}
+
+#[expect(clippy::print_stdout, reason = "what the administrator asked for")]
+fn import(settings: &Settings, file: &std::path::Path) -> anyhow::Result<()> {
+    for taken in revocation::import(settings, file)? {
+        println!("{}", taken.told("relay"));
+    }
+    Ok(())
 }
 
 fn serve(settings: Settings) -> anyhow::Result<()> {

@@ -10,6 +10,7 @@ pub mod store;
 
 mod init;
 mod metrics;
+mod revocation;
 mod run;
 mod settings;
 

@@ -1,8 +1,12 @@
 //! The relay's figures for monitoring: counts, nothing of documents or of who writes to whom.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
-use truc_link::Figures;
+use truc_link::{Figures, revocation::AskOutcome};
+use truc_signer::path::ListState;
 
 use crate::store::{Embedded, Store};
 
@@ -14,6 +18,10 @@ pub(crate) struct Around {
     pub(crate) directory: u64,
     /// A peer has shown that this ledger is an old copy.
     pub(crate) silenced: bool,
+    /// The newest revocation list of each authority.
+    pub(crate) lists: Vec<ListState>,
+    /// What became of questions to OCSP responders.
+    pub(crate) answers: BTreeMap<AskOutcome, u64>,
 }
 
 /// Figures that the core's thread leaves behind after every turn.
@@ -48,5 +56,6 @@ pub(crate) fn figures(store: &Embedded, relay: &str, lane: &str, around: &Around
     out.gauge("truc_relay_directory_version", "Version of the directory in force; 0: none yet.", around.directory);
     let silenced = "1 once a node has shown that this ledger is an old copy: nothing signed leaves.";
     out.gauge("truc_relay_silenced", silenced, u64::from(around.silenced));
+    out.revocation("truc_relay", &around.lists, &around.answers, crate::run::clock());
     out.into_text()
 }

@@ -13,16 +13,20 @@ use truc_evidence::{
     Directory, DirectoryWriter, PinnedOperator, checkpoint_signature, sign_checkpoint, stamp_checkpoint,
 };
 use truc_ledger::{LedgerKey, StoreTag, volume::DirVolume};
-use truc_link::{AcceptSettings, Identity, Link, LinkServer, LinkTrust, NotAdmitted, StampError, Stamper};
+use truc_link::{
+    AcceptSettings, Identity, Link, LinkServer, LinkTrust, NotAdmitted, RevocationFolder, Revocations, StampError,
+    Stamper,
+};
 use truc_proto::{
     Digest, NodeId, SignedNote, Timestamp,
     limits::{CRL_BYTES_MAX, PEM_BYTES_MAX},
 };
-use truc_signer::{Certificate, CertificateUse, Crl, SoftKey, TrustStore, Verdict, validate};
+use truc_signer::{Certificate, CertificateUse, Crl, OcspAnswers, SoftKey, TrustStore, Verdict, validate};
 
 use crate::{
     core::{CoreSettings, DirectoryMark},
     metrics::Around,
+    revocation,
     service::{Service, ServiceSettings, is_the_one},
     settings::Settings,
     store::{Embedded, EmbeddedSettings, Store},
@@ -46,12 +50,22 @@ pub fn clock() -> Timestamp {
     Timestamp::from_unix_ms(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
+/// The trust store of the files as they are now.
+pub(crate) fn trust_of(settings: &Settings) -> anyhow::Result<TrustStore> {
+    let mut mistakes = Vec::new();
+    let anchors = read(&settings.trust("anchors.pem"), PEM_BYTES_MAX, &mut Vec::new(), &mut mistakes);
+    let lists = read_crls(settings, &mut Vec::new(), &mut mistakes);
+    if let Some(mistake) = mistakes.first() {
+        bail!("{mistake}");
+    }
+    trust_store(&anchors, &lists)
+}
+
 /// Keys and trust as the files say now.
 struct Materials {
     identity: Identity,
     tls: Certificate,
     node: Arc<SoftKey>,
-    link_trust: LinkTrust,
     trust: Arc<TrustStore>,
     operator: PinnedOperator,
     /// Of all files, to see a change.
@@ -69,11 +83,20 @@ pub async fn run(
 ) -> anyhow::Result<()> {
     let settings = Arc::new(settings);
     let starting = Arc::clone(&settings);
-    let (materials, store, directory) = tokio::task::spawn_blocking(move || prepare(&starting)).await??;
+    let revocations = revocation::open(&settings)?;
+    let answers = revocations.as_ref().map(|revocations| Arc::clone(revocations.answers()));
+    let starting_answers = answers.clone();
+    let (materials, store, directory) =
+        tokio::task::spawn_blocking(move || prepare(&starting, starting_answers)).await??;
     let store = Arc::new(store);
     let service = make_service(&settings, &store, &materials, directory)?;
-    let Materials { identity, tls, node, link_trust, digest, trust, .. } = materials;
-    let link = Link::new(settings.lane, identity, link_trust, admission(&settings, &service, tls.sha256())?);
+    let Materials { identity, tls, node, digest, trust, .. } = materials;
+    let link = Link::new(
+        settings.lane,
+        identity,
+        LinkTrust::from(Arc::clone(&trust)),
+        admission(&settings, &service, tls.sha256())?,
+    );
     let key = Arc::new(RwLock::new(node));
 
     let mut tasks = tokio::task::JoinSet::new();
@@ -82,13 +105,21 @@ pub async fn run(
     let stamper = open_stamper(&settings, &trust)?;
     let every = settings.time_stamps.as_ref().map_or(SIGN_EVERY, |stamps| stamps.every);
     tasks.spawn(sign(Arc::clone(&store), Arc::clone(&service), Arc::clone(&key), stamper, every));
-    tasks.spawn(reload(Arc::clone(&settings), digest, link.clone(), Arc::clone(&service), key));
+    let lists_changed = Arc::new(tokio::sync::Notify::new());
+    if let Some(revocations) = &revocations {
+        let (revocations, changed) = (Arc::clone(revocations), Arc::clone(&lists_changed));
+        tasks.spawn(revocation::fetch(revocations, Arc::clone(&service), link.clone(), changed));
+    }
+    tasks.spawn(revocation::look(Arc::clone(&service)));
+    let reloading = Reloading { settings: Arc::clone(&settings), answers, lists_changed };
+    tasks.spawn(reload(reloading, digest, link.clone(), Arc::clone(&service), key));
     tasks.spawn(sweep(Arc::clone(&store)));
     tasks.spawn(Arc::clone(&service).keep_forks(settings.forks_dir()));
 
     if let Some(address) = settings.metrics {
         let listener = TcpListener::bind(address).await.with_context(|| format!("listen on {address} (metrics)"))?;
-        tasks.spawn(metrics(listener, Arc::clone(&settings), link.clone(), Arc::clone(&store), Arc::clone(&service)));
+        let seen = (link.clone(), revocations);
+        tasks.spawn(metrics(listener, Arc::clone(&settings), seen, Arc::clone(&store), Arc::clone(&service)));
     }
 
     let (server, incoming) = link.listen(listener, AcceptSettings::default());
@@ -112,7 +143,7 @@ pub async fn run(
 async fn metrics(
     listener: TcpListener,
     settings: Arc<Settings>,
-    link: Link,
+    (link, revocations): (Link, Option<Arc<Revocations>>),
     store: Arc<Embedded>,
     service: Arc<Service<Embedded>>,
 ) {
@@ -125,6 +156,8 @@ async fn metrics(
             nodes: link.peers().len(),
             directory: directories.borrow().as_ref().map_or(0, |directory| directory.version()),
             silenced: service.is_silenced(),
+            lists: service.trust().lists(),
+            answers: revocations.as_ref().map(|revocations| revocations.outcomes()).unwrap_or_default(),
         };
         let text = crate::metrics::figures(&store, settings.id.as_str(), settings.lane.as_str(), &around);
         std::future::ready(Some(text))
@@ -155,8 +188,8 @@ pub fn reindex(settings: &Settings) -> anyhow::Result<()> {
 
 type InForce = Option<(Arc<Directory>, DirectoryMark)>;
 
-fn prepare(settings: &Settings) -> anyhow::Result<(Materials, Embedded, InForce)> {
-    let materials = load(settings)?;
+fn prepare(settings: &Settings, answers: Option<Arc<OcspAnswers>>) -> anyhow::Result<(Materials, Embedded, InForce)> {
+    let materials = load(settings, answers)?;
     let store = open_store(settings, true)?;
     let recovered = store.recovered();
     tracing::info!(
@@ -170,7 +203,7 @@ fn prepare(settings: &Settings) -> anyhow::Result<(Materials, Embedded, InForce)
 }
 
 /// Reads every file, and says everything that is wrong with any of them.
-fn load(settings: &Settings) -> anyhow::Result<Materials> {
+fn load(settings: &Settings, answers: Option<Arc<OcspAnswers>>) -> anyhow::Result<Materials> {
     let mut mistakes = Vec::new();
     let mut all = Vec::new();
     let tls_pem = read(&settings.key("tls.pem"), PEM_BYTES_MAX, &mut all, &mut mistakes);
@@ -207,9 +240,11 @@ fn load(settings: &Settings) -> anyhow::Result<Materials> {
         PinnedOperator::from_pem(&operator_pem).map(|read| operator = Some(read)).map_err(Into::into),
     );
     let mut trust = None;
-    keep("trust", trust_store(&anchors_pem, &lists).map(|read| trust = Some(read.as_of(clock()))));
-    let mut link_trust = None;
-    keep("trust", make_link_trust(&anchors_pem, &lists).map(|read| link_trust = Some(read)));
+    let with_answers = |store: TrustStore| match answers {
+        Some(answers) => store.with_answers(answers),
+        None => store,
+    };
+    keep("trust", trust_store(&anchors_pem, &lists).map(|read| trust = Some(with_answers(read.as_of(clock())))));
     if let Some(trust) = &trust {
         for (certificate, key_use) in tls
             .iter()
@@ -219,12 +254,11 @@ fn load(settings: &Settings) -> anyhow::Result<Materials> {
             keep(certificate.subject(), check_certificate(trust, certificate, key_use));
         }
     }
-    match (identity, tls, node, operator, trust, link_trust, mistakes.is_empty()) {
-        (Some(identity), Some(tls), Some(node), Some(operator), Some(trust), Some(link_trust), true) => Ok(Materials {
+    match (identity, tls, node, operator, trust, mistakes.is_empty()) {
+        (Some(identity), Some(tls), Some(node), Some(operator), Some(trust), true) => Ok(Materials {
             identity,
             tls,
             node: Arc::new(node),
-            link_trust,
             trust: Arc::new(trust),
             operator,
             digest: Digest::of(&all),
@@ -254,28 +288,6 @@ fn trust_store(anchors_pem: &[u8], lists: &[Vec<u8>]) -> anyhow::Result<TrustSto
     Ok(TrustStore::new(anchors, intermediates, crls)?)
 }
 
-fn make_link_trust(anchors_pem: &[u8], lists: &[Vec<u8>]) -> anyhow::Result<LinkTrust> {
-    let (anchors, intermediates): (Vec<_>, Vec<_>) =
-        Certificate::from_pem(anchors_pem)?.into_iter().partition(Certificate::is_self_issued);
-    let pem = |certificates: Vec<Certificate>| certificates.iter().map(Certificate::to_pem).collect::<String>();
-    let mut crls = Vec::new();
-    for list in lists {
-        if list.starts_with(b"-----BEGIN") {
-            crls.extend_from_slice(list);
-        } else {
-            crls.extend(crl_pem(list).into_bytes());
-        }
-        crls.push(b'\n');
-    }
-    Ok(LinkTrust::from_pem(pem(anchors).as_bytes(), pem(intermediates).as_bytes(), &crls)?)
-}
-
-fn crl_pem(der: &[u8]) -> String {
-    let text = data_encoding::BASE64.encode(der);
-    let lines = text.as_bytes().chunks(64).map(|line| String::from_utf8_lossy(line) + "\n");
-    format!("-----BEGIN X509 CRL-----\n{}-----END X509 CRL-----\n", lines.collect::<String>())
-}
-
 fn read(path: &Path, bytes_max: usize, all: &mut Vec<u8>, mistakes: &mut Vec<String>) -> Vec<u8> {
     let length = fs::metadata(path).map(|file| usize::try_from(file.len()).unwrap_or(usize::MAX));
     if length.as_ref().is_ok_and(|length| *length > bytes_max) {
@@ -298,6 +310,7 @@ fn read_crls(settings: &Settings, all: &mut Vec<u8>, mistakes: &mut Vec<String>)
     let entries = fs::read_dir(settings.trust("crl")).into_iter().flatten().flatten();
     let mut paths: Vec<_> = entries.map(|entry| entry.path()).filter(|path| path.is_file()).collect();
     paths.sort();
+    paths.extend(RevocationFolder::list_files(&settings.revocations_dir()));
     paths.iter().map(|path| read(path, CRL_BYTES_MAX, all, mistakes)).filter(|list| !list.is_empty()).collect()
 }
 
@@ -495,14 +508,23 @@ async fn sign(
         let (head, key) = (store.head(), Arc::clone(&key.read().unwrap_or_else(PoisonError::into_inner)));
         let (size, mut note) = (head.size, head.note.clone());
         let certificate = key.certificate().sha256();
-        let signed =
-            tokio::task::spawn_blocking(move || sign_checkpoint(&mut note, key.as_ref(), clock()).map(|()| note)).await;
+        let trust = service.trust();
+        let signed = tokio::task::spawn_blocking(move || -> anyhow::Result<SignedNote> {
+            // What a revoked certificate signs nobody believes; the ledger key's line stands.
+            if let Ok(Verdict::Revoked { at, .. }) = validate(&trust, key.certificate(), CertificateUse::Node, clock())
+            {
+                bail!("the relay's certificate is revoked since {at}; put a new one in its place");
+            }
+            sign_checkpoint(&mut note, key.as_ref(), clock())?;
+            Ok(note)
+        })
+        .await;
         let stored = match signed {
             Ok(Ok(note)) => {
                 let note = with_what_others_say(&service, size, note, &certificate, stamper.as_ref()).await;
                 store.signed(size, note.to_string().into_bytes().into()).await.map_err(anyhow::Error::from)
             }
-            Ok(Err(error)) => Err(error.into()),
+            Ok(Err(error)) => Err(error),
             Err(error) => Err(error.into()),
         };
         match stored {
@@ -572,9 +594,16 @@ fn open_stamper(settings: &Settings, trust: &TrustStore) -> anyhow::Result<Optio
         .context("open the way to time-stamping authorities")
 }
 
+/// What is read again, and when.
+struct Reloading {
+    settings: Arc<Settings>,
+    answers: Option<Arc<OcspAnswers>>,
+    lists_changed: Arc<tokio::sync::Notify>,
+}
+
 /// Takes new certificates, anchors and revocation lists over while running.
 async fn reload(
-    settings: Arc<Settings>,
+    reloading: Reloading,
     mut digest: Digest,
     link: Link,
     service: Arc<Service<Embedded>>,
@@ -585,16 +614,17 @@ async fn reload(
     loop {
         tokio::select! {
             () = tokio::time::sleep(RELOAD_EVERY) => {}
+            () = reloading.lists_changed.notified() => {}
             _ = hangup.recv() => {}
         }
         let (reading, link, service, key) =
-            (Arc::clone(&settings), link.clone(), Arc::clone(&service), Arc::clone(&key));
-        let before = digest;
+            (Arc::clone(&reloading.settings), link.clone(), Arc::clone(&service), Arc::clone(&key));
+        let (before, answers) = (digest, reloading.answers.clone());
         let loaded = tokio::task::spawn_blocking(move || -> anyhow::Result<Digest> {
-            let materials = load(&reading)?;
+            let materials = load(&reading, answers)?;
             if materials.digest != before {
                 link.replace_identity(materials.identity);
-                let closed = link.replace_trust(materials.link_trust);
+                let closed = link.replace_trust(LinkTrust::from(Arc::clone(&materials.trust)));
                 service.replace_trust(materials.trust);
                 *key.write().unwrap_or_else(PoisonError::into_inner) = materials.node;
                 tracing::info!(closed, "certificates and revocation lists taken over");

@@ -10,7 +10,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use truc_evidence::ledger_origin;
-use truc_link::StampServer;
+use truc_link::{RevocationFile, RevocationSettings, StampServer};
 use truc_proto::{
     AxisId, Digest, Lane, NodeId,
     limits::{OPEN_ENVELOPES_MAX, TIME_STAMP_EVERY_S_MAX, TIME_STAMP_SERVERS_MAX},
@@ -54,6 +54,8 @@ pub struct Settings {
     pub metrics: Option<SocketAddr>,
     /// Where time-stamps come from; none: receipts have none.
     pub time_stamps: Option<StampSettings>,
+    /// Where revocation is found out; none: from the files in `trust/crl` alone.
+    pub revocation: Option<RevocationSettings>,
 }
 
 /// Authorities that stamp the relay's signed checkpoints (RFC 3161).
@@ -112,6 +114,8 @@ pub(crate) struct SettingsFile {
     pub(crate) metrics: Option<MetricsFile>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) time_stamps: Option<StampsFile>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) revocation: Option<RevocationFile>,
 }
 
 /// `[metrics]`.
@@ -201,6 +205,7 @@ impl SettingsFile {
             drain_s: drain_s(),
             metrics: None,
             time_stamps: None,
+            revocation: None,
         }
     }
 }
@@ -234,6 +239,7 @@ impl Settings {
             file.operator_tls.iter().map(|text| field(&mut mistakes, "operator_tls", text)).collect();
         let metrics = file.metrics.as_ref().map(|metrics| field(&mut mistakes, "metrics.listen", &metrics.listen));
         let time_stamps = file.time_stamps.map(|stamps| stamps.read(dir, &mut mistakes));
+        let revocation = file.revocation.map(|section| section.read(dir, &mut mistakes));
         let mut within = |name: &str, value: u64, from: u64, to: u64| {
             if !(from..=to).contains(&value) {
                 mistakes.push(format!("`{name}` must lie between {from} and {to}, not {value}"));
@@ -265,6 +271,7 @@ impl Settings {
             drain: Duration::from_secs(file.drain_s),
             metrics: metrics.flatten(),
             time_stamps,
+            revocation,
         })
     }
 
@@ -296,6 +303,12 @@ impl Settings {
     #[must_use]
     pub fn directories_dir(&self) -> PathBuf {
         self.dir.join("directory")
+    }
+
+    /// Folder of revocation lists and OCSP answers that were fetched or imported.
+    #[must_use]
+    pub fn revocations_dir(&self) -> PathBuf {
+        self.store_dir().join("revocation")
     }
 
     pub(crate) fn key(&self, name: &str) -> PathBuf {

@@ -310,6 +310,15 @@ impl Crl {
         (self.this_update, &self.number) > (other.this_update, &other.number)
     }
 
+    /// Whether it takes the place of `other`: of the same issuer and scope, whole as that or a delta list as that, and issued after it.
+    #[must_use]
+    pub fn replaces(&self, other: &Self) -> bool {
+        self.issuer == other.issuer
+            && self.scope == other.scope
+            && self.is_delta() == other.is_delta()
+            && self.is_newer_than(other)
+    }
+
     /// Whether `issuer` signed it.
     pub(crate) fn is_signed_by(&self, issuer: &PublicKey) -> bool {
         issuer.verify(self.scheme, &self.tbs, &self.signature).is_ok()
@@ -397,7 +406,7 @@ impl Entry {
 }
 
 /// A serial number without zeros that DER would not write: with them a list could name a certificate and not be found to. The sign stays: -1 is not 255.
-fn minimal(mut serial: &[u8]) -> &[u8] {
+pub(crate) fn minimal(mut serial: &[u8]) -> &[u8] {
     while let [0, rest @ ..] = serial
         && rest.first().is_some_and(|next| *next < 0x80)
     {

@@ -39,7 +39,7 @@ pub use ocsp::{OcspAnswer, OcspError, OcspNonce, OcspRequest, OcspStatus};
 pub use pades::{PdfSignError, PdfSignature, SignatureBox, sign_pdf};
 pub use path::{
     CertificateUse, OcspAnswers, PathError, PolicySettings, TrustStore, TrustStoreError, Verdict, WhyUnknown, validate,
-    validate_for_any_use, validate_with,
+    validate_for_any_use, validate_settled, validate_with,
 };
 pub use public_key::{KeyKind, PublicKey, PublicKeyError, SignatureInvalid, SignatureScheme, verify_raw};
 pub use softkey::{SoftKey, SoftKeyError};

@@ -19,8 +19,8 @@ use truc_proto::{
 };
 
 use crate::{
-    certificate::{Certificate, significant},
-    crl::RevocationReason,
+    certificate::Certificate,
+    crl::{RevocationReason, minimal},
     hash::Hash,
     public_key::SignatureScheme,
 };
@@ -178,14 +178,14 @@ impl OcspAnswer {
         self.0.singles.iter().any(lasting)
     }
 
-    /// The serial numbers it speaks of, without leading zeros.
+    /// The serial numbers it speaks of.
     pub(crate) fn serials(&self) -> impl Iterator<Item = &[u8]> {
         self.0.singles.iter().map(|single| &*single.serial)
     }
 
     /// What it says of a certificate that `issuer` issued, whoever signed it: the newest statement.
     pub(crate) fn statement(&self, certificate: &Certificate, issuer: &Certificate) -> Option<OcspStatement> {
-        let serial = significant(certificate.serial());
+        let serial = minimal(certificate.serial());
         let about = |single: &&Single| {
             *single.serial == *serial
                 && *single.hash.of(certificate.issuer_der()) == *single.issuer_name

@@ -6,13 +6,15 @@
 mod answers;
 mod build;
 mod constraints;
+mod lists;
 mod policies;
 mod revocation;
 mod rules;
 mod trust;
 mod usage;
 
-pub use answers::{OcspAnswers, OcspWish};
+pub use answers::{OcspAnswers, OcspAsker, OcspWish};
+pub use lists::{ListKept, ListRefused, ListState, keep_list};
 pub use policies::PolicySettings;
 pub use trust::{TrustStore, TrustStoreError};
 pub use usage::CertificateUse;
@@ -203,6 +205,25 @@ pub fn validate_for_any_use(
 ) -> Result<Verdict, PathError> {
     check_time(certificate, at)?;
     path_and_revocation(store, certificate, others, at).map(|remembered| remembered.verdict)
+}
+
+/// As [`validate_with`], but where revocation is unknown and somebody is being asked, waits for that as long as anybody may be kept waiting. Blocks.
+///
+/// # Errors
+/// As [`validate`].
+pub fn validate_settled(
+    store: &TrustStore,
+    certificate: &Certificate,
+    others: &[Certificate],
+    wanted: CertificateUse,
+    at: Timestamp,
+) -> Result<Verdict, PathError> {
+    match validate_with(store, certificate, others, wanted, at)? {
+        Verdict::Unknown(_) if store.answers().settle(certificate) => {
+            validate_with(store, certificate, others, wanted, at)
+        }
+        verdict => Ok(verdict),
+    }
 }
 
 fn path_and_revocation(

@@ -743,6 +743,10 @@ pub enum Alarm {
     TimeStamps,
     /// A revocation list is missing or stale.
     RevocationUnknown,
+    /// A revocation list is past its next update.
+    RevocationLate,
+    /// A certificate of this node's own is revoked or suspended.
+    OwnRevoked,
     /// Evidence that contradicts what we sent.
     BadEvidence(NodeId),
     /// The relay refused evidence of ours for good.
@@ -757,7 +761,7 @@ pub enum Alarm {
 
 impl Alarm {
     /// The words of [`Alarm::kind`], all of them.
-    pub const KINDS: [&str; 22] = [
+    pub const KINDS: [&str; 24] = [
         "fork",
         "behind-own-history",
         "withholding",
@@ -775,6 +779,8 @@ impl Alarm {
         "key-away",
         "time-stamps",
         "revocation-unknown",
+        "revocation-late",
+        "own-revoked",
         "bad-evidence",
         "evidence-refused",
         "evidence-waits",
@@ -803,6 +809,8 @@ impl Alarm {
             Self::KeyAway => "key-away",
             Self::TimeStamps => "time-stamps",
             Self::RevocationUnknown => "revocation-unknown",
+            Self::RevocationLate => "revocation-late",
+            Self::OwnRevoked => "own-revoked",
             Self::BadEvidence(_) => "bad-evidence",
             Self::EvidenceRefused(_) => "evidence-refused",
             Self::EvidenceWaits(_) => "evidence-waits",

@@ -14,7 +14,7 @@ use truc_signer::{
     CertificateUse, OpenError, Verdict,
     asic::{ContainerError, ContainerReader, OpenedContainer, content_commitment},
     open_key,
-    path::validate_with,
+    path::validate_settled,
     stream::{StreamError, StreamOpener},
     verify_detached,
 };
@@ -299,7 +299,7 @@ impl<'i> Announced<'i> {
             );
         }
         // Without a time-stamp nobody can tell a signature made before a revocation from one made after (I11).
-        match validate_with(&pipes.trust(), certificate, &signature.others, CertificateUse::Service, at) {
+        match validate_settled(&pipes.trust(), certificate, &signature.others, CertificateUse::Service, at) {
             Ok(Verdict::Good) => Ok(Signed {
                 verdict: "good",
                 text: format!(

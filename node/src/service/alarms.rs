@@ -33,6 +33,8 @@ fn vietnamese(alarm: &Alarm) -> String {
         Alarm::KeyAway => "Khóa ký hoặc khóa giải mã của nút không dùng được; văn bản chờ đến khi có khóa. Quản trị viên kiểm tra tệp khóa hoặc thiết bị lưu khóa".to_owned(),
         Alarm::TimeStamps => "Chưa lấy được dấu thời gian: biên nhận vẫn được cấp, không có dấu thời gian; nút tự thử lại. Nếu kéo dài, quản trị viên kiểm tra [time_stamps] và mạng".to_owned(),
         Alarm::RevocationUnknown => "Không nạp được khóa, chứng thư tin cậy hoặc danh sách thu hồi; bản cũ vẫn có hiệu lực. Quản trị viên sửa tệp rồi nạp lại (SIGHUP)".to_owned(),
+        Alarm::RevocationLate => "Danh sách thu hồi đã quá hạn cập nhật: chứng thư không có tên trong đó chưa rõ tình trạng; văn bản vẫn được chuyển. Quản trị viên tải danh sách mới ([revocation]) hoặc nạp từ tệp (truc-node crl import)".to_owned(),
+        Alarm::OwnRevoked => "Chứng thư của chính nút này đã bị thu hồi hoặc tạm dừng và không ký gì nữa. Quản trị viên xin cấp chứng thư mới và thay ngay; nếu lộ khóa, báo đơn vị vận hành trục".to_owned(),
         Alarm::BadEvidence(node) => format!("Bằng chứng của {node} không hợp lệ và không được nhận. Báo đơn vị vận hành trục"),
         Alarm::EvidenceRefused(envelope) => format!(
             "Trục từ chối hẳn bằng chứng của nút về gói tin {envelope}; nút không gửi lại, biên nhận vẫn lưu tại nút. Báo đơn vị vận hành trục"
@@ -73,6 +75,8 @@ mod tests {
             Alarm::KeyAway,
             Alarm::TimeStamps,
             Alarm::RevocationUnknown,
+            Alarm::RevocationLate,
+            Alarm::OwnRevoked,
             Alarm::BadEvidence(node),
             Alarm::EvidenceRefused(envelope),
             Alarm::EvidenceWaits(envelope),

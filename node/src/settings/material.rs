@@ -188,9 +188,16 @@ impl TrustFiles {
     /// # Errors
     /// When a file cannot be read or used.
     pub fn load(&self) -> Result<TrustStore, MaterialError> {
+        self.load_with(Vec::new())
+    }
+
+    /// As [`TrustFiles::load`], with further revocation lists.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn load_with(&self, mut crls: Vec<Crl>) -> Result<TrustStore, MaterialError> {
         let anchors = read_certificates(&self.anchors)?;
         let intermediates = self.intermediates.as_deref().map_or(Ok(Vec::new()), read_certificates)?;
-        let mut crls = Vec::new();
         for path in &self.crls {
             let bytes = read_file(path)?;
             crls.extend(
@@ -218,7 +225,7 @@ impl TrustFiles {
     }
 }
 
-pub(super) fn read_certificates(path: &Path) -> Result<Vec<Certificate>, MaterialError> {
+pub(crate) fn read_certificates(path: &Path) -> Result<Vec<Certificate>, MaterialError> {
     Certificate::from_pem(&read_file(path)?)
         .map_err(|source| MaterialError::Certificates { path: path.to_owned(), source })
 }

@@ -69,6 +69,7 @@ impl Reader<'_> {
         };
         let two_persons = self.two_persons(&mut table);
         let time_stamps = self.time_stamps(&mut table);
+        let revocation = self.revocation(&mut table);
 
         let mut documents = self.optional_section(&mut table, "documents");
         let days_max = u64::try_from(ENVELOPE_TTL_MAX_MS / 86_400_000).unwrap_or_default();
@@ -119,6 +120,7 @@ impl Reader<'_> {
             metrics: metrics?,
             two_persons,
             time_stamps: time_stamps?,
+            revocation: revocation?,
             ttl: days(ttl?),
             retention: match retention {
                 // 0: for ever.

@@ -35,7 +35,7 @@ use truc_ledger::{
     Ledger, LedgerKey,
     blobs::{BlobStore, StoredBlob},
 };
-use truc_link::{Link, Stamper};
+use truc_link::{Link, Revocations, Stamper};
 use truc_proto::{AdminAction, AgencyId, AxisId, Digest, Lane, NodeId, relay_v1::relay_client::RelayClient};
 use truc_signer::{SigningKey, path::TrustStore};
 
@@ -87,6 +87,12 @@ pub struct Shell {
     pub link: Link,
     /// Anchors and revocation lists.
     pub trust: Arc<ArcSwap<TrustStore>>,
+    /// Keeps lists and OCSP answers current, where settings have it.
+    pub revocations: Option<Arc<Revocations>>,
+    /// A newer list lies in the folder.
+    pub lists_changed: Notify,
+    /// Own certificates and lists want a look.
+    pub revocation_changed: Notify,
     /// Where they come from.
     pub trust_files: crate::settings::TrustFiles,
     /// Who signs directories.

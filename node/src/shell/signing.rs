@@ -11,6 +11,7 @@ use tracing::warn;
 use truc_evidence::{checkpoint_signature, sign_checkpoint, stamp_checkpoint};
 use truc_link::StampError;
 use truc_proto::{Digest, SignedNote};
+use truc_signer::{CertificateUse, Verdict, validate};
 
 use super::{Shell, clock};
 use crate::core::{Alarm, Input};
@@ -66,6 +67,12 @@ async fn sign_newest(shell: &Arc<Shell>) -> Result<(), String> {
         return Ok(());
     }
     let key = shell.node_key();
+    // What a revoked certificate signs nobody believes; the ledger key's line stands.
+    if let Ok(Verdict::Revoked { at, reason, .. }) =
+        validate(&shell.trust.load(), key.certificate(), CertificateUse::Node, clock::now())
+    {
+        return Err(format!("its certificate is revoked since {at} ({}); install a new one", reason.as_str()));
+    }
     let certificate = key.certificate().sha256();
     let mut note = head.note.clone();
     let work = move || sign_checkpoint(&mut note, key.as_ref(), clock::now()).map(|()| note);

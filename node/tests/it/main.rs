@@ -15,6 +15,7 @@ mod metrics;
 mod rejected;
 mod reload;
 mod rest;
+mod revocation;
 mod roles;
 mod schemathesis;
 mod search;

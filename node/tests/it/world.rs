@@ -217,6 +217,11 @@ impl World {
         self.nodes.get_mut(id).unwrap().settings.duties.rules = rules;
     }
 
+    /// Other settings; from its next start.
+    pub(crate) fn set(&mut self, id: &str, edit: impl FnOnce(&mut Settings)) {
+        edit(&mut self.nodes.get_mut(id).unwrap().settings);
+    }
+
     pub(crate) fn settings(&self, id: &str) -> &Settings {
         &self.nodes[id].settings
     }

@@ -375,6 +375,7 @@ fn settings(folder: PathBuf, id: &str, lane: Lane) -> Settings {
         metrics: None,
         two_persons: Default::default(),
         time_stamps: None,
+        revocation: None,
         folder,
     }
 }

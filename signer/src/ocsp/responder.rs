@@ -4,9 +4,7 @@ use truc_proto::Timestamp;
 
 use super::{OcspAnswer, OcspError};
 use crate::{
-    asn1::{Algorithm, BIT_STRING, Malformed, SEQUENCE, Tlv},
     certificate::Certificate,
-    crl::scheme_of,
     hash::Hash,
     oid,
     path::{CertificateUse, check_use},
@@ -59,7 +57,8 @@ impl OcspAnswer {
         let Some(responder) = named.clone().find(|certificate| signed_by(certificate)) else {
             return refused("its signature does not hold under the responder that it names");
         };
-        if !is_issued_by(responder, issuer) {
+        // Directly: a path of more certificates does not do (RFC 6960 4.2.2.2).
+        if !responder.names_issuer(issuer) || !responder.is_signed_by(issuer) {
             return refused("another authority issued the certificate of the responder");
         }
         if check_use(responder, CertificateUse::Ocsp).is_err() {
@@ -75,17 +74,4 @@ impl OcspAnswer {
 
 fn is_valid(certificate: &Certificate, at: Timestamp) -> bool {
     certificate.not_before() <= at && at <= certificate.not_after()
-}
-
-/// Whether `issuer` signed it, directly: a path of more certificates does not do (RFC 6960 4.2.2.2).
-fn is_issued_by(certificate: &Certificate, issuer: &Certificate) -> bool {
-    certificate.names_issuer(issuer) && signature_holds(certificate.der(), issuer).is_ok_and(|holds| holds)
-}
-
-fn signature_holds(der: &[u8], issuer: &Certificate) -> Result<bool, Malformed> {
-    let mut outer = Tlv::parse(der, SEQUENCE)?.reader();
-    let tbs = outer.expect(SEQUENCE)?;
-    let scheme = scheme_of(&Algorithm::read(&mut outer)?).map_err(|_| Malformed)?;
-    let signature = outer.expect(BIT_STRING)?.bit_string()?;
-    Ok(issuer.public_key().verify(scheme, tbs.whole, signature).is_ok())
 }

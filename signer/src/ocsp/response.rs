@@ -11,8 +11,8 @@ use crate::{
         Algorithm, BIT_STRING, ENUMERATED, GENERALIZED_TIME, INTEGER, Malformed, OCTET_STRING, OID, Reader, SEQUENCE,
         Tlv, context, context_primitive,
     },
-    certificate::{Certificate, significant},
-    crl::{RevocationReason, scheme_of},
+    certificate::Certificate,
+    crl::{RevocationReason, minimal, scheme_of},
     hash::Hash,
     oid,
 };
@@ -142,7 +142,7 @@ fn single(mut fields: Reader<'_>) -> Result<Option<Single>, Malformed> {
     let algorithm = Algorithm::read(&mut named)?;
     let issuer_name = named.expect(OCTET_STRING)?.content.into();
     let issuer_key = named.expect(OCTET_STRING)?.content.into();
-    let serial = significant(named.expect(INTEGER)?.content).into();
+    let serial = minimal(named.expect(INTEGER)?.content).into();
     named.finish()?;
     let status = status(fields.any()?)?;
     let this_update = fields.expect(GENERALIZED_TIME)?.time()?;

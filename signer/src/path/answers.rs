@@ -19,8 +19,8 @@ use super::{
     revocation::{Judge, One},
 };
 use crate::{
-    certificate::{Certificate, significant},
-    crl::RevocationReason,
+    certificate::Certificate,
+    crl::{RevocationReason, minimal},
     ocsp::{NamedIn, OcspAnswer, OcspStatement, OcspStatus},
 };
 
@@ -33,8 +33,16 @@ pub struct OcspAnswers {
     known: Mutex<Known>,
     /// Counts what was learnt: a verdict reached before is reached again.
     generation: AtomicU64,
-    /// Told of each wish; none: nobody asks, and nothing is wished for.
-    wake: Option<Box<dyn Fn() + Send + Sync>>,
+    /// Who asks; none: nobody does, and nothing is wished for.
+    asker: Option<Box<dyn OcspAsker>>,
+}
+
+/// Whoever asks responders, as seen from here.
+pub trait OcspAsker: Send + Sync {
+    /// There are wishes to be taken. Must not block.
+    fn wished(&self);
+    /// Blocks until `settled` says so or something was learnt, but never longer than anybody may be kept waiting.
+    fn wait(&self, settled: &dyn Fn() -> bool);
 }
 
 #[derive(Default)]
@@ -42,6 +50,8 @@ struct Known {
     by_serial: HashMap<Box<[u8]>, Vec<OcspAnswer>>,
     count: usize,
     wishes: HashMap<Digest, OcspWish>,
+    /// What is being asked about, and whether that is an authority.
+    asked: HashMap<Digest, bool>,
     /// Why nobody could tell, by the certificate's fingerprint.
     failures: HashMap<Digest, String>,
 }
@@ -53,6 +63,8 @@ pub struct OcspWish {
     pub certificate: Certificate,
     /// Who issued it.
     pub issuer: Certificate,
+    /// Nothing current is known of it. Otherwise it is only still in use.
+    pub urgent: bool,
 }
 
 impl OcspAnswers {
@@ -66,10 +78,10 @@ impl OcspAnswers {
         these
     }
 
-    /// None yet; `wake` is told whenever somebody should be asked. It must not block.
+    /// None yet; `asker` is told whenever somebody should be asked.
     #[must_use]
-    pub fn asking(wake: impl Fn() + Send + Sync + 'static) -> Self {
-        Self { wake: Some(Box::new(wake)), ..Self::default() }
+    pub fn asking(asker: impl OcspAsker + 'static) -> Self {
+        Self { asker: Some(Box::new(asker)), ..Self::default() }
     }
 
     /// Keeps an answer. Whether it counts is seen when it is used.
@@ -96,9 +108,29 @@ impl OcspAnswers {
         self.generation.fetch_add(1, Ordering::SeqCst);
     }
 
+    /// Nobody is asked about it any more, or not for a while: who waits for it need not.
+    pub fn leave(&self, certificate: &Certificate) {
+        self.lock().asked.remove(&certificate.sha256());
+    }
+
+    /// Keeps what was learnt about a certificate that somebody was asked about.
+    pub fn answered(&self, certificate: &Certificate, answer: OcspAnswer) {
+        let _ = self.lock().failures.remove(&certificate.sha256());
+        self.learn(answer);
+        self.leave(certificate);
+    }
+
+    /// What failed before is forgotten: with the next look it is wished for again.
+    pub fn forget_failure(&self, certificate: &Certificate) {
+        if self.lock().failures.remove(&certificate.sha256()).is_some() {
+            self.generation.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
     /// Notes why nobody could tell about a certificate: its verdict says so.
     pub fn failed(&self, certificate: &Certificate, why: String) {
         let mut known = self.lock();
+        known.asked.remove(&certificate.sha256());
         if known.failures.len() >= OCSP_ANSWERS_MAX {
             known.failures.clear();
         }
@@ -111,7 +143,11 @@ impl OcspAnswers {
     /// Takes the certificates that somebody should ask about.
     #[must_use]
     pub fn take_wishes(&self) -> Vec<OcspWish> {
-        self.lock().wishes.drain().map(|(_, wish)| wish).collect()
+        let mut known = self.lock();
+        let wishes: Vec<_> = known.wishes.drain().map(|(_, wish)| wish).collect();
+        let urgent = wishes.iter().filter(|wish| wish.urgent);
+        known.asked.extend(urgent.map(|wish| (wish.certificate.sha256(), wish.certificate.is_ca())));
+        wishes
     }
 
     /// The newest answer about a certificate and what it says, whoever gave it.
@@ -128,23 +164,38 @@ impl OcspAnswers {
         self.lock().count
     }
 
+    /// Waits until nobody is being asked about a certificate or an authority, as long as anybody may be kept waiting. Blocks. False: nobody asks.
+    #[must_use]
+    pub fn settle(&self, certificate: &Certificate) -> bool {
+        let Some(asker) = &self.asker else { return false };
+        let of = certificate.sha256();
+        asker.wait(&|| {
+            let known = self.lock();
+            let wished = known.wishes.values().any(|wish| wish.urgent && wish.concerns(&of));
+            !wished && !known.asked.iter().any(|(asked, is_ca)| *is_ca || *asked == of)
+        });
+        true
+    }
+
     pub(super) fn generation(&self) -> u64 {
         self.generation.load(Ordering::SeqCst)
     }
 
     fn about(&self, certificate: &Certificate) -> Vec<OcspAnswer> {
-        self.lock().by_serial.get(significant(certificate.serial())).cloned().unwrap_or_default()
+        self.lock().by_serial.get(minimal(certificate.serial())).cloned().unwrap_or_default()
     }
 
-    fn wish(&self, certificate: &Certificate, issuer: &Certificate) {
-        let Some(wake) = &self.wake else { return };
+    fn wish(&self, certificate: &Certificate, issuer: &Certificate, urgent: bool) {
+        let Some(asker) = &self.asker else { return };
         let mut known = self.lock();
         if known.wishes.len() < OCSP_ANSWERS_MAX {
-            let wish = OcspWish { certificate: certificate.clone(), issuer: issuer.clone() };
-            known.wishes.insert(certificate.sha256(), wish);
+            let wish = OcspWish { certificate: certificate.clone(), issuer: issuer.clone(), urgent };
+            known.wishes.entry(certificate.sha256()).or_insert(wish).urgent |= urgent;
         }
         drop(known);
-        wake();
+        if urgent {
+            asker.wished();
+        }
     }
 
     fn failure(&self, certificate: &Certificate) -> Option<String> {
@@ -153,6 +204,12 @@ impl OcspAnswers {
 
     fn lock(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl OcspWish {
+    fn concerns(&self, certificate: &Digest) -> bool {
+        self.certificate.is_ca() || self.certificate.sha256() == *certificate
     }
 }
 
@@ -196,9 +253,7 @@ pub(super) fn judge_one(judge: &Judge<'_>, certificate: &Certificate, issuer: &C
             _ => {}
         }
     }
-    if good.is_none() && revoked.is_none() {
-        answers.wish(certificate, issuer);
-    }
+    answers.wish(certificate, issuer, good.is_none() && revoked.is_none());
     match (lists, revoked, good) {
         (revoked @ One::Revoked(..), ..) => revoked,
         (_, Some((since, reason)), _) => One::Revoked(since, reason),

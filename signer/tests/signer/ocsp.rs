@@ -16,7 +16,7 @@ use truc_certs_dev::{
 use truc_proto::{Timestamp, limits::OCSP_BYTES_MAX};
 use truc_signer::{
     Certificate, CertificateUse, Crl, OcspAnswer, OcspAnswers, OcspError, OcspNonce, OcspRequest, OcspStatus,
-    RevocationReason, TrustStore, Verdict, WhyUnknown, validate,
+    RevocationReason, TrustStore, Verdict, WhyUnknown, path::OcspAsker, validate,
 };
 
 use crate::support::{Bench, Dice, NOW, PKI, certificate, issue, mutate, openssl_is_there, store};
@@ -243,14 +243,28 @@ fn an_appointed_responder_that_is_revoked_clears_nobody_and_one_that_must_be_loo
     assert!(matches!(told, Verdict::Unknown(WhyUnknown::StaleCrl { .. })), "{told:?}");
 }
 
+/// Counts how often it was told of wishes.
+struct Counting(Arc<AtomicUsize>);
+
+impl OcspAsker for Counting {
+    fn wished(&self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn wait(&self, settled: &dyn Fn() -> bool) {
+        assert!(!settled(), "who waits waits for something");
+    }
+}
+
 #[test]
 fn what_nobody_knows_is_wished_for_once_it_is_learnt_the_verdict_changes_and_a_failure_is_said() {
     let told = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&told);
-    let known = Arc::new(OcspAnswers::asking(move || _ = count.fetch_add(1, Ordering::SeqCst)));
+    let known = Arc::new(OcspAnswers::asking(Counting(count)));
     let [root, _] = PKI.crls(NOW.before(DAY), *NOW + DAY).unwrap();
     let store = store(&PKI, vec![Crl::from_der(&root).unwrap()]).with_answers(Arc::clone(&known));
     assert!(matches!(verdict(&store, *NOW), Verdict::Unknown(WhyUnknown::MissingCrl { .. })));
+    assert!(known.settle(&certificate(&LEAF)), "it is being asked about");
     let wishes = known.take_wishes();
     let wish = wishes.iter().find(|wish| wish.certificate == certificate(&LEAF)).unwrap();
     assert_eq!((&wish.issuer, told.load(Ordering::SeqCst) >= 1), (&sub(&PKI), true));

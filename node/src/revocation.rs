@@ -1,0 +1,130 @@
+//! The node's side of revocation: the trust store with what was fetched and learnt, what becomes of news, and alarms when lists are late or one of the
+//! node's own certificates is revoked. Fetching and asking is [`Revocations`]'.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use tracing::warn;
+use truc_link::{Learnt, RevocationFolder, Revocations, revocation::Taken};
+use truc_signer::{Certificate, CertificateUse, TrustStore, Verdict, validate};
+
+use crate::{
+    core::{Alarm, Input},
+    settings::{MaterialError, Settings, read_certificates},
+    shell::{Shell, clock},
+};
+
+/// How often lists and own certificates are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
+/// What it calls itself.
+const AGENT: &str = concat!("truc-node/", env!("CARGO_PKG_VERSION"));
+
+/// Who fetches and asks, where settings have the section.
+pub(crate) fn open(settings: &Settings) -> anyhow::Result<Option<Arc<Revocations>>> {
+    let Some(section) = &settings.revocation else { return Ok(None) };
+    let anchors = section.anchors.as_deref().unwrap_or(&settings.trust.anchors);
+    let anchors = read_certificates(anchors).context("load revocation.anchors")?;
+    let opened = Revocations::open(section.clone(), &anchors, settings.revocations(), AGENT);
+    opened.map(Some).context("open the way to revocation lists and OCSP responders")
+}
+
+/// The trust store of the files as they are now, with the lists that were fetched or imported, and the answers beside.
+pub(crate) fn trust(settings: &Settings, revocations: Option<&Arc<Revocations>>) -> Result<TrustStore, MaterialError> {
+    let store = settings.trust.load_with(RevocationFolder::lists(&settings.revocations()))?.as_of(clock::now());
+    Ok(match revocations {
+        Some(revocations) => store.with_answers(Arc::clone(revocations.answers())),
+        None => store,
+    })
+}
+
+/// Takes a list into the node's folder, for networks that fetch none. What was taken.
+///
+/// # Errors
+/// When the list is not one to be taken.
+pub(crate) fn import(settings: &Settings, bytes: &[u8]) -> anyhow::Result<Vec<Taken>> {
+    let store = trust(settings, None).context("load the trust files")?;
+    let folder = RevocationFolder::create(settings.revocations()).context("open the folder of revocation lists")?;
+    Ok(folder.take(bytes, &store, clock::now())?)
+}
+
+/// Runs until the node stops.
+pub(crate) async fn run(shell: Arc<Shell>, settings: Settings) {
+    let mut stopping = shell.stopping.clone();
+    tokio::select! {
+        () = fetch(&shell) => {}
+        () = look(&shell, &settings) => {}
+        _ = stopping.changed() => {}
+    }
+}
+
+async fn fetch(shell: &Arc<Shell>) {
+    let Some(revocations) = &shell.revocations else { return std::future::pending().await };
+    let learnt = |what| match what {
+        Learnt::List => shell.lists_changed.notify_one(),
+        Learnt::Revoked => {
+            let shell = Arc::clone(shell);
+            // Detached: who asks goes on asking meanwhile.
+            tokio::task::spawn_blocking(move || {
+                let closed = shell.link.review();
+                if closed > 0 {
+                    warn!(closed, "links closed: a certificate is revoked");
+                }
+                shell.revocation_changed.notify_one();
+            });
+        }
+    };
+    Arc::clone(revocations).run(|| shell.trust.load_full(), learnt).await;
+}
+
+/// Raises and ends the alarms about late lists and own certificates.
+async fn look(shell: &Arc<Shell>, settings: &Settings) {
+    loop {
+        let (inner, settings) = (Arc::clone(shell), settings.clone());
+        let found = shell.work("looking at revocation", move || {
+            let trust = inner.trust.load_full();
+            (late(&trust), revoked(&inner, &settings, &trust))
+        });
+        if let Ok((late, revoked)) = found.await {
+            let _ = shell.engine.tell(Input::Alarm { alarm: Alarm::RevocationLate, text: late }).await;
+            let _ = shell.engine.tell(Input::Alarm { alarm: Alarm::OwnRevoked, text: revoked }).await;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+            () = shell.revocation_changed.notified() => {}
+        }
+    }
+}
+
+/// Lists whose successors did not come.
+fn late(trust: &TrustStore) -> Option<String> {
+    let now = clock::now();
+    let lists = trust.lists();
+    let late = lists.iter().filter_map(|list| list.next_update.filter(|due| *due < now).map(|due| (&list.issuer, due)));
+    let late: Vec<_> = late.map(|(issuer, due)| format!("{issuer} (due {due})")).collect();
+    (!late.is_empty()).then(|| {
+        format!("revocation lists are past their next update, so what they do not name is unknown: {}", late.join("; "))
+    })
+}
+
+/// Own certificates that are revoked or suspended.
+fn revoked(shell: &Shell, settings: &Settings, trust: &TrustStore) -> Option<String> {
+    let own = |source: &crate::settings::KeySource| source.certificate().ok();
+    let mut certificates: Vec<(Certificate, CertificateUse)> =
+        vec![(shell.node_key().certificate().clone(), CertificateUse::Node)];
+    certificates.extend(own(&settings.tls).map(|tls| (tls, CertificateUse::Tls)));
+    for agency in &settings.agencies {
+        certificates.extend(agency.service.iter().filter_map(own).map(|one| (one, CertificateUse::Service)));
+        certificates.extend(agency.sealing.iter().filter_map(own).map(|one| (one, CertificateUse::Sealing)));
+    }
+    let judged = certificates.iter().filter_map(|(certificate, wanted)| {
+        match validate(trust, certificate, *wanted, clock::now()) {
+            Ok(Verdict::Revoked { at, reason, .. }) => {
+                Some(format!("{} ({wanted}) since {at}, {}", certificate.subject(), reason.as_str()))
+            }
+            _ => None,
+        }
+    });
+    let judged: Vec<_> = judged.collect();
+    (!judged.is_empty())
+        .then(|| format!("own certificates are revoked or suspended and sign nothing: {}", judged.join("; ")))
+}
