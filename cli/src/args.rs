@@ -67,6 +67,8 @@ pub(crate) enum Command {
     /// What administrators did to a node, with who and why.
     #[command(subcommand)]
     Admin(AdminCommand),
+    /// Give the PIN of a PKCS#11 token to a node whose settings say `pin = "prompt"`: asked for at the terminal, else read from standard input.
+    Pin(PinArgs),
     /// State of a node: connection, directory, alarms.
     Status(NodeArgs),
     /// Write a completion script for a shell to standard output.
@@ -106,6 +108,18 @@ pub(crate) enum AdminCommand {
         #[arg(long, value_name = "TEXT")]
         why: String,
     },
+}
+
+/// Needs a token of the role `cipher-admin`. A wrong PIN is shown to the token once and never again.
+#[derive(Args, Debug)]
+pub(crate) struct PinArgs {
+    #[command(flatten)]
+    pub(crate) node: NodeArgs,
+    /// The PKCS#11 token's label.
+    pub(crate) token: String,
+    /// Why, for the ledger.
+    #[arg(long, value_name = "TEXT", default_value = "the node started again")]
+    pub(crate) why: String,
 }
 
 #[derive(Args, Debug)]

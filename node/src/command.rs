@@ -19,6 +19,7 @@ use crate::{
     core::{Core, Deed, Policy},
     quota::{Measure, Quota},
     sdk,
+    settings::TokenSource,
     tokens::{Tokens, add_token, limit_token, revoke_token},
     words::WordKey,
 };
@@ -272,7 +273,10 @@ fn import(settings: &Settings, file: &Path, reason: Reasoned) -> anyhow::Result<
 /// Standard output gets the token and nothing else, so that it can go straight into a file of the document system.
 #[expect(clippy::print_stdout, clippy::print_stderr, reason = "what the administrator asked for")]
 fn init(arguments: InitArgs) -> anyhow::Result<()> {
-    let made = crate::init(arguments.request(crate::shell::clock::now())?)?;
+    let request = arguments.request(crate::shell::clock::now())?;
+    let agencies = request.agencies.iter().flat_map(|agency| [&agency.service, &agency.sealing]);
+    ask_for_pins(&TokenSource::prompted(agencies.chain([&request.node_key])))?;
+    let made = crate::init(request)?;
     eprintln!("node:    {}", made.settings.folder.display());
     eprintln!("binding: {} (give it to the axis operator)", made.binding.display());
     eprintln!("token:   on standard output, once; give it to the document system, in a file that it alone can read");
@@ -389,7 +393,24 @@ fn gateway(settings: &Settings, action: &GatewayAction) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Asks for the PINs that nothing but a person knows. Without a terminal the node starts without them, and waits for `truc pin`.
+fn ask_for_pins(tokens: &[&TokenSource]) -> anyhow::Result<()> {
+    for source in tokens {
+        let prompt = format!("PIN of the token {} / Mã PIN của thiết bị {0}", source.token);
+        let given = crate::terminal::ask(&prompt).context("ask for a PIN")?;
+        let Some(pin) = given.filter(|pin| !pin.is_empty()) else {
+            tracing::warn!(token = source.token, "no PIN was given; what needs its keys waits for `truc pin`");
+            continue;
+        };
+        if let Err(error) = source.give_pin(&pin) {
+            tracing::warn!(token = source.token, %error, "the token is not of use now; what needs its keys waits for `truc pin`");
+        }
+    }
+    Ok(())
+}
+
 fn serve(settings: Settings) -> anyhow::Result<()> {
+    ask_for_pins(&settings.prompted())?;
     if settings.sdk.is_some() {
         tracing::info!(files = sdk::raise_file_limit(), "connections of the SDK listener are open files");
     }

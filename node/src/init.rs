@@ -496,7 +496,7 @@ impl Copier<'_> {
                 };
                 let pin = match &source.pin {
                     PinSource::File(path) => PinSource::File(self.file(path, &format!("keys/{name}.pin"))?),
-                    credential @ PinSource::Credential(_) => credential.clone(),
+                    other @ (PinSource::Credential(_) | PinSource::Prompt) => other.clone(),
                 };
                 KeySource::Token(Box::new(TokenSource { certificate, pin, ..source.as_ref().clone() }))
             }

@@ -23,6 +23,7 @@ pub mod sdk;
 pub mod service;
 pub mod shell;
 pub mod statistics;
+pub mod terminal;
 
 pub mod init;
 pub mod settings;

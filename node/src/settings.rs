@@ -413,6 +413,13 @@ impl Settings {
         self.agencies.iter().map(|agency| &agency.code)
     }
 
+    /// The tokens with keys of this node whose PIN a person gives.
+    #[must_use]
+    pub fn prompted(&self) -> Vec<&TokenSource> {
+        let agencies = self.agencies.iter().flat_map(|agency| agency.service.iter().chain(&agency.sealing));
+        TokenSource::prompted(agencies.chain([&self.node_key]))
+    }
+
     fn shown(&self, path: &Path) -> Value {
         Value::String(path.strip_prefix(&self.folder).unwrap_or(path).display().to_string())
     }
@@ -428,6 +435,7 @@ impl Settings {
                 let pin = match pin {
                     PinSource::File(path) => ("pin_file", self.shown(path)),
                     PinSource::Credential(name) => ("pin_credential", Value::String(name.clone())),
+                    PinSource::Prompt => ("pin", Value::String("prompt".to_owned())),
                 };
                 let certificate = certificate.as_ref().map(|path| ("certificate", self.shown(path)));
                 let text = |text: &dyn ToString| Value::String(text.to_string());
@@ -582,6 +590,15 @@ mod tests {
             named(&credential).unwrap(),
             KeySource::Token(Box::new(source(PinSource::Credential("hsm".into()))))
         );
+        let asked = good.replace("pin_file = \"pin\"", "pin = \"prompt\"");
+        assert!(named(&asked).unwrap_err().to_string().contains("certificate"), "without its PIN the token shows none");
+        file("chain.pem", "");
+        let KeySource::Token(asked) = named(&format!("{asked}certificate = \"chain.pem\"\n")).unwrap() else {
+            panic!("a token")
+        };
+        assert_eq!(asked.pin, PinSource::Prompt);
+        let of_all = [KeySource::Token(asked.clone()), KeySource::Token(asked.clone())];
+        assert_eq!(TokenSource::prompted(&of_all), [asked.as_ref()], "each token is asked for once");
         let bad = "pkcs11 = \"gone.so\"\nobject = \"01\"\npin_credential = \"../x\"\nlabel = \"k\"\n";
         let said = named(bad).unwrap_err().to_string();
         for mistake in ["gone.so", "token is missing", "object", "pin_credential", "label"] {

@@ -83,6 +83,8 @@ closed! {
         RevocationListImported = "revocation-list-imported",
         /// Keys, certificates and trust files were read again.
         SettingsReloaded = "settings-reloaded",
+        /// The PIN of a PKCS#11 token was given, by hand.
+        PinGiven = "pin-given",
         /// A second administrator agreed to what a first one asked for.
         ApprovalGiven = "approval-given",
         /// A second administrator did not agree, or a first one took back what he asked for.
@@ -111,6 +113,7 @@ impl AdminAction {
             Self::TokenWithdrawn => "a token was withdrawn",
             Self::RevocationListImported => "a revocation list was imported",
             Self::SettingsReloaded => "keys and trust files were read again",
+            Self::PinGiven => "the PIN of a key token was given",
             Self::ApprovalGiven => "a second administrator approved",
             Self::ApprovalRefused => "a request was refused or taken back",
         }
@@ -136,6 +139,7 @@ impl AdminAction {
             Self::TokenWithdrawn => "đã thu hồi thẻ truy cập",
             Self::RevocationListImported => "đã nạp danh sách thu hồi",
             Self::SettingsReloaded => "đã đọc lại khóa và tệp tin cậy",
+            Self::PinGiven => "đã nhập mã PIN của thiết bị lưu khóa",
             Self::ApprovalGiven => "người thứ hai đã chấp thuận",
             Self::ApprovalRefused => "đề nghị đã bị từ chối hoặc rút lại",
         }

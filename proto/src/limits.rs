@@ -325,6 +325,8 @@ pub const ADMINISTRATION_LOGGED_MAX: usize = 500;
 pub const ADMINISTRATION_WISHES_MAX: usize = 100;
 /// How long such a request can be approved, and once approved be carried out, in milliseconds.
 pub const ADMINISTRATION_WISH_MS_MAX: u64 = 86_400_000;
+/// Longest PIN of a PKCS#11 token, in bytes.
+pub const PIN_BYTES_MAX: usize = 255;
 /// Most notes on what was done at a node's machine that wait for its ledger.
 pub const ADMINISTRATION_NOTES_MAX: usize = 1_000;
 /// Longest such note in bytes.

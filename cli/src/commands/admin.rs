@@ -4,16 +4,16 @@ use serde_json::{Value, json};
 use truc_proto::{
     Timestamp,
     node_v1::{
-        AdministrationEntry, AdministrationLogRequest, AnswerApprovalRequest, PendingApproval, PendingApprovalsRequest,
-        WithdrawTokenRequest,
+        AdministrationEntry, AdministrationLogRequest, AnswerApprovalRequest, GivePinRequest, PendingApproval,
+        PendingApprovalsRequest, WithdrawTokenRequest,
     },
 };
 
 use super::outbox::vietnam_time;
 use crate::{
-    args::{AdminCommand, AnswerArgs, NodeArgs},
+    args::{AdminCommand, AnswerArgs, NodeArgs, PinArgs},
     client::{block_on, connect_oversight, failed},
-    exit::{Exit, Failure, Outcome},
+    exit::{Exit, ExitContext as _, Failure, Outcome},
     output::{Output, printable},
 };
 
@@ -66,6 +66,26 @@ async fn fetch(node: &NodeArgs, since: Option<Timestamp>, limit: u32) -> Result<
             return Ok(entries);
         }
     }
+}
+
+pub(crate) fn pin(args: &PinArgs, output: &Output) -> Outcome {
+    let prompt = format!("PIN of the token {} / Mã PIN của thiết bị {0}", args.token);
+    let cannot = "the PIN cannot be read; type it at a terminal, or write it to standard input";
+    let asked = truc_node::terminal::ask(&prompt).or_exit(Exit::Usage, cannot)?;
+    let pin = match asked {
+        Some(pin) => pin,
+        None => truc_node::terminal::read_line(std::io::stdin()).or_exit(Exit::Usage, cannot)?,
+    };
+    block_on(async {
+        let pin = pin.as_bytes().to_vec().into();
+        let request = GivePinRequest { token: args.token.clone(), pin, why: args.why.clone() };
+        let reply = connect_oversight(&args.node).await?.give_pin(request).await;
+        let reply = reply.map_err(|s| failed("give the PIN", &s))?.into_inner();
+        output.show(&json!({ "position": reply.position }), |o| {
+            o.line("the token is open; what waited for it goes on / Thiết bị đã mở; việc đang chờ được tiếp tục");
+        });
+        Ok(Exit::Good)
+    })
 }
 
 async fn pending(node: &NodeArgs, output: &Output) -> Outcome {

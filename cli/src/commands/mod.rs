@@ -33,6 +33,7 @@ pub(crate) fn run(command: Command, output: &Output) -> Outcome {
         Command::Inbox(command) => inbox::run(&command, output),
         Command::Outbox(args) => outbox::run(&args, output),
         Command::Admin(command) => admin::run(&command, output),
+        Command::Pin(args) => admin::pin(&args, output),
         Command::Duties(args) => duties::run(&args, output),
         Command::Stats(args) => stats::run(&args, output),
         Command::Search(args) => search::run(&args, output),

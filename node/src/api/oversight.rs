@@ -4,7 +4,7 @@ use tonic::{Request, Response, Status};
 use truc_proto::node_v1::{self, oversight_server::Oversight};
 
 use super::Api;
-use crate::service::administration;
+use crate::service::{administration, pins};
 
 #[tonic::async_trait]
 impl Oversight for Api {
@@ -39,5 +39,12 @@ impl Oversight for Api {
         let grant = self.grant(request.metadata())?;
         let withdrawn = administration::withdraw_token(&self.shell, &self.tokens, &grant, request.into_inner());
         Ok(Response::new(withdrawn.await?))
+    }
+    async fn give_pin(
+        &self,
+        request: Request<node_v1::GivePinRequest>,
+    ) -> Result<Response<node_v1::GivePinReply>, Status> {
+        let grant = self.grant(request.metadata())?;
+        Ok(Response::new(pins::give(&self.shell, &grant, request.into_inner()).await?))
     }
 }

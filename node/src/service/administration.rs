@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// What settings may want two administrators for: what is asked of the running node. Who may write the node's files is bound by nothing here.
-pub(crate) const WITH_TWO_PERSONS: &[AdminAction] = &[AdminAction::TokenWithdrawn];
+pub(crate) const WITH_TWO_PERSONS: &[AdminAction] = &[AdminAction::TokenWithdrawn, AdminAction::PinGiven];
 /// So many when the caller does not say.
 const LOGGED: usize = 100;
 

@@ -17,6 +17,7 @@ pub(crate) mod inbox;
 mod links;
 pub(crate) mod outbox;
 mod pages;
+pub(crate) mod pins;
 pub(crate) mod receipts;
 pub(crate) mod revocations;
 pub mod roles;

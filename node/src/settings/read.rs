@@ -331,6 +331,19 @@ impl Reader<'_> {
                 self.mistakes.push(format!("{prefix}pin_credential: the name of a service's credential is wanted"));
             }
             name.filter(fits).map(PinSource::Credential)
+        } else if table.contains_key("pin") {
+            let prompt = self.text(table, "pin", prefix).filter(|text| text == "prompt");
+            if prompt.is_none() {
+                self.mistakes.push(format!(
+                    "{prefix}pin: \"prompt\" is wanted, for a person to be asked; a PIN itself does not stand in settings: name a pin_file"
+                ));
+            }
+            if !table.contains_key("certificate") {
+                self.mistakes.push(format!(
+                    "{prefix}certificate is missing: a token whose PIN is asked for later shows no certificate at the start"
+                ));
+            }
+            prompt.map(|_| PinSource::Prompt)
         } else {
             self.path(table, "pin_file", prefix).map(PinSource::File)
         };

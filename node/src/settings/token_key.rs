@@ -9,8 +9,10 @@ use std::{
 use tracing::{info, warn};
 use truc_signer::{Certificate, ObjectName, Pin, Token, TokenError, TokenKey, TokenWay};
 
+use zeroize::Zeroizing;
+
 use super::{
-    MaterialError,
+    KeySource, MaterialError,
     material::{read_certificates, read_password},
 };
 
@@ -24,6 +26,8 @@ pub enum PinSource {
     File(PathBuf),
     /// A credential of the service, by its name.
     Credential(String),
+    /// A person: asked at the start where there is a terminal, else through the local API (`truc pin`).
+    Prompt,
 }
 
 /// Which key of which token.
@@ -42,6 +46,29 @@ pub struct TokenSource {
 }
 
 impl TokenSource {
+    /// Those of these keys' tokens whose PIN a person gives, each once.
+    #[must_use]
+    pub fn prompted<'k>(keys: impl IntoIterator<Item = &'k KeySource>) -> Vec<&'k Self> {
+        let mut asked: Vec<&Self> = Vec::new();
+        for key in keys {
+            if let KeySource::Token(source) = key
+                && source.pin == PinSource::Prompt
+                && !asked.iter().any(|known| known.module == source.module && known.token == source.token)
+            {
+                asked.push(source);
+            }
+        }
+        asked
+    }
+
+    /// Takes the PIN that a person gave at the terminal; it is shown to the token when that is first used.
+    ///
+    /// # Errors
+    /// When the token is away, or does not take it.
+    pub fn give_pin(&self, pin: &Zeroizing<String>) -> Result<(), TokenError> {
+        Token::prompted(&self.module, &self.token).give_pin(Pin::new(pin))
+    }
+
     /// The file that names it in messages.
     pub(super) fn path(&self) -> &Path {
         self.certificate.as_deref().unwrap_or(&self.module)
@@ -68,8 +95,10 @@ impl TokenSource {
     }
 
     fn key(&self) -> Result<TokenKey, MaterialError> {
-        let pin = Pin::new(&read_password(&self.pin.file()?)?);
-        let token: Arc<Token> = Token::shared(&self.module, &self.token, pin);
+        let token: Arc<Token> = match self.pin.file()? {
+            Some(file) => Token::shared(&self.module, &self.token, Pin::new(&read_password(&file)?)),
+            None => Token::prompted(&self.module, &self.token),
+        };
         let Some(path) = &self.certificate else {
             return Ok(TokenKey::with_own_certificate(token, self.object.clone())?);
         };
@@ -83,11 +112,13 @@ impl TokenSource {
 }
 
 impl PinSource {
-    fn file(&self) -> Result<PathBuf, MaterialError> {
+    /// None: a person gives it.
+    fn file(&self) -> Result<Option<PathBuf>, MaterialError> {
         match self {
-            Self::File(path) => Ok(path.clone()),
+            Self::Prompt => Ok(None),
+            Self::File(path) => Ok(Some(path.clone())),
             Self::Credential(name) => match env::var_os(CREDENTIALS) {
-                Some(folder) => Ok(PathBuf::from(folder).join(name)),
+                Some(folder) => Ok(Some(PathBuf::from(folder).join(name))),
                 None => Err(MaterialError::NoCredentials { name: name.clone() }),
             },
         }

@@ -51,8 +51,23 @@ impl fmt::Debug for Pin {
 pub struct Token {
     module: PathBuf,
     label: String,
-    pin: Pin,
+    pin: PinFrom,
     state: Mutex<State>,
+}
+
+/// Where a PIN comes from.
+enum PinFrom {
+    /// It was known when the token was named.
+    Settings(Pin),
+    /// A person gives it while the process runs; none yet: the token is away.
+    Person(Mutex<Option<Pin>>),
+}
+
+type Tokens = HashMap<(PathBuf, String), Vec<Arc<Token>>>;
+
+fn tokens() -> MutexGuard<'static, Tokens> {
+    static TOKENS: OnceLock<Mutex<Tokens>> = OnceLock::new();
+    TOKENS.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[derive(Default)]
@@ -99,17 +114,66 @@ impl Token {
     /// PIN gives the same token, one that was refused included; another PIN is tried.
     #[must_use]
     pub fn shared(module: &Path, label: &str, pin: Pin) -> Arc<Self> {
-        type Tokens = HashMap<(PathBuf, String), Vec<Arc<Token>>>;
-        static TOKENS: OnceLock<Mutex<Tokens>> = OnceLock::new();
-        let mut tokens = TOKENS.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
+        let same = |from: &PinFrom| matches!(from, PinFrom::Settings(known) if known.is(&pin));
+        Self::known_or(module, label, same, || PinFrom::Settings(pin.clone()))
+    }
+
+    /// As [`Token::shared`], of which a person gives the PIN later ([`Token::give_pin`]); until then it is away.
+    #[must_use]
+    pub fn prompted(module: &Path, label: &str) -> Arc<Self> {
+        let same = |from: &PinFrom| matches!(from, PinFrom::Person(_));
+        Self::known_or(module, label, same, || PinFrom::Person(Mutex::default()))
+    }
+
+    /// Those of this label whose PIN a person gives: one for each module that was named for it.
+    #[must_use]
+    pub fn all_prompted(label: &str) -> Vec<Arc<Self>> {
+        let tokens = tokens();
+        let named = tokens.iter().filter(|((_, known), _)| known == label).flat_map(|(_, tokens)| tokens);
+        named.filter(|token| matches!(token.pin, PinFrom::Person(_))).map(Arc::clone).collect()
+    }
+
+    fn known_or(
+        module: &Path,
+        label: &str,
+        same: impl Fn(&PinFrom) -> bool,
+        pin: impl FnOnce() -> PinFrom,
+    ) -> Arc<Self> {
+        let mut tokens = tokens();
         let name = (module.to_owned(), label.to_owned());
         let known = tokens.entry(name.clone()).or_default();
-        if let Some(token) = known.iter().find(|token| token.pin.is(&pin)) {
+        if let Some(token) = known.iter().find(|token| same(&token.pin)) {
             return Arc::clone(token);
         }
-        let token = Arc::new(Self { module: name.0, label: name.1, pin, state: Mutex::default() });
+        let token = Arc::new(Self { module: name.0, label: name.1, pin: pin(), state: Mutex::default() });
         known.push(Arc::clone(&token));
         token
+    }
+
+    /// Takes a PIN from a person and shows it to the token. One that was refused is not shown again; while the token is open, none is needed.
+    ///
+    /// # Errors
+    /// When the token is away, or does not take it.
+    pub fn give_pin(&self, pin: Pin) -> Result<(), TokenError> {
+        if let PinFrom::Person(given) = &self.pin
+            && self.lock().connection.is_none()
+        {
+            let mut given = given.lock().unwrap_or_else(PoisonError::into_inner);
+            if !given.as_ref().is_some_and(|known| known.is(&pin)) {
+                *given = Some(pin);
+                drop(given);
+                let mut state = self.lock();
+                (state.refused, state.failed) = (None, None);
+            }
+        }
+        self.connect()
+    }
+
+    fn pin(&self) -> Option<Pin> {
+        match &self.pin {
+            PinFrom::Settings(pin) => Some(pin.clone()),
+            PinFrom::Person(given) => given.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+        }
     }
 
     /// Its label.
@@ -192,6 +256,13 @@ impl Token {
     }
 
     fn make(&self) -> Result<(Connection, Session), Unmade> {
+        let Some(pin) = self.pin() else {
+            let why = format!(
+                "nobody has given its PIN since the start; a cipher administrator does, with `truc pin {:?}`",
+                self.label
+            );
+            return Err(TokenError::Away { token: self.label.clone(), why }.into());
+        };
         let away = |error: Error| Unmade::from(self.away(&error));
         let module = module(&self.module)?;
         let slots = module.get_slots_with_token().map_err(away)?;
@@ -215,7 +286,7 @@ impl Token {
             );
         }
         let session = module.open_ro_session(*slot).map_err(away)?;
-        match session.login(UserType::User, Some(&self.pin.0)) {
+        match session.login(UserType::User, Some(&pin.0)) {
             Ok(()) | Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => {}
             Err(error) if is_gone(&error) => return Err(away(error)),
             Err(error) => return Err(Unmade { error: refused(error.to_string()), pin_shown: true }),

@@ -131,6 +131,31 @@ fn a_wrong_pin_is_shown_once_and_never_again() {
 }
 
 #[test]
+fn a_token_whose_pin_a_person_gives_is_away_until_then_and_a_wrong_one_is_shown_once() {
+    let Some((_folder, hsm)) = hsm() else { return };
+    let issued = issue(Profile::Service, KeyKind::P256);
+    hsm.import(&issued.key_pem, "prompted", "0a").unwrap();
+    let prompted = Token::prompted(&hsm.module(), hsm.label());
+    assert!(std::sync::Arc::ptr_eq(&prompted, &Token::prompted(&hsm.module(), hsm.label())), "all keys share it");
+    assert!(Token::all_prompted(hsm.label()).iter().any(|known| std::sync::Arc::ptr_eq(known, &prompted)));
+    assert!(Token::all_prompted("another").is_empty());
+    let key = TokenKey::new(std::sync::Arc::clone(&prompted), named("id:0a"), certificate(&issued), Vec::new());
+    let away = key.sign(MANIFEST).unwrap_err();
+    assert!(matches!(&away, SignError::Away { detail, .. } if detail.contains("truc pin")), "{away}");
+    assert_eq!(hsm.logins(), 0);
+    for _ in 0..3 {
+        assert!(matches!(prompted.give_pin(pin("000000")), Err(TokenError::Pin { .. })));
+    }
+    assert_eq!(hsm.logins(), 1, "the wrong one, once");
+    until("the right one is taken", || prompted.give_pin(pin(PIN)).ok());
+    key.sign(MANIFEST).unwrap();
+    // While it is open another one changes nothing.
+    prompted.give_pin(pin("000000")).unwrap();
+    key.sign(MANIFEST).unwrap();
+    assert_eq!(hsm.logins(), 2);
+}
+
+#[test]
 fn what_a_token_says_it_can_is_tried_before_it_is_believed() {
     let Some((_folder, hsm)) = hsm() else { return };
     let (_, key) = put(&hsm, Profile::Service, KeyKind::Rsa2048, "01");
