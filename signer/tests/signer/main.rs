@@ -14,6 +14,8 @@ mod ocsp;
 #[cfg(test)]
 mod openssl;
 #[cfg(test)]
+mod oracle;
+#[cfg(test)]
 mod pades;
 #[cfg(test)]
 mod paths;
