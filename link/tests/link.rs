@@ -282,7 +282,7 @@ async fn a_missing_or_stale_list_connects_as_unknown_and_still_refuses_whom_it_n
         serving.connect(&node).await
     };
     assert_eq!(connect("").await.unwrap().peer.revocation, Revocation::Unknown(WhyUnknown::NoList));
-    // A delta list of NIST PKITS (tests/vectors/pkits): webpki knows whole lists only.
+    // A delta list of NIST PKITS (tests/vectors/pkits), of another authority: it neither helps nor harms.
     let delta = include_str!("testdata/pkits-delta.crl.pem");
     assert_eq!(connect(delta).await.unwrap().peer.revocation, Revocation::Unknown(WhyUnknown::NoList));
     let whole = world.pki.crls_pem().unwrap();

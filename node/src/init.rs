@@ -21,8 +21,8 @@ use truc_proto::{
     NodeId, NoteKey, Route, SealingAlgorithm, Timestamp, WitnessKey, limits::NODE_AGENCIES_MAX,
 };
 use truc_signer::{
-    Certificate, CertificateUse, KeyKind, PathError, SigningKey, SoftKey, StorageKey, StorageKeyError, TrustStore,
-    Verdict, validate,
+    Certificate, CertificateUse, KeyKind, PathError, PolicySettings, SigningKey, SoftKey, StorageKey, StorageKeyError,
+    TrustStore, Verdict, validate,
 };
 
 use crate::{
@@ -140,6 +140,7 @@ impl InitArgs {
                 anchors: self.anchors,
                 intermediates: self.intermediates,
                 crls: self.crls,
+                policies: PolicySettings::default(),
                 operator: self.operator,
             },
             relay: self.relay,
@@ -522,7 +523,8 @@ impl Copier<'_> {
         for (n, path) in trust.crls.iter().enumerate() {
             crls.push(self.file(path, &format!("trust/crl-{}.crl", n + 1))?);
         }
-        Ok(TrustFiles { anchors, intermediates, crls, operator: self.file(&trust.operator, "trust/operator.pem")? })
+        let operator = self.file(&trust.operator, "trust/operator.pem")?;
+        Ok(TrustFiles { anchors, intermediates, crls, policies: trust.policies.clone(), operator })
     }
 }
 

@@ -305,6 +305,8 @@ impl Settings {
         trust.insert("anchors".into(), self.shown(&self.trust.anchors));
         trust.extend(self.trust.intermediates.iter().map(|path| ("intermediates".to_owned(), self.shown(path))));
         trust.insert("crls".into(), self.trust.crls.iter().map(|path| self.shown(path)).collect::<Vec<Value>>().into());
+        let policies: Vec<Value> = self.trust.policies.named().map(Value::from).collect();
+        trust.extend((!policies.is_empty()).then(|| ("policies".to_owned(), policies.into())));
         trust.insert("operator".into(), self.shown(&self.trust.operator));
         table.insert("trust".into(), trust.into());
         let agency = |agency: &AgencySettings| {
@@ -506,6 +508,7 @@ mod tests {
             tls = 7
             [trust]
             crls = [1]
+            policies = ["1.2.704", "1.2.x"]
             [[agency]]
             code = "not a code"
             service = []
@@ -541,6 +544,7 @@ mod tests {
             "keys.node: ",
             "trust.anchors is missing",
             "trust.crls[1]: a path",
+            "trust.policies: a policy is an OID, as \"2.16.704.1.1\", and \"1.2.x\" is none",
             "metrics.listen: ",
             "administration.two_persons: \"token-made\"",
             "administration.two_persons: \"eaten\"",

@@ -244,7 +244,9 @@ fn load(settings: &Settings, answers: Option<Arc<OcspAnswers>>) -> anyhow::Resul
         Some(answers) => store.with_answers(answers),
         None => store,
     };
-    keep("trust", trust_store(&anchors_pem, &lists).map(|read| trust = Some(with_answers(read.as_of(clock())))));
+    let policies = settings.policies.clone();
+    let made = trust_store(&anchors_pem, &lists).map(|read| read.as_of(clock()).under_policies(policies));
+    keep("trust", made.map(|read| trust = Some(with_answers(read))));
     if let Some(trust) = &trust {
         for (certificate, key_use) in tls
             .iter()

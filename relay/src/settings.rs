@@ -15,6 +15,7 @@ use truc_proto::{
     AxisId, Digest, Lane, NodeId,
     limits::{OPEN_ENVELOPES_MAX, TIME_STAMP_EVERY_S_MAX, TIME_STAMP_SERVERS_MAX},
 };
+use truc_signer::PolicySettings;
 
 /// Name of the settings file in a relay's folder.
 pub const SETTINGS_FILE: &str = "truc-relay.toml";
@@ -48,6 +49,8 @@ pub struct Settings {
     pub snapshot_every: u64,
     /// SHA-256 of TLS certificates that may connect to publish a directory, beside those that the directory lists.
     pub operator_tls: Vec<Digest>,
+    /// Under which certificate policies the paths of signers' certificates must be; the default asks for none.
+    pub policies: PolicySettings,
     /// How long calls in progress have when the relay stops.
     pub drain: Duration,
     /// Where figures for monitoring are served, in the clear; none: nowhere.
@@ -108,6 +111,8 @@ pub(crate) struct SettingsFile {
     pub(crate) snapshot_every: u64,
     #[serde(default)]
     pub(crate) operator_tls: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) trust_policies: Vec<String>,
     #[serde(default = "drain_s")]
     pub(crate) drain_s: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -202,6 +207,7 @@ impl SettingsFile {
             open_envelopes_max: open_envelopes_max(),
             snapshot_every: snapshot_every(),
             operator_tls: Vec::new(),
+            trust_policies: Vec::new(),
             drain_s: drain_s(),
             metrics: None,
             time_stamps: None,
@@ -238,6 +244,11 @@ impl Settings {
         let tls: Vec<Option<Digest>> =
             file.operator_tls.iter().map(|text| field(&mut mistakes, "operator_tls", text)).collect();
         let metrics = file.metrics.as_ref().map(|metrics| field(&mut mistakes, "metrics.listen", &metrics.listen));
+        let policies =
+            PolicySettings::demanding(file.trust_policies.iter().map(String::as_str)).unwrap_or_else(|error| {
+                mistakes.push(format!("`trust_policies`: {error}"));
+                PolicySettings::default()
+            });
         let time_stamps = file.time_stamps.map(|stamps| stamps.read(dir, &mut mistakes));
         let revocation = file.revocation.map(|section| section.read(dir, &mut mistakes));
         let mut within = |name: &str, value: u64, from: u64, to: u64| {
@@ -268,6 +279,7 @@ impl Settings {
             open_envelopes_max: file.open_envelopes_max,
             snapshot_every: file.snapshot_every,
             operator_tls: tls.into_iter().flatten().collect(),
+            policies,
             drain: Duration::from_secs(file.drain_s),
             metrics: metrics.flatten(),
             time_stamps,
@@ -338,16 +350,19 @@ mod tests {
         let settings = Settings::parse(Path::new("/r"), GOOD).unwrap();
         assert_eq!((settings.epoch, settings.lease), (1, Duration::from_secs(600)));
         assert_eq!(settings.origin(), "truc/vn/ordinary/R1/1");
+        assert_eq!(settings.policies, PolicySettings::default());
     }
 
     #[test]
     fn all_mistakes_are_told_at_once() {
-        let text = GOOD.replace("ordinary", "secret").replace("R1", "r 1").replace(":7443", "") + "lease_s = 1\n";
+        let text = GOOD.replace("ordinary", "secret").replace("R1", "r 1").replace(":7443", "")
+            + "lease_s = 1\ntrust_policies = [\"x\"]\n";
         let text = text
             + "[metrics]\nlisten = \"everywhere\"\n[time_stamps]\nservers = [{ url = \"ftp://a/\" }, { url = \"http://a/\", policy = \"x\" }]\nevery_s = 61\n";
         let mistakes = Settings::parse(Path::new("/r"), &text).unwrap_err();
         let stamps = ["`time_stamps.servers`: ftp", "`time_stamps.servers`: http", "`time_stamps.every_s`"];
-        let names = [&["`lane`", "`id`", "`listen`", "`lease_s`", "`metrics.listen`"][..], &stamps].concat();
+        let names = [&["`lane`", "`id`", "`listen`", "`lease_s`", "`trust_policies`", "`metrics.listen`"][..], &stamps]
+            .concat();
         assert_eq!(mistakes.len(), names.len(), "{mistakes:?}");
         assert!(names.iter().all(|name| mistakes.iter().any(|mistake| mistake.starts_with(name))), "{mistakes:?}");
         assert!(

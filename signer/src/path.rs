@@ -15,7 +15,7 @@ mod usage;
 
 pub use answers::{OcspAnswers, OcspAsker, OcspWish};
 pub use lists::{ListKept, ListRefused, ListState, keep_list};
-pub use policies::PolicySettings;
+pub use policies::{NoPolicy, PolicySettings};
 pub use trust::{TrustStore, TrustStoreError};
 pub use usage::CertificateUse;
 pub(crate) use usage::check as check_use;

@@ -7,8 +7,8 @@ use std::{
 
 use truc_evidence::PinnedOperator;
 use truc_signer::{
-    Certificate, Crl, CrlError, OpeningKey, PemError, SoftKey, SoftKeyError, TokenError, TokenKey, TrustStore,
-    TrustStoreError,
+    Certificate, Crl, CrlError, OpeningKey, PemError, PolicySettings, SoftKey, SoftKeyError, TokenError, TokenKey,
+    TrustStore, TrustStoreError,
 };
 use zeroize::Zeroizing;
 
@@ -47,6 +47,8 @@ pub struct TrustFiles {
     pub intermediates: Option<PathBuf>,
     /// Revocation lists, PEM or DER; read again when they change.
     pub crls: Vec<PathBuf>,
+    /// Under which certificate policies paths must be; the default asks for none.
+    pub policies: PolicySettings,
     /// The pinned operator's certificate.
     pub operator: PathBuf,
 }
@@ -204,7 +206,7 @@ impl TrustFiles {
                 Crl::from_file_bytes(&bytes).map_err(|source| MaterialError::Crl { path: path.clone(), source })?,
             );
         }
-        Ok(TrustStore::new(anchors, intermediates, crls)?)
+        Ok(TrustStore::new(anchors, intermediates, crls)?.under_policies(self.policies.clone()))
     }
 
     /// The revocation lists' files as they are now.

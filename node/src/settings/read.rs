@@ -15,6 +15,7 @@ use truc_proto::{
     AdminAction, AgencyId, Lane,
     limits::{AGENCY_KEYS_MAX, ENVELOPE_TTL_MAX_MS, NODE_AGENCIES_MAX},
 };
+use truc_signer::PolicySettings;
 
 use super::{
     AgencySettings, KeySource, PinSource, RestSettings, SdkSettings, Settings, TTL_DAYS_DEFAULT, TokenSource,
@@ -240,9 +241,30 @@ impl Reader<'_> {
         for (n, value) in self.array(trust.remove("crls"), "trust.crls").into_iter().enumerate() {
             crls.extend(self.path_of(value, &format!("trust.crls[{}]", n + 1)));
         }
+        let policies = self.policies(trust.remove("policies"));
         let operator = self.path(&mut trust, "operator", "trust.");
         self.nothing_else(&trust, "trust.");
-        Some(TrustFiles { anchors: anchors?, intermediates: intermediates?, crls, operator: operator? })
+        Some(TrustFiles {
+            anchors: anchors?,
+            intermediates: intermediates?,
+            crls,
+            policies: policies?,
+            operator: operator?,
+        })
+    }
+
+    fn policies(&mut self, value: Option<Value>) -> Option<PolicySettings> {
+        let named = self.array(value, "trust.policies");
+        // What is no text is named as it is written.
+        let texts: Vec<String> =
+            named.iter().map(|one| one.as_str().map_or_else(|| one.to_string(), str::to_owned)).collect();
+        match PolicySettings::demanding(texts.iter().map(String::as_str)) {
+            Ok(policies) => Some(policies),
+            Err(error) => {
+                self.mistakes.push(format!("trust.policies: {error}"));
+                None
+            }
+        }
     }
 
     fn agencies(&mut self, table: &mut Table) -> Option<Vec<AgencySettings>> {

@@ -148,6 +148,7 @@ impl World {
                 anchors: self.tree.anchors(),
                 intermediates: Some(self.tree.intermediates()),
                 crls: self.tree.crls().to_vec(),
+                policies: truc_signer::PolicySettings::default(),
                 operator: self.tree.operator_certificate(),
             },
             relay: self.relay_address.to_string(),

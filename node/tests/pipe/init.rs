@@ -50,6 +50,7 @@ fn request(folder: &Path, tree: &Tree) -> InitRequest {
             anchors: tree.anchors(),
             intermediates: Some(tree.intermediates()),
             crls: tree.crls().to_vec(),
+            policies: truc_signer::PolicySettings::default(),
             operator: tree.operator_certificate(),
         },
         relay: "localhost:7443".to_owned(),

@@ -27,6 +27,29 @@ pub struct PolicySettings {
     pub refuse_any: bool,
 }
 
+/// Not an object identifier.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a policy is an OID, as \"2.16.704.1.1\", and {0:?} is none")]
+pub struct NoPolicy(String);
+
+impl PolicySettings {
+    /// One of these must hold for the whole path, as settings name them; none named: nothing is asked.
+    ///
+    /// # Errors
+    /// When one is no object identifier.
+    pub fn demanding<'a>(policies: impl IntoIterator<Item = &'a str>) -> Result<Self, NoPolicy> {
+        let oid = |text: &'a str| ObjectIdentifier::new(text).map_err(|_| NoPolicy(text.to_owned()));
+        let accepted = policies.into_iter().map(oid).collect::<Result<Vec<_>, _>>()?;
+        let require = !accepted.is_empty();
+        Ok(Self { accepted: require.then_some(accepted), require, ..Self::default() })
+    }
+
+    /// Those that settings name, in dotted form.
+    pub fn named(&self) -> impl Iterator<Item = String> + '_ {
+        self.accepted.iter().flatten().map(ToString::to_string)
+    }
+}
+
 type Policy<'a> = &'a [u8];
 
 /// A node of the newest level.

@@ -170,6 +170,11 @@ fn a_store_that_demands_a_policy_refuses_paths_without_one() {
     let store = store.under_policies(PolicySettings { require: true, ..PolicySettings::default() });
     // What was remembered under the other settings is forgotten.
     refused_for(ask(&store).map(drop), "not under a certificate policy");
+    assert_eq!(PolicySettings::demanding([]), Ok(PolicySettings::default()));
+    let named = PolicySettings::demanding(["2.16.704.1.1"]).unwrap();
+    assert!(named.require && named.named().eq(["2.16.704.1.1"]));
+    refused_for(ask(&store.under_policies(named)).map(drop), "not under a certificate policy");
+    assert!(PolicySettings::demanding(["2.16.704.1.1", "x"]).unwrap_err().to_string().contains("\"x\""));
 }
 
 #[test]

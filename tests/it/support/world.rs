@@ -232,6 +232,7 @@ impl World {
                 anchors: self.file("root.pem"),
                 intermediates: Some(self.file("sub.pem")),
                 crls: vec![self.file("lists.pem")],
+                policies: truc_signer::PolicySettings::default(),
                 operator: self.file("operator.pem"),
             },
             relay: self.front.address().to_string(),

@@ -92,6 +92,7 @@ pub(super) fn trust_files(pki: &Tree) -> TrustFiles {
         anchors: pki.anchors(),
         intermediates: Some(pki.intermediates()),
         crls: pki.crls().to_vec(),
+        policies: truc_signer::PolicySettings::default(),
         operator: pki.operator_certificate(),
     }
 }

@@ -325,6 +325,7 @@ impl Network {
             anchors: self.tree.anchors(),
             intermediates: Some(self.tree.intermediates()),
             crls: self.tree.crls().to_vec(),
+            policies: truc_signer::PolicySettings::default(),
             operator: self.tree.operator_certificate(),
         }
     }
