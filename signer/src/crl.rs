@@ -3,7 +3,7 @@
 //! Whole lists, delta lists (5.2.4), lists of one distribution point, of one kind of certificate or of some reasons (5.2.5), and indirect ones. What a list
 //! does not cover it does not answer: which lists together tell something is for `path/revocation.rs`.
 //!
-//! Memory: the signed bytes as received and 16 bytes an entry; a list of 120,000 entries takes about 7 MB.
+//! Memory: the signed bytes as received and 16 bytes an entry; a list of 120,000 entries takes about 8 MB.
 
 mod scope;
 #[cfg(test)]
