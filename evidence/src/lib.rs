@@ -10,12 +10,14 @@
 //! | does this receipt file prove what it says, years later? | [`verify_receipt`] |
 //! | what was ever bound to a code? | [`DirectoryAudit`] |
 //! | do these two checkpoints show two histories? | [`ForkFile`] |
+//! | how does a machine come back after its disk is lost? | [`make_backup`], [`BackupFile`] |
 //! | what do all receipts about a document prove together? | [`verify_bundle`], [`BundleWriter`] |
 //!
 //! No sockets and no clock: times come in as values. The only files touched are a directory's own ([`Directory::save`], [`Directory::load`], [`Directory::open`], [`DirectoryWriter`])
-//! a document shown beside a receipt ([`Document::open`]), and the proof of a fork ([`ForkFile::keep_in`]).
+//! a document shown beside a receipt ([`Document::open`]), the proof of a fork ([`ForkFile::keep_in`]), and backups ([`make_backup`], [`BackupFile`]).
 
 mod audit;
+mod backup;
 mod binding;
 mod bundle;
 mod checkpoint;
@@ -31,6 +33,11 @@ mod receipt;
 mod verify;
 
 pub use audit::{AuditError, AuditLines, AuditWriteError, AuditedBinding, DirectoryAudit, VersionAt};
+pub use backup::{
+    BackupContents, BackupError, BackupFile, BackupHalf, BackupKey, BackupMade, BackupSource,
+    administrator_certificate, describe_backup, forget_restored, make_backup, restored, tell_half, tell_made,
+    tell_restored, tell_verified,
+};
 pub use binding::{
     BINDING_CONTEXT, BindingError, MakeBindingError, UnprovenSealing, VerifiedBinding, bind_certificate, make_binding,
     verify_binding,

@@ -12,6 +12,7 @@ pub mod simdisk;
 pub mod volume;
 
 mod committer;
+mod cut;
 mod frame;
 mod journal;
 mod ledger;
@@ -26,6 +27,7 @@ mod tree;
 mod tests;
 
 pub use committer::Driver;
+pub use cut::{JournalCut, journal_cut};
 pub use journal::ReadError;
 pub use ledger::{Fatal, Ledger, ProofFailure, Release, Settings, SpaceLeft, SubmitError};
 pub use opening::{OpenError, Recovered, open, open_stepped};

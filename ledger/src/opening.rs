@@ -223,7 +223,7 @@ fn recover(
     Ok((Ledger { shared, queue: sender, workers: Arc::default() }, committer, queue, recovered))
 }
 
-fn io(what: &'static str) -> impl FnOnce(io::Error) -> OpenError {
+pub(crate) fn io(what: &'static str) -> impl FnOnce(io::Error) -> OpenError {
     move |source| OpenError::Io { what, source }
 }
 
@@ -248,23 +248,28 @@ fn identify(volume: &dyn Volume, tag: StoreTag, settings: &Settings) -> Result<I
         make_segment(volume, &identity.header(0), 0).map_err(io("make the first journal segment"))?;
         return Ok(identity);
     }
+    find_identity(volume, &tag, &numbers)
+}
+
+/// Reads whose journal this is from every segment's first page.
+pub(crate) fn find_identity(volume: &dyn Volume, tag: &StoreTag, numbers: &[u32]) -> Result<Identity, OpenError> {
     let mut journal = None;
-    for (expected, &segment) in (0..).zip(&numbers) {
+    for (expected, &segment) in (0..).zip(numbers) {
         if segment != expected {
             return Err(OpenError::MissingSegment { segment: expected });
         }
-        let (file, _) = open_segment(volume, segment)?;
+        let file = volume.open(&segment_name(segment), Open::Read).map_err(io("open a journal segment"))?;
         let mut page = vec![0; SEGMENT_PAGE];
         let header = read_exact_at(file.as_ref(), &mut page, 0).ok().and_then(|()| SegmentHeader::decode(&page));
         let header = header.filter(|header| header.number == segment).ok_or(OpenError::BadSegment { segment })?;
-        if header.tag != tag {
-            return Err(OpenError::ForeignStore { found: Box::new(header.tag), expected: Box::new(tag) });
+        if header.tag != *tag {
+            return Err(OpenError::ForeignStore { found: Box::new(header.tag), expected: Box::new(tag.clone()) });
         }
         if *journal.get_or_insert(header.journal) != header.journal {
             return Err(OpenError::MixedSegments { segment });
         }
     }
-    Ok(Identity { journal: journal.ok_or(OpenError::MissingSegment { segment: 0 })?, tag })
+    Ok(Identity { journal: journal.ok_or(OpenError::MissingSegment { segment: 0 })?, tag: tag.clone() })
 }
 
 fn draw_id() -> Result<[u8; 16], OpenError> {

@@ -88,7 +88,7 @@ impl<'a> Scan<'a> {
         while let Some(header) = self.next_header()? {
             self.batch(&header, sink)?;
         }
-        match self.vouching_header()? {
+        match self.vouching_header(self.end.sequence)? {
             None => Ok(()),
             Some(vouching) => Err(ScanError::Damaged {
                 position: Position(self.end.position),
@@ -97,6 +97,23 @@ impl<'a> Scan<'a> {
                 vouching,
             }),
         }
+    }
+
+    /// Reads the next batch if all of it is there; else stays before it, whatever of it `sink` has seen.
+    pub(crate) fn whole_batch(&mut self, sink: &mut Sink<'_>) -> Result<bool, ScanError> {
+        let Some(header) = self.next_header()? else { return Ok(false) };
+        let before = self.end;
+        self.batch(&header, sink)?;
+        let whole = self.end.offset == before.offset + BATCH_HEADER as u64 + u64::from(header.bytes);
+        if !whole {
+            self.end = before;
+        }
+        Ok(whole)
+    }
+
+    /// What is read from now on is read anew.
+    pub(crate) fn forget_window(&mut self) {
+        self.window = None;
     }
 
     /// The header that continues what was read: here, or at the start of the next segment.
@@ -205,9 +222,9 @@ impl<'a> Scan<'a> {
         Ok((bytes.len() == length && header.holds(at.chain, bytes)).then_some((header, bytes)))
     }
 
-    /// Looks behind the end of what holds for a header of a later batch: its sequence, if there is one.
-    fn vouching_header(&mut self) -> Result<Option<u64>, ScanError> {
-        let (journal, sequence) = (self.identity.journal, self.end.sequence);
+    /// Looks behind the end of what holds for a header of batch `sequence` or a later one: its sequence, if there is one.
+    pub(crate) fn vouching_header(&self, sequence: u64) -> Result<Option<u64>, ScanError> {
+        let journal = self.identity.journal;
         let mut found = None;
         self.tail(&mut |_, _, bytes| {
             let mut headers = batch_magics(bytes).filter_map(|at| BatchHeader::decode(bytes.get(at..)?));

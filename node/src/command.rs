@@ -16,14 +16,16 @@ use tracing_subscriber::EnvFilter;
 
 use crate::{
     InitArgs, Settings, administration,
+    backup::{self, BackupArgs, RestoreArgs},
     core::{Core, Deed, Policy},
     quota::{Measure, Quota},
+    recovery::{self, RecoverArgs},
     sdk,
     settings::TokenSource,
     tokens::{Tokens, add_token, limit_token, revoke_token},
     words::WordKey,
 };
-use truc_proto::{AdminAction, AdminSubject, AgencyId, CallerRole, Digest};
+use truc_proto::{AdminAction, AdminSubject, AgencyId, CallerRole, Digest, NodeId};
 use truc_signer::{path::ListKept, storage::StorageKey};
 
 /// The agency's node of the document axis: stamps, signs, seals, sends and receives.
@@ -81,6 +83,12 @@ enum Command {
         #[command(subcommand)]
         action: CrlAction,
     },
+    /// Make a backup of a node, running or not: one encrypted file, under a key of which two administrators hold one half each.
+    Backup(Box<BackupArgs>),
+    /// Make a node's folder of a backup. It finds out from the relay whether it is behind before it signs anything.
+    Restore(Box<RestoreArgs>),
+    /// Begin a new ledger origin: for a node whose relay holds newer checkpoints than its store has.
+    Recover(Box<RecoverArgs>),
     /// Remove the look-up index and the snapshots: both are built again from the journal, which is read whole to check it.
     Reindex {
         /// Folder of the node; it must not be running.
@@ -137,27 +145,32 @@ enum TokenAction {
 
 /// Who does it, and why: stands in the node's ledger.
 #[derive(clap::Args, Debug)]
-struct Reasoned {
+pub(crate) struct Reasoned {
     /// Why, for the ledger.
     #[arg(long, value_name = "TEXT")]
-    why: String,
+    pub(crate) why: String,
     /// Who asked for it. Default: the user of this session.
     #[arg(long, value_name = "NAME")]
-    who: Option<String>,
+    pub(crate) who: Option<String>,
 }
 
 impl Reasoned {
     /// What is about to be done, in words that the ledger takes: found out before anything is changed.
-    fn deed(self, settings: &Settings, action: AdminAction, subject: AdminSubject) -> anyhow::Result<Deed> {
+    pub(crate) fn deed(self, settings: &Settings, action: AdminAction, subject: AdminSubject) -> anyhow::Result<Deed> {
+        self.deed_of(&settings.id, action, subject)
+    }
+
+    /// The same for a node whose settings are not there yet.
+    pub(crate) fn deed_of(self, node: &NodeId, action: AdminAction, subject: AdminSubject) -> anyhow::Result<Deed> {
         let who = administration::at_the_machine(self.who);
         let deed = administration::done(action, subject, who, self.why, crate::shell::clock::now());
-        deed.check(&settings.id).context("nothing was done; correct --who or --why")?;
+        deed.check(node).context("nothing was done; correct --who or --why")?;
         Ok(deed)
     }
 }
 
 /// Leaves a note for the ledger; a running node takes it within seconds, else the next start does.
-fn note(settings: &Settings, deed: &Deed) -> anyhow::Result<()> {
+pub(crate) fn note(settings: &Settings, deed: &Deed) -> anyhow::Result<()> {
     administration::leave(&settings.notes(), &settings.id, deed).context("it was done, but is not in the ledger")
 }
 
@@ -252,6 +265,9 @@ fn carry_out(command: Command) -> anyhow::Result<()> {
         Command::Crl { dir, action: CrlAction::Import { file, reason } } => {
             import(&Settings::load(&dir).context("read the settings")?, &file, reason)
         }
+        Command::Backup(arguments) => backup::backup(*arguments, crate::shell::clock::now()),
+        Command::Restore(arguments) => backup::restore(*arguments, crate::shell::clock::now()),
+        Command::Recover(arguments) => recovery::recover(*arguments, crate::shell::clock::now()),
         Command::Reindex { dir } => reindex(&Settings::load(&dir).context("read the settings")?),
     }
 }

@@ -5,6 +5,7 @@
 pub mod administration;
 pub mod api;
 pub mod archive;
+pub mod backup;
 pub mod command;
 pub mod core;
 mod door;
@@ -15,6 +16,7 @@ pub mod pipe;
 pub mod pipeline;
 pub mod quota;
 pub mod records;
+pub mod recovery;
 pub mod rest;
 pub mod retention;
 mod revocation;

@@ -186,6 +186,13 @@ pub async fn start(settings: Settings, doors: impl Into<Doors>, pipeline: MakePi
     let build = move || build(settings, pipeline, effects, stopping, dead_sender);
     let shell = tokio::task::spawn_blocking(build).await.context("open the node")??;
     let shell = Arc::new(shell);
+    if shell::lock(&shell.restored).is_some() {
+        let text = Some(
+            "restored from a backup: nothing is signed before the relay has said whether it knows of anything newer"
+                .into(),
+        );
+        shell.engine.tell(Input::Alarm { alarm: Alarm::Restored, text }).await?;
+    }
     // What is not signed yet is signed once checkpoints are exchanged.
     shell.sign.notify_one();
     let sdk = open_sdk(&shell, &sdk_settings, sdk_door).await?;
@@ -360,6 +367,12 @@ fn build(
     let witness = LedgerKey::from_file(&origin, &settings.witness_key).context("load the witness key")?;
     let volume = Arc::new(DirVolume::create(settings.store()).context("open the store's folder")?);
 
+    let restored = truc_evidence::restored(&settings.store()).context("look whether this node was restored")?;
+    let restored = restored.map(|restored| restored.value().clone());
+    if let Some(restored) = &restored {
+        warn!(made = %restored.made, leaves = restored.leaves, "restored from a backup: nothing is signed before the relay has said whether it knows of anything newer");
+    }
+
     let mut policy = Policy::new(settings.id.clone());
     policy.retention = settings.retention;
     policy.duties = Some(Arc::new(settings.duties.rules.clone()));
@@ -447,6 +460,8 @@ fn build(
         relay_state: ArcSwap::from_pointee("connecting".to_owned()),
         may_sign: AtomicBool::new(false),
         signed_at_ms: AtomicI64::new(0),
+        store_folder: settings.store(),
+        restored: Mutex::new(restored),
         forks_folder: settings.forks(),
         notes_folder: settings.notes(),
         two_persons: settings.two_persons.clone(),
@@ -504,10 +519,16 @@ fn check_directory(
             settings.id, entry.lane, settings.lane
         ));
     }
-    if entry.origin != origin {
+    if entry.epoch < settings.epoch {
+        warn!(
+            directory = entry.origin,
+            settings = origin,
+            "the ledger has a new origin that the directory does not name yet: nothing is signed before it does"
+        );
+    } else if entry.origin != origin {
         wrong.push(format!("the directory names the ledger {}, the settings {origin}", entry.origin));
     }
-    if entry.ledger_key != *ledger_key {
+    if entry.epoch >= settings.epoch && entry.ledger_key != *ledger_key {
         wrong.push("the ledger key is not the one that the directory names".into());
     }
     let listed = |sha256: Digest| entry.certificates.iter().any(|binding| binding.sha256 == sha256);

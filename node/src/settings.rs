@@ -11,6 +11,7 @@
 //! ```
 
 mod duties;
+mod files;
 mod gateway;
 mod material;
 mod read;
@@ -45,6 +46,8 @@ pub use token_key::{PinSource, TokenSource};
 
 /// Name of the settings file in a node's folder.
 pub const SETTINGS_FILE: &str = "truc-node.toml";
+/// Where notes for the ledger lie in a node's folder.
+pub(crate) const NOTES: &str = "store/administration";
 /// Days that an envelope lives when its request does not say.
 pub const TTL_DAYS_DEFAULT: u64 = 7;
 
@@ -407,7 +410,7 @@ impl Settings {
     /// Folder of notes on what was done at the machine, which a running node writes into its ledger.
     #[must_use]
     pub fn notes(&self) -> PathBuf {
-        self.store().join("administration")
+        self.folder.join(NOTES)
     }
 
     /// The codes it serves.

@@ -555,3 +555,18 @@ pub const DUTIES_LISTED_MAX: usize = 5_000;
 pub const STATISTICS_DAYS_MAX: i64 = 366;
 /// Most rows of statistics, one per agency and day.
 pub const STATISTICS_ROWS_MAX: usize = 50_000;
+
+// Backups (evidence/src/backup).
+
+/// Longest path of a file in a backup, in bytes: what an ustar header holds in name and prefix.
+pub const BACKUP_PATH_BYTES_MAX: usize = 255;
+/// Most folders inside each other in a backup.
+pub const BACKUP_DEPTH_MAX: usize = 12;
+/// Most files of a backup.
+pub const BACKUP_FILES_MAX: u64 = 100_000_000;
+/// Longest file of a backup in bytes: what an ustar header can say.
+pub const BACKUP_FILE_BYTES_MAX: u64 = (1 << 33) - 1;
+/// Longest half of a backup's key as a file, in bytes.
+pub const BACKUP_HALF_BYTES_MAX: usize = 4 * 1024;
+/// Longest note of a restored machine about the backup it was made from, in bytes.
+pub const RESTORED_BYTES_MAX: usize = 8 * 1024;

@@ -6,7 +6,11 @@ use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use truc_proto::{AxisId, Lane, NodeId};
 
-use crate::{InitOptions, Settings, clock, init, reindex, revocation, run};
+use crate::{
+    InitOptions, Settings,
+    backup::{self, BackupArgs, RestoreArgs},
+    clock, init, reindex, revocation, run,
+};
 
 /// Exit code for bad usage (sysexits `EX_USAGE`).
 const USAGE: u8 = 64;
@@ -25,6 +29,10 @@ enum Command {
     Init(Box<InitArgs>),
     /// Run the relay. SIGTERM and SIGINT stop it after calls in progress; SIGHUP reads certificates and revocation lists again.
     Serve(DirArgs),
+    /// Make a backup of a relay, running or not: one encrypted file, under a key of which two administrators hold one half each.
+    Backup(Box<BackupArgs>),
+    /// Make a relay's folder of a backup. It finds out from the nodes whether it is behind before it signs anything.
+    Restore(RestoreArgs),
     /// Throw the look-up index away and build it again from the journal. The relay must not be running.
     Reindex(DirArgs),
     /// Revocation lists.
@@ -122,6 +130,8 @@ fn perform(command: Command) -> anyhow::Result<()> {
             Ok(())
         }
         Command::Serve(args) => serve(Settings::load(&args.dir)?),
+        Command::Backup(args) => backup::backup(*args, clock()),
+        Command::Restore(args) => backup::restore(&args, clock()),
         Command::Reindex(args) => reindex(&Settings::load(&args.dir)?),
         Command::Crl { dir, action: CrlAction::Import { file } } => import(&Settings::load(&dir.dir)?, &file),
     }

@@ -8,6 +8,7 @@ pub mod records;
 pub mod service;
 pub mod store;
 
+pub mod backup;
 mod init;
 mod metrics;
 mod revocation;

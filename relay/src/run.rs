@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, PoisonError, RwLock, atomic::Ordering},
     time::Duration,
 };
@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 use truc_evidence::{
     Directory, DirectoryWriter, PinnedOperator, checkpoint_signature, sign_checkpoint, stamp_checkpoint,
 };
-use truc_ledger::{LedgerKey, StoreTag, volume::DirVolume};
+use truc_ledger::{LedgerKey, volume::DirVolume};
 use truc_link::{
     AcceptSettings, Identity, Link, LinkServer, LinkTrust, NotAdmitted, RevocationFolder, Revocations, StampError,
     Stamper,
@@ -321,12 +321,6 @@ fn open_store(settings: &Settings, with_index: bool) -> anyhow::Result<Embedded>
     let key = LedgerKey::from_file(&origin, &settings.key("ledger.key"))?;
     let volume =
         DirVolume::create(settings.store_dir()).with_context(|| format!("open {}", settings.store_dir().display()))?;
-    let tag = StoreTag {
-        axis: settings.axis.to_string(),
-        lane: settings.lane.to_string(),
-        kind: "relay".into(),
-        id: settings.id.to_string(),
-    };
     let core = CoreSettings {
         relay: settings.id.clone(),
         open_envelopes_max: settings.open_envelopes_max,
@@ -334,7 +328,7 @@ fn open_store(settings: &Settings, with_index: bool) -> anyhow::Result<Embedded>
     };
     let embedded = EmbeddedSettings {
         core,
-        tag,
+        tag: settings.store_tag(),
         origin,
         snapshot_every: settings.snapshot_every,
         clock,
@@ -393,12 +387,26 @@ fn make_service(
         statements: LedgerKey::from_file(&settings.origin(), &settings.key("ledger.key"))?,
         witness: witness_key(settings)?,
         operator: materials.operator.clone(),
+        restored: restored(settings, directory.is_some())?,
         directories: settings.directories_dir(),
         lease_ms: u64::try_from(settings.lease.as_millis()).unwrap_or(u64::MAX),
         statement_every: settings.statement_every,
         clock,
     };
     Ok(Service::new(service, Arc::clone(store), Arc::clone(&materials.trust), directory))
+}
+
+/// The store, if the relay was restored from a backup and its peers have to be heard. Without a directory there are none.
+fn restored(settings: &Settings, peers: bool) -> anyhow::Result<Option<PathBuf>> {
+    let store = settings.store_dir();
+    let restored = truc_evidence::restored(&store).context("look whether this relay was restored")?;
+    let Some(restored) = restored else { return Ok(None) };
+    if !peers {
+        truc_evidence::forget_restored(&store)?;
+        return Ok(None);
+    }
+    tracing::warn!(made = %restored.made, leaves = restored.leaves, "restored from a backup: nothing is signed before every node of the directory has shown what it holds of this relay");
+    Ok(Some(store))
 }
 
 /// The key that cosigns nodes' checkpoints. Relays made before there was one go on without.
@@ -505,7 +513,8 @@ async fn sign(
     loop {
         store.to_sign().await;
         if service.is_silenced() {
-            return;
+            tokio::time::sleep(every).await;
+            continue;
         }
         let (head, key) = (store.head(), Arc::clone(&key.read().unwrap_or_else(PoisonError::into_inner)));
         let (size, mut note) = (head.size, head.note.clone());

@@ -10,6 +10,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use truc_evidence::ledger_origin;
+use truc_ledger::StoreTag;
 use truc_link::{RevocationFile, RevocationSettings, StampServer};
 use truc_proto::{
     AxisId, Digest, Lane, NodeId,
@@ -291,6 +292,13 @@ impl Settings {
     #[must_use]
     pub fn origin(&self) -> String {
         ledger_origin(&self.axis, self.lane, &self.id, self.epoch)
+    }
+
+    /// Whose store it is; another tag does not open it.
+    #[must_use]
+    pub fn store_tag(&self) -> StoreTag {
+        let id = self.id.to_string();
+        StoreTag { axis: self.axis.to_string(), lane: self.lane.to_string(), kind: "relay".into(), id }
     }
 
     /// Journal, snapshots and payloads.

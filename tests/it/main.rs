@@ -14,6 +14,7 @@ mod groups;
 mod lanes;
 mod lying_relay;
 mod lying_sender;
+mod recovery;
 mod send;
 mod stamps;
 mod statuses;

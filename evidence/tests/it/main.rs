@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests")]
 
 mod audits;
+mod backups;
 mod bindings;
 mod bundle_cases;
 mod bundles;

@@ -1,6 +1,7 @@
 //! The ledger as a whole, mostly on the simulated disk.
 
 mod crash;
+mod cuts;
 mod damage;
 mod life;
 

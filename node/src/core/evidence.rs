@@ -287,14 +287,16 @@ impl Core {
         }
     }
 
-    /// What entitled an actor at `at`: position of the record, the newest root issued by then.
+    /// What entitled an actor at `at`: positions of records, first that of the newest root issued by then, behind it the older ones, then the later
+    /// ones. A few, for the case that the first is of another ledger of that node.
     #[must_use]
-    pub fn entitlement_of(&self, node: &NodeId, code: Option<&truc_proto::AgencyId>, at: Timestamp) -> Option<u64> {
+    pub fn entitlement_of(&self, node: &NodeId, code: Option<&truc_proto::AgencyId>, at: Timestamp) -> Vec<u64> {
+        const FEW: usize = 16;
         let code = code.map(ToString::to_string).unwrap_or_default();
-        let refs = self.entitlements.get(&(node.clone(), code))?;
+        let refs = self.entitlements.get(&(node.clone(), code)).map(Vec::as_slice).unwrap_or_default();
         let skew = Duration::from_millis(truc_proto::limits::FUTURE_SKEW_MAX_MS.unsigned_abs());
-        let by_then = refs.iter().rev().find(|entitled| entitled.issued <= at + skew);
-        by_then.or_else(|| refs.first()).map(|entitled| entitled.position)
+        let (by_then, later) = refs.split_at(refs.partition_point(|entitled| entitled.issued <= at + skew));
+        by_then.iter().rev().chain(later).map(|entitled| entitled.position).take(FEW).collect()
     }
 
     pub(super) fn fold_entitled(&mut self, place: Place, record: &Entitled) -> Result<(), RecordError> {

@@ -713,6 +713,10 @@ pub enum Alarm {
     Fork(NodeId),
     /// The relay holds a newer history of us than we have: a restored backup.
     BehindOwnHistory,
+    /// Restored from a backup, and the relay has not said yet whether it knows of anything newer.
+    Restored,
+    /// The ledger has a new origin that the directory does not name yet.
+    NewOrigin,
     /// The relay's list of undelivered envelopes does not agree with what it said before.
     Withholding,
     /// The directory is past its valid-until.
@@ -761,9 +765,11 @@ pub enum Alarm {
 
 impl Alarm {
     /// The words of [`Alarm::kind`], all of them.
-    pub const KINDS: [&str; 24] = [
+    pub const KINDS: [&str; 26] = [
         "fork",
         "behind-own-history",
+        "restored",
+        "new-origin",
         "withholding",
         "directory-stale",
         "directory-refused",
@@ -794,6 +800,8 @@ impl Alarm {
         match self {
             Self::Fork(_) => "fork",
             Self::BehindOwnHistory => "behind-own-history",
+            Self::Restored => "restored",
+            Self::NewOrigin => "new-origin",
             Self::Withholding => "withholding",
             Self::DirectoryStale => "directory-stale",
             Self::DirectoryRefused => "directory-refused",

@@ -13,7 +13,9 @@ fn vietnamese(alarm: &Alarm) -> String {
         Alarm::Fork(node) => format!(
             "{node} đưa ra hai lịch sử khác nhau của sổ cái; cả hai điểm chốt được giữ lại (store/forks, xem bằng `truc fork show`) và nút không nhận gì thêm từ đó. Báo ngay đơn vị vận hành trục"
         ),
-        Alarm::BehindOwnHistory => "Trục giữ lịch sử mới hơn nút này: nút đã khôi phục từ bản sao cũ và không ký gì nữa. Khôi phục bản mới hơn, hoặc báo đơn vị vận hành trục".to_owned(),
+        Alarm::BehindOwnHistory => "Trục giữ lịch sử mới hơn nút này: nút đã khôi phục từ bản sao cũ và không ký gì nữa. Khôi phục bản mới hơn, hoặc chuyển sổ sang kỳ mới bằng `truc-node recover` (docs/RECOVERY.md)".to_owned(),
+        Alarm::Restored => "Nút vừa khôi phục từ bản sao lưu: chưa ký gì cho đến khi trục cho biết có biết lịch sử mới hơn hay không. Kiểm tra kết nối tới trục; nếu trục không có gì để so, xem docs/RECOVERY.md".to_owned(),
+        Alarm::NewOrigin => "Sổ của nút đã sang kỳ mới nhưng danh bạ chưa ghi sổ mới: nút chưa ký gì. Gửi tệp .binding của kỳ mới cho đơn vị vận hành trục để công bố".to_owned(),
         Alarm::Withholding => "Danh sách gói tin chưa giao mà trục ký không khớp với bằng chứng của nút. Báo đơn vị vận hành trục".to_owned(),
         Alarm::DirectoryStale => "Danh bạ đã hết hạn hoặc chưa có: văn bản gửi mới có thể bị giữ lại. Kiểm tra kết nối tới trục; nếu vẫn vậy, yêu cầu đơn vị vận hành trục phát hành danh bạ mới".to_owned(),
         Alarm::DirectoryRefused => "Một phiên bản danh bạ không được chấp nhận; bản đang dùng vẫn có hiệu lực. Báo đơn vị vận hành trục".to_owned(),
@@ -64,6 +66,8 @@ mod tests {
         for alarm in [
             Alarm::Fork(node.clone()),
             Alarm::BehindOwnHistory,
+            Alarm::Restored,
+            Alarm::NewOrigin,
             Alarm::Withholding,
             Alarm::DirectoryStale,
             Alarm::DirectoryRefused,

@@ -4,7 +4,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use truc_evidence::{Entitlement, Leaf, ReceiptParts, is_stamped, receipt};
 use truc_proto::{
-    Actor, AgencyId, Checkpoint, Digest, Opening, SignedNote, Timestamp, limits::STAMP_LOOKED_FOR_MAX, node_v1, wire_v1,
+    Actor, AgencyId, Checkpoint, Digest, Entry, Opening, Raw, RootStatement, SignedNote, Timestamp,
+    limits::STAMP_LOOKED_FOR_MAX, node_v1, wire_v1,
 };
 
 use super::{Error, envelope_id, not_found, roles::May, view::Statuses};
@@ -166,12 +167,18 @@ pub(crate) async fn fetch(
         let (preamble, opening) = private_parts(&inner, &places, with_opening)?;
         let statement = Leaf::parse(leaf.leaf.clone()).map_err(|e| crate::chain(&e))?;
         let actor = statement.actor().cloned().ok_or("a leaf without actor is no receipt")?;
-        Ok((leaf, preamble, opening, actor, statement.time(), places))
+        let relied = match &statement {
+            Leaf::Submission(submission) => submission.directory.version,
+            _ => 0,
+        };
+        Ok((leaf, preamble, opening, (actor, statement.time(), relied), places))
     };
     let made = shell.work("reading a receipt", work).await?;
-    let (leaf, preamble, opening, actor, at, places) = made.map_err(Error::internal)?;
-    let entitlement = entitlement(shell, &actor, at).await?;
+    let (leaf, preamble, opening, said, places) = made.map_err(Error::internal)?;
     let note = SignedNote::parse(&leaf.checkpoint).map_err(|e| Error::internal(e.to_string()))?;
+    let origin = Checkpoint::of_note(&note).map_err(|e| Error::internal(e.to_string()))?.origin().to_owned();
+    let entitlement = entitlement(shell, &said, &origin).await?;
+    let (actor, ..) = said;
     let proof: Result<Vec<Digest>, _> = leaf.proof.iter().map(|hash| Digest::from_slice(hash)).collect();
     let proof = proof.map_err(|e| Error::internal(e.to_string()))?;
     let text = receipt(ReceiptParts {
@@ -303,30 +310,38 @@ fn private_parts(shell: &Shell, places: &Places, with_opening: bool) -> Result<P
     Ok((Some(preamble), Some(Opening { salt, manifest: parts.manifest, envelope: parts.envelope })))
 }
 
-async fn entitlement(shell: &Arc<Shell>, actor: &Actor, at: Timestamp) -> Result<Entitlement, Error> {
+/// What entitled an actor when it spoke, under a root no older than the version it relied on, where its entry is of the ledger that signed. Else what
+/// entitles it now: its entries did not change with that version, so nothing was kept of it, or a recovery has begun another origin since.
+async fn entitlement(
+    shell: &Arc<Shell>,
+    (actor, at, relied): &(Actor, Timestamp, u64),
+    origin: &str,
+) -> Result<Entitlement, Error> {
+    let at = *at;
     let (node, code): (_, Option<AgencyId>) = (actor.node.clone(), actor.code.clone());
-    let position = shell.engine.ask(move |core| core.entitlement_of(&node, code.as_ref(), at)).await?;
-    let bodies = shell.bodies();
-    let kept = match position {
-        Some(position) => {
-            let read = shell.work("reading an entitlement", move || bodies.body(position)).await?;
-            match read.map_err(|e| Error::internal(crate::chain(&e)))?.0 {
-                Body::Entitled(record) => Entitlement::from_bytes(&record.entitlement).ok(),
-                _ => None,
+    let positions = shell.engine.ask(move |core| core.entitlement_of(&node, code.as_ref(), at)).await?;
+    let (bodies, directory) = (shell.bodies(), shell.directory());
+    let (actor, relied, origin) = (actor.clone(), *relied, origin.to_owned());
+    let told = actor.to_string();
+    let find = move || -> Result<Option<Entitlement>, String> {
+        let fits = |entitlement: &Entitlement| {
+            let entry = Raw::<Entry>::parse(entitlement.node.bytes.clone());
+            let root = Raw::<RootStatement>::parse(entitlement.directory.clone());
+            entry.is_ok_and(|entry| entry.as_node().is_some_and(|node| node.origin == origin))
+                && root.is_ok_and(|root| root.version >= relied)
+        };
+        for position in positions {
+            if let Body::Entitled(record) = bodies.body(position).map_err(|e| crate::chain(&e))?.0
+                && let Some(kept) = Entitlement::from_bytes(&record.entitlement).ok().filter(fits)
+            {
+                return Ok(Some(kept));
             }
         }
-        None => None,
+        let now = directory.map(|directory| directory.entitlement(&actor)).transpose();
+        Ok(now.map_err(|error| crate::chain(&error))?.flatten())
     };
-    let kept = match (kept, shell.directory()) {
-        (Some(kept), _) => Some(kept),
-        (None, None) => None,
-        (None, Some(directory)) => {
-            let actor = actor.clone();
-            let read = shell.work("reading an entitlement", move || directory.entitlement(&actor));
-            read.await?.map_err(|error| Error::internal(crate::chain(&error)))?
-        }
-    };
-    kept.ok_or_else(|| Error::not_now(format!("no directory that this node has seen entitles {actor}")))
+    let kept = shell.work("reading an entitlement", find).await?.map_err(Error::internal)?;
+    kept.ok_or_else(|| Error::not_now(format!("no directory that this node has seen entitles {told}")))
 }
 
 fn file_name(places: &Places, actor: &Actor) -> String {

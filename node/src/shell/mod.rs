@@ -36,7 +36,7 @@ use truc_ledger::{
     blobs::{BlobStore, StoredBlob},
 };
 use truc_link::{Link, Revocations, Stamper};
-use truc_proto::{AdminAction, AgencyId, AxisId, Digest, Lane, NodeId, relay_v1::relay_client::RelayClient};
+use truc_proto::{AdminAction, AgencyId, AxisId, Digest, Lane, NodeId, Restored, relay_v1::relay_client::RelayClient};
 use truc_signer::{SigningKey, path::TrustStore};
 
 use crate::{archive::Archive, core::Key, pipeline::Pipeline};
@@ -115,6 +115,10 @@ pub struct Shell {
     pub may_sign: AtomicBool,
     /// When the certificate's key last signed, in milliseconds since 1970; 0: not since this start.
     pub(crate) signed_at_ms: AtomicI64,
+    /// Journal, blobs, notes about the store itself.
+    pub store_folder: PathBuf,
+    /// From which backup this node was restored, until the relay has said that it knows of nothing newer.
+    pub restored: Mutex<Option<Restored>>,
     /// Where proofs of two histories are kept as files.
     pub forks_folder: PathBuf,
     /// Where commands leave notes on what was done at the machine.

@@ -16,6 +16,7 @@ use super::{Relay, Shell, lock};
 use crate::{
     core::{Alarm, Input},
     records::Body,
+    recovery,
 };
 
 /// Most checkpoints seen under evidence that wait for their proof; the largest are kept.
@@ -35,9 +36,19 @@ pub(crate) enum PeerError {
     )]
     Fork,
     #[error(
-        "the relay holds a newer history of this node than this node has: its store is a restored copy. It signs nothing; start a recovery with the axis operator"
+        "the relay holds a newer history of this node than this node has: its store is a restored copy. It signs nothing: restore a newer backup, or begin a new origin with `truc-node recover` (docs/RECOVERY.md)"
     )]
     WeAreBehind,
+    #[error(
+        "this node was restored from a backup, and the relay holds no checkpoint of its ledger that could tell whether anything is newer: it signs nothing. Begin a new origin with `truc-node recover --without-peer` (docs/RECOVERY.md)"
+    )]
+    Unconfirmed,
+    #[error(
+        "this node's ledger has a new origin, and directory version {version} still names the one before: give the binding request of the new one to the axis operator. Nothing is signed until it is published"
+    )]
+    NotListed { version: u64 },
+    #[error("the note that this node was restored cannot be removed")]
+    Note(#[from] truc_evidence::BackupError),
     #[error("this node's own ledger cannot be compared with what the relay holds of it")]
     Own(#[source] ExchangeError),
     #[error("the relay does not answer")]
@@ -185,27 +196,74 @@ impl Shell {
 
     /// What the relay says it last held of us must be in our own tree.
     pub(crate) async fn check_own_history(&self, held_of_us: &[u8]) -> Result<(), PeerError> {
+        self.check_listed().await?;
+        let mut confirmed = lock(&self.restored).as_ref().is_none_or(|restored| restored.leaves == 0);
         if !held_of_us.is_empty() {
             let held = SignedNote::parse(held_of_us).map_err(bad)?;
             let guard = ForkGuard::new(self.ledger.public_key().clone());
             match guard.exchange(&self.ledger.head().note, Some(held), |size| self.ledger.root_at(size).ok()) {
+                Ok(Standing::Consistent) => confirmed = true,
                 // Not signed by us: the relay cannot make us believe that we said it.
-                Ok(Standing::NothingHeld | Standing::Consistent) | Err(ExchangeError::Theirs(_)) => {}
-                Ok(Standing::WeAreBehind { .. } | Standing::Fork { .. }) => {
-                    let text = PeerError::WeAreBehind.to_string();
-                    self.engine.tell(Input::Alarm { alarm: Alarm::BehindOwnHistory, text: Some(text) }).await?;
-                    self.may_sign.store(false, Ordering::SeqCst);
-                    return Err(PeerError::WeAreBehind);
+                Ok(Standing::NothingHeld) | Err(ExchangeError::Theirs(_)) => {}
+                Ok(Standing::WeAreBehind { theirs } | Standing::Fork { theirs, .. }) => {
+                    return self.stay_silent(theirs.note()).await;
                 }
                 Err(error @ (ExchangeError::Ours(_) | ExchangeError::NoRoot { .. })) => {
                     return Err(PeerError::Own(error));
                 }
             }
         }
+        if !confirmed {
+            let text = PeerError::Unconfirmed.to_string();
+            self.engine.tell(Input::Alarm { alarm: Alarm::Restored, text: Some(text) }).await?;
+            return Err(PeerError::Unconfirmed);
+        }
+        self.forget_restored().await?;
         if !self.may_sign.swap(true, Ordering::SeqCst) {
             info!("checkpoints exchanged with the relay: signatures may leave");
             self.sign.notify_one();
         }
+        Ok(())
+    }
+
+    /// Nobody can believe what a ledger signs that the directory does not name.
+    async fn check_listed(&self) -> Result<(), PeerError> {
+        let Some(directory) = self.directory() else { return Ok(()) };
+        let own = self.ledger.public_key().name();
+        let other = directory.node(&self.node).is_some_and(|(_, entry)| entry.origin != own);
+        let refused = other.then(|| PeerError::NotListed { version: directory.version() });
+        let text = refused.as_ref().map(ToString::to_string);
+        self.engine.tell(Input::Alarm { alarm: Alarm::NewOrigin, text }).await?;
+        match refused {
+            Some(refused) => {
+                self.may_sign.store(false, Ordering::SeqCst);
+                Err(refused)
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// The relay has shown what we signed and do not have any more: it is kept, since a recovery names it, and nothing is signed.
+    async fn stay_silent(&self, theirs: &SignedNote) -> Result<(), PeerError> {
+        self.may_sign.store(false, Ordering::SeqCst);
+        let text = PeerError::WeAreBehind.to_string();
+        self.engine.tell(Input::Alarm { alarm: Alarm::BehindOwnHistory, text: Some(text) }).await?;
+        let (store, note) = (self.store_folder.clone(), theirs.to_string());
+        match self.work("keeping a checkpoint", move || recovery::keep_behind(&store, &note)).await? {
+            Ok(()) => {}
+            Err(error) => error!(%error, "what the relay holds of this node's ledger was not kept as a file"),
+        }
+        Err(PeerError::WeAreBehind)
+    }
+
+    /// The relay knows of nothing newer: from here on this is the node as it was.
+    async fn forget_restored(&self) -> Result<(), PeerError> {
+        let Some(restored) = lock(&self.restored).clone() else { return Ok(()) };
+        let store = self.store_folder.clone();
+        self.work("removing a note", move || truc_evidence::forget_restored(&store)).await??;
+        *lock(&self.restored) = None;
+        self.engine.tell(Input::Alarm { alarm: Alarm::Restored, text: None }).await?;
+        info!(made = %restored.made, leaves = restored.leaves, "restored from a backup, and the relay knows of nothing newer: this node goes on");
         Ok(())
     }
 

@@ -31,7 +31,7 @@ impl<S: Store> Service<S> {
         peer: &Peer,
         request: wire::HelloRequest,
     ) -> Result<wire::HelloReply, Status> {
-        if self.is_silenced() {
+        if self.silenced.load(Ordering::Acquire) {
             return Err(Refusal::silenced().into());
         }
         let (axis, lane) = (&self.settings.axis, self.settings.lane);
@@ -51,6 +51,7 @@ impl<S: Store> Service<S> {
         let (ours, theirs) = (head.note.clone(), request.held_of_you.clone());
         let standing = blocking(move || service.standing(&ours, &theirs)).await??;
         self.check_standing(peer, standing)?;
+        self.hear(&peer.name).await?;
         let held_size = held_size(&request.held_of_you);
         if !request.mine.is_empty() {
             self.take_checkpoint(peer, &request.mine).await?;
@@ -107,6 +108,29 @@ impl<S: Store> Service<S> {
         tracing::error!(node = %peer.name, size, note = %theirs.note(),
             "alarm: this ledger is {what} a peer has seen; nothing is signed any more until it is recovered under a new origin");
         Err(Refusal::silenced())
+    }
+
+    /// A restored relay goes on when all have been heard; until then nothing of it is shown to anybody.
+    async fn hear(self: &Arc<Self>, node: &NodeId) -> Result<(), Status> {
+        if self.unheard().is_empty() {
+            return Ok(());
+        }
+        let (service, heard) = (Arc::clone(self), node.clone());
+        let all = blocking(move || {
+            service.unheard.as_ref().is_none_or(|unheard| match unheard.heard(&heard) {
+                Ok(all) => all,
+                Err(error) => {
+                    tracing::error!(error = truc_proto::chain(&error), "the note that this relay was restored stays");
+                    false
+                }
+            })
+        });
+        if !all.await? {
+            tracing::info!(%node, waits_for = ?self.unheard(), "restored: this node knows of nothing newer");
+            return Err(self.why_silenced().into());
+        }
+        tracing::info!("restored from a backup, and no node knows of anything newer: this relay goes on");
+        Ok(())
     }
 
     async fn take_checkpoint(self: &Arc<Self>, peer: &Peer, mine: &Bytes) -> Result<(), Status> {

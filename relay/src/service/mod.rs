@@ -16,6 +16,7 @@ mod hello;
 mod offer;
 mod proofs;
 mod refuse;
+mod restored;
 mod undelivered;
 mod upload;
 mod watch;
@@ -71,6 +72,8 @@ pub struct ServiceSettings {
     pub witness: Option<LedgerKey>,
     /// Whose signature makes a directory.
     pub operator: PinnedOperator,
+    /// The store, where the relay was restored from a backup and its peers have not confirmed that nothing newer is known.
+    pub restored: Option<PathBuf>,
     /// Where directory versions are kept, one folder each.
     pub directories: PathBuf,
     /// How long a lease holds, in milliseconds.
@@ -95,6 +98,8 @@ pub struct Service<S> {
     roots: Mutex<HashMap<NodeId, (u64, Digest)>>,
     /// A peer holds a later state of our ledger than we do: nothing signed leaves any more.
     silenced: AtomicBool,
+    /// Whom this relay waits for since it was restored.
+    unheard: Option<restored::Unheard>,
     publishing: tokio::sync::Mutex<()>,
     changes: Mutex<changes::ChangeHistory>,
     in_force: Mutex<Option<DirectoryMark>>,
@@ -123,6 +128,8 @@ impl<S: Store> Service<S> {
         directory: Option<(Arc<Directory>, DirectoryMark)>,
     ) -> Arc<Self> {
         let (directory, in_force) = directory.unzip();
+        let unheard = settings.restored.clone().zip(directory.as_ref());
+        let unheard = unheard.map(|(store, directory)| restored::Unheard::of(store, directory));
         let version = directory.as_ref().map_or(0, |directory| directory.version());
         let changes = changes::ChangeHistory::load(&settings.directories, version);
         Arc::new(Self {
@@ -134,6 +141,7 @@ impl<S: Store> Service<S> {
             uploads: Mutex::default(),
             roots: Mutex::default(),
             silenced: AtomicBool::new(false),
+            unheard,
             publishing: tokio::sync::Mutex::new(()),
             changes: Mutex::new(changes),
             in_force: Mutex::new(in_force),
@@ -167,10 +175,23 @@ impl<S: Store> Service<S> {
         self.directory.subscribe()
     }
 
-    /// True when a peer has shown that this ledger is an old copy.
+    /// True when a peer has shown that this ledger is an old copy, or while peers that may show it have not been heard.
     #[must_use]
     pub fn is_silenced(&self) -> bool {
-        self.silenced.load(Ordering::Acquire)
+        self.silenced.load(Ordering::Acquire) || !self.unheard().is_empty()
+    }
+
+    /// Nodes that a restored relay waits for.
+    fn unheard(&self) -> Vec<NodeId> {
+        self.unheard.as_ref().map(restored::Unheard::nodes).unwrap_or_default()
+    }
+
+    /// Why nothing signed leaves.
+    fn why_silenced(&self) -> Refusal {
+        match self.unheard() {
+            nodes if nodes.is_empty() || self.silenced.load(Ordering::Acquire) => Refusal::silenced(),
+            nodes => Refusal::restored(&nodes),
+        }
     }
 
     pub(crate) fn trust(&self) -> Arc<TrustStore> {
@@ -190,7 +211,7 @@ impl<S: Store> Service<S> {
         let peer = peer(request)?;
         let greeted = lock(&self.greeted).contains(&(peer.fingerprint, peer.address));
         if self.is_silenced() {
-            return Err(Refusal::silenced().into());
+            return Err(self.why_silenced().into());
         }
         if greeted { Ok(peer.name) } else { Err(Refusal::no_hello().into()) }
     }
@@ -307,7 +328,7 @@ impl<S: Store> relay_server::Relay for Calls<S> {
         // Without Hello: the operator has no ledger of its own, and what counts is its signature on the directory.
         let peer = peer(&request)?;
         if self.0.is_silenced() {
-            return Err(Refusal::silenced().into());
+            return Err(self.0.why_silenced().into());
         }
         self.0.publish(&peer.name, request.into_inner()).await.map(Response::new)
     }

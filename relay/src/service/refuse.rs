@@ -3,7 +3,7 @@
 use prost::Message as _;
 use tonic::{Code, Status};
 use truc_evidence::{EvidenceError, ResolveError};
-use truc_proto::{AgencyId, Reason, StatementError, wire_v1};
+use truc_proto::{AgencyId, NodeId, Reason, StatementError, wire_v1};
 
 use crate::{core::Refused, store::StoreError};
 
@@ -67,6 +67,24 @@ impl Refusal {
             "relay-behind",
             "The relay's ledger is an older copy than a peer has seen; it signs nothing until its operator has recovered it.",
             "Sổ cái của trục cũ hơn bản mà một nút đã thấy; trục không ký gì cho tới khi đơn vị vận hành khôi phục.",
+        )
+    }
+
+    pub(super) fn restored(unheard: &[NodeId]) -> Self {
+        const SHOWN: usize = 5;
+        let mut nodes = unheard.iter().take(SHOWN).map(NodeId::as_str).collect::<Vec<_>>().join(", ");
+        if unheard.len() > SHOWN {
+            nodes.push_str(&format!(" (+{})", unheard.len() - SHOWN));
+        }
+        Self::of_state(
+            Code::Unavailable,
+            "relay-behind",
+            &format!(
+                "The relay was restored from a backup; it signs nothing before these nodes have called and shown what they hold of it: {nodes}."
+            ),
+            &format!(
+                "Trục vừa khôi phục từ bản sao lưu; trục không ký gì cho tới khi các nút sau đã kết nối và cho biết giữ gì của trục: {nodes}."
+            ),
         )
     }
 

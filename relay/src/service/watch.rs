@@ -146,7 +146,7 @@ impl<S: Store> Watcher<S> {
 
     async fn tell(&self, event: Event) -> Result<(), Over> {
         if self.service.is_silenced() {
-            return self.or_end(Err(Refusal::silenced().into())).await;
+            return self.or_end(Err(self.service.why_silenced().into())).await;
         }
         self.events.send(Ok(wire::WatchEvent { event: Some(event) })).await.map_err(|_| Over)
     }

@@ -201,6 +201,7 @@ async fn serve<S: Store>(
         statements: axis.relay.ledger_key()?,
         witness: None,
         operator: axis.pinned()?,
+        restored: None,
         directories: folder.join("directories"),
         lease_ms: 600_000,
         statement_every: Duration::from_secs(60),

@@ -324,8 +324,12 @@ impl Api {
     }
 
     pub(crate) async fn receipt(&self, leaf_hash: &[u8], with_opening: bool) -> Vec<u8> {
+        self.try_receipt(leaf_hash, with_opening).await.unwrap()
+    }
+
+    pub(crate) async fn try_receipt(&self, leaf_hash: &[u8], with_opening: bool) -> Result<Vec<u8>, Status> {
         let request = GetReceiptRequest { leaf_hash: leaf_hash.to_vec().into(), with_opening };
-        self.raw.clone().get_receipt(request).await.unwrap().into_inner().receipt.into()
+        Ok(self.raw.clone().get_receipt(request).await?.into_inner().receipt.into())
     }
 
     pub(crate) async fn status(&self) -> Option<StatusReply> {

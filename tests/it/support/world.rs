@@ -242,7 +242,8 @@ impl World {
         }
     }
 
-    fn bind(&mut self, binding: Raw<SignedBinding>) {
+    /// Puts a request into the draft, as the operator does who has checked it.
+    pub(crate) fn bind(&mut self, binding: Raw<SignedBinding>) {
         let verified =
             verify_binding(&binding, self.directory.as_deref(), &self.trust(), &Self::axis(), self.lane, now())
                 .unwrap();

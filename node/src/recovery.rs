@@ -1,0 +1,235 @@
+//! What stands between a store put back from an old copy and a ledger that goes on: the checkpoint that the relay holds and this node has lost,
+//! and the new origin that names it.
+
+use std::{
+    fs::{self, File},
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use anyhow::{Context as _, bail};
+use clap::Args;
+use truc_evidence::{bind_certificate, forget_restored, ledger_origin, make_binding};
+use truc_ledger::{
+    LedgerKey,
+    fork::HeldCheckpoint,
+    journal_cut,
+    volume::{DirVolume, Volume},
+};
+use truc_proto::{
+    AdminAction, AdminSubject, Administrator, BindingRequest, Checkpoint, Digest, Entry, KeyUse, NodeEntry, SignedNote,
+    Timestamp, WitnessKey, limits::NOTE_BYTES_MAX,
+};
+
+use crate::{
+    administration::{at_the_machine, done},
+    command::{Reasoned, note},
+    settings::{SETTINGS_FILE, Settings},
+    tokens::{replace_private, write_private},
+};
+
+/// The relay's newest checkpoint of this node's ledger that the ledger itself does not reach any more.
+const BEHIND: &str = "behind.note";
+
+/// Keeps the note; it takes the place of an older one.
+///
+/// # Errors
+/// When it cannot be written.
+pub(crate) fn keep_behind(store: &Path, note: &str) -> io::Result<()> {
+    let (path, temporary) = (store.join(BEHIND), store.join(format!("{BEHIND}.tmp")));
+    let mut file = File::create(&temporary)?;
+    file.write_all(note.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&temporary, &path)?;
+    File::open(store)?.sync_all()
+}
+
+/// `truc-node recover`.
+#[derive(Args, Debug)]
+pub(crate) struct RecoverArgs {
+    /// Folder of the node; it must not be running.
+    #[arg(long, value_name = "FOLDER")]
+    dir: PathBuf,
+    /// No peer has shown a newer checkpoint, and none can be asked: the relay holds none, or holds two histories (`forked`). The new origin then
+    /// continues what this store has.
+    #[arg(long)]
+    without_peer: bool,
+    #[command(flatten)]
+    reason: Reasoned,
+}
+
+/// A new origin, begun.
+#[derive(Debug)]
+pub struct Begun {
+    /// The request to be bound, for the axis operator.
+    pub binding: PathBuf,
+    /// The new origin.
+    pub origin: String,
+    /// The last checkpoint known of the old one.
+    pub known: Checkpoint,
+    /// Leaves of the old one that the new one continues.
+    pub kept: u64,
+}
+
+/// Carries out `truc-node recover`.
+///
+/// # Errors
+/// What stands against it; the node is as it was then.
+#[expect(clippy::print_stdout, reason = "what the administrator asked for")]
+pub(crate) fn recover(arguments: RecoverArgs, now: Timestamp) -> anyhow::Result<()> {
+    let settings = Settings::load(&arguments.dir).context("read the settings")?;
+    let Reasoned { why, who } = arguments.reason;
+    let begun = begin(&settings, arguments.without_peer, at_the_machine(who), why, now)?;
+    let (old, new) = (begun.known.origin(), &begun.origin);
+    let (size, kept, binding) = (begun.known.size, begun.kept, begun.binding.display());
+    println!(
+        "The ledger goes on as {new}. Of {old} the last known checkpoint has {size} leaves; {kept} of them are here.\n\
+         1. Give {binding} to the axis operator, who checks with you by voice that this recovery is yours, then `truc directory add`, `sign`, `publish`.\n\
+         2. Start the node: it works, and signs once the directory names its new ledger. Receipts of before stay valid.\n\
+         Sổ tiếp tục với tên {new}. Điểm chốt cuối được biết của {old} có {size} dòng; ở đây còn {kept} dòng.\n\
+         1. Gửi {binding} cho đơn vị vận hành trục; đơn vị vận hành gọi lại xác nhận việc khôi phục này, rồi chạy `truc directory add`, `sign`, `publish`.\n\
+         2. Khởi động nút: nút làm việc, và ký khi danh bạ ghi sổ mới. Biên nhận cũ vẫn có giá trị."
+    );
+    Ok(())
+}
+
+/// Begins a new origin epoch: a new ledger key, the request to be bound with it, the note for the ledger that names the last known checkpoint, and
+/// settings that say so. Cut off anywhere, it can be done again.
+///
+/// # Errors
+/// What stands against it; the node is as it was then.
+pub fn begin(
+    settings: &Settings,
+    without_peer: bool,
+    who: Administrator,
+    why: String,
+    now: Timestamp,
+) -> anyhow::Result<Begun> {
+    let store = settings.store();
+    let volume = Arc::new(DirVolume::create(&store).context("open the store's folder")?);
+    let _lock = volume.lock().context("take the store: the node must not be running")?;
+    let old_origin = settings.origin();
+    let old_key = LedgerKey::from_file(&old_origin, &settings.ledger_key).context("load the ledger key")?;
+    let cut = journal_cut(&(volume as _), &settings.store_tag()).context("read the journal")?;
+    let (known, known_hash) = match shown(&store, &old_key)? {
+        Some(known) => known,
+        None if without_peer => {
+            let known = Checkpoint::new(old_origin.as_str(), cut.leaves, cut.root)?;
+            (known.clone(), Digest::of(known.to_string().as_bytes()))
+        }
+        None => bail!(
+            "no peer has shown a newer checkpoint of this ledger: start the node and let it meet the relay first. Where the relay holds none, or \
+             two histories, say --without-peer"
+        ),
+    };
+    let epoch = settings.epoch + 1;
+    let origin = ledger_origin(&settings.axis, settings.lane, &settings.id, epoch);
+    let what = format!("{origin}, after {} with {} leaves and root {}", known.origin(), known.size, known.root);
+    let deed = done(AdminAction::OriginEpochBegun, AdminSubject::with_hash(what, known_hash), who, why, now);
+    deed.check(&settings.id).context("nothing was done; correct --who or --why")?;
+
+    let ledger_key = settings.ledger_key.with_file_name(format!("ledger-{epoch}.pk8"));
+    if !ledger_key.exists() {
+        let pkcs8 = LedgerKey::generate_pkcs8().context("make the new ledger key")?;
+        write_private(&ledger_key, &pkcs8).with_context(|| format!("write {}", ledger_key.display()))?;
+    }
+    let key = LedgerKey::from_file(&origin, &ledger_key).context("load the new ledger key")?;
+    let binding = settings.folder.join(format!("{}-{epoch}.binding", settings.id));
+    let request = request(settings, &origin, epoch, &key, now)?;
+    replace_private(&binding, &request).with_context(|| format!("write {}", binding.display()))?;
+    note(settings, &deed)?;
+    // From here on it is the new epoch.
+    let next = Settings { epoch, ledger_key, ..settings.clone() };
+    let file = settings.folder.join(SETTINGS_FILE);
+    let text = fs::read_to_string(&file).with_context(|| format!("read {}", file.display()))?;
+    replace_private(&file, edited(&text, &next).as_bytes()).with_context(|| format!("write {}", file.display()))?;
+    forget_restored(&store)?;
+    match fs::remove_file(store.join(BEHIND)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(error).context("remove what the relay showed");
+        }
+        _ => {}
+    }
+    Ok(Begun { binding, origin, known, kept: cut.leaves })
+}
+
+/// What the relay has shown of this ledger, signed by its own key, and the hash of that.
+fn shown(store: &Path, key: &LedgerKey) -> anyhow::Result<Option<(Checkpoint, Digest)>> {
+    let path = store.join(BEHIND);
+    let read = || -> anyhow::Result<Option<(Checkpoint, Digest)>> {
+        match fs::metadata(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Ok(file) if file.len() > NOTE_BYTES_MAX as u64 => bail!("too long for a checkpoint"),
+            found => found?,
+        };
+        let bytes = fs::read(&path)?;
+        let held = HeldCheckpoint::check(SignedNote::parse(&bytes)?, key.public())?;
+        Ok(Some((held.checkpoint().clone(), Digest::of(&bytes))))
+    };
+    read().with_context(|| format!("read what the relay has shown, {}", path.display()))
+}
+
+fn request(
+    settings: &Settings,
+    origin: &str,
+    epoch: u64,
+    ledger: &LedgerKey,
+    now: Timestamp,
+) -> anyhow::Result<Vec<u8>> {
+    let node = settings.node_key.load_signing().context("load the node's key")?;
+    let tls = settings.tls.load().context("load the TLS key")?;
+    let witness = LedgerKey::from_file(origin, &settings.witness_key).context("load the witness key")?;
+    let mut certificates = vec![bind_certificate(node.certificate(), vec![KeyUse::Node])];
+    if tls.certificate() == node.certificate() {
+        certificates = vec![bind_certificate(node.certificate(), vec![KeyUse::Node, KeyUse::Tls])];
+    } else {
+        certificates.push(bind_certificate(tls.certificate(), vec![KeyUse::Tls]));
+    }
+    let entry = NodeEntry {
+        id: settings.id.clone(),
+        lane: settings.lane,
+        origin: origin.to_owned(),
+        epoch,
+        ledger_key: *ledger.public().public_key(),
+        witness_key: Some(WitnessKey(*witness.public().public_key())),
+        certificates,
+    };
+    let request = BindingRequest {
+        axis: settings.axis.clone(),
+        lane: settings.lane,
+        time: now,
+        entries: vec![Entry::Node(entry)],
+    };
+    Ok(make_binding(request, ledger, &[node.as_ref()]).context("make the binding request")?.bytes().to_vec())
+}
+
+/// The settings' text with the epoch and the ledger key of `next`: comments and order stay where the text is plain enough for that.
+fn edited(text: &str, next: &Settings) -> String {
+    let shown = next.ledger_key.strip_prefix(&next.folder).unwrap_or(&next.ledger_key).display().to_string();
+    let (mut out, mut section, mut has_epoch) = (String::new(), String::new(), false);
+    for line in text.lines() {
+        let name = line.split('=').next().unwrap_or_default().trim();
+        if line.trim_start().starts_with('[') {
+            section = line.trim().to_owned();
+        }
+        match (section.as_str(), name) {
+            ("", "epoch") => {
+                has_epoch = true;
+                out.push_str(&format!("epoch = {}\n", next.epoch));
+            }
+            ("[keys]", "ledger") => out.push_str(&format!("ledger = {}\n", toml::Value::String(shown.clone()))),
+            _ => {
+                out.push_str(line);
+                out.push('\n');
+            }
+        }
+    }
+    if !has_epoch {
+        out = format!("epoch = {}\n{out}", next.epoch);
+    }
+    match Settings::parse(&next.folder, &out) {
+        Ok(read) if read == *next => out,
+        _ => next.to_toml(),
+    }
+}
