@@ -447,6 +447,7 @@ fn build(
         link,
         trust,
         revocations,
+        revocation_folder: settings.revocations(),
         lists_changed: Notify::new(),
         revocation_changed: Notify::new(),
         trust_files: settings.trust.clone(),

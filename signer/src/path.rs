@@ -14,7 +14,7 @@ mod trust;
 mod usage;
 
 pub use answers::{OcspAnswers, OcspAsker, OcspWish};
-pub use lists::{ListKept, ListRefused, ListState, keep_list};
+pub use lists::{ListKept, ListRefused, ListState, RevocationSource, keep_list};
 pub use policies::{NoPolicy, PolicySettings};
 pub use trust::{TrustStore, TrustStoreError};
 pub use usage::CertificateUse;

@@ -303,8 +303,9 @@ impl<'i> Announced<'i> {
             Ok(Verdict::Good) => Ok(Signed {
                 verdict: "good",
                 text: format!(
-                    "{}: not revoked as of {at}; bound to {sender} in directory version {}",
+                    "{}: not revoked as of {at}, by {}; bound to {sender} in directory version {}",
                     certificate.subject(),
+                    pipes.trust().sources(certificate).iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
                     directory.version()
                 ),
             }),

@@ -8,14 +8,14 @@ use serde_json::json;
 use tokio::{runtime::Handle, sync::mpsc};
 use tracing::warn;
 use truc_evidence::{BundleWriteError, BundleWriter, Check, Directory, ReceiptReport, ReceiptTrust, verify_receipt};
-use truc_link::Stamper;
+use truc_link::{RevocationFolder, Stamper};
 use truc_proto::{
     AgencyId, BUNDLE_REPORT, BundleJson, Digest, Entry, EnvelopeId, Raw, Receipt, ReceiptBody,
     limits::{BUNDLE_CERTIFICATES_MAX, BUNDLE_ENTRIES_MAX},
     node_v1,
 };
 use truc_signer::{
-    Certificate, PdfSignature, SignatureBox,
+    Certificate, PdfSignature, SignatureBox, TrustStore,
     asic::FinishError,
     cms::{embed_time_stamp, signature_value},
 };
@@ -174,12 +174,19 @@ fn write(
     let report = json!({ "at": about.made, "by": "truc-node", "version": env!("CARGO_PKG_VERSION"), "checks": checks, "receipts": checked });
     let report = serde_json::to_vec_pretty(&report).map_err(|error| Error::internal(error.to_string()))?;
     writer.checked(&report).map_err(failed)?;
+    for (name, answer) in certificates.answers(trust.store()) {
+        writer.put(&name, "application/ocsp-response", &answer).map_err(failed)?;
+    }
     for (name, der) in certificates.files {
         writer.put(&name, "application/pkix-cert", &der).map_err(failed)?;
     }
-    for (number, list) in
-        (1..).zip(shell.trust_files.revocation_lists().map_err(|error| Error::unavailable(crate::chain(&error)))?)
-    {
+    let unreadable = |error: &dyn std::error::Error| Error::unavailable(crate::chain(error));
+    let mut lists = shell.trust_files.revocation_lists().map_err(|error| unreadable(&error))?;
+    for path in RevocationFolder::list_files(&shell.revocation_folder) {
+        // One that was replaced meanwhile is as good as one that came later.
+        lists.extend(std::fs::read(path));
+    }
+    for (number, list) in (1..).zip(lists) {
         let (name, media_type) = if list.starts_with(b"-----") {
             ("pem", "application/x-pem-file")
         } else {
@@ -270,6 +277,18 @@ impl Certificates {
         if self.files.len() < BUNDLE_CERTIFICATES_MAX && self.seen.insert(sha256) {
             self.files.push((format!("certificates/{sha256}.cer"), der.to_vec()));
         }
+    }
+
+    /// The OCSP answers about them that this node has, as `revocation/<SHA-256 of the certificate>.ocsp`.
+    fn answers(&self, store: &TrustStore) -> Vec<(String, Vec<u8>)> {
+        let certificates = self.files.iter().filter_map(|(_, der)| Certificate::from_der(der).ok());
+        let named = certificates.filter_map(|certificate| {
+            let mut issuers = store.intermediates().iter().chain(store.anchors());
+            let issuer = issuers.find(|issuer| certificate.names_issuer(issuer))?;
+            let (answer, _) = store.answers().newest(&certificate, issuer)?;
+            Some((format!("revocation/{}.ocsp", certificate.sha256()), answer.der().to_vec()))
+        });
+        named.collect()
     }
 
     /// Those that the actor's directory entries in a receipt bind. Beside the receipts, for openssl: nothing rests on them.

@@ -89,6 +89,8 @@ pub struct Shell {
     pub trust: Arc<ArcSwap<TrustStore>>,
     /// Keeps lists and OCSP answers current, where settings have it.
     pub revocations: Option<Arc<Revocations>>,
+    /// Where lists and answers that were fetched or imported lie.
+    pub revocation_folder: PathBuf,
     /// A newer list lies in the folder.
     pub lists_changed: Notify,
     /// Own certificates and lists want a look.

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use tokio_stream::StreamExt as _;
 use truc_certs_dev::{
     KeyFiles, Responder, RevocationReason,
     ocsp::{OcspServer, Status},
@@ -104,6 +105,19 @@ async fn whom_a_responder_clears_is_good_whom_it_names_is_refused_and_a_silent_o
     assert_eq!(sent(&world, "H26", "good").await, "consigned");
     let a = world.client("N-A").await;
     assert_eq!(verdicts(&world, &a).await, [("H26".to_owned(), "good".to_owned())]);
+    let listed = a.clone().list_inbox(world.ask("N-A", node_v1::ListInboxRequest::default())).await.unwrap();
+    let item = listed.into_inner().items.remove(0);
+    assert!(item.verdict_text.contains("by OCSP answer"), "what it rests on is kept: {}", item.verdict_text);
+    // Whoever gets the evidence gets the answer with it.
+    let request = node_v1::ExportBundleRequest { envelope: item.envelope, ..Default::default() };
+    let mut parts = a.clone().export_bundle(world.ask("N-A", request)).await.unwrap().into_inner();
+    let mut bundle = Vec::new();
+    while let Some(part) = parts.next().await {
+        bundle.extend_from_slice(&part.unwrap().data);
+    }
+    let signer = certificate(&world.tree.agency("H26", "service")).sha256();
+    let name = format!("revocation/{signer}.ocsp");
+    assert!(bundle.windows(name.len()).any(|window| window == name.as_bytes()), "{name}");
     assert_eq!(sent(&world, "H37", "revoked").await, "failed");
     assert_eq!(verdicts(&world, &a).await.len(), 1, "what a revoked certificate signed is shown to nobody");
 

@@ -1,8 +1,8 @@
 //! Whether a revocation list that came in is one to keep: whose it is, that it is signed, of now, and no step back.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
-use truc_proto::{Timestamp, limits::FUTURE_SKEW_MAX_MS};
+use truc_proto::{Digest, Timestamp, limits::FUTURE_SKEW_MAX_MS};
 use x509_cert::ext::pkix::KeyUsage;
 
 use super::TrustStore;
@@ -95,6 +95,45 @@ impl TrustStore {
             }
         }
         states
+    }
+}
+
+/// Something at hand that a verdict on revocation rests on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RevocationSource {
+    /// An OCSP answer, else a list.
+    pub is_answer: bool,
+    /// SHA-256 of its bytes.
+    pub sha256: Digest,
+    /// As of when it speaks.
+    pub of: Timestamp,
+}
+
+impl fmt::Display for RevocationSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = if self.is_answer { "OCSP answer" } else { "revocation list" };
+        write!(f, "{what} {} of {}", self.sha256, self.of)
+    }
+}
+
+impl TrustStore {
+    /// What there is about a certificate: the lists under its issuer's name that no other replaces, and the newest OCSP answer.
+    #[must_use]
+    pub fn sources(&self, certificate: &Certificate) -> Vec<RevocationSource> {
+        let of_issuer = |list: &&Crl| list.issuer() == certificate.issuer_name();
+        let newest = |list: &&Crl| !self.crls().iter().any(|other| other.replaces(list));
+        let lists = self.crls().iter().filter(of_issuer).filter(newest);
+        let lists =
+            lists.map(|list| RevocationSource { is_answer: false, sha256: list.sha256(), of: list.this_update() });
+        let authorities = self.intermediates().iter().chain(self.anchors());
+        let issuers = authorities.filter(|authority| certificate.names_issuer(authority));
+        let answer = issuers.filter_map(|issuer| self.answers().newest(certificate, issuer)).next();
+        let answer = answer.map(|(answer, said)| RevocationSource {
+            is_answer: true,
+            sha256: answer.sha256(),
+            of: said.this_update,
+        });
+        lists.chain(answer).collect()
     }
 }
 
