@@ -6,6 +6,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "truc/relay/v1/relay.proto",
         "truc/node/v1/node.proto",
         "truc/node/v1/oversight.proto",
+        "truc/node/v1/administration.proto",
     ];
     let descriptors = protox::compile(files, ["proto"])?;
     let out = std::path::PathBuf::from(std::env::var("OUT_DIR")?);

@@ -5,9 +5,9 @@
 use std::time::Duration;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, CrlDistributionPoint,
-    CustomExtension, ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, RevocationReason,
-    RevokedCertParams, SerialNumber,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertificateSigningRequestParams,
+    CertifiedIssuer, CrlDistributionPoint, CustomExtension, ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair,
+    KeyUsagePurpose, RevocationReason, RevokedCertParams, SerialNumber,
 };
 use ring::rand::{SecureRandom, SystemRandom};
 use time::OffsetDateTime;
@@ -229,6 +229,19 @@ impl Pki {
             serial,
             request.issuer == Issuer::Root,
         ))
+    }
+
+    /// Answers a request (PKCS#10, PEM): the certificate of its key and the sub-CA's, PEM. Subject and uses are those of `request`, as an authority
+    /// decides them by its own registers and not by what it is asked.
+    ///
+    /// # Errors
+    /// When the request cannot be read, or its signature does not hold.
+    pub fn answer(&self, csr_pem: &str, request: &Request) -> Result<String, PkiError> {
+        let asked = CertificateSigningRequestParams::from_pem(csr_pem)?;
+        let mut params = leaf_params(request, self.now, &self.sub.crl_address)?;
+        params.serial_number = Some(SerialNumber::from_slice(&random_serial()?));
+        let certificate = params.signed_by(&asked.public_key, &self.sub.issuer)?;
+        Ok(format!("{}{}", pem("CERTIFICATE", certificate.der()), pem("CERTIFICATE", self.sub.issuer.der())))
     }
 
     /// Revokes a certificate: it stands in every revocation list made from now on.

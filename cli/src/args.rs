@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 use truc_link::StampServer;
-use truc_proto::{AgencyId, EnvelopeId, NodeId, NoteKey, StatusCode, Timestamp};
+use truc_proto::{AgencyId, Digest, EnvelopeId, NodeId, NoteKey, StatusCode, Timestamp};
 
 use crate::output::Colour;
 
@@ -69,6 +69,9 @@ pub(crate) enum Command {
     Admin(AdminCommand),
     /// Give the PIN of a PKCS#11 token to a node whose settings say `pin = "prompt"`: asked for at the terminal, else read from standard input.
     Pin(PinArgs),
+    /// Keys and certificates of a node: until when, who still needs them, new ones, rotation (cipher administrator).
+    #[command(subcommand)]
+    Cert(CertCommand),
     /// State of a node: connection, directory, alarms.
     Status(NodeArgs),
     /// Write a completion script for a shell to standard output.
@@ -233,6 +236,106 @@ pub(crate) struct SendArgs {
     /// Wait until every recipient has it, or has failed.
     #[arg(long)]
     pub(crate) wait: bool,
+}
+
+/// Keys are named `node`, `tls`, `service:CODE` or `sealing:CODE`; certificates by their SHA-256, as `truc cert status --json` shows it.
+#[derive(Subcommand, Debug)]
+pub(crate) enum CertCommand {
+    /// Every key: what for, until when, where, what the directory says, what still needs it, what to do next.
+    Status {
+        #[command(flatten)]
+        node: NodeArgs,
+        /// Say of every key what is said of it.
+        #[arg(long)]
+        notes: bool,
+    },
+    /// Make a new key in the node's folder, and the request for its certificate (PKCS#10).
+    Request(CertRequestArgs),
+    /// Take what the authority gave: a certificate for a key requested here, a PKCS#12 file, or a key in a token.
+    ///
+    /// It is not used before the directory binds it.
+    Import(CertImportArgs),
+    /// Write the request by which the axis operator binds the keys that are here and not bound yet.
+    ///
+    /// Nothing changes before the operator's next version: then they come into use by themselves, everywhere, beside those before.
+    Rotate(CertRotateArgs),
+    /// Take a key out of use and destroy it, once nothing needs it any more.
+    Retire {
+        #[command(flatten)]
+        node: NodeArgs,
+        /// SHA-256 of its certificate.
+        #[arg(value_name = "SHA256")]
+        certificate: String,
+        /// Although something sealed to it may still arrive: its senders seal it anew by themselves.
+        #[arg(long)]
+        now: bool,
+        /// Why; it stands in the node's ledger.
+        #[arg(long, value_name = "TEXT")]
+        why: String,
+    },
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct CertRequestArgs {
+    /// `node`, `tls`, `service:CODE` or `sealing:CODE`.
+    #[arg(value_name = "KEY")]
+    pub(crate) key: String,
+    #[command(flatten)]
+    pub(crate) node: NodeArgs,
+    /// Kind of the new key: rsa-3072 or p-256. Default: as strong as the one that it follows.
+    #[arg(long, value_name = "KIND")]
+    pub(crate) algorithm: Option<String>,
+    /// Where the request goes, PEM; what the authority's form asks for goes beside it, as .txt.
+    #[arg(long, value_name = "FILE.csr")]
+    pub(crate) out: PathBuf,
+    /// Why; it stands in the node's ledger.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) why: String,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct CertImportArgs {
+    /// The certificate with those above it, PEM, for a key that was requested here.
+    #[arg(value_name = "FILE.pem", required_unless_present_any = ["pkcs12", "token"], conflicts_with_all = ["pkcs12", "token", "key"])]
+    pub(crate) certificate: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) node: NodeArgs,
+    /// For which key: `node`, `tls`, `service:CODE` or `sealing:CODE`; with --pkcs12 and --token.
+    #[arg(long, value_name = "KEY")]
+    pub(crate) key: Option<String>,
+    /// Certificate and key in a PKCS#12 file.
+    #[arg(long, value_name = "FILE.p12", requires_all = ["password_file", "key"], conflicts_with = "token")]
+    pub(crate) pkcs12: Option<PathBuf>,
+    /// File that holds its password.
+    #[arg(long, value_name = "FILE", requires = "pkcs12")]
+    pub(crate) password_file: Option<PathBuf>,
+    /// A file that says where in a PKCS#11 token the key is (README, keys in a token).
+    #[arg(long, value_name = "FILE.token", requires = "key")]
+    pub(crate) token: Option<PathBuf>,
+    /// Why; it stands in the node's ledger.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) why: String,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct CertRotateArgs {
+    /// SHA-256 of the certificates; default: all that the directory does not bind yet.
+    #[arg(value_name = "SHA256")]
+    pub(crate) certificates: Vec<String>,
+    #[command(flatten)]
+    pub(crate) node: NodeArgs,
+    /// Only say what would happen, and when.
+    #[arg(long)]
+    pub(crate) plan: bool,
+    /// How many days those before stay in force beside the new ones; 0: as long as they are bound now.
+    #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(0..=366))]
+    pub(crate) overlap_days: u32,
+    /// Where the operator's request goes.
+    #[arg(long, value_name = "FILE.binding", required_unless_present = "plan")]
+    pub(crate) out: Option<PathBuf>,
+    /// Why; it stands in the node's ledger.
+    #[arg(long, value_name = "TEXT", required_unless_present = "plan")]
+    pub(crate) why: Option<String>,
 }
 
 #[derive(Subcommand, Debug)]
@@ -668,6 +771,19 @@ pub(crate) enum DirectoryCommand {
         #[arg(long)]
         confirm_endorsement: bool,
     },
+    /// Say in the draft that a certificate is revoked or suspended, good again, or over from a day on (operator).
+    Certificate {
+        /// The operator's directory folder.
+        #[arg(long, value_name = "DIR")]
+        dir: PathBuf,
+        #[command(flatten)]
+        trust: OperatorTrust,
+        /// SHA-256 of the certificate; every entry that has it is changed.
+        #[arg(value_name = "SHA256")]
+        certificate: Digest,
+        #[command(flatten)]
+        state: CertificateState,
+    },
     /// Sign the draft as the next version (operator's key).
     Sign {
         /// The operator's directory folder.
@@ -718,6 +834,23 @@ pub(crate) enum DirectoryCommand {
     /// Shows additions, closings, renamings and other changes, and what is wrong with the list, by line. The draft changes
     /// only when nothing is wrong. Columns: docs/DIRECTORY.md.
     Import(ImportArgs),
+}
+
+#[derive(Args, Debug)]
+#[group(id = "state", required = true, multiple = false)]
+pub(crate) struct CertificateState {
+    /// For ever, since this moment: `now`, or a time such as 2026-11-22T08:00:00+07:00. What was signed before stays good.
+    #[arg(long, value_name = "SINCE")]
+    pub(crate) revoked: Option<String>,
+    /// Until it is restored, since this moment.
+    #[arg(long, value_name = "SINCE")]
+    pub(crate) suspended: Option<String>,
+    /// Good again, after a suspension.
+    #[arg(long)]
+    pub(crate) restored: bool,
+    /// Over from this moment on, as after a rotation; not before now.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) ends: Option<String>,
 }
 
 #[derive(Args, Debug)]

@@ -10,7 +10,9 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 use truc_proto::{
-    node_v1::{node_client::NodeClient, oversight_client::OversightClient},
+    node_v1::{
+        administration_client::AdministrationClient, node_client::NodeClient, oversight_client::OversightClient,
+    },
     wire_v1::Refusal,
 };
 
@@ -38,6 +40,9 @@ impl Interceptor for Bearer {
     }
 }
 
+/// A connected client of the cipher administrator's calls.
+pub(crate) type Administration = AdministrationClient<InterceptedService<Channel, Bearer>>;
+
 /// Connects to the node named by the arguments.
 pub(crate) async fn connect(args: &NodeArgs) -> Result<Node, Failure> {
     let (channel, bearer) = channel(args).await?;
@@ -48,6 +53,12 @@ pub(crate) async fn connect(args: &NodeArgs) -> Result<Node, Failure> {
 pub(crate) async fn connect_oversight(args: &NodeArgs) -> Result<Oversight, Failure> {
     let (channel, bearer) = channel(args).await?;
     Ok(OversightClient::with_interceptor(channel, bearer))
+}
+
+/// As [`connect`], for the cipher administrator's calls.
+pub(crate) async fn administer(args: &NodeArgs) -> Result<Administration, Failure> {
+    let (channel, bearer) = channel(args).await?;
+    Ok(AdministrationClient::with_interceptor(channel, bearer))
 }
 
 async fn channel(args: &NodeArgs) -> Result<(Channel, Bearer), Failure> {

@@ -15,8 +15,8 @@ use std::{
 
 use anyhow::{Context as _, anyhow, bail, ensure};
 use truc_evidence::{
-    CodeList, Confirmation, Directory, DirectoryDraft, ImportPlan, PinnedOperator, VerifiedBinding, encode_directory,
-    verify_binding,
+    CodeList, Confirmation, Directory, DirectoryDraft, DraftError, ImportPlan, PinnedOperator, VerifiedBinding,
+    encode_directory, verify_binding,
 };
 use truc_proto::{Entry, Raw, RootStatement, SignedBinding, Timestamp};
 use truc_signer::{
@@ -141,6 +141,22 @@ impl OperatorFolder {
         }
         self.save_draft(&draft)?;
         Ok(Taken { keys, codes: listed })
+    }
+
+    /// Changes the draft of the next version; tells which version that is.
+    pub(crate) fn change(
+        &self,
+        trust: &Trust,
+        now: Timestamp,
+        change: impl FnOnce(&mut DirectoryDraft) -> Result<(), DraftError>,
+    ) -> anyhow::Result<u64> {
+        let previous = self.newest(trust, now)?;
+        let Some(mut draft) = self.draft(previous.as_ref())? else {
+            bail!("there is no version yet: `truc directory add` first");
+        };
+        change(&mut draft)?;
+        self.save_draft(&draft)?;
+        Ok(draft.version())
     }
 
     /// Compares a list of codes with the draft, and takes it when nothing speaks against it. Tells whether the draft changed.

@@ -52,6 +52,14 @@ impl Partial {
     }
 }
 
+/// A whole file in one go.
+pub(crate) fn write_new(out: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    Partial::free(out)?;
+    let mut file = Partial::create(out)?;
+    file.write(bytes)?;
+    file.finish().map(|_| ())
+}
+
 fn cannot(out: &Path) -> String {
     format!("cannot write {} (it must not exist yet)", out.display())
 }

@@ -100,7 +100,7 @@ impl DirectoryDraft {
     }
 
     /// Takes the entries of a verified request. Certificates bound before stay as they are, with their status, beside the new ones: rotation
-    /// needs the overlap, and nobody lifts a revocation by asking again.
+    /// needs the overlap, and nobody lifts a revocation by asking again. A request may end them earlier, not before its own time.
     ///
     /// # Errors
     /// When something needs the operator's confirmation and does not have it; then nothing is changed.
@@ -117,7 +117,7 @@ impl DirectoryDraft {
         for entry in &binding.request().entries {
             let mut entry = entry.clone();
             if let Some(known) = self.entries.get(&entry.key()) {
-                merge(certificates_mut(&mut entry), known.certificates());
+                merge(certificates_mut(&mut entry), known.certificates(), binding.request().time);
             }
             merged.push(Raw::write(entry)?);
         }
@@ -195,19 +195,32 @@ impl DirectoryDraft {
     /// # Errors
     /// When no entry has it.
     pub fn set_status(&mut self, certificate: &Digest, status: KeyStatus, since: Timestamp) -> Result<(), DraftError> {
+        self.change(certificate, |binding| {
+            binding.status = status;
+            binding.status_since = (status != KeyStatus::Good).then_some(since);
+        })
+    }
+
+    fn change(&mut self, certificate: &Digest, change: impl Fn(&mut CertificateBinding)) -> Result<(), DraftError> {
         let has = |entry: &Raw<Entry>| entry.certificates().iter().any(|binding| binding.sha256 == *certificate);
         let changed: Vec<Entry> = self.entries.values().filter(|entry| has(entry)).map(|e| e.value().clone()).collect();
         if changed.is_empty() {
             return Err(DraftError::UnknownCertificate(*certificate));
         }
         for mut entry in changed {
-            for binding in certificates_mut(&mut entry).iter_mut().filter(|binding| binding.sha256 == *certificate) {
-                binding.status = status;
-                binding.status_since = (status != KeyStatus::Good).then_some(since);
-            }
+            let own = certificates_mut(&mut entry).iter_mut();
+            own.filter(|binding| binding.sha256 == *certificate).for_each(&change);
             self.put(entry)?;
         }
         Ok(())
+    }
+
+    /// Ends a certificate's use in every entry that has it, not before `now`.
+    ///
+    /// # Errors
+    /// When no entry has it, or it would end before it begins.
+    pub fn end_certificate(&mut self, certificate: &Digest, end: Timestamp, now: Timestamp) -> Result<(), DraftError> {
+        self.change(certificate, |binding| binding.valid_to = binding.valid_to.min(end.max(now)))
     }
 
     /// Signs the version with the operator's key.
@@ -245,7 +258,19 @@ const fn certificates_mut(entry: &mut Entry) -> &mut Vec<CertificateBinding> {
     }
 }
 
-fn merge(asked: &mut Vec<CertificateBinding>, known: &[CertificateBinding]) {
+fn merge(asked: &mut Vec<CertificateBinding>, known: &[CertificateBinding], requested: Timestamp) {
+    let ended = |old: &CertificateBinding| {
+        let mut kept = old.clone();
+        if let Some(again) = asked.iter().find(|binding| binding.sha256 == old.sha256) {
+            let end = again.valid_to.max(requested);
+            // What is over stays over, and what has not begun is not turned around.
+            if end < old.valid_to && old.valid_from < end {
+                kept.valid_to = end;
+            }
+        }
+        kept
+    };
+    let known: Vec<_> = known.iter().map(ended).collect();
     asked.retain(|binding| !known.iter().any(|old| old.sha256 == binding.sha256));
-    asked.extend(known.iter().cloned());
+    asked.extend(known);
 }

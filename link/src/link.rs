@@ -78,6 +78,12 @@ impl Link {
         self.0.lane
     }
 
+    /// SHA-256 of the certificate that it presents.
+    #[must_use]
+    pub fn fingerprint(&self) -> Digest {
+        Identity(self.0.identity.load_full()).fingerprint()
+    }
+
     /// Uses another certificate and key from the next handshake on; open connections go on under the old ones.
     pub fn replace_identity(&self, identity: Identity) {
         info!(fingerprint = %identity.fingerprint(), "link identity replaced");

@@ -431,8 +431,8 @@ fn write_node(request: &InitRequest, loaded: &Loaded, draft: &Draft) -> Result<I
         relay: request.relay.clone(),
         relay_id: request.relay_id.clone(),
         agencies: copier.agencies(&request.agencies)?,
-        tls: copier.key(&request.tls, "tls")?,
-        node_key: copier.key(&request.node_key, "node")?,
+        tls_keys: vec![copier.key(&request.tls, "tls")?],
+        node_keys: vec![copier.key(&request.node_key, "node")?],
         ledger_key: request.folder.join("keys/ledger.pk8"),
         witness_key: request.folder.join("keys/witness.pk8"),
         storage_key: request.folder.join("keys/storage.key"),
@@ -567,7 +567,7 @@ fn bindings(one: &Certificate, one_use: KeyUse, other: &Certificate, other_use: 
     vec![binding(one, vec![one_use]), binding(other, vec![other_use])]
 }
 
-fn binding(certificate: &Certificate, uses: Vec<KeyUse>) -> CertificateBinding {
+pub(crate) fn binding(certificate: &Certificate, uses: Vec<KeyUse>) -> CertificateBinding {
     let algorithm = match certificate.public_key().kind() {
         KeyKind::Rsa { .. } => Some(SealingAlgorithm::RsaOaepSha256),
         KeyKind::P256 => Some(SealingAlgorithm::EcdhP256),

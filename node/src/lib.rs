@@ -11,6 +11,7 @@ pub mod core;
 mod door;
 pub mod duties;
 pub mod gateway;
+pub mod keyring;
 mod metrics;
 pub mod pipe;
 pub mod pipeline;

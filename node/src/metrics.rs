@@ -8,6 +8,7 @@ use truc_proto::AgencyId;
 use crate::{
     core::{Alarm, Core, Counters},
     duties::{Duty, Standing},
+    service::certificates::days_left,
     shell::{Shell, clock},
 };
 
@@ -91,6 +92,14 @@ pub(crate) async fn figures(shell: Arc<Shell>) -> Option<String> {
         "truc_node_signed_leaves",
         "Leaves under the newest checkpoint with the certificate's signature.",
         seen.signed,
+    );
+    let inner = Arc::clone(&shell);
+    let days = shell.work("looking at certificates' ends", move || days_left(&inner)).await.unwrap_or_default();
+    let ends = days.iter().map(|(key, days)| (vec![("key", key.as_str())], u64::try_from(*days).unwrap_or_default()));
+    out.gauges(
+        "truc_node_certificate_days_left",
+        "Days until the certificate in force ends; 0: it ends today, or has.",
+        ends,
     );
     let signed = u64::try_from(shell.signed_at_ms.load(Ordering::Relaxed)).unwrap_or_default();
     if signed > 0 {

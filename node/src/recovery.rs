@@ -21,11 +21,12 @@ use truc_proto::{
     AdminAction, AdminSubject, Administrator, BindingRequest, Checkpoint, Digest, Entry, KeyUse, NodeEntry, SignedNote,
     Timestamp, WitnessKey, limits::NOTE_BYTES_MAX,
 };
+use truc_signer::SigningKey;
 
 use crate::{
     administration::{at_the_machine, done},
     command::{Reasoned, note},
-    settings::{SETTINGS_FILE, Settings},
+    settings::{KeySource, SETTINGS_FILE, Settings},
     tokens::{replace_private, write_private},
 };
 
@@ -177,14 +178,18 @@ fn request(
     ledger: &LedgerKey,
     now: Timestamp,
 ) -> anyhow::Result<Vec<u8>> {
-    let node = settings.node_key.load_signing().context("load the node's key")?;
-    let tls = settings.tls.load().context("load the TLS key")?;
+    let nodes = settings.node_keys.iter().map(KeySource::load_signing).collect::<Result<Vec<_>, _>>();
+    let nodes = nodes.context("load the node's keys")?;
+    let links = settings.tls_keys.iter().map(KeySource::certificate).collect::<Result<Vec<_>, _>>();
+    let links = links.context("load the TLS keys")?;
     let witness = LedgerKey::from_file(origin, &settings.witness_key).context("load the witness key")?;
-    let mut certificates = vec![bind_certificate(node.certificate(), vec![KeyUse::Node])];
-    if tls.certificate() == node.certificate() {
-        certificates = vec![bind_certificate(node.certificate(), vec![KeyUse::Node, KeyUse::Tls])];
-    } else {
-        certificates.push(bind_certificate(tls.certificate(), vec![KeyUse::Tls]));
+    let mut certificates: Vec<_> =
+        nodes.iter().map(|key| bind_certificate(key.certificate(), vec![KeyUse::Node])).collect();
+    for certificate in &links {
+        match certificates.iter_mut().find(|bound| bound.sha256 == certificate.sha256()) {
+            Some(both) => both.uses.push(KeyUse::Tls),
+            None => certificates.push(bind_certificate(certificate, vec![KeyUse::Tls])),
+        }
     }
     let entry = NodeEntry {
         id: settings.id.clone(),
@@ -201,7 +206,8 @@ fn request(
         time: now,
         entries: vec![Entry::Node(entry)],
     };
-    Ok(make_binding(request, ledger, &[node.as_ref()]).context("make the binding request")?.bytes().to_vec())
+    let keys: Vec<&dyn SigningKey> = nodes.iter().map(AsRef::as_ref).collect();
+    Ok(make_binding(request, ledger, &keys).context("make the binding request")?.bytes().to_vec())
 }
 
 /// The settings' text with the epoch and the ledger key of `next`: comments and order stay where the text is plain enough for that.

@@ -111,7 +111,7 @@ fn revoked(shell: &Shell, settings: &Settings, trust: &TrustStore) -> Option<Str
     let own = |source: &crate::settings::KeySource| source.certificate().ok();
     let mut certificates: Vec<(Certificate, CertificateUse)> =
         vec![(shell.node_key().certificate().clone(), CertificateUse::Node)];
-    certificates.extend(own(&settings.tls).map(|tls| (tls, CertificateUse::Tls)));
+    certificates.extend(settings.tls_keys.iter().filter_map(own).map(|tls| (tls, CertificateUse::Tls)));
     for agency in &settings.agencies {
         certificates.extend(agency.service.iter().filter_map(own).map(|one| (one, CertificateUse::Service)));
         certificates.extend(agency.sealing.iter().filter_map(own).map(|one| (one, CertificateUse::Sealing)));

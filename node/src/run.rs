@@ -24,19 +24,22 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tracing::{error, info, warn};
 use truc_evidence::{AdmissionError, Directory, DirectoryWriter};
 use truc_ledger::{LedgerKey, blobs::BlobStore, volume::DirVolume};
-use truc_link::{Identity, Link, LinkTrust, NotAdmitted, Stamper};
+use truc_link::{Link, LinkTrust, NotAdmitted, Stamper};
 use truc_proto::{
-    Digest, NodeId,
+    Digest, KeyUse, NodeId,
     limits::CLIENT_STREAMS_MAX,
-    node_v1::{node_server::NodeServer, oversight_server::OversightServer},
+    node_v1::{
+        administration_server::AdministrationServer, node_server::NodeServer, oversight_server::OversightServer,
+    },
 };
-use truc_signer::{SigningKey, SoftKey, path::TrustStore, storage::StorageKey};
+use truc_signer::{Certificate, path::TrustStore, storage::StorageKey};
 
 use crate::{
     api::Api,
     archive::Archive,
     core::{Alarm, Core, Input, Policy},
     door::Door,
+    keyring::Keyring,
     pipe::Pipes,
     pipeline::Pipeline,
     rest::{self, Rest},
@@ -64,6 +67,9 @@ const DRAIN: Duration = Duration::from_secs(10);
 pub type MakePipeline =
     Box<dyn FnOnce(&Settings, Arc<BlobStore>, Arc<TrustStore>) -> anyhow::Result<MadePipeline> + Send>;
 
+/// Reads the agencies' keys as settings name them.
+pub type ReloadKeys = Box<dyn Fn(&Settings) -> anyhow::Result<()> + Send + Sync>;
+
 /// Pipelines, and how they learn of newer trust files.
 pub struct MadePipeline {
     /// The pipelines.
@@ -71,7 +77,7 @@ pub struct MadePipeline {
     /// Takes newer anchors and revocation lists into use.
     pub set_trust: Box<dyn Fn(Arc<TrustStore>) + Send + Sync>,
     /// Reads the agencies' keys again; the old ones stay when one cannot be read.
-    pub reload_keys: Box<dyn Fn() -> anyhow::Result<()> + Send + Sync>,
+    pub reload_keys: ReloadKeys,
 }
 
 impl std::fmt::Debug for MadePipeline {
@@ -85,11 +91,11 @@ impl std::fmt::Debug for MadePipeline {
 pub fn default_pipeline() -> MakePipeline {
     Box::new(|settings, blobs, trust| {
         let pipes = Arc::new(Pipes::load(settings, trust, blobs).context("load the agencies' keys")?);
-        let (trusting, opening, settings) = (Arc::clone(&pipes), Arc::clone(&pipes), settings.clone());
+        let (trusting, opening) = (Arc::clone(&pipes), Arc::clone(&pipes));
         Ok(MadePipeline {
             pipeline: pipes,
             set_trust: Box::new(move |trust| trusting.set_trust(trust)),
-            reload_keys: Box::new(move || Ok(opening.reload_keys(&settings)?)),
+            reload_keys: Box::new(move |settings| Ok(opening.reload_keys(settings)?)),
         })
     })
 }
@@ -206,6 +212,7 @@ pub async fn start(settings: Settings, doors: impl Into<Doors>, pipeline: MakePi
         tokio::spawn(crate::revocation::run(Arc::clone(&shell), trust_settings.clone())),
         tokio::spawn(watch_trust(Arc::clone(&shell), trust_settings, Arc::clone(&reload))),
         tokio::spawn(crate::retention::run(Arc::clone(&shell))),
+        tokio::spawn(crate::service::certificates::watch(Arc::clone(&shell))),
         tokio::spawn(crate::administration::run(Arc::clone(&shell))),
         tokio::spawn(crate::gateway::run(Arc::clone(&shell))),
     ];
@@ -355,12 +362,12 @@ fn build(
     stopping: watch::Receiver<bool>,
     dead: watch::Sender<bool>,
 ) -> anyhow::Result<Shell> {
+    crate::service::certificates::finish_destroying(&settings).context("destroy the keys that were retired")?;
     let revocations = crate::revocation::open(&settings)?;
     let trust = crate::revocation::trust(&settings, revocations.as_ref()).context("load the trust files")?;
     let trust = Arc::new(ArcSwap::from_pointee(trust));
     let operator = settings.trust.operator().context("load the pinned operator")?;
-    let tls = settings.tls.load().context("load the TLS key")?;
-    let node_key: Arc<dyn SigningKey> = Arc::from(settings.node_key.load_signing().context("load the node's key")?);
+    let keyring = Keyring::load(&settings)?;
     let origin = settings.origin();
     let ledger_key = LedgerKey::from_file(&origin, &settings.ledger_key).context("load the ledger key")?;
     let ledger_public = *ledger_key.public().public_key();
@@ -406,14 +413,17 @@ fn build(
         Directory::load(&settings.directory(), &operator, &trust.load(), &settings.axis, settings.lane, clock::now());
     let found = found.context("load the directory's verified copy; remove its folder to fetch it anew")?;
     if let Some(directory) = &found {
-        check_directory(directory, &settings, &origin, &ledger_public, &node_key, &tls)?;
+        check_directory(directory, &settings, &origin, &ledger_public, &keyring)?;
         directory.prepare_search();
     }
     let relay_id = settings.relay_id.clone();
+    let now = clock::now();
+    let tls = keyring.tls(found.as_ref(), &settings.id, now).context("choose a TLS key")?.clone();
+    let node_key = Arc::clone(keyring.node(found.as_ref(), &settings.id, now).context("choose a node key")?);
     let directory = Arc::new(ArcSwapOption::from(found.map(Arc::new)));
     let link = Link::new(
         settings.lane,
-        identity(&tls)?,
+        tls,
         LinkTrust::from(trust.load_full()),
         admission(Arc::clone(&directory), relay_id.clone()),
     );
@@ -443,7 +453,7 @@ fn build(
         gateway,
         pipeline: made.pipeline,
         set_trust: made.set_trust,
-        reload_keys: made.reload_keys,
+        reload_pipeline_keys: made.reload_keys,
         link,
         trust,
         revocations,
@@ -455,6 +465,10 @@ fn build(
         directory,
         own_certificates: ArcSwap::from_pointee(own_certificates),
         node_key: RwLock::new(node_key),
+        keyring: ArcSwap::from_pointee(keyring),
+        changing_keys: tokio::sync::Mutex::default(),
+        directory_taken: Notify::new(),
+        settings: ArcSwap::from_pointee(settings.clone()),
         stamper,
         sign_every: stamps.map_or(shell::SIGN_EVERY, |stamps| stamps.every),
         relay: watch::channel(None).0,
@@ -489,7 +503,7 @@ fn stamper(settings: &StampSettings, trust: &TrustStore) -> anyhow::Result<Stamp
     Stamper::new(settings.servers.iter().cloned(), anchors, AGENT).context("open the way to time-stamping authorities")
 }
 
-fn own_certificates(settings: &Settings) -> anyhow::Result<BTreeSet<Digest>> {
+pub(crate) fn own_certificates(settings: &Settings) -> anyhow::Result<BTreeSet<Digest>> {
     let mut own = BTreeSet::new();
     for agency in &settings.agencies {
         for source in agency.service.iter().chain(&agency.sealing) {
@@ -505,8 +519,7 @@ fn check_directory(
     settings: &Settings,
     origin: &str,
     ledger_key: &[u8; 32],
-    node_key: &Arc<dyn SigningKey>,
-    tls: &SoftKey,
+    keyring: &Keyring,
 ) -> anyhow::Result<()> {
     let Some((_, entry)) = directory.node(&settings.id) else {
         // Not bound yet: the operator's next version will have it.
@@ -533,10 +546,10 @@ fn check_directory(
         wrong.push("the ledger key is not the one that the directory names".into());
     }
     let listed = |sha256: Digest| entry.certificates.iter().any(|binding| binding.sha256 == sha256);
-    for (what, sha256) in [("node", node_key.certificate().sha256()), ("TLS", tls.certificate().sha256())] {
-        if !listed(sha256) {
+    for key_use in [KeyUse::Node, KeyUse::Tls] {
+        for sha256 in keyring.certificates(key_use).iter().map(Certificate::sha256).filter(|sha256| !listed(*sha256)) {
             // Not fatal: a renewed certificate may be ahead of the directory.
-            warn!(what, %sha256, "the directory does not list this certificate for this node");
+            warn!(r#use = %key_use, %sha256, "the directory does not list this certificate for this node");
         }
     }
     if wrong.is_empty() {
@@ -564,32 +577,12 @@ fn admission(
     }
 }
 
-fn identity(tls: &SoftKey) -> anyhow::Result<Identity> {
-    let (chain, key) = tls.tls_identity();
-    let chain: String = chain.iter().map(|certificate| pem("CERTIFICATE", certificate)).collect();
-    let key = zeroize::Zeroizing::new(pem("PRIVATE KEY", key.secret_der()));
-    Identity::from_pem(chain.as_bytes(), key.as_bytes()).context("use the TLS key")
-}
-
-fn pem(label: &str, der: &[u8]) -> String {
-    let text = data_encoding::BASE64.encode(der);
-    let mut out = format!("-----BEGIN {label}-----\n");
-    let mut rest = text.as_str();
-    while !rest.is_empty() {
-        let (line, after) = rest.split_at(rest.len().min(64)); // base64 is ASCII
-        out.push_str(line);
-        out.push('\n');
-        rest = after;
-    }
-    out.push_str(&format!("-----END {label}-----\n"));
-    out
-}
-
 async fn serve(shell: Arc<Shell>, tokens: Arc<LiveTokens>, local: TcpListener) {
     let mut stopping = shell.stopping.clone();
     let (health_reporter, health) = tonic_health::server::health_reporter();
     let api = Api::new(Arc::clone(&shell), tokens);
     let oversight = OversightServer::new(api.clone());
+    let administration = AdministrationServer::new(api.clone()).max_decoding_message_size(LOCAL_MESSAGE_BYTES_MAX);
     let service = NodeServer::new(api).max_decoding_message_size(LOCAL_MESSAGE_BYTES_MAX);
     health_reporter.set_serving::<NodeServer<Api>>().await;
     let reflection = tonic_reflection::server::Builder::configure()
@@ -610,6 +603,7 @@ async fn serve(shell: Arc<Shell>, tokens: Arc<LiveTokens>, local: TcpListener) {
         .add_service(reflection)
         .add_service(service)
         .add_service(oversight)
+        .add_service(administration)
         .serve_with_incoming_shutdown(TcpListenerStream::new(local), shutdown)
         .await;
     if let Err(error) = served {
@@ -619,7 +613,7 @@ async fn serve(shell: Arc<Shell>, tokens: Arc<LiveTokens>, local: TcpListener) {
 
 /// Loads anchors and revocation lists again when their files change; connections that they refuse are closed.
 ///
-/// Asked to (SIGHUP), it does so at once, and reads the TLS key, the node's and the agencies' keys too.
+/// Asked to (SIGHUP), it does so at once, and reads the TLS keys, the node's and the agencies' keys too, as the settings' file names them now.
 async fn watch_trust(shell: Arc<Shell>, settings: Settings, asked: Arc<Notify>) {
     let mut stopping = shell.stopping.clone();
     let mut seen = modified(&settings);
@@ -630,6 +624,8 @@ async fn watch_trust(shell: Arc<Shell>, settings: Settings, asked: Arc<Notify>) 
             () = asked.notified() => true,
             _ = stopping.changed() => return,
         };
+        // A certificate's time may have come.
+        shell.use_keys();
         let now = modified(&settings);
         if now == seen && !everything {
             continue;
@@ -638,14 +634,7 @@ async fn watch_trust(shell: Arc<Shell>, settings: Settings, asked: Arc<Notify>) 
         let reload = move || -> anyhow::Result<usize> {
             let trust = Arc::new(crate::revocation::trust(&from, inner.revocations.as_ref())?);
             if everything {
-                // All is read before anything is used.
-                let tls = identity(&from.tls.load().context("load the TLS key")?)?;
-                let node = Arc::from(from.node_key.load_signing().context("load the node's key")?);
-                let own = own_certificates(&from)?;
-                (inner.reload_keys)().context("load the agencies' keys")?;
-                inner.own_certificates.store(Arc::new(own));
-                inner.link.replace_identity(tls);
-                inner.replace_node_key(node);
+                inner.reload_keys()?;
             }
             let closed = inner.link.replace_trust(LinkTrust::from(Arc::clone(&trust)));
             (inner.set_trust)(Arc::clone(&trust));

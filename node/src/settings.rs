@@ -11,6 +11,7 @@
 //! ```
 
 mod duties;
+pub mod edit;
 mod files;
 mod gateway;
 mod material;
@@ -72,10 +73,10 @@ pub struct Settings {
     pub relay_id: NodeId,
     /// The agencies it serves.
     pub agencies: Vec<AgencySettings>,
-    /// Certificate and key for the connection to the relay.
-    pub tls: KeySource,
-    /// Certificate and key that sign checkpoints.
-    pub node_key: KeySource,
+    /// Certificates and keys for the connection to the relay; the directory says which one serves ([`crate::keyring`]).
+    pub tls_keys: Vec<KeySource>,
+    /// Certificates and keys that sign checkpoints; as above.
+    pub node_keys: Vec<KeySource>,
     /// PKCS#8 DER of the ledger's Ed25519 key.
     pub ledger_key: PathBuf,
     /// PKCS#8 DER of the Ed25519 key that cosigns others' checkpoints.
@@ -301,8 +302,14 @@ impl Settings {
             ("tokens", &self.tokens),
         ];
         let mut keys = Table::from_iter(keys.map(|(name, path)| (name.to_owned(), self.shown(path))));
-        keys.insert("tls".into(), self.key_table(&self.tls));
-        keys.insert("node".into(), self.key_table(&self.node_key));
+        for (name, sources) in [("tls", &self.tls_keys), ("node", &self.node_keys)] {
+            let mut tables = sources.iter().map(|source| self.key_table(source));
+            let value = match (tables.next(), sources.len()) {
+                (Some(only), 1) => only,
+                (first, _) => first.into_iter().chain(tables).collect::<Vec<Value>>().into(),
+            };
+            keys.insert(name.to_owned(), value);
+        }
         table.insert("keys".into(), keys.into());
         let mut trust = Table::new();
         trust.insert("anchors".into(), self.shown(&self.trust.anchors));
@@ -422,7 +429,7 @@ impl Settings {
     #[must_use]
     pub fn prompted(&self) -> Vec<&TokenSource> {
         let agencies = self.agencies.iter().flat_map(|agency| agency.service.iter().chain(&agency.sealing));
-        TokenSource::prompted(agencies.chain([&self.node_key]))
+        TokenSource::prompted(agencies.chain(&self.node_keys))
     }
 
     fn shown(&self, path: &Path) -> Value {
@@ -430,25 +437,29 @@ impl Settings {
     }
 
     fn key_table(&self, source: &KeySource) -> Value {
-        let of_files =
-            |pairs: [(&str, &PathBuf); 2]| pairs.map(|(name, path)| (name.to_owned(), self.shown(path))).into();
-        let pairs: Vec<(String, Value)> = match source {
+        let pairs = self.key_pairs(source).into_iter();
+        pairs.map(|(name, value)| (name, Value::String(value))).collect::<Table>().into()
+    }
+
+    /// What a key is named by.
+    fn key_pairs(&self, source: &KeySource) -> Vec<(String, String)> {
+        let shown = |path: &Path| path.strip_prefix(&self.folder).unwrap_or(path).display().to_string();
+        let of_files = |pairs: [(&str, &PathBuf); 2]| pairs.map(|(name, path)| (name.to_owned(), shown(path))).into();
+        match source {
             KeySource::Pem { certificate, key } => of_files([("certificate", certificate), ("key", key)]),
             KeySource::Pkcs12 { file, password_file } => of_files([("pkcs12", file), ("password_file", password_file)]),
             KeySource::Token(source) => {
                 let TokenSource { module, token, object, pin, certificate } = source.as_ref();
                 let pin = match pin {
-                    PinSource::File(path) => ("pin_file", self.shown(path)),
-                    PinSource::Credential(name) => ("pin_credential", Value::String(name.clone())),
-                    PinSource::Prompt => ("pin", Value::String("prompt".to_owned())),
+                    PinSource::File(path) => ("pin_file", shown(path)),
+                    PinSource::Credential(name) => ("pin_credential", name.clone()),
+                    PinSource::Prompt => ("pin", "prompt".to_owned()),
                 };
-                let certificate = certificate.as_ref().map(|path| ("certificate", self.shown(path)));
-                let text = |text: &dyn ToString| Value::String(text.to_string());
-                let own = [("pkcs11", self.shown(module)), ("token", text(token)), ("object", text(object)), pin];
+                let certificate = certificate.as_ref().map(|path| ("certificate", shown(path)));
+                let own = [("pkcs11", shown(module)), ("token", token.clone()), ("object", object.to_string()), pin];
                 own.into_iter().chain(certificate).map(|(name, value)| (name.to_owned(), value)).collect()
             }
-        };
-        Table::from_iter(pairs).into()
+        }
     }
 }
 

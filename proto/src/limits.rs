@@ -353,6 +353,10 @@ pub const OFFER_BYTES_MAX: usize = 3 * 1024 * 1024;
 pub const UPLOADS_MAX: usize = 4_096;
 /// Most bytes of one message between node and relay.
 pub const MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Most certificates of a node that the relay looks for at once in what waits for it.
+pub const NODE_KEYS_ASKED_MAX: usize = 64;
+/// Most envelopes that it looks through for them.
+pub const SEALED_TO_LOOKED_MAX: usize = 20_000;
 /// Most ids on one page of the list of undelivered envelopes.
 pub const UNDELIVERED_PAGE_MAX: usize = 4_096;
 /// Most envelopes in one request to reconcile.

@@ -208,20 +208,7 @@ impl Certificate {
     /// PEM of the bytes received.
     #[must_use]
     pub fn to_pem(&self) -> String {
-        let body = data_encoding::BASE64.encode(self.der());
-        let mut out = String::from("-----BEGIN CERTIFICATE-----\n");
-        let mut rest = body.as_str();
-        while let Some((line, tail)) = rest.split_at_checked(64) {
-            out.push_str(line);
-            out.push('\n');
-            rest = tail;
-        }
-        if !rest.is_empty() {
-            out.push_str(rest);
-            out.push('\n');
-        }
-        out.push_str("-----END CERTIFICATE-----\n");
-        out
+        pem_text("CERTIFICATE", self.der())
     }
 
     /// SHA-256 of the DER: how directory, preamble and receipts name a certificate.
@@ -418,6 +405,24 @@ fn address(name: &GeneralName) -> Option<String> {
 /// RFC 4514 text of a Name that was read before.
 fn name_text(der: &[u8]) -> String {
     Name::from_der(der).map(|name| name.to_string()).unwrap_or_default()
+}
+
+/// PEM (RFC 7468) of `der` under this label.
+#[must_use]
+pub fn pem_text(label: &str, der: &[u8]) -> String {
+    let body = zeroize::Zeroizing::new(data_encoding::BASE64.encode(der));
+    // Full capacity at once: it may be a private key, and a growing text would leave copies of it behind.
+    let mut out = String::with_capacity(body.len() + body.len() / 64 + 2 * label.len() + 64);
+    out.push_str(&format!("-----BEGIN {label}-----\n"));
+    let mut rest = body.as_str();
+    while !rest.is_empty() {
+        let (line, tail) = rest.split_at(rest.len().min(64)); // base64 is ASCII
+        out.push_str(line);
+        out.push('\n');
+        rest = tail;
+    }
+    out.push_str(&format!("-----END {label}-----\n"));
+    out
 }
 
 /// An INTEGER's bytes without the leading zero DER puts before a high bit.

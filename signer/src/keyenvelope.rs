@@ -5,7 +5,7 @@
 
 mod open;
 
-pub use open::{OpenError, open_key};
+pub use open::{OpenError, is_sealed_to, open_key};
 
 use aws_lc_rs::{
     agreement,

@@ -22,17 +22,18 @@ mod oid;
 pub mod pades;
 pub mod path;
 pub mod public_key;
+pub mod request;
 pub mod softkey;
 pub mod storage;
 pub mod stream;
 pub mod timestamp;
 pub mod token;
 
-pub use certificate::{Certificate, CertificateError, PemError};
+pub use certificate::{Certificate, CertificateError, PemError, pem_text};
 pub use cms::{CmsError, CmsSignature, sign_detached, verify_detached};
 pub use crl::{Crl, CrlError, RevocationReason};
 pub use files::FileError;
-pub use keyenvelope::{OpenError, SealError, SealingAlgorithm, open_key, seal_key};
+pub use keyenvelope::{OpenError, SealError, SealingAlgorithm, is_sealed_to, open_key, seal_key};
 pub use keyfile::{KeyFile, KeyFileError};
 pub use keys::{OpeningKey, OpeningKeyError, SignError, SigningKey};
 pub use ocsp::{OcspAnswer, OcspError, OcspNonce, OcspRequest, OcspStatus};
@@ -42,6 +43,7 @@ pub use path::{
     validate_for_any_use, validate_settled, validate_with,
 };
 pub use public_key::{KeyKind, PublicKey, PublicKeyError, SignatureInvalid, SignatureScheme, verify_raw};
+pub use request::{NewKey, NewKeyError, NewKeyKind};
 pub use softkey::{SoftKey, SoftKeyError};
 pub use storage::{StorageKey, StorageKeyError, WrapError};
 pub use timestamp::{TimeStamp, TimeStampError, TimeStampNonce, TimeStampPolicy, TimeStampRequest, Worth};

@@ -76,6 +76,8 @@ oids! {
     INHIBIT_ANY_POLICY = "2.5.29.54";
     /// emailAddress in a name (PKCS#9).
     EMAIL_ADDRESS = "1.2.840.113549.1.9.1";
+    // Requests (RFC 2985 5.4.2)
+    EXTENSION_REQUEST = "1.2.840.113549.1.9.14";
     // Extended key usages
     EKU_ANY = "2.5.29.37.0";
     EKU_SERVER_AUTH = "1.3.6.1.5.5.7.3.1";

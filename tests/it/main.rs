@@ -15,6 +15,7 @@ mod lanes;
 mod lying_relay;
 mod lying_sender;
 mod recovery;
+mod rotation;
 mod send;
 mod stamps;
 mod statuses;

@@ -49,7 +49,7 @@ async fn world(pin: Option<&str>) -> Option<(World, SoftHsm, tempfile::TempDir)>
             certificate: Some(certificate.clone()),
         }));
     };
-    moved("N-H26.node", "01", &mut settings.node_key);
+    moved("N-H26.node", "01", &mut settings.node_keys[0]);
     moved("H26.service", "02", &mut settings.agencies[0].service[0]);
     moved("H26.sealing", "03", &mut settings.agencies[0].sealing[0]);
     std::fs::write(home.join("truc-node.toml"), settings.to_toml()).unwrap();

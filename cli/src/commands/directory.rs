@@ -25,6 +25,7 @@ use crate::{
 };
 
 mod audit;
+mod certificate;
 mod import;
 mod publish;
 mod search;
@@ -40,6 +41,9 @@ pub(crate) fn run(command: &DirectoryCommand, output: &Output) -> Outcome {
         }
         DirectoryCommand::Sign { dir, trust, certificate, key, valid_days, stamps } => {
             sign(dir, trust, (certificate, key), *valid_days, stamps, output)
+        }
+        DirectoryCommand::Certificate { dir, trust, certificate, state } => {
+            self::certificate::run(dir, trust, certificate, state, output)
         }
         DirectoryCommand::Policy { dir, trust, quorum } => policy(dir, trust, *quorum, output),
         DirectoryCommand::Publish(args) => publish::run(args, output),

@@ -1,6 +1,7 @@
 //! One module per command.
 
 mod admin;
+mod cert;
 mod completion;
 mod container;
 mod demo;
@@ -44,6 +45,7 @@ pub(crate) fn run(command: Command, output: &Output) -> Outcome {
         Command::Directory(command) => directory::run(&command, output),
         Command::Fork(command) => fork::run(&command, output),
         Command::Group(command) => group::run(&command, output),
+        Command::Cert(command) => cert::run(&command, output),
         Command::Status(args) => status::run(&args, output),
         Command::Completion { shell } => completion::run(shell),
     }

@@ -535,14 +535,20 @@ impl<'a> Judge<'a> {
         let submission = given!(need!(self.leaf()).submission());
         let root = need!(self.root());
         let stated = &submission.directory;
-        if root.version != stated.version {
-            return holds_if(root.version > stated.version, || {
-                format!("version {}, not {}", root.version, stated.version)
-            });
+        if root.version > stated.version {
+            return Holds;
         }
         let entry = self.facts.body.agency.as_ref().map(|agency| leaf_hash(&agency.bytes));
-        let same = root.root == stated.root && entry.is_none_or(|entry| entry == stated.entry);
-        holds_if(same, || format!("version {} with another root or entry", root.version))
+        let same_entry = entry.is_none_or(|entry| entry == stated.entry);
+        // What an entry says does not age with the versions that repeat it; whether the root was current then is another check.
+        if root.version < stated.version {
+            return holds_if(same_entry, || {
+                format!("version {} with another entry than {}", root.version, stated.version)
+            });
+        }
+        holds_if(root.root == stated.root && same_entry, || {
+            format!("version {} with another root or entry", root.version)
+        })
     }
 
     // Who may speak.

@@ -43,6 +43,11 @@ pub(crate) fn valid() -> Vec<(&'static str, Recipe)> {
     vec![
         ("valid-consignment", base()),
         ("valid-submission", Recipe { who: Who::Sender, ..base() }),
+        (
+            // The later version repeats the entry that the receipt carries under the earlier one.
+            "valid-submission-under-a-later-root",
+            Recipe { submission: |submission| submission.directory.version = 4, who: Who::Sender, ..base() },
+        ),
         ("valid-relay-acceptance", Recipe { who: Who::Relay, ..base() }),
         ("valid-with-opening", Recipe { with_opening: true, ..base() }),
         ("valid-with-document", Recipe { with_opening: true, document: Some(PACKET), ..base() }),
@@ -562,9 +567,15 @@ pub(crate) fn all() -> Vec<Case> {
         Recipe { submission: |submission| submission.directory.root = Digest::of(b"another"), ..sender() },
     );
     refused(
-        "submission-under-a-later-root",
+        "submission-under-a-later-root-with-another-entry",
         Check::RootReliedOn,
-        Recipe { submission: |submission| submission.directory.version = 4, ..sender() },
+        Recipe {
+            submission: |submission| {
+                submission.directory.version = 4;
+                submission.directory.entry = Digest::of(b"another");
+            },
+            ..sender()
+        },
     );
 
     refused(

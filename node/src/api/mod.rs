@@ -1,6 +1,7 @@
 //! The local gRPC API `truc.node.v1`, for document systems and the `truc` tool: a thin face over [`crate::service`]. It knows
 //! who calls, and puts errors into gRPC's words.
 
+mod administration;
 mod oversight;
 
 use std::{io, pin::Pin, sync::Arc};

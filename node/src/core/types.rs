@@ -757,6 +757,8 @@ pub enum Alarm {
     EvidenceRefused(EnvelopeId),
     /// The relay does not take evidence of ours now.
     EvidenceWaits(EnvelopeId),
+    /// Certificates of this node end soon.
+    CertificatesEnd,
     /// The look-up index is being rebuilt.
     Index,
     /// The disk is nearly full.
@@ -765,7 +767,7 @@ pub enum Alarm {
 
 impl Alarm {
     /// The words of [`Alarm::kind`], all of them.
-    pub const KINDS: [&str; 26] = [
+    pub const KINDS: [&str; 27] = [
         "fork",
         "behind-own-history",
         "restored",
@@ -790,6 +792,7 @@ impl Alarm {
         "bad-evidence",
         "evidence-refused",
         "evidence-waits",
+        "certificates-end",
         "index",
         "disk-full",
     ];
@@ -822,6 +825,7 @@ impl Alarm {
             Self::BadEvidence(_) => "bad-evidence",
             Self::EvidenceRefused(_) => "evidence-refused",
             Self::EvidenceWaits(_) => "evidence-waits",
+            Self::CertificatesEnd => "certificates-end",
             Self::Index => "index",
             Self::DiskFull => "disk-full",
         }

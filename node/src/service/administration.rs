@@ -18,7 +18,14 @@ use crate::{
 };
 
 /// What settings may want two administrators for: what is asked of the running node. Who may write the node's files is bound by nothing here.
-pub(crate) const WITH_TWO_PERSONS: &[AdminAction] = &[AdminAction::TokenWithdrawn, AdminAction::PinGiven];
+pub(crate) const WITH_TWO_PERSONS: &[AdminAction] = &[
+    AdminAction::CertificateRequested,
+    AdminAction::CertificateImported,
+    AdminAction::CertificateRotated,
+    AdminAction::CertificateRetired,
+    AdminAction::TokenWithdrawn,
+    AdminAction::PinGiven,
+];
 /// So many when the caller does not say.
 const LOGGED: usize = 100;
 
@@ -53,6 +60,19 @@ pub(crate) struct Permit {
 }
 
 impl Permit {
+    /// As [`Permit::done`], now that it is known what it was done to. What was approved stands there as it was approved.
+    pub(crate) async fn done_to(mut self, shell: &Shell, subject: AdminSubject) -> Result<u64, Error> {
+        if self.wish.is_none() {
+            self.deed.subject = subject;
+        }
+        self.done(shell).await
+    }
+
+    /// What will stand there.
+    pub(crate) const fn deed(&self) -> &Deed {
+        &self.deed
+    }
+
     /// It was done. Gives back the position of its record, which is on the device then.
     pub(crate) async fn done(self, shell: &Shell) -> Result<u64, Error> {
         write(shell, self.deed, None, self.wish.as_ref().map(|(wish, _)| *wish)).await

@@ -7,6 +7,7 @@ mod alarms;
 pub(crate) mod arrivals;
 pub(crate) mod bundle;
 pub(crate) mod caller;
+pub(crate) mod certificates;
 mod changes;
 pub(crate) mod directory;
 pub(crate) mod duties;

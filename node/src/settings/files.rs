@@ -15,7 +15,7 @@ impl Settings {
         let agencies = self.agencies.iter().flat_map(|agency| agency.service.iter().chain(&agency.sealing));
         let doors = self.sdk.iter().filter_map(|sdk| sdk.tls.as_ref());
         let doors = doors.chain(self.rest.iter().filter_map(|rest| rest.tls.as_ref()));
-        for key in [&self.tls, &self.node_key].into_iter().chain(agencies).chain(doors) {
+        for key in self.tls_keys.iter().chain(&self.node_keys).chain(agencies).chain(doors) {
             all.extend(key.files());
         }
         let anchors = [

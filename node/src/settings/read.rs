@@ -83,8 +83,8 @@ impl Reader<'_> {
         let witness_key = self.path(&mut keys, "witness", "keys.");
         let storage_key = self.path(&mut keys, "storage", "keys.");
         let tokens = self.path(&mut keys, "tokens", "keys.");
-        let tls = self.key(keys.remove("tls"), "keys.tls");
-        let node_key = self.key(keys.remove("node"), "keys.node");
+        let tls_keys = self.own_keys(keys.remove("tls"), "keys.tls", Away::MayNot);
+        let node_keys = self.own_keys(keys.remove("node"), "keys.node", Away::May);
         self.nothing_else(&keys, "keys.");
 
         let trust = self.trust(&mut table);
@@ -107,8 +107,8 @@ impl Reader<'_> {
             relay: address?,
             relay_id: relay_id?,
             agencies: agencies?,
-            tls: tls?,
-            node_key: node_key?,
+            tls_keys,
+            node_keys,
             ledger_key: ledger_key?,
             witness_key: witness_key?,
             storage_key: storage_key?,
@@ -306,6 +306,14 @@ impl Reader<'_> {
         }
         let named = given.into_iter().enumerate().map(|(n, value)| (format!("{name}[{}]", n + 1), value));
         named.filter_map(|(name, value)| self.key_away(Some(value), &name, away)).collect()
+    }
+
+    /// One, or a list while one takes over from another.
+    fn own_keys(&mut self, value: Option<Value>, name: &str, away: Away) -> Vec<KeySource> {
+        match value {
+            list @ Some(Value::Array(_)) => self.keys(list, name, away),
+            one => self.key_away(one, name, away).into_iter().collect(),
+        }
     }
 
     pub(super) fn key(&mut self, value: Option<Value>, name: &str) -> Option<KeySource> {

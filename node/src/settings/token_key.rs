@@ -74,6 +74,28 @@ impl TokenSource {
         self.certificate.as_deref().unwrap_or(&self.module)
     }
 
+    /// What an `X.token` file says of it, with whole paths.
+    ///
+    /// # Errors
+    /// When a file that it names is not there.
+    pub fn to_toml(&self) -> std::io::Result<String> {
+        let whole = |path: &Path| Ok::<_, std::io::Error>(path.canonicalize()?.display().to_string());
+        let mut table = toml::Table::new();
+        let mut put = |name: &str, text: String| _ = table.insert(name.to_owned(), toml::Value::String(text));
+        put("pkcs11", whole(&self.module)?);
+        put("token", self.token.clone());
+        put("object", self.object.to_string());
+        match &self.pin {
+            PinSource::File(path) => put("pin_file", whole(path)?),
+            PinSource::Credential(name) => put("pin_credential", name.clone()),
+            PinSource::Prompt => put("pin", "prompt".to_owned()),
+        }
+        if let Some(path) = &self.certificate {
+            put("certificate", whole(path)?);
+        }
+        Ok(table.to_string())
+    }
+
     pub(super) fn certificate(&self) -> Result<Certificate, MaterialError> {
         Ok(self.key()?.certificate().clone())
     }

@@ -174,6 +174,8 @@ impl Shell {
         let (version, statement) = (directory.version(), directory.statement().digest());
         let directory = Arc::new(directory);
         self.directory.store(Some(Arc::clone(&directory)));
+        self.use_keys();
+        self.directory_taken.notify_one();
         let shell = Arc::clone(self);
         self.work("reviewing links", move || shell.link.review()).await?;
         info!(version, entries = directory.size(), "directory in use");

@@ -25,6 +25,7 @@ use std::{
     time::Duration,
 };
 
+use anyhow::Context as _;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::{
     runtime::Handle,
@@ -39,7 +40,7 @@ use truc_link::{Link, Revocations, Stamper};
 use truc_proto::{AdminAction, AgencyId, AxisId, Digest, Lane, NodeId, Restored, relay_v1::relay_client::RelayClient};
 use truc_signer::{SigningKey, path::TrustStore};
 
-use crate::{archive::Archive, core::Key, pipeline::Pipeline};
+use crate::{archive::Archive, core::Key, keyring::Keyring, pipeline::Pipeline, settings::Settings};
 use engine::Engine;
 
 pub use bodies::{Bodies, BodyError};
@@ -82,7 +83,7 @@ pub struct Shell {
     /// Tells the pipelines of newer trust files.
     pub set_trust: Box<dyn Fn(Arc<TrustStore>) + Send + Sync>,
     /// Has the pipelines read the agencies' keys again.
-    pub reload_keys: Box<dyn Fn() -> anyhow::Result<()> + Send + Sync>,
+    pub reload_pipeline_keys: crate::run::ReloadKeys,
     /// TLS.
     pub link: Link,
     /// Anchors and revocation lists.
@@ -103,8 +104,16 @@ pub struct Shell {
     pub directory: Arc<ArcSwapOption<Directory>>,
     /// SHA-256 of the certificates whose keys this node holds: a binding of any other to its codes raises an alarm.
     pub own_certificates: ArcSwap<BTreeSet<Digest>>,
-    /// Signs checkpoints.
-    pub node_key: RwLock<Arc<dyn SigningKey>>,
+    /// Signs checkpoints: what the keyring says.
+    pub(crate) node_key: RwLock<Arc<dyn SigningKey>>,
+    /// The node's own keys.
+    pub(crate) keyring: ArcSwap<Keyring>,
+    /// Held by who changes keys: one at a time.
+    pub(crate) changing_keys: tokio::sync::Mutex<()>,
+    /// Told when another version of the directory is in use.
+    pub(crate) directory_taken: Notify,
+    /// What the settings' file said when it was read last; of that, only keys and trust change while the node runs.
+    pub(crate) settings: ArcSwap<Settings>,
     /// Stamps them, where settings name authorities.
     pub stamper: Option<Stamper>,
     /// Least time between two signatures of checkpoints.
@@ -170,10 +179,54 @@ impl Shell {
         Arc::clone(&self.node_key.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Signs checkpoints with another key from now on.
-    pub fn replace_node_key(&self, key: Arc<dyn SigningKey>) {
-        *self.node_key.write().unwrap_or_else(PoisonError::into_inner) = key;
-        self.sign.notify_one();
+    /// Takes those of the node's own keys into use that serve now.
+    pub(crate) fn use_keys(&self) {
+        let (keyring, directory, now) = (self.keyring.load(), self.directory(), clock::now());
+        if let Some(tls) = keyring.tls(directory.as_deref(), &self.node, now)
+            && tls.fingerprint() != self.link.fingerprint()
+        {
+            self.link.replace_identity(tls.clone());
+        }
+        if let Some(key) = keyring.node(directory.as_deref(), &self.node, now)
+            && !Arc::ptr_eq(key, &self.node_key())
+        {
+            let mut held = self.node_key.write().unwrap_or_else(PoisonError::into_inner);
+            if held.certificate() != key.certificate() {
+                tracing::info!(
+                    subject = key.certificate().subject(),
+                    "checkpoints are signed with another key from now on"
+                );
+            }
+            *held = Arc::clone(key);
+            drop(held);
+            self.sign.notify_one();
+        }
+    }
+
+    /// Reads all keys as the settings' file names them now, and takes them into use; the old ones stay when one cannot be read.
+    ///
+    /// # Errors
+    /// When the settings or a key cannot be used.
+    pub(crate) fn reload_keys(&self) -> anyhow::Result<()> {
+        let held = self.settings.load();
+        let read = Settings::load(&held.folder).context("read the settings")?;
+        let codes = |settings: &Settings| settings.codes().cloned().collect::<BTreeSet<_>>();
+        anyhow::ensure!(codes(&read) == codes(&held), "the settings name other agencies now: start the node again");
+        let settings = Settings {
+            agencies: read.agencies,
+            tls_keys: read.tls_keys,
+            node_keys: read.node_keys,
+            ..Settings::clone(&held)
+        };
+        // All is read before anything is used.
+        let keyring = Keyring::load(&settings)?;
+        let own = crate::run::own_certificates(&settings)?;
+        (self.reload_pipeline_keys)(&settings).context("load the agencies' keys")?;
+        self.own_certificates.store(Arc::new(own));
+        self.keyring.store(Arc::new(keyring));
+        self.settings.store(Arc::new(settings));
+        self.use_keys();
+        Ok(())
     }
 
     /// The relay, when it is there.

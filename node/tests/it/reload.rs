@@ -19,7 +19,8 @@ async fn keys_and_trust_files_are_read_again_on_demand_and_the_old_ones_stay_whi
         KeySource::Pkcs12 { file, .. } => file.clone(),
         KeySource::Token(_) => panic!("a key in a file"),
     };
-    let files = [file_of(&settings.agencies[0].service[0]), file_of(&settings.tls), settings.trust.anchors.clone()];
+    let files =
+        [file_of(&settings.agencies[0].service[0]), file_of(&settings.tls_keys[0]), settings.trust.anchors.clone()];
     for (n, file) in files.iter().enumerate() {
         let good = std::fs::read(file).unwrap();
         std::fs::write(file, "broken").unwrap();

@@ -17,6 +17,7 @@ mod offer;
 mod proofs;
 mod refuse;
 mod restored;
+mod sealed;
 mod undelivered;
 mod upload;
 mod watch;
@@ -304,6 +305,11 @@ impl<S: Store> relay_server::Relay for Calls<S> {
     async fn undelivered(&self, request: Request<wire::UndeliveredRequest>) -> Reply<wire::UndeliveredReply> {
         let node = self.0.caller(&request)?;
         self.0.undelivered(node, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn sealed_to(&self, request: Request<wire::SealedToRequest>) -> Reply<wire::SealedToReply> {
+        let node = self.0.caller(&request)?;
+        self.0.sealed_to(node, request.into_inner()).await.map(Response::new)
     }
 
     type AuditDirectoryStream = Streamed<wire::AuditChunk>;

@@ -67,6 +67,18 @@ pub fn open_key(envelope: &[u8], key: &dyn OpeningKey) -> Result<Zeroizing<Vec<u
     parts.decrypt(&content_key).ok_or(OpenError::Failed)
 }
 
+/// Whether one of the recipients of a key envelope is this certificate. Nothing is decrypted: who carries envelopes may ask. What is no key envelope is
+/// sealed to nobody.
+#[must_use]
+pub fn is_sealed_to(envelope: &[u8], certificate: &Certificate) -> bool {
+    if envelope.len() > KEY_ENVELOPE_BYTES_MAX {
+        return false;
+    }
+    let Ok(der) = asn1::normalise(envelope) else { return false };
+    let Ok(parts) = Parts::read(&der) else { return false };
+    parts.recipients.iter().any(|recipient| matches!(recipient.locked_for(certificate), Ok(Some(_))))
+}
+
 struct Parts<'a> {
     recipients: Vec<RecipientInfo<'a>>,
     nonce: [u8; 12],

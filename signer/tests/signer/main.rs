@@ -22,6 +22,8 @@ mod paths;
 #[cfg(test)]
 mod pkits;
 #[cfg(test)]
+mod requests;
+#[cfg(test)]
 mod rules;
 #[cfg(test)]
 mod support;

@@ -343,6 +343,11 @@ impl relay_server::Relay for Calls {
         up.acknowledge_evidence(request.into_inner()).await
     }
 
+    async fn sealed_to(&self, request: Request<wire::SealedToRequest>) -> Reply<wire::SealedToReply> {
+        let (_, mut up) = self.up(&request).await?;
+        up.sealed_to(request.into_inner()).await
+    }
+
     async fn undelivered(&self, request: Request<wire::UndeliveredRequest>) -> Reply<wire::UndeliveredReply> {
         let (_, mut up) = self.up(&request).await?;
         let mut reply = up.undelivered(request.into_inner()).await?.into_inner();

@@ -6,21 +6,34 @@ use std::{
     net::SocketAddr,
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
 use tempfile::TempDir;
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
+use tonic::{
+    metadata::{Ascii, MetadataValue},
+    service::interceptor::InterceptedService,
+    transport::Channel,
+};
 use truc_certs_dev::{Issued, KeyKind, Pki, Profile, Request, RevocationReason, Subject};
 use truc_evidence::{
     Confirmation, Directory, DirectoryDraft, PinnedOperator, ReceiptReport, ReceiptTrust, ReceiptVerdict,
     verify_binding, verify_receipt,
 };
 use truc_link::{ConnectSettings, Identity, Link, LinkTrust, NotAdmitted};
-use truc_node::settings::{KeySource, TrustFiles};
+use truc_node::{
+    quota::Quota,
+    settings::{KeySource, TrustFiles},
+    tokens::add_token,
+};
 use truc_proto::{
-    AxisId, Digest, Lane, NodeId, Raw, SignedBinding, SignedDirectory, Timestamp,
+    AxisId, CallerRole, Digest, Lane, NodeId, Raw, SignedBinding, SignedDirectory, Timestamp,
+    node_v1::administration_client::AdministrationClient,
     relay_v1::{DirectoryChunk, PublishDirectoryReply, relay_client::RelayClient},
 };
 use truc_relay::InitOptions;
@@ -29,8 +42,14 @@ use truc_tests::network::front::Front;
 
 use super::{Api, until};
 
+type Authorize = Box<dyn FnMut(tonic::Request<()>) -> Result<tonic::Request<()>, tonic::Status> + Send>;
+/// The client of what cipher administrators do.
+pub(crate) type Administration = AdministrationClient<InterceptedService<Channel, Authorize>>;
+
 pub(crate) const AXIS: &str = "dev-it";
 pub(crate) const RELAY: &str = "RELAY";
+/// Names of administrators' tokens, each its own.
+static ADMINISTRATORS: AtomicU32 = AtomicU32::new(0);
 const DAY: Duration = Duration::from_secs(86_400);
 
 pub(crate) fn now() -> Timestamp {
@@ -244,10 +263,14 @@ impl World {
 
     /// Puts a request into the draft, as the operator does who has checked it.
     pub(crate) fn bind(&mut self, binding: Raw<SignedBinding>) {
+        self.take(&binding, Confirmation { sealing: true, endorsement: true });
+    }
+
+    /// Takes a binding request into the draft, with what the operator confirms.
+    pub(crate) fn take(&mut self, binding: &Raw<SignedBinding>, confirmed: Confirmation) {
         let verified =
-            verify_binding(&binding, self.directory.as_deref(), &self.trust(), &Self::axis(), self.lane, now())
-                .unwrap();
-        self.draft.add(&verified, Confirmation { sealing: true, endorsement: true }).unwrap();
+            verify_binding(binding, self.directory.as_deref(), &self.trust(), &Self::axis(), self.lane, now());
+        self.draft.add(&verified.unwrap(), confirmed).unwrap();
     }
 
     /// Anchors, sub-CA and the newest revocation lists.
@@ -403,6 +426,24 @@ impl World {
     /// A document system of a node, with a token for all its codes.
     pub(crate) fn api(&self, id: &str) -> Api {
         Api::new(self.node_address(id), Some(&self.nodes[id].token))
+    }
+
+    /// The cipher administrator of a node.
+    pub(crate) async fn administration(&self, id: &str) -> Administration {
+        let channel =
+            Channel::from_shared(format!("http://{}", self.node_address(id))).unwrap().connect().await.unwrap();
+        let tokens = self.node_folder(id).join("keys/tokens");
+        let name = format!("lan-{}", ADMINISTRATORS.fetch_add(1, Ordering::Relaxed));
+        let codes = std::collections::BTreeSet::new();
+        let token = add_token(&tokens, &name, CallerRole::CipherAdmin, codes, Quota::default(), now()).unwrap();
+        let bearer: MetadataValue<Ascii> = format!("Bearer {}", token.expose()).parse().unwrap();
+        AdministrationClient::with_interceptor(
+            channel,
+            Box::new(move |mut request: tonic::Request<()>| {
+                request.metadata_mut().insert("authorization", bearer.clone());
+                Ok(request)
+            }),
+        )
     }
 
     /// Puts a certificate on the revocation list.
