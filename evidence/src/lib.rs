@@ -11,6 +11,7 @@
 //! | what was ever bound to a code? | [`DirectoryAudit`] |
 //! | do these two checkpoints show two histories? | [`ForkFile`] |
 //! | how does a machine come back after its disk is lost? | [`make_backup`], [`BackupFile`] |
+//! | how does a ledger go on that lost its end? | [`NewOrigin`] |
 //! | what do all receipts about a document prove together? | [`verify_bundle`], [`BundleWriter`] |
 //!
 //! No sockets and no clock: times come in as values. The only files touched are a directory's own ([`Directory::save`], [`Directory::load`], [`Directory::open`], [`DirectoryWriter`])
@@ -28,6 +29,7 @@ mod entitlement;
 mod fork;
 mod leaf;
 mod operator;
+mod origin;
 mod proven;
 mod receipt;
 mod verify;
@@ -61,6 +63,7 @@ pub use entitlement::Entitlement;
 pub use fork::{ForkError, ForkFile, ForkFileError, ForkKind, ProvenFork, fork_file_name};
 pub use leaf::{Leaf, LeafError};
 pub use operator::PinnedOperator;
+pub use origin::{LastKnownError, NewOrigin, forget_behind, keep_behind, last_known};
 pub use proven::{EvidenceError, Proven, ProvenBatch, ProvenItem, item_of, prove, verify_batch, verify_leaf};
 pub use receipt::{ReceiptParts, ReceiptWriteError, receipt};
 pub use verify::{

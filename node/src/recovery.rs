@@ -1,26 +1,16 @@
-//! What stands between a store put back from an old copy and a ledger that goes on: the checkpoint that the relay holds and this node has lost,
-//! and the new origin that names it.
+//! `truc-node recover`: a ledger put back from an old copy goes on under a new origin, which names the checkpoint that the relay holds and this node
+//! has lost.
 
-use std::{
-    fs::{self, File},
-    io::{self, Write as _},
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{fs, path::PathBuf, sync::Arc};
 
 use anyhow::{Context as _, bail};
 use clap::Args;
-use truc_evidence::{bind_certificate, forget_restored, ledger_origin, make_binding};
+use truc_evidence::{NewOrigin, forget_behind, forget_restored, last_known, ledger_origin};
 use truc_ledger::{
-    LedgerKey,
-    fork::HeldCheckpoint,
-    journal_cut,
+    LedgerKey, journal_cut,
     volume::{DirVolume, Volume},
 };
-use truc_proto::{
-    AdminAction, AdminSubject, Administrator, BindingRequest, Checkpoint, Digest, Entry, KeyUse, NodeEntry, SignedNote,
-    Timestamp, WitnessKey, limits::NOTE_BYTES_MAX,
-};
+use truc_proto::{AdminAction, AdminSubject, Administrator, Checkpoint, Digest, Timestamp};
 use truc_signer::SigningKey;
 
 use crate::{
@@ -29,22 +19,6 @@ use crate::{
     settings::{KeySource, SETTINGS_FILE, Settings},
     tokens::{replace_private, write_private},
 };
-
-/// The relay's newest checkpoint of this node's ledger that the ledger itself does not reach any more.
-const BEHIND: &str = "behind.note";
-
-/// Keeps the note; it takes the place of an older one.
-///
-/// # Errors
-/// When it cannot be written.
-pub(crate) fn keep_behind(store: &Path, note: &str) -> io::Result<()> {
-    let (path, temporary) = (store.join(BEHIND), store.join(format!("{BEHIND}.tmp")));
-    let mut file = File::create(&temporary)?;
-    file.write_all(note.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&temporary, &path)?;
-    File::open(store)?.sync_all()
-}
 
 /// `truc-node recover`.
 #[derive(Args, Debug)]
@@ -113,7 +87,8 @@ pub fn begin(
     let old_origin = settings.origin();
     let old_key = LedgerKey::from_file(&old_origin, &settings.ledger_key).context("load the ledger key")?;
     let cut = journal_cut(&(volume as _), &settings.store_tag()).context("read the journal")?;
-    let (known, known_hash) = match shown(&store, &old_key)? {
+    let shown = last_known(&store, &old_key).context("read what the relay has shown, store/behind.note")?;
+    let (known, known_hash) = match shown {
         Some(known) => known,
         None if without_peer => {
             let known = Checkpoint::new(old_origin.as_str(), cut.leaves, cut.root)?;
@@ -137,8 +112,25 @@ pub fn begin(
     }
     let key = LedgerKey::from_file(&origin, &ledger_key).context("load the new ledger key")?;
     let binding = settings.folder.join(format!("{}-{epoch}.binding", settings.id));
-    let request = request(settings, &origin, epoch, &key, now)?;
-    replace_private(&binding, &request).with_context(|| format!("write {}", binding.display()))?;
+    let nodes = settings.node_keys.iter().map(KeySource::load_signing).collect::<Result<Vec<_>, _>>();
+    let nodes = nodes.context("load the node's keys")?;
+    let nodes: Vec<&dyn SigningKey> = nodes.iter().map(AsRef::as_ref).collect();
+    let tls = settings.tls_keys.iter().map(KeySource::certificate).collect::<Result<Vec<_>, _>>();
+    let tls = tls.context("load the TLS keys")?;
+    let witness = LedgerKey::from_file(&origin, &settings.witness_key).context("load the witness key")?;
+    let new = NewOrigin {
+        axis: &settings.axis,
+        lane: settings.lane,
+        id: &settings.id,
+        relay: false,
+        epoch,
+        ledger: &key,
+        witness: Some(&witness),
+        nodes: &nodes,
+        tls: &tls,
+    };
+    let request = new.request(now).context("make the binding request")?;
+    replace_private(&binding, request.bytes()).with_context(|| format!("write {}", binding.display()))?;
     note(settings, &deed)?;
     // From here on it is the new epoch.
     let next = Settings { epoch, ledger_key, ..settings.clone() };
@@ -146,68 +138,8 @@ pub fn begin(
     let text = fs::read_to_string(&file).with_context(|| format!("read {}", file.display()))?;
     replace_private(&file, edited(&text, &next).as_bytes()).with_context(|| format!("write {}", file.display()))?;
     forget_restored(&store)?;
-    match fs::remove_file(store.join(BEHIND)) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            return Err(error).context("remove what the relay showed");
-        }
-        _ => {}
-    }
+    forget_behind(&store).context("remove what the relay has shown")?;
     Ok(Begun { binding, origin, known, kept: cut.leaves })
-}
-
-/// What the relay has shown of this ledger, signed by its own key, and the hash of that.
-fn shown(store: &Path, key: &LedgerKey) -> anyhow::Result<Option<(Checkpoint, Digest)>> {
-    let path = store.join(BEHIND);
-    let read = || -> anyhow::Result<Option<(Checkpoint, Digest)>> {
-        match fs::metadata(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Ok(file) if file.len() > NOTE_BYTES_MAX as u64 => bail!("too long for a checkpoint"),
-            found => found?,
-        };
-        let bytes = fs::read(&path)?;
-        let held = HeldCheckpoint::check(SignedNote::parse(&bytes)?, key.public())?;
-        Ok(Some((held.checkpoint().clone(), Digest::of(&bytes))))
-    };
-    read().with_context(|| format!("read what the relay has shown, {}", path.display()))
-}
-
-fn request(
-    settings: &Settings,
-    origin: &str,
-    epoch: u64,
-    ledger: &LedgerKey,
-    now: Timestamp,
-) -> anyhow::Result<Vec<u8>> {
-    let nodes = settings.node_keys.iter().map(KeySource::load_signing).collect::<Result<Vec<_>, _>>();
-    let nodes = nodes.context("load the node's keys")?;
-    let links = settings.tls_keys.iter().map(KeySource::certificate).collect::<Result<Vec<_>, _>>();
-    let links = links.context("load the TLS keys")?;
-    let witness = LedgerKey::from_file(origin, &settings.witness_key).context("load the witness key")?;
-    let mut certificates: Vec<_> =
-        nodes.iter().map(|key| bind_certificate(key.certificate(), vec![KeyUse::Node])).collect();
-    for certificate in &links {
-        match certificates.iter_mut().find(|bound| bound.sha256 == certificate.sha256()) {
-            Some(both) => both.uses.push(KeyUse::Tls),
-            None => certificates.push(bind_certificate(certificate, vec![KeyUse::Tls])),
-        }
-    }
-    let entry = NodeEntry {
-        id: settings.id.clone(),
-        lane: settings.lane,
-        origin: origin.to_owned(),
-        epoch,
-        ledger_key: *ledger.public().public_key(),
-        witness_key: Some(WitnessKey(*witness.public().public_key())),
-        certificates,
-    };
-    let request = BindingRequest {
-        axis: settings.axis.clone(),
-        lane: settings.lane,
-        time: now,
-        entries: vec![Entry::Node(entry)],
-    };
-    let keys: Vec<&dyn SigningKey> = nodes.iter().map(AsRef::as_ref).collect();
-    Ok(make_binding(request, ledger, &keys).context("make the binding request")?.bytes().to_vec())
 }
 
 /// The settings' text with the epoch and the ledger key of `next`: comments and order stay where the text is plain enough for that.

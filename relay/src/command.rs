@@ -9,7 +9,9 @@ use truc_proto::{AxisId, Lane, NodeId};
 use crate::{
     InitOptions, Settings,
     backup::{self, BackupArgs, RestoreArgs},
-    clock, init, reindex, revocation, run,
+    clock, init,
+    recovery::{self, RecoverArgs},
+    reindex, revocation, run,
 };
 
 /// Exit code for bad usage (sysexits `EX_USAGE`).
@@ -33,6 +35,8 @@ enum Command {
     Backup(Box<BackupArgs>),
     /// Make a relay's folder of a backup. It finds out from the nodes whether it is behind before it signs anything.
     Restore(RestoreArgs),
+    /// Begin a new ledger origin: for a relay whose nodes hold newer checkpoints than its store has.
+    Recover(RecoverArgs),
     /// Throw the look-up index away and build it again from the journal. The relay must not be running.
     Reindex(DirArgs),
     /// Revocation lists.
@@ -132,6 +136,7 @@ fn perform(command: Command) -> anyhow::Result<()> {
         Command::Serve(args) => serve(Settings::load(&args.dir)?),
         Command::Backup(args) => backup::backup(*args, clock()),
         Command::Restore(args) => backup::restore(&args, clock()),
+        Command::Recover(args) => recovery::recover(&args, clock()),
         Command::Reindex(args) => reindex(&Settings::load(&args.dir)?),
         Command::Crl { dir, action: CrlAction::Import { file } } => import(&Settings::load(&dir.dir)?, &file),
     }

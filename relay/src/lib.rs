@@ -5,6 +5,7 @@
 pub mod command;
 pub mod core;
 pub mod records;
+pub mod recovery;
 pub mod service;
 pub mod store;
 

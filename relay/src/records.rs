@@ -11,7 +11,7 @@ use truc_proto::{relay_v1::KeyEnvelope, wire_v1::ProvenLeaf};
 #[derive(Clone, PartialEq, Message)]
 pub struct RelayRecord {
     /// What happened.
-    #[prost(oneof = "Body", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12")]
+    #[prost(oneof = "Body", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13")]
     pub body: Option<Body>,
 }
 
@@ -54,6 +54,9 @@ pub enum Body {
     /// The relay cosigns a node's checkpoint. Where it has a leaf, that is a `checkpoint`.
     #[prost(message, tag = "12")]
     Cosigned(Cosigned),
+    /// The ledger goes on under a new origin. Its leaf is a `checkpoint`: the last one known of the old origin.
+    #[prost(message, tag = "13")]
+    OriginBegun(OriginBegun),
 }
 
 /// The (sender code, envelope id) that deduplication and every later event key on.
@@ -375,6 +378,23 @@ pub struct PeerProven {
     pub size: u64,
 }
 
+/// See [`Body::OriginBegun`].
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct OriginBegun {
+    /// Relay's clock.
+    #[prost(int64, tag = "1")]
+    pub time_ms: i64,
+    /// The new origin.
+    #[prost(string, tag = "2")]
+    pub origin: String,
+    /// Who did it.
+    #[prost(string, tag = "3")]
+    pub who: String,
+    /// Why.
+    #[prost(string, tag = "4")]
+    pub why: String,
+}
+
 /// See [`Body::Cosigned`].
 #[derive(Clone, PartialEq, Message)]
 pub struct Cosigned {
@@ -478,6 +498,7 @@ mod tests {
             Body::Forked(Forked { node: "N1".into(), held_at: 8, shown: Bytes::from_static(b"n"), mark: mark() }),
             Body::PeerProven(PeerProven { node: "N1".into(), size: 9 }),
             Body::Cosigned(Cosigned { time_ms: 1, node: "N1".into(), mark: mark(), note: Bytes::from_static(b"n") }),
+            Body::OriginBegun(OriginBegun { time_ms: 1, origin: "o".into(), who: "w".into(), why: "y".into() }),
         ];
         for body in bodies {
             let bytes = RelayRecord::encoded(body.clone());
@@ -501,5 +522,6 @@ mod tests {
         assert_eq!(tag(Body::Forked(Forked::default())), 10);
         assert_eq!(tag(Body::PeerProven(PeerProven::default())), 11);
         assert_eq!(tag(Body::Cosigned(Cosigned::default())), 12);
+        assert_eq!(tag(Body::OriginBegun(OriginBegun::default())), 13);
     }
 }

@@ -318,7 +318,7 @@ fn read_crls(settings: &Settings, all: &mut Vec<u8>, mistakes: &mut Vec<String>)
 
 fn open_store(settings: &Settings, with_index: bool) -> anyhow::Result<Embedded> {
     let origin = settings.origin();
-    let key = LedgerKey::from_file(&origin, &settings.key("ledger.key"))?;
+    let key = LedgerKey::from_file(&origin, &settings.ledger_key())?;
     let volume =
         DirVolume::create(settings.store_dir()).with_context(|| format!("open {}", settings.store_dir().display()))?;
     let core = CoreSettings {
@@ -361,7 +361,15 @@ fn load_directory(settings: &Settings, store: &Embedded, materials: &Materials) 
         );
     }
     let relay = directory.relay();
-    if relay.id != settings.id || relay.origin != settings.origin() {
+    let begun = relay.epoch < settings.epoch;
+    if begun {
+        tracing::warn!(
+            directory = relay.origin,
+            settings = settings.origin(),
+            "the ledger has a new origin that the directory does not name yet: the operator must publish it"
+        );
+    }
+    if relay.id != settings.id || (relay.origin != settings.origin() && !begun) {
         bail!(
             "the directory binds relay {} with ledger {}, the settings say {} with {}",
             relay.id,
@@ -384,10 +392,12 @@ fn make_service(
         lane: settings.lane,
         relay: settings.id.clone(),
         ledger_key: store.ledger().public_key().clone(),
-        statements: LedgerKey::from_file(&settings.origin(), &settings.key("ledger.key"))?,
+        statements: LedgerKey::from_file(&settings.origin(), &settings.ledger_key())?,
         witness: witness_key(settings)?,
         operator: materials.operator.clone(),
         restored: restored(settings, directory.is_some())?,
+        store: settings.store_dir(),
+        epoch: settings.epoch,
         directories: settings.directories_dir(),
         lease_ms: u64::try_from(settings.lease.as_millis()).unwrap_or(u64::MAX),
         statement_every: settings.statement_every,

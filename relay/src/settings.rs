@@ -331,6 +331,15 @@ impl Settings {
         self.store_dir().join("revocation")
     }
 
+    /// The ledger's key: each epoch has its own.
+    pub(crate) fn ledger_key(&self) -> PathBuf {
+        self.ledger_key_of(self.epoch)
+    }
+
+    pub(crate) fn ledger_key_of(&self, epoch: u64) -> PathBuf {
+        if epoch == 1 { self.key("ledger.key") } else { self.key(&format!("ledger-{epoch}.key")) }
+    }
+
     pub(crate) fn key(&self, name: &str) -> PathBuf {
         self.dir.join("keys").join(name)
     }

@@ -229,3 +229,64 @@ async fn a_restored_relay_that_is_behind_never_signs_whoever_calls_first() {
     }
     assert!(restored(&folder.join("store")).unwrap().is_some());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_that_is_behind_goes_on_under_a_new_origin_and_is_handed_again_what_it_lost() {
+    let mut world = started().await;
+    let first = world.api("N-G22").accepted(&Letter::new("first", "G22", &["H26"])).await;
+    world.all_receipts_valid("N-G22", &first, 4).await;
+    let backup = back_up_relay(&world);
+    world.stop_node("N-H26").await;
+    let lost = world.api("N-G22").accepted(&Letter::new("lost", "G22", &["H26"])).await;
+    world.api("N-G22").until_state(&lost, "H26", "relayed").await;
+    world.stop_node("N-G22").await;
+    world.serve_node("N-G22").await;
+    world.api("N-G22").until_connected().await;
+    world.stop_relay().await;
+    let folder = world.relay_folder();
+    restore(&world, &backup, &folder);
+    let begin = || {
+        let settings = truc_relay::Settings::load(&folder).unwrap();
+        truc_relay::recovery::begin(&settings, false, "Trần Thị Bình", "hỏng ổ đĩa", world::now())
+    };
+    let refused = begin().unwrap_err().to_string();
+    assert!(refused.contains("no node has shown"), "{refused}");
+    world.serve_relay().await;
+    until_said(&world, "older copy").await;
+    let running = format!("{:#}", begin().unwrap_err());
+    assert!(running.contains("must not be running"), "{running}");
+    world.stop_relay().await;
+
+    let begun = begin().unwrap();
+    assert_eq!(
+        (begun.origin.as_str(), begun.known.origin()),
+        ("truc/dev-it/ordinary/RELAY/2", "truc/dev-it/ordinary/RELAY/1")
+    );
+    assert!(begun.known.size > begun.kept, "{begun:?}");
+    world.serve_relay().await;
+    until_said(&world, "new origin").await;
+    world.serve_node("N-H26").await;
+    world.bind(Raw::parse(std::fs::read(&begun.binding).unwrap()).unwrap());
+    world.publish().await;
+    for node in ["N-G22", "N-H26"] {
+        world.api(node).until_connected().await;
+    }
+    world.api("N-H26").until_consigned(&lost, "H26").await;
+    world.api("N-G22").until_state(&lost, "H26", "consigned").await;
+    let answer = world.api("N-H26").accepted(&Letter::new("answer", "H26", &["G22"])).await;
+    world.all_receipts_valid("N-H26", &answer, 4).await;
+    // Receipts of before stay valid.
+    world.all_receipts_valid("N-G22", &first, 4).await;
+    world.stop_relay().await;
+    world.serve_relay().await;
+    world.api("N-H26").until_connected().await;
+}
+
+/// Waits until N-G22 says why the relay does not go on.
+async fn until_said(world: &World, words: &str) {
+    let api = world.api("N-G22");
+    until(words, || async {
+        api.status().await.filter(|status| !status.connected && status.relay_state.contains(words))
+    })
+    .await;
+}

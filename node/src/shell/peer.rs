@@ -16,7 +16,6 @@ use super::{Relay, Shell, lock};
 use crate::{
     core::{Alarm, Input},
     records::Body,
-    recovery,
 };
 
 /// Most checkpoints seen under evidence that wait for their proof; the largest are kept.
@@ -248,8 +247,8 @@ impl Shell {
         self.may_sign.store(false, Ordering::SeqCst);
         let text = PeerError::WeAreBehind.to_string();
         self.engine.tell(Input::Alarm { alarm: Alarm::BehindOwnHistory, text: Some(text) }).await?;
-        let (store, note) = (self.store_folder.clone(), theirs.to_string());
-        match self.work("keeping a checkpoint", move || recovery::keep_behind(&store, &note)).await? {
+        let (store, note) = (self.store_folder.clone(), theirs.clone());
+        match self.work("keeping a checkpoint", move || truc_evidence::keep_behind(&store, &note)).await? {
             Ok(()) => {}
             Err(error) => error!(%error, "what the relay holds of this node's ledger was not kept as a file"),
         }

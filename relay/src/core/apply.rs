@@ -76,6 +76,7 @@ impl Core {
                 self.peers.get_mut(&node).ok_or(ApplyError::Field("node"))?.prove(record.size);
             }
             Body::Cosigned(record) => self.apply_cosigned(position, leaf_index, record)?,
+            Body::OriginBegun(record) => self.advance(record.time_ms),
         }
         self.next_position = position.plus(1);
         if let Some(leaf_index) = leaf_index {

@@ -131,10 +131,10 @@ impl<S: Store> Service<S> {
             DirectoryFileError::Io { .. } | DirectoryFileError::Held(_) => not_kept(&error),
         })?;
         let relay = directory.relay();
-        if relay.id != settings.relay
-            || relay.origin != settings.ledger_key.name()
-            || relay.ledger_key != *settings.ledger_key.public_key()
-        {
+        let own = relay.origin == settings.ledger_key.name() && relay.ledger_key == *settings.ledger_key.public_key();
+        // Versions of before a recovery that this store lost: they are needed to go on from them.
+        let of_before = !self.is_listed() && relay.epoch < settings.epoch;
+        if relay.id != settings.relay || !(own || of_before) {
             let what = format!(
                 "the version binds relay {} with ledger {}, this is {} with {}",
                 relay.id,

@@ -6,6 +6,7 @@ use std::sync::{Arc, atomic::Ordering};
 use bytes::Bytes;
 use prost::Message as _;
 use tonic::Status;
+use truc_evidence::{keep_behind, ledger_origin};
 use truc_ledger::fork::{ForkGuard, HeldCheckpoint, Standing};
 use truc_link::Peer;
 use truc_proto::{
@@ -52,7 +53,10 @@ impl<S: Store> Service<S> {
         let standing = blocking(move || service.standing(&ours, &theirs)).await??;
         self.check_standing(peer, standing)?;
         self.hear(&peer.name).await?;
-        let held_size = held_size(&request.held_of_you);
+        if !self.is_listed() {
+            return Err(self.why_silenced().into());
+        }
+        let held_size = held_size(&request.held_of_you, self.settings.ledger_key.name());
         if !request.mine.is_empty() {
             self.take_checkpoint(peer, &request.mine).await?;
         }
@@ -86,6 +90,8 @@ impl<S: Store> Service<S> {
         }
         let held = if theirs.is_empty() { None } else { Some(SignedNote::parse(theirs)) };
         let held = held.transpose().map_err(|error| Refusal::invalid(format!("held_of_you is no note: {error}")))?;
+        // Of an origin that was given up: it counts for nothing since the directory names this one.
+        let held = held.filter(|held| !self.is_of_before(held));
         // A node may hold a checkpoint with further lines: ours is the one that counts.
         let standing =
             ForkGuard::new(self.settings.ledger_key.clone()).exchange(ours, held, |size| self.store.root_at(size).ok());
@@ -93,6 +99,16 @@ impl<S: Store> Service<S> {
             use std::error::Error as _;
             let source = error.source().map(|source| format!(": {source}")).unwrap_or_default();
             Refusal::invalid(format!("{error}{source}"))
+        })
+    }
+
+    /// Whether a checkpoint is of an earlier origin of this relay's ledger.
+    fn is_of_before(&self, note: &SignedNote) -> bool {
+        let (axis, lane, relay) = (&self.settings.axis, self.settings.lane, &self.settings.relay);
+        let Ok(checkpoint) = Checkpoint::of_note(note) else { return false };
+        let epoch = checkpoint.origin().rsplit('/').next().and_then(|epoch| epoch.parse::<u64>().ok());
+        epoch.is_some_and(|epoch| {
+            epoch < self.settings.epoch && checkpoint.origin() == ledger_origin(axis, lane, relay, epoch)
         })
     }
 
@@ -104,6 +120,9 @@ impl<S: Store> Service<S> {
             Standing::Fork { theirs, .. } => ("another history than", theirs),
         };
         self.silenced.store(true, Ordering::Release);
+        if let Err(error) = keep_behind(&self.settings.store, theirs.note()) {
+            tracing::error!(%error, "what the peer holds of this ledger was not kept as a file");
+        }
         let size = theirs.checkpoint().size;
         tracing::error!(node = %peer.name, size, note = %theirs.note(),
             "alarm: this ledger is {what} a peer has seen; nothing is signed any more until it is recovered under a new origin");
@@ -193,9 +212,10 @@ impl<S: Store> Service<S> {
     }
 }
 
-/// Leaves in the checkpoint that the peer holds, once it is known to be ours; none where there is nothing to prove.
-fn held_size(held_of_you: &[u8]) -> Option<u64> {
-    Checkpoint::parse_note(held_of_you).ok().map(|(_, checkpoint)| checkpoint.size).filter(|size| *size > 0)
+/// Leaves in the checkpoint that the peer holds of this origin, once it is known to be ours; none where there is nothing to prove.
+fn held_size(held_of_you: &[u8], origin: &str) -> Option<u64> {
+    let (_, checkpoint) = Checkpoint::parse_note(held_of_you).ok()?;
+    Some(checkpoint.size).filter(|size| *size > 0 && checkpoint.origin() == origin)
 }
 
 pub(super) fn proof_of(proof: &wire::ConsistencyProof) -> Result<(u64, Vec<Digest>), Refusal> {

@@ -75,6 +75,10 @@ pub struct ServiceSettings {
     pub operator: PinnedOperator,
     /// The store, where the relay was restored from a backup and its peers have not confirmed that nothing newer is known.
     pub restored: Option<PathBuf>,
+    /// The store's folder.
+    pub store: PathBuf,
+    /// Which origin of its ledger this is.
+    pub epoch: u64,
     /// Where directory versions are kept, one folder each.
     pub directories: PathBuf,
     /// How long a lease holds, in milliseconds.
@@ -179,7 +183,18 @@ impl<S: Store> Service<S> {
     /// True when a peer has shown that this ledger is an old copy, or while peers that may show it have not been heard.
     #[must_use]
     pub fn is_silenced(&self) -> bool {
-        self.silenced.load(Ordering::Acquire) || !self.unheard().is_empty()
+        !self.may_publish() || !self.is_listed()
+    }
+
+    /// Whether directory versions are taken.
+    fn may_publish(&self) -> bool {
+        !self.silenced.load(Ordering::Acquire) && self.unheard().is_empty()
+    }
+
+    /// Whether the directory in force names this ledger: else nobody could believe what it signs.
+    fn is_listed(&self) -> bool {
+        let own = self.settings.ledger_key.name();
+        self.directory.borrow().as_ref().is_none_or(|directory| directory.relay().origin == own)
     }
 
     /// Nodes that a restored relay waits for.
@@ -190,7 +205,8 @@ impl<S: Store> Service<S> {
     /// Why nothing signed leaves.
     fn why_silenced(&self) -> Refusal {
         match self.unheard() {
-            nodes if nodes.is_empty() || self.silenced.load(Ordering::Acquire) => Refusal::silenced(),
+            _ if self.silenced.load(Ordering::Acquire) => Refusal::silenced(),
+            nodes if nodes.is_empty() => Refusal::new_origin(),
             nodes => Refusal::restored(&nodes),
         }
     }
@@ -333,7 +349,7 @@ impl<S: Store> relay_server::Relay for Calls<S> {
     ) -> Reply<wire::PublishDirectoryReply> {
         // Without Hello: the operator has no ledger of its own, and what counts is its signature on the directory.
         let peer = peer(&request)?;
-        if self.0.is_silenced() {
+        if !self.0.may_publish() {
             return Err(self.0.why_silenced().into());
         }
         self.0.publish(&peer.name, request.into_inner()).await.map(Response::new)

@@ -88,6 +88,15 @@ impl Refusal {
         )
     }
 
+    pub(super) fn new_origin() -> Self {
+        Self::of_state(
+            Code::Unavailable,
+            "relay-behind",
+            "The relay's ledger has a new origin that the directory does not name yet; the axis operator must publish it.",
+            "Sổ cái của trục đã sang kỳ mới nhưng danh bạ chưa ghi; đơn vị vận hành trục phải công bố phiên bản mới.",
+        )
+    }
+
     pub(super) fn not_waiting() -> Self {
         Self::of_state(
             Code::NotFound,

@@ -202,6 +202,8 @@ async fn serve<S: Store>(
         witness: None,
         operator: axis.pinned()?,
         restored: None,
+        store: folder.to_owned(),
+        epoch: 1,
         directories: folder.join("directories"),
         lease_ms: 600_000,
         statement_every: Duration::from_secs(60),
