@@ -182,6 +182,7 @@ fn change(
         list.set_trailing("\n");
         list.set_trailing_comma(true);
     }
+    list.decor_mut().set_prefix(" ");
     *place = Item::Value(Value::Array(list));
     let text = document.to_string();
     Settings::parse(&settings.folder, &text)?;

@@ -148,6 +148,10 @@ fn state(shell: &Shell, key: &Held, all: &[Held], directory: Option<&Directory>,
         let serving = theirs.filter(|theirs| theirs.serves(now));
         other.slot == key.slot && serving.is_some_and(|theirs| bound.is_some_and(|own| theirs.from > own.from))
     };
+    let serves_beside = |other: &&Held| {
+        let theirs = directory.and_then(|directory| other.bound(shell, directory));
+        other.slot == key.slot && theirs.is_some_and(|theirs| theirs.serves(now))
+    };
     let state = match &bound {
         None => State::Imported,
         Some(bound) if bound.status != KeyStatus::Good && bound.end() <= now => State::Stopped,
@@ -185,17 +189,26 @@ fn state(shell: &Shell, key: &Held, all: &[Held], directory: Option<&Directory>,
             KeyKind::P256 => "P-256".to_owned(),
             KeyKind::P384 => "P-384".to_owned(),
         },
-        notes: note(&key.slot, state, days_left, keep_until).into_iter().collect(),
+        notes: note(&key.slot, state, days_left, keep_until, all.iter().any(|other| serves_beside(&other)))
+            .into_iter()
+            .collect(),
     }
 }
 
 /// What to do next, where something is to be done.
-fn note(slot: &KeySlot, state: State, days_left: i64, keep_until: Option<Timestamp>) -> Option<String> {
+fn note(
+    slot: &KeySlot,
+    state: State,
+    days_left: i64,
+    keep_until: Option<Timestamp>,
+    another_serves: bool,
+) -> Option<String> {
     Some(match state {
         State::Imported => "here and not bound by the directory yet: `truc cert rotate`, then the operator publishes / đã có nhưng danh bạ chưa gắn: chạy `truc cert rotate`, rồi đơn vị vận hành phát hành danh bạ".to_owned(),
         State::InUse if days_left < watch::FIRST_WARNING_DAYS => format!(
             "ends in {days_left} days: `truc cert request {slot}` / còn {days_left} ngày: chạy `truc cert request {slot}`"
         ),
+        State::Stopped if another_serves => "revoked or suspended: it is not used; `truc cert retire` / bị thu hồi hoặc tạm dừng: không dùng nữa; chạy `truc cert retire`".to_owned(),
         State::Stopped => format!(
             "revoked or suspended: it is not used; `truc cert request {slot}` for a new one / bị thu hồi hoặc tạm dừng: không dùng nữa; chạy `truc cert request {slot}` để xin chứng thư mới"
         ),

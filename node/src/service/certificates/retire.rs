@@ -89,7 +89,7 @@ fn may_end(
     if bound.serves(now) {
         let end = bound.end().in_vietnam();
         return Err(Error::not_now(format!(
-            "the directory has this certificate of {slot} in force until {end}: `truc cert rotate --overlap-days` ends it with its successor, `truc cert revoke` at once / Danh bạ còn ghi chứng thư này của {slot} có hiệu lực đến {end}: dùng `truc cert rotate --overlap-days` để kết thúc khi có chứng thư thay thế, hoặc `truc cert revoke` để dừng ngay"
+            "the directory has this certificate of {slot} in force until {end}: `truc cert rotate --overlap-days` ends it with its successor; the axis operator ends or revokes it at once with `truc directory certificate` / Danh bạ còn ghi chứng thư này của {slot} có hiệu lực đến {end}: dùng `truc cert rotate --overlap-days` để kết thúc khi có chứng thư thay thế; đơn vị vận hành trục dừng ngay bằng `truc directory certificate`"
         )));
     }
     if now < bound.from {
@@ -125,7 +125,10 @@ fn end(shell: &Shell, key: &Held) -> Result<Vec<String>, Error> {
         let mut others = KeySlot::all(&settings).into_iter().flat_map(|slot| slot.sources(&settings).to_vec());
         others.any(|other| other != key.source && files_of(&other).contains(&file.as_path()))
     };
-    let own: Vec<PathBuf> = files.into_iter().filter(|file| !elsewhere(file)).collect();
+    // What a token's certificate was copied from belongs to others.
+    let folder = keys_folder(&settings);
+    let ours = |file: &PathBuf| !matches!(key.source, KeySource::Token(_)) || file.starts_with(&folder);
+    let own: Vec<PathBuf> = files.into_iter().filter(|file| ours(file) && !elsewhere(file)).collect();
     let list: String = own.iter().map(|file| format!("{}\n", file.display())).collect();
     let note = keys_folder(&settings).join(format!("{}.{DESTROYING}", key.certificate.sha256()));
     replace_private(&note, list.as_bytes()).map_err(disk("note which files are to go"))?;
