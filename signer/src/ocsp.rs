@@ -1,7 +1,7 @@
 //! Online certificate status (RFC 6960, nonces by RFC 9654): the question, the answer, and whether who gave it may.
 //!
 //! An answer is read by itself ([`OcspAnswer::from_der`]), so that it can be kept as evidence; what it says of a certificate counts only where its issuer,
-//! or a responder the issuer appointed, signed it ([`OcspAnswer::says`]). What came over the network just now is checked further by the request it
+//! or a responder the issuer appointed, signed it (`OcspAnswer::says`). What came over the network just now is checked further by the request it
 //! answers ([`OcspRequest::accept`]). Sending the request is not done here.
 
 mod request;

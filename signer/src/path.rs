@@ -1,7 +1,7 @@
 //! Certificate paths: may this certificate be believed for this use at this time, and was it revoked?
 //!
-//! RFC 5280 section 6 at a given time: a path is searched ([`build`]), its constraints and policies are kept ([`rules`]), the leaf's uses are its own
-//! ([`usage`]), and revocation has three values: an outage of a CRL must never look like either answer.
+//! RFC 5280 section 6 at a given time: a path is searched (`build`), its constraints and policies are kept (`rules`), the leaf's uses are its own
+//! (`usage`), and revocation has three values: an outage of a CRL must never look like either answer.
 
 mod answers;
 mod build;
