@@ -8,7 +8,12 @@ mod retire;
 mod rotation;
 mod watch;
 
-use std::{io, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use truc_evidence::Directory;
 use truc_proto::{
@@ -295,6 +300,14 @@ fn slot(settings: &Settings, text: &str) -> Result<KeySlot, Error> {
 /// Folder of keys.
 fn keys_folder(settings: &Settings) -> PathBuf {
     settings.folder.join("keys")
+}
+
+/// What lies in a folder; one that is not there is empty: keys may lie elsewhere.
+fn files_in(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        read => read?.map(|entry| Ok(entry?.path())).collect(),
+    }
 }
 
 /// A fault of the disk.

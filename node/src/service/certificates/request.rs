@@ -10,7 +10,7 @@ use truc_proto::{
 };
 use truc_signer::{Certificate, NewKey, NewKeyKind, SoftKey, Verdict, validate};
 
-use super::{Held, disk, keys_folder, named, slot};
+use super::{Held, disk, files_in, keys_folder, named, slot};
 use crate::{
     service::{Error, administration::authorise},
     settings::{
@@ -53,8 +53,7 @@ impl Pending {
 pub(super) fn pending(settings: &Settings) -> std::io::Result<Vec<Pending>> {
     let folder = keys_folder(settings);
     let mut found = Vec::new();
-    for entry in fs::read_dir(&folder)? {
-        let path = entry?.path();
+    for path in files_in(&folder)? {
         let (Some(name), Some(REQUEST)) =
             (path.file_stem().and_then(|name| name.to_str()), path.extension().and_then(|ending| ending.to_str()))
         else {

@@ -9,7 +9,7 @@ use std::{
 
 use truc_proto::{AdminAction, KeyStatus, KeyUse, Timestamp, limits::SETTINGS_BYTES_MAX, node_v1};
 
-use super::{Bound, Held, digest, disk, keys_folder, named};
+use super::{Bound, Held, digest, disk, files_in, keys_folder, named};
 use crate::{
     core::Deed,
     service::{
@@ -176,8 +176,7 @@ fn destroy(file: &Path) -> io::Result<()> {
 pub(crate) fn finish_destroying(settings: &Settings) -> io::Result<()> {
     let named: Vec<KeySource> =
         KeySlot::all(settings).into_iter().flat_map(|slot| slot.sources(settings).to_vec()).collect();
-    for entry in fs::read_dir(keys_folder(settings))? {
-        let note = entry?.path();
+    for note in files_in(&keys_folder(settings))? {
         if note.extension().is_none_or(|ending| ending != DESTROYING) || fs::metadata(&note)?.len() > SETTINGS_BYTES_MAX
         {
             continue;
