@@ -140,6 +140,17 @@ impl SoftKey {
         Self::from_pkcs8(certificates, chain.key())
     }
 
+    /// Whether a PKCS#12 file is encrypted with the ciphers of 1999 (RFC 7292 appendix C: RC4, 3DES, RC2): read, since tokens' tools still write them, and
+    /// no protection worth the name against who has the file.
+    #[must_use]
+    pub fn pkcs12_is_old(bytes: &[u8]) -> bool {
+        // pkcs-12PbeIds 1 to 6, as OBJECT IDENTIFIER.
+        const OLD: [u8; 11] = [6, 10, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 12, 1];
+        bytes
+            .windows(OLD.len() + 1)
+            .any(|window| window.split_last().is_some_and(|(last, before)| before == OLD && (1..=6).contains(last)))
+    }
+
     /// Reads PEM files. The key file must belong to one user alone.
     ///
     /// # Errors

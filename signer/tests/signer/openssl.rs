@@ -197,6 +197,7 @@ fn pkcs12_files_of_openssl_open_with_their_password() {
             ));
             let path = bench.path("key.p12");
             set_mode(&path, 0o600);
+            assert_eq!(SoftKey::pkcs12_is_old(&std::fs::read(&path).unwrap()), !form.is_empty(), "{form}");
             let key = SoftKey::load_pkcs12(&path, "Mật1234").unwrap();
             let cms = sign_detached(&key, CONTENT, None).unwrap();
             assert_eq!(verify_detached(&cms, CONTENT, &[]).unwrap().certificate, certificate(&issued));

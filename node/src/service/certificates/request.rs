@@ -215,7 +215,10 @@ fn take(
         (slot, source, None)
     };
     let certificate = source.certificate().map_err(|error| Error::invalid(crate::chain(&error)))?;
-    let warnings = warnings(shell, &settings, &slot, &certificate);
+    let mut warnings = warnings(shell, &settings, &slot, &certificate);
+    if SoftKey::pkcs12_is_old(&request.pkcs12) {
+        warnings.push("the PKCS#12 file is encrypted with old ciphers, which protect nothing: delete its copies, and ask for files with AES / Tệp PKCS#12 dùng thuật toán mã hóa cũ, không còn an toàn: hãy xóa các bản sao và đề nghị cấp tệp mã hóa AES".to_owned());
+    }
     add_key(&settings, &slot, &source).map_err(|error| Error::internal(crate::chain(&error)))?;
     shell.reload_keys().map_err(|error| Error::internal(format!("{error:#}")))?;
     if let Some(pending) = answered {
