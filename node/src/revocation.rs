@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use anyhow::Context as _;
 use tracing::warn;
 use truc_link::{Learnt, RevocationFolder, Revocations, revocation::Taken};
-use truc_signer::{Certificate, CertificateUse, TrustStore, Verdict, validate};
+use truc_signer::{TrustStore, Verdict, validate};
 
 use crate::{
     core::{Alarm, Input},
@@ -48,11 +48,11 @@ pub(crate) fn import(settings: &Settings, bytes: &[u8]) -> anyhow::Result<Vec<Ta
 }
 
 /// Runs until the node stops.
-pub(crate) async fn run(shell: Arc<Shell>, settings: Settings) {
+pub(crate) async fn run(shell: Arc<Shell>) {
     let mut stopping = shell.stopping.clone();
     tokio::select! {
         () = fetch(&shell) => {}
-        () = look(&shell, &settings) => {}
+        () = look(&shell) => {}
         _ = stopping.changed() => {}
     }
 }
@@ -77,12 +77,12 @@ async fn fetch(shell: &Arc<Shell>) {
 }
 
 /// Raises and ends the alarms about late lists and own certificates.
-async fn look(shell: &Arc<Shell>, settings: &Settings) {
+async fn look(shell: &Arc<Shell>) {
     loop {
-        let (inner, settings) = (Arc::clone(shell), settings.clone());
+        let inner = Arc::clone(shell);
         let found = shell.work("looking at revocation", move || {
             let trust = inner.trust.load_full();
-            (late(&trust), revoked(&inner, &settings, &trust))
+            (late(&trust), revoked(&inner, &trust))
         });
         if let Ok((late, revoked)) = found.await {
             let _ = shell.engine.tell(Input::Alarm { alarm: Alarm::RevocationLate, text: late }).await;
@@ -107,17 +107,11 @@ fn late(trust: &TrustStore) -> Option<String> {
 }
 
 /// Own certificates that are revoked or suspended.
-fn revoked(shell: &Shell, settings: &Settings, trust: &TrustStore) -> Option<String> {
-    let own = |source: &crate::settings::KeySource| source.certificate().ok();
-    let mut certificates: Vec<(Certificate, CertificateUse)> =
-        vec![(shell.node_key().certificate().clone(), CertificateUse::Node)];
-    certificates.extend(settings.tls_keys.iter().filter_map(own).map(|tls| (tls, CertificateUse::Tls)));
-    for agency in &settings.agencies {
-        certificates.extend(agency.service.iter().filter_map(own).map(|one| (one, CertificateUse::Service)));
-        certificates.extend(agency.sealing.iter().filter_map(own).map(|one| (one, CertificateUse::Sealing)));
-    }
-    let judged = certificates.iter().filter_map(|(certificate, wanted)| {
-        match validate(trust, certificate, *wanted, clock::now()) {
+fn revoked(shell: &Shell, trust: &TrustStore) -> Option<String> {
+    let held = shell.held.load();
+    let judged = held.iter().filter_map(|key| {
+        let (certificate, wanted) = (&key.certificate, key.slot.certificate_use());
+        match validate(trust, certificate, wanted, clock::now()) {
             Ok(Verdict::Revoked { at, reason, .. }) => {
                 Some(format!("{} ({wanted}) since {at}, {}", certificate.subject(), reason.as_str()))
             }

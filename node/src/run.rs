@@ -44,6 +44,7 @@ use crate::{
     pipeline::Pipeline,
     rest::{self, Rest},
     sdk::{self, Face, FaceFiles},
+    service::certificates::Held,
     settings::{RestSettings, Settings, StampSettings},
     shell::{self, Shell, clock, engine::Engine},
     tokens::LiveTokens,
@@ -209,7 +210,7 @@ pub async fn start(settings: Settings, doors: impl Into<Doors>, pipeline: MakePi
         tokio::spawn(shell::run_signer(Arc::clone(&shell))),
         tokio::spawn(shell::run_witness(Arc::clone(&shell))),
         tokio::spawn(shell::run_link(Arc::clone(&shell))),
-        tokio::spawn(crate::revocation::run(Arc::clone(&shell), trust_settings.clone())),
+        tokio::spawn(crate::revocation::run(Arc::clone(&shell))),
         tokio::spawn(watch_trust(Arc::clone(&shell), trust_settings, Arc::clone(&reload))),
         tokio::spawn(crate::retention::run(Arc::clone(&shell))),
         tokio::spawn(crate::service::certificates::watch(Arc::clone(&shell))),
@@ -437,7 +438,7 @@ fn build(
     let gateway = crate::gateway::Gateway::open(&settings).context("open the gateway to today's axis")?;
     let stamps = settings.time_stamps.as_ref();
     let stamper = stamps.map(|stamps| stamper(stamps, &trust.load())).transpose()?;
-    let own_certificates = own_certificates(&settings)?;
+    let held = Held::all(&settings).context("load the certificates")?;
     let workers = std::thread::available_parallelism().map_or(2, std::num::NonZero::get) * 2;
     Ok(Shell {
         axis: settings.axis.clone(),
@@ -463,7 +464,7 @@ fn build(
         trust_files: settings.trust.clone(),
         operator,
         directory,
-        own_certificates: ArcSwap::from_pointee(own_certificates),
+        held: ArcSwap::from_pointee(held),
         node_key: RwLock::new(node_key),
         keyring: ArcSwap::from_pointee(keyring),
         changing_keys: tokio::sync::Mutex::default(),
@@ -501,16 +502,6 @@ fn stamper(settings: &StampSettings, trust: &TrustStore) -> anyhow::Result<Stamp
     let anchors = settings.trust().context("load time_stamps.anchors")?;
     let anchors = anchors.as_deref().unwrap_or(trust.anchors());
     Stamper::new(settings.servers.iter().cloned(), anchors, AGENT).context("open the way to time-stamping authorities")
-}
-
-pub(crate) fn own_certificates(settings: &Settings) -> anyhow::Result<BTreeSet<Digest>> {
-    let mut own = BTreeSet::new();
-    for agency in &settings.agencies {
-        for source in agency.service.iter().chain(&agency.sealing) {
-            own.insert(source.certificate().context("load an agency's certificate")?.sha256());
-        }
-    }
-    Ok(own)
 }
 
 /// A process whose lane, store, keys and directory disagree does not start, and says which (docs/ARCHITECTURE.md, lanes).

@@ -67,7 +67,7 @@ pub(crate) async fn audit(
         ))
     };
     let mut chunks = relay.audit_directory(request).await.map_err(|status| unanswered(&status))?.into_inner();
-    let own = shell.own_certificates.load().iter().map(|sha256| sha256.as_bytes().to_vec().into()).collect();
+    let own = shell.own_certificates().iter().map(|sha256| sha256.as_bytes().to_vec().into()).collect();
     let (sender, replies) = mpsc::channel(2);
     tokio::spawn(async move {
         let mut own: Vec<Bytes> = own;

@@ -192,7 +192,7 @@ impl Shell {
                     else {
                         continue;
                     };
-                    if self.own_certificates.load().contains(certificate) {
+                    if self.own_certificates().contains(certificate) {
                         continue;
                     }
                     let text = format!(

@@ -40,7 +40,9 @@ use truc_link::{Link, Revocations, Stamper};
 use truc_proto::{AdminAction, AgencyId, AxisId, Digest, Lane, NodeId, Restored, relay_v1::relay_client::RelayClient};
 use truc_signer::{SigningKey, path::TrustStore};
 
-use crate::{archive::Archive, core::Key, keyring::Keyring, pipeline::Pipeline, settings::Settings};
+use crate::{
+    archive::Archive, core::Key, keyring::Keyring, pipeline::Pipeline, service::certificates::Held, settings::Settings,
+};
 use engine::Engine;
 
 pub use bodies::{Bodies, BodyError};
@@ -102,8 +104,8 @@ pub struct Shell {
     pub operator: PinnedOperator,
     /// The directory in force; none before the first one came. Shared with the link's admission.
     pub directory: Arc<ArcSwapOption<Directory>>,
-    /// SHA-256 of the certificates whose keys this node holds: a binding of any other to its codes raises an alarm.
-    pub own_certificates: ArcSwap<BTreeSet<Digest>>,
+    /// The keys that settings name, with their certificates, as they were read last: a binding of any other to its codes raises an alarm.
+    pub(crate) held: ArcSwap<Vec<Held>>,
     /// Signs checkpoints: what the keyring says.
     pub(crate) node_key: RwLock<Arc<dyn SigningKey>>,
     /// The node's own keys.
@@ -179,6 +181,13 @@ impl Shell {
         Arc::clone(&self.node_key.read().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// SHA-256 of the certificates of its agencies' keys.
+    pub(crate) fn own_certificates(&self) -> BTreeSet<Digest> {
+        let held = self.held.load();
+        let of_agencies = held.iter().filter(|key| key.slot.code().is_some());
+        of_agencies.map(|key| key.certificate.sha256()).collect()
+    }
+
     /// Takes those of the node's own keys into use that serve now.
     pub(crate) fn use_keys(&self) {
         let (keyring, directory, now) = (self.keyring.load(), self.directory(), clock::now());
@@ -220,9 +229,9 @@ impl Shell {
         };
         // All is read before anything is used.
         let keyring = Keyring::load(&settings)?;
-        let own = crate::run::own_certificates(&settings)?;
+        let held = Held::all(&settings).context("load the certificates")?;
         (self.reload_pipeline_keys)(&settings).context("load the agencies' keys")?;
-        self.own_certificates.store(Arc::new(own));
+        self.held.store(Arc::new(held));
         self.keyring.store(Arc::new(keyring));
         self.settings.store(Arc::new(settings));
         self.use_keys();

@@ -43,10 +43,11 @@ const RELAY_ANSWERS_IN: Duration = Duration::from_secs(20);
 const DAY_MS: i64 = 86_400_000;
 
 /// A key that settings name, with its certificate.
-struct Held {
-    slot: KeySlot,
+#[derive(Clone)]
+pub(crate) struct Held {
+    pub(crate) slot: KeySlot,
     source: KeySource,
-    certificate: Certificate,
+    pub(crate) certificate: Certificate,
 }
 
 /// How the directory binds a certificate to its entry.
@@ -70,8 +71,8 @@ impl Bound {
 }
 
 impl Held {
-    /// All that settings name.
-    fn all(settings: &Settings) -> Result<Vec<Self>, MaterialError> {
+    /// All that settings name, slot by slot. Reads every key: the shell keeps what was read last.
+    pub(crate) fn all(settings: &Settings) -> Result<Vec<Self>, MaterialError> {
         let mut held = Vec::new();
         for slot in KeySlot::all(settings) {
             for source in slot.sources(settings) {
@@ -123,14 +124,17 @@ pub(crate) async fn list(shell: &Arc<Shell>, grant: &Grant) -> Result<node_v1::C
     Ok(node_v1::CertificatesReply { keys })
 }
 
+/// All keys, as they stand now.
+fn key_states(shell: &Shell) -> Vec<node_v1::KeyState> {
+    let (held, directory, now) = (shell.held.load(), shell.directory(), clock::now());
+    let slots = held.chunk_by(|one, next| one.slot == next.slot);
+    slots.flat_map(|slot| slot.iter().map(|key| state(shell, key, slot, directory.as_deref(), now))).collect()
+}
+
 /// All keys and requests, as they stand now.
 fn states(shell: &Shell) -> Result<Vec<node_v1::KeyState>, Error> {
-    let settings = shell.settings.load();
-    let held = Held::all(&settings).map_err(|error| Error::unavailable(crate::chain(&error)))?;
-    let directory = shell.directory();
-    let now = clock::now();
-    let mut states: Vec<_> = held.iter().map(|key| state(shell, key, &held, directory.as_deref(), now)).collect();
-    let requested = request::pending(&settings).map_err(|error| Error::internal(crate::chain(&error)))?;
+    let mut states = key_states(shell);
+    let requested = request::pending(&shell.settings.load()).map_err(|error| Error::internal(crate::chain(&error)))?;
     states.extend(requested.into_iter().map(|pending| node_v1::KeyState {
         slot: pending.slot.to_string(),
         state: State::Requested.into(),
@@ -145,24 +149,18 @@ fn states(shell: &Shell) -> Result<Vec<node_v1::KeyState>, Error> {
     Ok(states)
 }
 
-fn state(shell: &Shell, key: &Held, all: &[Held], directory: Option<&Directory>, now: Timestamp) -> node_v1::KeyState {
+/// `slot`: the keys of the same slot, this one among them.
+fn state(shell: &Shell, key: &Held, slot: &[Held], directory: Option<&Directory>, now: Timestamp) -> node_v1::KeyState {
     let bound = directory.and_then(|directory| key.bound(shell, directory));
     let keep_until = bound.as_ref().and_then(|bound| key.keep_until(bound));
-    let newer = |other: &&Held| {
-        let theirs = directory.and_then(|directory| other.bound(shell, directory));
-        let serving = theirs.filter(|theirs| theirs.serves(now));
-        other.slot == key.slot && serving.is_some_and(|theirs| bound.is_some_and(|own| theirs.from > own.from))
-    };
-    let serves_beside = |other: &&Held| {
-        let theirs = directory.and_then(|directory| other.bound(shell, directory));
-        other.slot == key.slot && theirs.is_some_and(|theirs| theirs.serves(now))
-    };
+    let bound_of = |other: &Held| directory.and_then(|directory| other.bound(shell, directory));
+    let serving: Vec<Bound> = slot.iter().filter_map(bound_of).filter(|theirs| theirs.serves(now)).collect();
     let state = match &bound {
         None => State::Imported,
         Some(bound) if bound.status != KeyStatus::Good && bound.end() <= now => State::Stopped,
         Some(bound) if now < bound.from => State::Pending,
         Some(bound) if bound.serves(now) => {
-            if all.iter().any(|other| newer(&other)) {
+            if serving.iter().any(|theirs| theirs.from > bound.from) {
                 State::Overlapping
             } else {
                 State::InUse
@@ -194,9 +192,7 @@ fn state(shell: &Shell, key: &Held, all: &[Held], directory: Option<&Directory>,
             KeyKind::P256 => "P-256".to_owned(),
             KeyKind::P384 => "P-384".to_owned(),
         },
-        notes: note(&key.slot, state, days_left, keep_until, all.iter().any(|other| serves_beside(&other)))
-            .into_iter()
-            .collect(),
+        notes: note(&key.slot, state, days_left, keep_until, !serving.is_empty()).into_iter().collect(),
     }
 }
 
@@ -228,13 +224,9 @@ fn note(
 
 /// What lies at the relay sealed to these keys. Without the relay the states say nothing of it.
 async fn waiting(shell: &Arc<Shell>, keys: &mut [node_v1::KeyState]) {
-    let inner = Arc::clone(shell);
-    let sealing = move || {
-        let held = Held::all(&inner.settings.load()).unwrap_or_default();
-        let sealing = held.into_iter().filter(|key| key.slot.key_use() == KeyUse::Sealing);
-        sealing.map(|key| key.certificate).collect::<Vec<_>>()
-    };
-    let Ok(certificates) = shell.work("reading the certificates", sealing).await else { return };
+    let held = shell.held.load_full();
+    let sealing = held.iter().filter(|key| key.slot.key_use() == KeyUse::Sealing);
+    let certificates: Vec<_> = sealing.map(|key| key.certificate.clone()).collect();
     for asked in certificates.chunks(NODE_KEYS_ASKED_MAX) {
         let Some(reply) = sealed_to(shell, asked).await else { return };
         for certificate in asked.iter().map(Certificate::sha256) {

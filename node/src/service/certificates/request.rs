@@ -93,7 +93,8 @@ pub(crate) async fn request(
     };
     let now = clock::now();
     let made = slot.clone();
-    let make = move || make(&settings, &slot, kind, now);
+    let held = shell.held.load_full();
+    let make = move || make(&settings, &held, &slot, kind, now);
     let (name, request_pem, like) = shell.work("making a key", make).await??;
     let subject = AdminSubject::with_hash(format!("{made}: {name}.csr"), Digest::of(request_pem.as_bytes()));
     permit.done_to(shell, subject).await?;
@@ -104,6 +105,7 @@ pub(crate) async fn request(
 
 fn make(
     settings: &Settings,
+    held: &[Held],
     slot: &KeySlot,
     kind: Option<NewKeyKind>,
     now: Timestamp,
@@ -114,7 +116,9 @@ fn make(
             "there are too many open requests: remove those not wanted from the folder `keys` / Có quá nhiều yêu cầu chứng thư đang mở: hãy xóa bớt trong thư mục `keys`",
         ));
     }
-    let like = newest(settings, slot)?;
+    let like = newest(held, slot).ok_or_else(|| {
+        Error::not_found(format!("settings name no key of {slot} / Cấu hình không có khóa nào cho {slot}"))
+    })?;
     let kind = kind.unwrap_or_else(|| NewKeyKind::after(&like));
     let key = NewKey::generate(kind).map_err(|error| Error::internal(error.to_string()))?;
     let request_pem = key.request_pem(&like).map_err(|error| Error::internal(error.to_string()))?;
@@ -131,13 +135,9 @@ fn make(
 }
 
 /// The certificate of a slot that lives longest: what a new one is to be like.
-fn newest(settings: &Settings, slot: &KeySlot) -> Result<Certificate, Error> {
-    let held = slot.sources(settings).iter().map(KeySource::certificate).collect::<Result<Vec<_>, _>>();
-    let held = held.map_err(|error| Error::unavailable(crate::chain(&error)))?;
-    let newest = held.into_iter().max_by_key(Certificate::not_after);
-    newest.ok_or_else(|| {
-        Error::not_found(format!("settings name no key of {slot} / Cấu hình không có khóa nào cho {slot}"))
-    })
+fn newest(held: &[Held], slot: &KeySlot) -> Option<Certificate> {
+    let certificates = held.iter().filter(|key| key.slot == *slot).map(|key| &key.certificate);
+    certificates.max_by_key(|certificate| certificate.not_after()).cloned()
 }
 
 /// What an authority's form for a device's, service's or software's certificate asks for (NĐ 68/2024/NĐ-CP).
@@ -215,7 +215,7 @@ fn take(
         (slot, source, None)
     };
     let certificate = source.certificate().map_err(|error| Error::invalid(crate::chain(&error)))?;
-    let mut warnings = warnings(shell, &settings, &slot, &certificate);
+    let mut warnings = warnings(shell, &slot, &certificate);
     if SoftKey::pkcs12_is_old(&request.pkcs12) {
         warnings.push("the PKCS#12 file is encrypted with old ciphers, which protect nothing: delete its copies, and ask for files with AES / Tệp PKCS#12 dùng thuật toán mã hóa cũ, không còn an toàn: hãy xóa các bản sao và đề nghị cấp tệp mã hóa AES".to_owned());
     }
@@ -238,7 +238,7 @@ fn answer(shell: &Shell, settings: &Settings, pem: &[u8]) -> Result<(Pending, Ke
     for pending in pending(settings).map_err(disk("look for open requests"))? {
         let key = fs::read(pending.key_file()).map(zeroize::Zeroizing::new).map_err(disk("read a requested key"))?;
         let Ok(key) = SoftKey::from_pem(pem, &key) else { continue };
-        check(shell, settings, &pending.slot, key.certificate())?;
+        check(shell, &pending.slot, key.certificate())?;
         let own = std::iter::once(key.certificate());
         let above = chain.iter().filter(|certificate| *certificate != key.certificate());
         let text: String = own.chain(above).map(Certificate::to_pem).collect();
@@ -278,11 +278,11 @@ fn with_key(
             KeySlot::Tls => drop(source.load().map_err(|error| unusable(&error))?),
             KeySlot::Node | KeySlot::Service(_) => drop(source.load_signing().map_err(|error| unusable(&error))?),
         }
-        check(shell, settings, slot, &source.certificate().map_err(|error| unusable(&error))?)?;
+        check(shell, slot, &source.certificate().map_err(|error| unusable(&error))?)?;
         return Ok(source);
     }
     let key = SoftKey::from_pkcs12(&request.pkcs12, &request.password).map_err(|error| unusable(&error))?;
-    check(shell, settings, slot, key.certificate())?;
+    check(shell, slot, key.certificate())?;
     let source = KeySource::Pkcs12 { file: file("p12"), password_file: file("password") };
     write_private(&file("password"), request.password.as_bytes()).map_err(disk("write the password"))?;
     write_private(&file("p12"), &request.pkcs12).map_err(disk("write the PKCS#12 file"))?;
@@ -290,7 +290,7 @@ fn with_key(
 }
 
 /// Believed for its use, not revoked, and not here already.
-fn check(shell: &Shell, settings: &Settings, slot: &KeySlot, certificate: &Certificate) -> Result<(), Error> {
+fn check(shell: &Shell, slot: &KeySlot, certificate: &Certificate) -> Result<(), Error> {
     let verdict = validate(&shell.trust.load(), certificate, slot.certificate_use(), clock::now());
     match verdict.map_err(|error| Error::invalid(error.to_string()))? {
         Verdict::Good | Verdict::Unknown(_) => {}
@@ -301,7 +301,7 @@ fn check(shell: &Shell, settings: &Settings, slot: &KeySlot, certificate: &Certi
             )));
         }
     }
-    let held = Held::all(settings).map_err(|error| Error::unavailable(crate::chain(&error)))?;
+    let held = shell.held.load();
     match held.iter().find(|held| held.slot == *slot && held.certificate == *certificate) {
         Some(held) => Err(Error::not_now(format!(
             "this certificate is here already, in {} / Chứng thư này đã có tại {}",
@@ -313,9 +313,9 @@ fn check(shell: &Shell, settings: &Settings, slot: &KeySlot, certificate: &Certi
 }
 
 /// What a person should look at before it is used: it may be right.
-fn warnings(shell: &Shell, settings: &Settings, slot: &KeySlot, certificate: &Certificate) -> Vec<String> {
+fn warnings(shell: &Shell, slot: &KeySlot, certificate: &Certificate) -> Vec<String> {
     let mut warnings = Vec::new();
-    if let Ok(before) = newest(settings, slot) {
+    if let Some(before) = newest(&shell.held.load(), slot) {
         if before.subject_der() != certificate.subject_der() {
             warnings.push(format!(
                 "it names {}, the one before names {}: compare them letter by letter / Tên trong chứng thư là {}, chứng thư trước là {}: hãy so từng chữ",

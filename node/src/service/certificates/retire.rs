@@ -37,20 +37,12 @@ pub(crate) async fn retire(
     grant.need(May::Administer)?;
     let sha256 = digest(&request.certificate)?;
     let _one = shell.changing_keys.lock().await;
-    let inner = Arc::clone(shell);
-    let look = move || {
-        let held = Held::all(&inner.settings.load()).map_err(|error| Error::unavailable(crate::chain(&error)))?;
-        let directory = inner.directory().ok_or_else(no_directory)?;
-        let one = held.into_iter().find(|key| key.certificate.sha256() == sha256);
-        let one = one.ok_or_else(|| {
-            Error::not_found(format!(
-                "no key here has the certificate {sha256} / Không có khóa nào của chứng thư {sha256}"
-            ))
-        })?;
-        let bound = one.bound(&inner, &directory);
-        Ok::<_, Error>((one, bound))
-    };
-    let (key, bound) = shell.work("reading the certificates", look).await??;
+    let directory = shell.directory().ok_or_else(no_directory)?;
+    let key = shell.held.load().iter().find(|key| key.certificate.sha256() == sha256).cloned();
+    let key = key.ok_or_else(|| {
+        Error::not_found(format!("no key here has the certificate {sha256} / Không có khóa nào của chứng thư {sha256}"))
+    })?;
+    let bound = key.bound(shell, &directory);
     let now = clock::now();
     let waiting =
         if key.slot.key_use() == KeyUse::Sealing { super::waiting_for(shell, &key.certificate).await } else { Some(0) };

@@ -25,7 +25,7 @@ const OVERLAP_DAYS_MAX: u32 = 366;
 /// Keys that are to be bound, and those that they follow.
 struct Rotation {
     directory: Arc<Directory>,
-    held: Vec<Held>,
+    held: Arc<Vec<Held>>,
     /// Places in `held`.
     new: Vec<usize>,
     /// When those before end; none: as they are bound now.
@@ -76,8 +76,7 @@ impl Rotation {
         let wanted: BTreeSet<Digest> =
             request.certificates.iter().map(|text| digest(text)).collect::<Result<_, _>>()?;
         let directory = shell.directory().ok_or_else(no_directory)?;
-        let settings = shell.settings.load();
-        let held = Held::all(&settings).map_err(|error| Error::unavailable(crate::chain(&error)))?;
+        let held = shell.held.load_full();
         let known = |sha256: &Digest| held.iter().any(|key| key.certificate.sha256() == *sha256);
         if let Some(unknown) = wanted.iter().find(|sha256| !known(sha256)) {
             return Err(Error::not_found(format!(

@@ -21,7 +21,7 @@ const EVERY: Duration = Duration::from_secs(3_600);
 /// Days until the key that serves a slot ends: of several in force, the one that lasts longest. By slot, for monitoring.
 pub(crate) fn days_left(shell: &Shell) -> BTreeMap<String, i64> {
     let mut days = BTreeMap::new();
-    for key in super::states(shell).unwrap_or_default() {
+    for key in super::key_states(shell) {
         let serves = [State::InUse, State::Overlapping, State::Pending].contains(&key.state());
         if serves {
             let longest = days.entry(key.slot).or_insert(key.days_left);
@@ -82,27 +82,18 @@ async fn warn(shell: &Arc<Shell>, told: &mut BTreeMap<String, i64>) {
 /// Sealing keys to which nothing can arrive any more are destroyed; others wait for a person.
 async fn end_what_is_over(shell: &Arc<Shell>) {
     let now = clock::now();
-    let inner = Arc::clone(shell);
-    let look = move || -> Vec<Digest> {
-        let (Some(directory), Ok(held)) = (inner.directory(), Held::all(&inner.settings.load())) else {
-            return Vec::new();
-        };
-        let over = |key: &&Held| {
-            let bound = key.bound(&inner, &directory);
-            let until = bound.as_ref().and_then(|bound| key.keep_until(bound));
-            key.slot.key_use() == KeyUse::Sealing && until.is_some_and(|until| until <= now)
-        };
-        held.iter().filter(over).map(|key| key.certificate.sha256()).collect()
+    let Some(directory) = shell.directory() else { return };
+    let over = |key: &&Held| {
+        let bound = key.bound(shell, &directory);
+        let until = bound.as_ref().and_then(|bound| key.keep_until(bound));
+        key.slot.key_use() == KeyUse::Sealing && until.is_some_and(|until| until <= now)
     };
-    let Ok(over) = shell.work("looking for keys that are over", look).await else { return };
+    let over: Vec<Digest> = shell.held.load().iter().filter(over).map(|key| key.certificate.sha256()).collect();
     for sha256 in over {
         let _one = shell.changing_keys.lock().await;
-        let inner = Arc::clone(shell);
-        let find = move || {
-            let held = Held::all(&inner.settings.load()).ok()?;
-            held.into_iter().find(|key| key.certificate.sha256() == sha256)
-        };
-        let Ok(Some(key)) = shell.work("looking for a key that is over", find).await else { continue };
+        // Somebody may have retired it meanwhile.
+        let key = shell.held.load().iter().find(|key| key.certificate.sha256() == sha256).cloned();
+        let Some(key) = key else { continue };
         if waiting_for(shell, &key.certificate).await != Some(0) {
             continue; // asked again in an hour
         }
