@@ -1,7 +1,7 @@
 //! Worlds in a box: the shipped cores of relay and node on the shipped journal, over a simulated disk, network and clock, with everything going
 //! wrong that a seed can think of. After every step the invariants of docs/ARCHITECTURE.md are looked at.
 //!
-//! `SIM_SEED=42 cargo test -p truc-tests --test sim` runs one seed; a failure prints its seed and the end of its log.
+//! `SIM_SEED=42 cargo test -p truc-sim` runs one seed; a failure prints its seed and the end of its log.
 //!
 //! Not simulated: sockets, certificates, sealing. Where a core takes values that a shell has verified, the world verifies what is cheap for real
 //! (leaf hashes, inclusion, ledger-key lines, consistency) and lets the rest stand for itself.

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::Position;
 
-/// Without progress for this long, a working sled counts as stuck.
+/// Without progress for this long, a working sled counts as stuck: without a record taken in, or a few keys written.
 const STALL: Duration = Duration::from_secs(10);
 /// Opening a large one takes seconds.
 const OPEN_STALL: Duration = Duration::from_secs(60);
@@ -323,14 +323,15 @@ fn follow(shared: &Shared, generation: u64) -> Result<(), Bad> {
     let settings = &shared.settings;
     shared.busy(Some(OPEN_STALL));
     remove_older(settings, generation);
-    let mut open = Generation::open(settings, generation, &|| _ = shared.pulse.fetch_add(1, Ordering::Relaxed))?;
+    let alive = || _ = shared.pulse.fetch_add(1, Ordering::Relaxed);
+    let mut open = Generation::open(settings, generation, &alive)?;
     let mut building = open.applied() == Position(0) && settings.ledger.head().position > Position(0);
     if !building {
         shared.show(Some(open.view.clone()));
     }
     loop {
         shared.busy(Some(shared.stall));
-        let advanced = open.advance(settings);
+        let advanced = open.advance(settings, &alive);
         let more = match advanced {
             Ok(more) => more,
             Err(bad) => {
@@ -361,7 +362,7 @@ fn follow(shared: &Shared, generation: u64) -> Result<(), Bad> {
                 drop(control);
                 shared.show(None);
                 shared.busy(Some(shared.stall));
-                return open.close();
+                return open.close(&alive);
             }
             if more || std::mem::take(&mut control.grown) {
                 break;

@@ -1,8 +1,13 @@
-//! One sled database that holds one generation of the index, with the guards that sled needs: one tree, the applied position in the same batch as
-//! what it covers, small batches, a hash over the whole set, a marker while it is not closed in good order.
+//! One sled database that holds one generation of the index, with the guards that sled needs: one tree, a hash over the whole set, announced before
+//! what it covers is written, a marker while it is not closed in good order.
 //!
 //! Measured: 0.34.7 as shipped did not open, or lost data, in 21 of 24 simulated power cuts; one in four of those opened and failed later, on a key. Hence the
-//! full check whenever the marker is there. Batches above a few records make it forget its cache limit (10 GB at a million records).
+//! full check whenever the marker is there.
+//!
+//! Its batches and transactions are never used. The first of either makes every later call of every sled database in the process take one lock; what
+//! gets stuck in a batch holds that lock, and then no new generation can be opened in this process either (spacejam/sled#1412). Batches also roll its
+//! buffers twice each, and large ones make it forget its cache limit (10 GB at a million records). Single writes lie in its log in the order in which
+//! they were made, so that a crash leaves a prefix of them: what the hash may be after each is written down before.
 
 use std::{
     collections::BTreeMap,
@@ -10,6 +15,8 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::{Arc, PoisonError, RwLock},
+    thread,
+    time::{Duration, Instant},
 };
 
 use truc_proto::{Digest, limits::INDEX_KEY_BYTES_MAX};
@@ -21,13 +28,17 @@ use crate::{Position, ReadError, frame::Fields};
 const META: &[u8] = &[0];
 const USER: u8 = 1;
 const DIRTY: &str = "DIRTY";
-/// Changes in one sled batch.
-const SUB_BATCH: usize = 16;
+/// Changes that are announced together.
+const ANNOUNCED: usize = 16;
 /// Behind by more than this, changes are sorted in runs before they are applied: twice as fast.
 const FAR_BEHIND: u64 = 4_096;
 /// Records in a sorted run.
 const RUN_RECORDS: u64 = 16_384;
 const LIVE_RECORDS: u64 = 16;
+
+/// A folder that another owner in this process lets go is waited for so long.
+const HELD_FOR: Duration = Duration::from_secs(5);
+const HELD_LOOK: Duration = Duration::from_millis(20);
 
 /// A key and what is to be there; nothing: it is removed.
 type Change = (Vec<u8>, Option<Vec<u8>>);
@@ -56,7 +67,7 @@ pub(super) enum Bad {
 }
 
 /// What the index says of itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Meta {
     schema: u32,
     journal: [u8; 16],
@@ -66,12 +77,15 @@ struct Meta {
     set: u64,
     /// What records before this position belong to is on the disk; what came since is in memory, too.
     posted: u64,
+    /// `set` after each of the changes that are being written. After a crash it is `set` or one of them.
+    announced: Vec<u64>,
 }
 
 impl Meta {
     fn encode(&self) -> Vec<u8> {
         let numbers = [self.position.to_le_bytes(), self.set.to_le_bytes(), self.posted.to_le_bytes()].concat();
-        [self.schema.to_le_bytes().as_slice(), &self.chain.to_le_bytes(), &self.journal, &numbers].concat()
+        let announced: Vec<u8> = self.announced.iter().flat_map(|set| set.to_le_bytes()).collect();
+        [self.schema.to_le_bytes().as_slice(), &self.chain.to_le_bytes(), &self.journal, &numbers, &announced].concat()
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {
@@ -80,7 +94,8 @@ impl Meta {
         let (position, set) = (fields.u64()?, fields.u64()?);
         // Written before there were lists: nothing is on any.
         let posted = fields.u64().unwrap_or(position);
-        Some(Self { schema, journal, position, chain, set, posted })
+        let announced = std::iter::from_fn(|| fields.u64()).collect();
+        Some(Self { schema, journal, position, chain, set, posted, announced })
     }
 }
 
@@ -118,7 +133,7 @@ impl Generation {
     pub(super) fn open(settings: &IndexSettings, number: u64, alive: &dyn Fn()) -> Result<Self, Bad> {
         let folder = generation_folder(&settings.folder, number);
         let dirty = folder.join(DIRTY).exists();
-        let db = sled::Config::new().path(&folder).cache_capacity(settings.cache_bytes).open()?;
+        let db = open_db(&folder, settings.cache_bytes, alive)?;
         let fresh = Meta {
             schema: settings.schema,
             journal: settings.ledger.journal_id(),
@@ -126,9 +141,12 @@ impl Generation {
             chain: 0,
             set: 0,
             posted: 0,
+            announced: Vec::new(),
         };
-        let checked =
-            check(&db, settings, fresh, dirty, alive).and_then(|meta| Ok((meta, recent(settings, meta, alive)?)));
+        let checked = check(&db, settings, fresh, dirty, alive).and_then(|meta| {
+            let recent = recent(settings, &meta, alive)?;
+            Ok((meta, recent))
+        });
         match checked {
             Ok((meta, recent)) => {
                 Ok(Self { view: View { db, recent: Arc::new(RwLock::new(recent)) }, folder, meta, dirty })
@@ -144,8 +162,8 @@ impl Generation {
         Position(self.meta.position)
     }
 
-    /// Applies the next records, up to a run. True while there are more.
-    pub(super) fn advance(&mut self, settings: &IndexSettings) -> Result<bool, Bad> {
+    /// Applies the next records, up to a run. True while there are more. `alive` is called as it goes on.
+    pub(super) fn advance(&mut self, settings: &IndexSettings, alive: &dyn Fn()) -> Result<bool, Bad> {
         let head = settings.ledger.head().position.0;
         let behind = head.saturating_sub(self.meta.position);
         if behind == 0 {
@@ -158,6 +176,7 @@ impl Generation {
         let mut posts = Vec::new();
         let extract = &settings.extract;
         let end = settings.ledger.read_on(self.applied(), limit, |position, _, record| {
+            alive();
             for change in extract(position, &record) {
                 let (key, to) = match change {
                     IndexChange::Put { key, position } => (key, Some(position.0)),
@@ -174,14 +193,15 @@ impl Generation {
                 }
             }
         })?;
-        let done = Meta { position: end.0, chain: settings.ledger.chain_at(end)?, ..self.meta };
-        self.apply(net.into_iter().collect(), done)?;
+        let chain = settings.ledger.chain_at(end)?;
+        self.apply(&net.into_iter().collect::<Vec<_>>(), alive)?;
+        self.settle(|meta| (meta.position, meta.chain) = (end.0, chain))?;
         {
             let mut recent = self.view.recent.write().unwrap_or_else(PoisonError::into_inner);
             posts.into_iter().for_each(|(list, position)| recent.add(list, position));
         }
         if self.recent_is_full() {
-            self.post()?;
+            self.post(alive)?;
         }
         Ok(end.0 < head)
     }
@@ -192,50 +212,66 @@ impl Generation {
     }
 
     /// Brings the newest parts of the lists to the disk. They leave memory after that, so that nobody misses them.
-    fn post(&mut self) -> Result<(), Bad> {
+    fn post(&mut self, alive: &dyn Fn()) -> Result<(), Bad> {
         let blocks = self.view.recent.read().unwrap_or_else(PoisonError::into_inner).blocks();
-        let changes = blocks.into_iter().map(|(key, value)| (key, Some(value))).collect();
-        self.apply(changes, Meta { posted: self.meta.position, ..self.meta })?;
+        let changes: Vec<Change> = blocks.into_iter().map(|(key, value)| (key, Some(value))).collect();
+        self.apply(&changes, alive)?;
+        self.settle(|meta| meta.posted = meta.position)?;
         self.view.recent.write().unwrap_or_else(PoisonError::into_inner).clear();
         Ok(())
     }
 
     /// As far as a crash let it come.
     #[cfg(test)]
-    pub(super) fn post_some(&mut self, batches: usize) -> Result<(), Bad> {
+    pub(super) fn post_some(&mut self, changes: usize) -> Result<(), Bad> {
         let blocks = self.view.recent.read().unwrap_or_else(PoisonError::into_inner).blocks();
-        let some = blocks.into_iter().take(batches * SUB_BATCH).map(|(key, value)| (key, Some(value))).collect();
-        self.apply(some, self.meta)
+        let blocks: Vec<Change> = blocks.into_iter().map(|(key, value)| (key, Some(value))).collect();
+        self.apply_until(&blocks, changes, &|| ())
     }
 
-    /// Sub-batches. Each carries the hash over what is there after it, the last one alone the position, so that it is never ahead of what it covers;
-    /// after a crash in between, the same changes come again and end in the same.
-    fn apply(&mut self, changes: Vec<Change>, done: Meta) -> Result<(), Bad> {
-        let mut parts: Vec<&[Change]> = changes.chunks(SUB_BATCH).collect();
-        if parts.is_empty() {
-            parts.push(&[]);
-        }
-        let last = parts.len() - 1;
-        for (index, part) in parts.into_iter().enumerate() {
-            let mut batch = sled::Batch::default();
+    fn apply(&mut self, changes: &[Change], alive: &dyn Fn()) -> Result<(), Bad> {
+        self.apply_until(changes, usize::MAX, alive)
+    }
+
+    /// Writes changes, each key at most once among them, at most `end` of them: announced in groups, then one by one. The position follows
+    /// when all are there ([`Generation::settle`]), so that it is never ahead of what it covers; after a crash in between, the same changes come
+    /// again and end in the same.
+    fn apply_until(&mut self, changes: &[Change], end: usize, alive: &dyn Fn()) -> Result<(), Bad> {
+        let mut left = end;
+        for group in changes.chunks(ANNOUNCED) {
+            alive();
             let mut set = self.meta.set;
-            for (key, value) in part {
+            let mut announced = Vec::with_capacity(group.len());
+            for (key, value) in group {
                 if let Some(old) = self.view.db.get(key)? {
                     set = set.wrapping_sub(entry_hash(key, &old));
                 }
+                if let Some(value) = value {
+                    set = set.wrapping_add(entry_hash(key, value));
+                }
+                announced.push(set);
+            }
+            self.settle(|meta| meta.announced = announced)?;
+            for (key, value) in group {
+                if left == 0 {
+                    return Ok(());
+                }
+                left -= 1;
                 match value {
-                    Some(value) => {
-                        set = set.wrapping_add(entry_hash(key, value));
-                        batch.insert(key.as_slice(), value.as_slice());
-                    }
-                    None => batch.remove(key.as_slice()),
+                    Some(value) => _ = self.view.db.insert(key.as_slice(), value.as_slice())?,
+                    None => _ = self.view.db.remove(key.as_slice())?,
                 }
             }
-            let meta = Meta { set, ..if index == last { done } else { self.meta } };
-            batch.insert(META, meta.encode());
-            self.view.db.apply_batch(batch)?;
-            self.meta = meta;
+            self.meta.set = set;
+            self.meta.announced.clear();
         }
+        Ok(())
+    }
+
+    /// Writes what the index says of itself, changed so.
+    fn settle(&mut self, change: impl FnOnce(&mut Meta)) -> Result<(), Bad> {
+        change(&mut self.meta);
+        self.view.db.insert(META, self.meta.encode())?;
         Ok(())
     }
 
@@ -250,9 +286,9 @@ impl Generation {
     }
 
     /// Flushes, syncs the files ourselves (sled's flush does not), and takes the marker away.
-    pub(super) fn close(mut self) -> Result<(), Bad> {
+    pub(super) fn close(mut self, alive: &dyn Fn()) -> Result<(), Bad> {
         if self.dirty {
-            self.post()?;
+            self.post(alive)?;
         }
         let Self { view, folder, .. } = self;
         view.db.flush()?;
@@ -271,8 +307,22 @@ impl Generation {
     }
 }
 
+/// The database's lock lives as long as a write that its threads still do: a folder that was closed just now may be held for a moment.
+fn open_db(folder: &Path, cache_bytes: u64, alive: &dyn Fn()) -> Result<sled::Db, sled::Error> {
+    let end = Instant::now() + HELD_FOR;
+    loop {
+        match sled::Config::new().path(folder).cache_capacity(cache_bytes).open() {
+            Err(sled::Error::Io(_)) if Instant::now() < end => {
+                thread::sleep(HELD_LOOK);
+                alive();
+            }
+            opened => return opened,
+        }
+    }
+}
+
 fn check(db: &sled::Db, settings: &IndexSettings, fresh: Meta, dirty: bool, alive: &dyn Fn()) -> Result<Meta, Bad> {
-    let meta = match db.get(META)? {
+    let mut meta = match db.get(META)? {
         Some(bytes) => Meta::decode(&bytes).ok_or(Bad::NoMeta)?,
         None if db.is_empty() => return Ok(fresh),
         None => return Err(Bad::NoMeta),
@@ -300,15 +350,17 @@ fn check(db: &sled::Db, settings: &IndexSettings, fresh: Meta, dirty: bool, aliv
                 alive();
             }
         }
-        if set != meta.set {
+        if set != meta.set && !meta.announced.contains(&set) {
             return Err(Bad::Content);
         }
+        meta.set = set;
     }
+    meta.announced.clear();
     Ok(meta)
 }
 
 /// The newest parts of the lists, from the journal.
-fn recent(settings: &IndexSettings, meta: Meta, alive: &dyn Fn()) -> Result<Recent, Bad> {
+fn recent(settings: &IndexSettings, meta: &Meta, alive: &dyn Fn()) -> Result<Recent, Bad> {
     let (mut recent, mut at) = (Recent::default(), Position(meta.posted));
     while at.0 < meta.position {
         let limit = RUN_RECORDS.min(meta.position - at.0);
