@@ -655,6 +655,9 @@ pub(crate) struct VerifyArgs {
     /// Certificate revocation lists, PEM or DER; override the directory's status.
     #[arg(long, value_name = "FILE", num_args = 1..)]
     pub(crate) crl: Vec<PathBuf>,
+    /// OCSP answers (an OCSPResponse each, DER), as `openssl ocsp -respout` writes them; count beside those of a bundle.
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    pub(crate) ocsp: Vec<PathBuf>,
     /// Which witnesses count and how many must have cosigned (C2SP tlog-policy); `truc directory policy` writes one.
     #[arg(long, value_name = "FILE")]
     pub(crate) policy: Option<PathBuf>,

@@ -1,10 +1,13 @@
-//! Reading what an officer trusts: anchors, intermediates, revocation lists, from files named on the command line.
+//! Reading what an officer trusts: anchors, intermediates, revocation lists, OCSP answers, from files named on the command line.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
-use anyhow::Context as _;
-use truc_proto::Policy;
-use truc_signer::{Certificate, Crl, TrustStore};
+use anyhow::{Context as _, anyhow};
+use truc_proto::{Policy, Timestamp, limits::TRUST_STORE_ITEMS_MAX};
+use truc_signer::{Certificate, Crl, OcspAnswer, OcspAnswers, TrustStore};
 
 use crate::{
     clock,
@@ -20,6 +23,18 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Failure> {
 pub(crate) fn certificates(path: &Path) -> Result<Vec<Certificate>, Failure> {
     Certificate::from_pem(&read(path)?)
         .or_exit(Exit::BadData, format!("{} is not a PEM file of certificates", path.display()))
+}
+
+/// OCSP answers, as evidence judged at `now`.
+pub(crate) fn answers(paths: &[PathBuf], now: Timestamp) -> Result<Arc<OcspAnswers>, Failure> {
+    if paths.len() > TRUST_STORE_ITEMS_MAX {
+        return Err(Failure::new(Exit::BadData, anyhow!("at most {TRUST_STORE_ITEMS_MAX} OCSP answers are taken")));
+    }
+    let answer = |path: &PathBuf| {
+        OcspAnswer::from_der(&read(path)?).or_exit(Exit::BadData, format!("{} is no OCSP answer", path.display()))
+    };
+    let answers = paths.iter().map(answer).collect::<Result<Vec<_>, _>>()?;
+    Ok(Arc::new(OcspAnswers::of(answers).as_of(now)))
 }
 
 /// A witness policy.

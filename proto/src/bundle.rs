@@ -8,6 +8,12 @@ use crate::{AgencyId, AxisId, EnvelopeId, Lane, NodeId, Statement, Timestamp};
 pub const BUNDLE_ENTRY: &str = "bundle.json";
 /// Folder of the receipts in a bundle.
 pub const BUNDLE_RECEIPTS: &str = "receipts/";
+
+/// Whether an entry of this name is an OCSP answer.
+#[must_use]
+pub fn is_bundled_answer(name: &str) -> bool {
+    name.starts_with("revocation/") && name.ends_with(".ocsp")
+}
 /// Name of the report for people in a bundle.
 pub const BUNDLE_REPORT: &str = "report.pdf";
 /// Name of the report of what was checked when the bundle was made.

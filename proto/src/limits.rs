@@ -155,6 +155,10 @@ pub const OCSP_SINGLES_MAX: usize = 16;
 pub const OCSP_CERTIFICATES_MAX: usize = 8;
 /// How long an OCSP answer counts that does not say when the next one comes.
 pub const OCSP_AGE_MS_MAX: u64 = 60 * 60 * 1_000;
+/// Most OCSP answers about one certificate that are weighed as evidence; of more the first count.
+pub const OCSP_ANSWERS_OF_ONE_MAX: usize = 8;
+/// Most OCSP answers of a bundle that count; of more the first do.
+pub const BUNDLE_ANSWERS_MAX: usize = 2_048;
 /// Most OCSP answers that are kept, and most certificates that wait to be asked about.
 pub const OCSP_ANSWERS_MAX: usize = 4_096;
 /// Most addresses, each, that revocation lists and OCSP answers are fetched from.

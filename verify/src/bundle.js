@@ -7,9 +7,10 @@ import { both } from './text.js';
 import { conclude } from './conclusion.js';
 import { openContainer } from './container.js';
 import { readStamps } from './stamps.js';
-import { validate } from './path.js';
+import { trustAsOf, validate } from './path.js';
+import { readableAnswer } from './ocsp.js';
 import { verifyDetached } from './cms.js';
-import { BUNDLE_ENTRIES_MAX, RECEIPT_BYTES_MAX, STATEMENT_BYTES_MAX } from './limits.js';
+import { BUNDLE_ANSWERS_MAX, BUNDLE_ENTRIES_MAX, OCSP_BYTES_MAX, RECEIPT_BYTES_MAX, STATEMENT_BYTES_MAX } from './limits.js';
 
 const ABOUT = 'bundle.json';
 const RECEIPTS = 'receipts/';
@@ -21,12 +22,19 @@ export const isBundle = (start) => [0x50, 0x4b, 3, 4].every((byte, at) => start[
  * Verifies a bundle as of `now`, with the document if one is shown: `{verdict, steps, about, signer, receipts: [{name, report}], others: [{name, length}],
  * conclusions}`. `options.progress` is told after each receipt how many were verified.
  */
-export async function verifyBundle(blob, trust, document, now, options = {}) {
+export async function verifyBundle(blob, given, document, now, options = {}) {
+  const trust = trustAsOf(given, now);
+  // What the bundle brings counts for this bundle alone.
+  const answers = [...given.store.answers];
+  trust.store.answers = answers;
   const receipts = [];
   let statement = null;
   const take = async (name, bytes) => {
     if (name === ABOUT) {
       statement = readStatement(BUNDLE, bytes);
+    } else if (isAnswer(name)) {
+      const answer = readableAnswer(bytes);
+      if (answer !== null && answers.length < given.store.answers.length + BUNDLE_ANSWERS_MAX) answers.push(answer);
     } else {
       receipts.push({ name: name.slice(RECEIPTS.length), report: await verifyReceipt(bytes, trust, document, now, options) });
       await options.progress?.(receipts.length);
@@ -43,15 +51,18 @@ export async function verifyBundle(blob, trust, document, now, options = {}) {
     about,
     signer: cms.refused === undefined ? { subject: cms.certificate.name, signedAt: cms.signingTime } : null,
     receipts,
-    others: opened.entries.filter(({ name }) => keptMax(name) === 0),
+    others: opened.entries.filter(({ name }) => keptMax(name) === 0 || isAnswer(name)),
     conclusions: conclude(receipts.filter((receipt) => isAbout(receipt, about) && !isForked(receipt, forked)).map((receipt) => receipt.report)),
   });
 }
 
 function keptMax(name) {
   if (name === ABOUT) return STATEMENT_BYTES_MAX;
+  if (isAnswer(name)) return OCSP_BYTES_MAX;
   return name.startsWith(RECEIPTS) ? RECEIPT_BYTES_MAX : 0;
 }
+
+const isAnswer = (name) => name.startsWith('revocation/') && name.endsWith('.ocsp');
 
 function report(known, found) {
   const steps = Object.entries(BUNDLE_CHECKS).map(([check, find]) => ({ check, ...find(known) }));
@@ -79,7 +90,6 @@ function signer({ cms: { certificate }, path }) {
 function signerFinding(certificate, path) {
   if (path.refused !== undefined) return failed(path.refused);
   if (!path.isInTime) return failed(both('ký ngoài thời hạn của chứng thư', "signed outside the certificate's validity"));
-  if (path.untold !== undefined) return unknown(path.untold);
   if (path.revoked !== null) return revokedFinding(path.revoked, path.signed, path.stamps);
   const stamped = stampFinding(path.stamps);
   if (stamped.outcome === 'failed') return stamped;
@@ -87,7 +97,7 @@ function signerFinding(certificate, path) {
   if (path.unknown === null) return passed(stamped.detail);
   if (!path.isListMissing) return unknown(path.unknown);
   const said = (language, text) => [stamped.detail[language] ?? stamped.detail, text].filter((part) => part !== '').join('; ');
-  return passed(both(said('vi', 'chưa kiểm tra thu hồi: không có danh sách thu hồi'), said('en', 'whether it was revoked was not checked: no revocation list was given')));
+  return passed(both(said('vi', 'chưa kiểm tra thu hồi: không có danh sách thu hồi và trả lời OCSP'), said('en', 'whether it was revoked was not checked: there is no revocation list and no OCSP answer')));
 }
 
 const isAbout = ({ report: { summary } }, about) => about !== null && summary !== null && summary.envelope === about.envelope && summary.sender === about.sender;

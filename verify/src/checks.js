@@ -9,7 +9,7 @@ import { readableCertificate } from './x509.js';
 import { NO_STAMPS, readStamps } from './stamps.js';
 import { both } from './text.js';
 import { readFacts } from './facts.js';
-import { validate } from './path.js';
+import { trustAsOf, validate } from './path.js';
 import { verifyDetached } from './cms.js';
 import { DIRECTORY_GRACE_MS, ENVELOPE_TTL_MAX_MS, SKEW_MS } from './limits.js';
 import { judge, unchecked } from './policy.js';
@@ -32,7 +32,8 @@ const formOf = (part) => (part === null ? NOT_APPLICABLE : form(part));
  * Verifies a receipt file as of `now`, with the document if one is shown: `{verdict: 'valid' | 'invalid' | 'cannot-tell', steps, summary}`.
  * `options.ed25519ByLibrary` as old browsers do it.
  */
-export async function verifyReceipt(bytes, trust, document, now, options = {}) {
+export async function verifyReceipt(bytes, given, document, now, options = {}) {
+  const trust = trustAsOf(given, now);
   const facts = readFacts(bytes);
   if (facts.unreadable !== undefined) {
     const steps = Object.keys(CHECKS).map((check) => ({ check, ...(check === 'receipt-form' ? failed(facts.unreadable) : NOT_REACHED) }));
@@ -167,16 +168,14 @@ function notExpired(certificate, signed, now, stamps) {
   return now <= certificate.notAfter ? passed(moment(certificate.notAfter)) : expiredFinding(certificate, stamps);
 }
 
-function pathFinding(path) {
-  if (path.refused !== undefined) return failed(path.refused);
-  return path.untold === undefined ? passed() : unknown(path.untold);
-}
+const pathFinding = (path) => (path.refused === undefined ? passed() : failed(path.refused));
 
 function revocationKnown({ facts, trust }, path) {
   const root = facts.root.value;
   const [version, issued] = root === null ? ['?', '?'] : [root.version, moment(root.issued)];
-  const isLooked = trust.store.lists.length > 0 && path !== null && path.revoked !== undefined;
-  const later = isLooked ? both(path.unknown ?? 'không có trong danh sách thu hồi đã đưa', path.unknown ?? 'not on the revocation lists given') : both('sau đó không kiểm tra', 'not checked later');
+  const isLooked = trust.store.lists.length + trust.store.answers.length > 0 && path !== null && path.revoked !== undefined;
+  const why = (language) => path.unknown?.[language] ?? path.unknown;
+  const later = isLooked ? both(why('vi') ?? 'không bị thu hồi theo danh sách thu hồi và trả lời OCSP hiện có', why('en') ?? 'not revoked by the revocation lists and OCSP answers at hand') : both('sau đó không kiểm tra', 'not checked later');
   return both(`còn hiệu lực theo danh bạ bản ${version}, phát hành ${issued}; ${later.vi}`, `good as of directory ${version} of ${issued}; ${later.en}`);
 }
 

@@ -1,6 +1,6 @@
 // Certificate revocation lists (RFC 5280 5), whole ones only: a delta or partitioned list taken for a whole one would call revoked certificates good.
 
-import { BIT_STRING, ENUMERATED, INTEGER, Malformed, OCTET_STRING, SEQUENCE, algorithm, bitString, context, inside, parse } from './der.js';
+import { BIT_STRING, ENUMERATED, INTEGER, Malformed, SEQUENCE, algorithm, bitString, context, extensionIn, inside, parse } from './der.js';
 import { equal, hex } from './bytes.js';
 import { comparable } from './name.js';
 import { holds, listScheme } from './signature.js';
@@ -13,7 +13,7 @@ const NUMBER = '2.5.29.20';
 const DELTA_INDICATOR = '2.5.29.27';
 const ISSUING_DISTRIBUTION_POINT = '2.5.29.28';
 const AUTHORITY_KEY_ID = '2.5.29.35';
-const HOLD = 6;
+export const HOLD = 6;
 // RFC 5280 5.3.1; 7 is unused, 8 (removeFromCRL) stands in delta lists only.
 const REASONS = [0, 1, 2, 3, 4, 5, HOLD, 9, 10];
 
@@ -51,7 +51,7 @@ function readEntries(reader) {
     const fields = reader.sequence();
     const serial = serialOf(fields.expect(INTEGER).content);
     const at = fields.time();
-    const reason = readReason(fields.optional(SEQUENCE));
+    const reason = reasonOf(fields.optional(SEQUENCE));
     fields.finish();
     // The earliest revocation of a serial number stands, should a list name it twice.
     const known = entries.get(serial);
@@ -61,26 +61,31 @@ function readEntries(reader) {
 }
 
 // Without zeros that DER would not write; the sign stays: -1 is not 255.
-function serialOf(content) {
+export function serialOf(content) {
   let start = 0;
   while (start + 1 < content.length && content[start] === 0 && content[start + 1] < 0x80) start += 1;
   return hex(content.subarray(start));
 }
 
-function readReason(extensions) {
+function reasonOf(extensions) {
   let reason = 0;
   if (extensions === null) return reason;
   eachExtension(inside(extensions), (id, critical, value) => {
     if (id === REASON) {
-      const { content } = parse(value, ENUMERATED);
-      if (content.length !== 1 || !REASONS.includes(content[0])) throw new Malformed('a reason of revocation that is none');
-      [reason] = content;
+      reason = readReason(value);
     } else {
       // certificateIssuer (indirect lists) is critical and ends here.
       mustBePassable(id, critical, [INVALIDITY_DATE]);
     }
   });
   return reason;
+}
+
+/** A CRLReason (RFC 5280 5.3.1) as its number. */
+export function readReason(der) {
+  const { content } = parse(der, ENUMERATED);
+  if (content.length !== 1 || !REASONS.includes(content[0])) throw new Malformed('a reason of revocation that is none');
+  return content[0];
 }
 
 function checkListExtension(id, critical) {
@@ -95,11 +100,7 @@ function mustBePassable(id, critical, known) {
 function eachExtension(reader, check) {
   const seen = new Set();
   while (!reader.isEmpty) {
-    const fields = reader.sequence();
-    const id = fields.oid();
-    const critical = fields.bool();
-    const value = fields.expect(OCTET_STRING).content;
-    fields.finish();
+    const { id, critical, value } = extensionIn(reader);
     if (seen.has(id)) throw new Malformed('an extension twice');
     seen.add(id);
     check(id, critical, value);
@@ -107,7 +108,7 @@ function eachExtension(reader, check) {
 }
 
 /** What the lists say of `certificate`, issued by `issuer`: `{revoked: since}`, `{unknown: why, isListMissing}` or `{}` where it is not listed. */
-export async function revocation(lists, certificate, issuer, at) {
+export async function byLists(lists, certificate, issuer, at) {
   const named = lists.filter((list) => list.issuerKey === issuer.subjectKey);
   const own = (await Promise.all(named.map((list) => isSigned(list, issuer)))).flatMap((signed, place) => (signed ? [named[place]] : []));
   own.sort((a, b) => a.thisUpdate - b.thisUpdate);

@@ -102,6 +102,15 @@ export function parse(bytes, tag) {
 
 export const inside = (element, tag = element.tag) => (element.tag === tag ? new Reader(element.content) : malformed());
 
+/** The Extension (RFC 5280 4.1) that comes next: `{id, critical, value}`. */
+export function extensionIn(reader) {
+  const fields = reader.sequence();
+  const [id, critical] = [fields.oid(), fields.bool()];
+  const value = fields.expect(OCTET_STRING).content;
+  fields.finish();
+  return { id, critical, value };
+}
+
 /** All elements of a content, at most so many. */
 export function elements(element, countMax) {
   const all = [];

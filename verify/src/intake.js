@@ -4,6 +4,7 @@
 
 import { readCertificates, pemBlocks } from './x509.js';
 import { isBundle } from './bundle.js';
+import { looksLikeAnswer } from './ocsp.js';
 import { HEADER } from './receipt.js';
 import { looksLikePolicy } from './policy.js';
 import { Malformed } from './der.js';
@@ -22,7 +23,7 @@ export async function kindOf(file) {
   const start = await readUpTo(file, PEM_BYTES_MAX);
   const text = textOf(start.subarray(0, 64)) ?? '';
   if (text.startsWith(HEADER.split('@')[0]) || /\.receipt$/i.test(file.name) || (await isOurBundle(file, start))) return 'receipts';
-  if (/\.crl$/i.test(file.name) || pemOf(start, 'X509 CRL')) return 'lists';
+  if (/\.(crl|ocsp)$/i.test(file.name) || pemOf(start, 'X509 CRL') || looksLikeAnswer(start)) return 'lists';
   if (pemOf(start, 'CERTIFICATE') || (start[0] === 0x30 && /\.(cer|crt|der)$/i.test(file.name))) return certificateKind(start);
   return looksLikePolicy(textOf(start) ?? '') ? 'policy' : 'document';
 }

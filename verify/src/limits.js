@@ -32,6 +32,12 @@ export const STAMP_BYTES_MAX = 64 * 1024;
 export const STAMP_ACCURACY_MS_MAX = 60_000;
 export const CRL_BYTES_MAX = 64 * 1024 * 1024;
 export const CRL_ENTRIES_MAX = 1_000_000;
+export const OCSP_BYTES_MAX = 32 * 1024;
+export const OCSP_SINGLES_MAX = 16;
+export const OCSP_CERTIFICATES_MAX = 8;
+export const OCSP_OF_ONE_MAX = 8;
+export const OCSP_AGE_MS_MAX = 60 * 60_000;
+export const BUNDLE_ANSWERS_MAX = 2_048;
 export const TRUST_ITEMS_MAX = 256;
 export const MANIFEST_BYTES_MAX = 4 * 1024 * 1024;
 export const CONTAINER_ENTRIES_MAX = 1_000;
@@ -46,6 +52,8 @@ export const SIGNATURE_BYTES_MAX = 256 * 1024;
 // Bounds of the path search: as many authorities between a certificate and its anchor, as many signatures looked at in all.
 export const PATH_AUTHORITIES_MAX = 6;
 export const PATH_SIGNATURES_MAX = 100;
+export const NAME_COMPARISONS_MAX = 250_000;
+export const CERTIFICATE_POLICIES_MAX = 128;
 // The page: receipts checked at once, and the largest document (it is hashed piece by piece).
 export const RECEIPTS_MAX = 500;
 export const DOCUMENT_BYTES_MAX = 8 * 1024 * 1024 * 1024;

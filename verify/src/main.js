@@ -9,9 +9,10 @@ import { start } from './page.js';
 
 const blobOf = (base64) => new Blob([fromBase64(base64)]);
 
-/** One receipt, or one bundle; bytes in base64, certificates and lists in PEM, the policy as text or null, `now` in milliseconds since 1970. */
-async function verify({ receipt, bundle, trust, operator, lists, policy = null, document, now, ed25519ByLibrary }) {
-  const given = readTrust([utf8(trust)], [utf8(operator)], lists === '' ? [] : [utf8(lists)], policy === null ? [] : [utf8(policy)]);
+/** One receipt, or one bundle; bytes and OCSP answers in base64, certificates and lists in PEM, the policy as text or null, `now` in milliseconds since 1970. */
+async function verify({ receipt, bundle, trust, operator, lists, answers = [], policy = null, document, now, ed25519ByLibrary }) {
+  const listFiles = [...(lists === '' ? [] : [utf8(lists)]), ...answers.map(fromBase64)];
+  const given = readTrust([utf8(trust)], [utf8(operator)], listFiles, policy === null ? [] : [utf8(policy)]);
   if (given.refused !== undefined) return given;
   const shown = document === null ? null : await readDocument(blobOf(document));
   if (bundle !== undefined) return verifyBundle(blobOf(bundle), given, shown, now, { ed25519ByLibrary });

@@ -56,7 +56,7 @@ async function worthOf({ certificate, others, time }, store, made, now) {
   if (time < certificate.notBefore || time > certificate.notAfter) return { wrong: both(`chứng thư ${certificate.name} không có hiệu lực khi đóng dấu`, `the certificate of ${certificate.name} was not valid when it stamped`) };
   const path = await validate(store, certificate, others, 'timeStamping', time);
   if (path.misused) return { wrong: path.refused };
-  if (path.refused !== undefined || path.untold !== undefined) return { nothing: path.refused ?? path.untold };
+  if (path.refused !== undefined) return { nothing: path.refused };
   if (path.revoked !== null) {
     const said = both(`chứng thư ${certificate.name} bị thu hồi từ ${moment(path.revoked)}`, `the certificate of ${certificate.name} is revoked since ${moment(path.revoked)}`);
     return path.revoked <= time ? { wrong: said } : { nothing: said };

@@ -1,7 +1,8 @@
-// What the person gives: trusted authorities, the axis operator's certificate, revocation lists, a witness policy. Nothing of it is remembered anywhere.
+// What the person gives: trusted authorities, the axis operator's certificate, revocation lists and OCSP answers, a witness policy. Nothing of it is remembered anywhere.
 
 import { Malformed } from './der.js';
 import { readCertificates } from './x509.js';
+import { looksLikeAnswer, readAnswer } from './ocsp.js';
 import { readLists } from './crl.js';
 import { readPolicy } from './policy.js';
 import { trustStore } from './path.js';
@@ -16,7 +17,8 @@ export function readTrust(anchorFiles, operatorFiles, listFiles, policyFiles = [
     const operator = operatorFiles.flatMap(readCertificates).filter((certificate) => !certificate.isCa);
     if (certificates.length === 0) return { refused: 'no-anchor' };
     if (operator.length === 0) return { refused: 'no-operator' };
-    const store = trustStore(certificates, listFiles.flatMap(readLists));
+    const lists = listFiles.filter((bytes) => !looksLikeAnswer(bytes)).flatMap(readLists);
+    const store = trustStore(certificates, lists, listFiles.filter(looksLikeAnswer).map(readAnswer));
     const policy = policyFiles.length === 0 ? null : readPolicy(policyFiles[0]);
     if (policy?.refused !== undefined) return { refused: 'bad-policy', detail: policy.refused };
     return store.refused === undefined ? { store, operator, policy } : store;

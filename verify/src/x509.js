@@ -20,8 +20,10 @@ const EXTENSION = {
   policyConstraints: '2.5.29.36',
   extendedKeyUsage: '2.5.29.37',
   inhibitAnyPolicy: '2.5.29.54',
+  ocspNoCheck: '1.3.6.1.5.5.7.48.1.5',
 };
-// What a critical extension may be: the path search looks at all of these. Policies refuse nothing unless one of the last two says so (RFC 5280 6.1).
+const RULING = ['subjectAltName', 'nameConstraints', 'certificatePolicies', 'policyMappings', 'policyConstraints', 'inhibitAnyPolicy'];
+// What a critical extension may be: the path search looks at all of these.
 const UNDERSTOOD = ['keyUsage', 'subjectAltName', 'basicConstraints', 'nameConstraints', 'distributionPoints', 'extendedKeyUsage', 'certificatePolicies', 'inhibitAnyPolicy', 'policyMappings', 'policyConstraints'].map((name) => EXTENSION[name]);
 
 const KEY_USAGES = ['digitalSignature', 'nonRepudiation', 'keyEncipherment', 'dataEncipherment', 'keyAgreement', 'keyCertSign', 'cRLSign'];
@@ -111,8 +113,9 @@ function readExtensions(extensions) {
     keyUsage: read(EXTENSION.keyUsage, keyUsage),
     extendedKeyUsage: read(EXTENSION.extendedKeyUsage, keyPurposes),
     subjectKeyId: read(EXTENSION.subjectKeyId, (bytes) => parse(bytes, 0x04).content),
-    hasNameConstraints: found.has(EXTENSION.nameConstraints),
-    hasPolicyRules: found.has(EXTENSION.policyMappings) || found.has(EXTENSION.policyConstraints),
+    isNoCheck: found.has(EXTENSION.ocspNoCheck),
+    // What paths through it are ruled by; read when one is found.
+    ruling: Object.fromEntries(RULING.map((name) => [name, found.get(EXTENSION[name]) ?? null])),
   };
 }
 

@@ -7,9 +7,9 @@ import { give, verdicts, withPage } from './browser.mjs';
 const { checks, cases, bundleChecks, bundles } = JSON.parse(readFileSync(process.argv[2], 'utf8'));
 const BATCH = 40;
 // Everybody's first receipts, one of each verdict, and one with a document go through the inputs.
-const BY_HAND = ['valid-consignment', 'valid-with-document', 'valid-with-revocation-lists', 'the-container', 'another-document', 'provisional', 'valid-witnessed', 'too-few-cosignatures', 'ledger-key-of-somebody-else', 'carriage-returns'];
+const BY_HAND = ['valid-consignment', 'valid-with-document', 'valid-with-revocation-lists', 'the-container', 'another-document', 'provisional', 'valid-witnessed', 'too-few-cosignatures', 'ledger-key-of-somebody-else', 'carriage-returns', 'revoked-by-its-issuer-before'];
 
-const BUNDLES_BY_HAND = ['right', 'right-with-document', 'two-recipients', 'another-document', 'two-histories', 'a-provisional-receipt', 'cut-short', 'no-receipts', 'signed-by-a-stranger', 'all-receipts-of-another-document'];
+const BUNDLES_BY_HAND = ['right', 'right-with-document', 'two-recipients', 'another-document', 'two-histories', 'a-provisional-receipt', 'cut-short', 'no-receipts', 'signed-by-a-stranger', 'all-receipts-of-another-document', 'answers-revoked-before', 'answers-of-no-use-unknown'];
 
 const disagreements = [];
 const counts = { bundles: {}, 'bundles by hand': {}, 'by program': {}, 'by program, Ed25519 by the library': {}, 'by hand': {} };
@@ -38,8 +38,8 @@ async function byProgram(page, ed25519ByLibrary, chosen) {
 
 /** Beside the checks: each receipt's verdict, what is concluded for each recipient, what else is in it. */
 async function bundlesByProgram(page) {
-  for (const { name, verdict, steps, bundle, trust, operator, lists, document, now, bent, ...expected } of bundles) {
-    const found = await page.evaluate((one) => globalThis.trucVerify.verify(one), { bundle, trust, operator, lists, document, now });
+  for (const { name, verdict, steps, bundle, trust, operator, lists, answers, document, now, bent, ...expected } of bundles) {
+    const found = await page.evaluate((one) => globalThis.trucVerify.verify(one), { bundle, trust, operator, lists, answers, document, now });
     compare({ name, verdict, steps, bent }, found, 'bundles', bundleChecks);
     if (found.refused !== undefined || (bent && verdict !== 'valid')) continue;
     const told = {
@@ -89,6 +89,7 @@ async function show(page, expected, name, content, kind = 'receipts') {
     ['operator.pem', Buffer.from(expected.operator)],
   ]);
   if (expected.lists !== '') await give(page, 'lists', [['lists.pem', Buffer.from(expected.lists)]]);
+  for (const [n, answer] of (expected.answers ?? []).entries()) await give(page, 'any', [[`${n}.der`, bytes(answer)]]);
   if (expected.policy) await give(page, 'any', [['policy.txt', Buffer.from(expected.policy)]]);
   if (expected.document !== null) await give(page, 'document', [['document', bytes(expected.document)]]);
   await give(page, kind, [[name, bytes(content)]]);

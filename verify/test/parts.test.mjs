@@ -6,18 +6,19 @@ import { webcrypto } from 'node:crypto';
 import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { gunzipSync } from 'node:zlib';
 import { after, test } from 'node:test';
 import { concat, fromBase64, fromHex, hex, utf8 } from '../src/bytes.js';
 import { ed25519Holds } from '../src/signature.js';
 import { inclusionFault, leafHash } from '../src/merkle.js';
-import { readCertificates } from '../src/x509.js';
+import { readCertificates, readableCertificate } from '../src/x509.js';
 import { readEntryName, readManifest } from '../src/manifest.js';
 import { comparable } from '../src/name.js';
 import { judge, looksLikePolicy, readPolicy } from '../src/policy.js';
 import { readCheckpoint } from '../src/note.js';
 import { readJson } from '../src/json.js';
 import { time } from '../src/fields.js';
-import { trustStore, validate } from '../src/path.js';
+import { pathTo, trustStore, validate } from '../src/path.js';
 import { verifyDetached } from '../src/cms.js';
 import { visible } from '../src/text.js';
 
@@ -66,7 +67,7 @@ for (const [name, root, leaf, more, signing] of [
     assert.equal(found.refused, undefined);
     assert.equal(found.certificate.sha256, certificate.sha256);
     assert.notEqual((await verifyDetached(cms, utf8('Content'), [])).refused, undefined);
-    const path = await validate(trustStore(anchors, []), certificate, [], 'node', Date.now());
+    const path = await validate(trustStore(anchors, [], []), certificate, [], 'node', Date.now());
     assert.deepEqual([path.refused, path.revoked], [undefined, null]);
     const bent = cms.slice();
     bent[bent.length - 5] ^= 1;
@@ -89,16 +90,42 @@ test('other keys, weak signatures and attached content are refused', async () =>
   assert.throws(() => issue('weak', ['rsa:1024'], P256));
   const { leaf } = issue('other', P256, P256);
   const { root } = issue('another', P256, P256);
-  assert.match((await validate(trustStore(root, []), leaf, [], 'node', Date.now())).refused, /no path/);
+  assert.match((await validate(trustStore(root, [], []), leaf, [], 'node', Date.now())).refused, /no path/);
 });
 
-test('an authority that restricts names is not passed over', async () => {
+test('the names that an authority allows are all that count below it', async () => {
   openssl('req', '-x509', '-newkey', ...P256, '-noenc', '-keyout', 'nc.key', '-out', 'nc.pem', '-subj', '/CN=Restricted', '-addext', 'nameConstraints=critical,permitted;DNS:example', '-addext', 'keyUsage=critical,keyCertSign');
-  writeFileSync(at('nc.ext'), LEAF);
   openssl('req', '-new', '-newkey', ...P256, '-noenc', '-keyout', 'under.key', '-out', 'under.csr', '-subj', '/CN=Under');
-  openssl('x509', '-req', '-in', 'under.csr', '-CA', 'nc.pem', '-CAkey', 'nc.key', '-days', '20', '-out', 'under.pem', '-extfile', 'nc.ext');
-  const [leaf] = readCertificates(bytes('under.pem'));
-  assert.match((await validate(trustStore(readCertificates(bytes('nc.pem')), []), leaf, [], 'node', Date.now())).untold, /restricts names/);
+  for (const [names, fault] of [['', undefined], ['subjectAltName=DNS:a.example', undefined], ['subjectAltName=DNS:a.other', /none of those that an authority above it permits/]]) {
+    writeFileSync(at('nc.ext'), LEAF + names);
+    openssl('x509', '-req', '-in', 'under.csr', '-CA', 'nc.pem', '-CAkey', 'nc.key', '-days', '20', '-out', 'under.pem', '-extfile', 'nc.ext');
+    const [leaf] = readCertificates(bytes('under.pem'));
+    const { refused } = await validate(trustStore(readCertificates(bytes('nc.pem')), [], []), leaf, [], 'node', Date.now());
+    if (fault === undefined) assert.equal(refused, undefined);
+    else assert.match(refused, fault);
+  }
+});
+
+// Sections of NIST PKITS that ask nothing of revocation, under the settings that a verifier of receipts has: any policy will do, and none.
+const PKITS_SECTIONS = ['4.1', '4.2', '4.3', '4.5', '4.6', '4.8', '4.9', '4.10', '4.11', '4.12', '4.13', '4.16'];
+// DSA is not accepted; nothing is valid since 1950; invalid by revocation alone.
+const PKITS_OTHERWISE = ['4.1.4', '4.1.5', '4.2.3', '4.5.2', '4.5.5', '4.5.7'];
+
+test('paths of NIST PKITS, their policies and constraints on names come out as the suite says', async () => {
+  const suite = JSON.parse(gunzipSync(readFileSync(new URL('../../tests/vectors/pkits/pkits.json.gz', import.meta.url))));
+  const wrong = [];
+  let count = 0;
+  for (const one of suite.tests) {
+    const [number] = one.Name.split(' ');
+    const isDefault = one.InitialPolicySet.join() === 'anyPolicy' && !one.InitialExplicitPolicy && !one.InitialPolicyMappingInhibit && !one.InitialAnyPolicyInhibit;
+    if (!isDefault || !PKITS_SECTIONS.includes(number.split('.').slice(0, 2).join('.')) || PKITS_OTHERWISE.includes(number)) continue;
+    count += 1;
+    const path = one.CertPath.map((name) => readableCertificate(fromBase64(suite.certificates[name])));
+    const { refused } = path.includes(null) ? { refused: 'unreadable' } : await pathTo({ anchors: path.slice(0, 1), intermediates: path.slice(1, -1) }, path.at(-1), [], Date.UTC(2024, 0, 1));
+    if ((refused === undefined) !== one.ShouldValidate) wrong.push(`${one.Name}: ${refused}`);
+  }
+  assert.deepEqual(wrong, []);
+  assert.equal(count, 137);
 });
 
 test('the browser and the library agree on Ed25519', async () => {

@@ -6,11 +6,11 @@ use std::{
 };
 
 use truc_proto::{
-    BUNDLE_ENTRY, BUNDLE_RECEIPTS, BundleJson, Checkpoint, Digest, Raw, Timestamp, chain,
-    limits::{BUNDLE_ENTRIES_MAX, RECEIPT_BYTES_MAX, STATEMENT_BYTES_MAX},
+    BUNDLE_ENTRY, BUNDLE_RECEIPTS, BundleJson, Checkpoint, Digest, Raw, Timestamp, chain, is_bundled_answer,
+    limits::{BUNDLE_ANSWERS_MAX, BUNDLE_ENTRIES_MAX, OCSP_BYTES_MAX, RECEIPT_BYTES_MAX, STATEMENT_BYTES_MAX},
 };
 use truc_signer::{
-    CertificateUse, CmsSignature, Verdict, WhyUnknown,
+    CertificateUse, CmsSignature, OcspAnswer, Verdict, WhyUnknown,
     asic::{ContainerError, ContainerReader, Entry, EntryHeader, Visitor, VisitorError},
     validate_with, verify_detached,
 };
@@ -101,8 +101,17 @@ pub fn verify_bundle(
     document: Option<&Document>,
     now: Timestamp,
 ) -> BundleReport {
-    let mut found =
-        Found { trust, document, now, current: Current::None, about: None, receipts: Vec::new(), others: Vec::new() };
+    let trust = &trust.for_bundle(now);
+    let mut found = Found {
+        trust,
+        document,
+        now,
+        current: Current::None,
+        about: None,
+        receipts: Vec::new(),
+        others: Vec::new(),
+        answers: 0,
+    };
     let read = ContainerReader::new(source)
         .map(|reader| reader.with_entries_max(BUNDLE_ENTRIES_MAX))
         .and_then(|reader| reader.read(&mut found));
@@ -200,7 +209,7 @@ fn signer(cms: &CmsSignature, trust: &ReceiptTrust, now: Timestamp) -> (Outcome,
 fn not_revoked(verdict: &Verdict, stamped: Option<String>) -> (Outcome, String) {
     match verdict {
         Verdict::Unknown(WhyUnknown::MissingCrl { .. }) => {
-            let unchecked = "whether it was revoked was not checked: no CRL was given";
+            let unchecked = "whether it was revoked was not checked: there is no revocation list and no OCSP answer";
             (Outcome::Passed, stamped.map_or_else(|| unchecked.to_owned(), |stamped| format!("{stamped}; {unchecked}")))
         }
         Verdict::Unknown(why) => (Outcome::Unknown, why.to_string()),
@@ -284,10 +293,14 @@ struct Found<'t> {
     about: Option<Vec<u8>>,
     receipts: Vec<(String, ReceiptReport)>,
     others: Vec<(String, u64)>,
+    /// How many OCSP answers count.
+    answers: usize,
 }
 
 enum Current {
     None,
+    /// An OCSP answer: it counts for the receipts behind it and for the bundle's signature.
+    Answer(Vec<u8>),
     About(Vec<u8>),
     Receipt(Vec<u8>),
 }
@@ -297,6 +310,7 @@ impl Visitor for Found<'_> {
         self.current = match header.name.as_str() {
             BUNDLE_ENTRY => Current::About(Vec::new()),
             name if name.starts_with(BUNDLE_RECEIPTS) => Current::Receipt(Vec::new()),
+            name if is_bundled_answer(name) => Current::Answer(Vec::new()),
             _ => Current::None,
         };
         Ok(())
@@ -307,6 +321,7 @@ impl Visitor for Found<'_> {
             Current::None => return Ok(()),
             Current::About(kept) => (kept, STATEMENT_BYTES_MAX),
             Current::Receipt(kept) => (kept, RECEIPT_BYTES_MAX),
+            Current::Answer(kept) => (kept, OCSP_BYTES_MAX),
         };
         if kept.len() + bytes.len() > bytes_max {
             return Err(format!("an entry is longer than the {bytes_max} bytes that such a thing has").into());
@@ -320,6 +335,14 @@ impl Visitor for Found<'_> {
         match std::mem::replace(&mut self.current, Current::None) {
             Current::None => self.others.push((name.to_owned(), entry.length)),
             Current::About(bytes) => self.about = Some(bytes),
+            Current::Answer(bytes) => {
+                self.others.push((name.to_owned(), entry.length));
+                // One that cannot be read says nothing, as if it were not there.
+                if let Some(answer) = OcspAnswer::from_der(&bytes).ok().filter(|_| self.answers < BUNDLE_ANSWERS_MAX) {
+                    self.answers += 1;
+                    self.trust.store().answers().add(answer);
+                }
+            }
             Current::Receipt(bytes) => {
                 let name = name.strip_prefix(BUNDLE_RECEIPTS).unwrap_or(name).to_owned();
                 self.receipts.push((name, verify_receipt(&bytes, self.trust, self.document, self.now)));

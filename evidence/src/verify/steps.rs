@@ -801,8 +801,14 @@ impl<'a> Judge<'a> {
             .root()
             .map_or_else(String::new, |root| format!("good as of directory {} of {}", root.version, root.issued));
         match path {
-            Some(Ok(Verdict::Good)) => format!("{directory}; not on the revocation lists given"),
-            Some(Ok(Verdict::Unknown(why))) if !self.trust.store().crls().is_empty() => format!("{directory}; {why}"),
+            Some(Ok(Verdict::Good)) => {
+                format!("{directory}; not revoked by the revocation lists and OCSP answers at hand")
+            }
+            Some(Ok(Verdict::Unknown(why)))
+                if !self.trust.store().crls().is_empty() || self.trust.store().answers().count() > 0 =>
+            {
+                format!("{directory}; {why}")
+            }
             _ => format!("{directory}; not checked later"),
         }
     }

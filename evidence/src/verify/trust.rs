@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use truc_proto::{Digest, Policy, limits::ROOTS_CACHED_MAX};
+use truc_proto::{Digest, Policy, Timestamp, limits::ROOTS_CACHED_MAX};
 use truc_signer::{
     CmsError, CmsSignature, TimeStamp, TimeStampError, TrustStore, timestamp::verify_token, verify_detached,
 };
@@ -30,6 +30,13 @@ impl ReceiptTrust {
     #[must_use]
     pub fn new(store: impl Into<Arc<TrustStore>>, operator: PinnedOperator) -> Self {
         Self { store: store.into(), operator, policy: None, roots: Mutex::default(), stamps: Mutex::default() }
+    }
+
+    /// The same for one bundle, judged at `now`: the OCSP answers that it brings are added to those given, and count for nothing else.
+    pub(crate) fn for_bundle(&self, now: Timestamp) -> Self {
+        let answers = Arc::new(self.store.answers().as_of(now));
+        let trust = Self::new(self.store.instead_with(answers), self.operator.clone());
+        Self { policy: self.policy.clone(), ..trust }
     }
 
     /// And with a policy that says which witnesses must have cosigned. Without one no cosignature is looked at.

@@ -11,7 +11,7 @@ use truc_evidence::{
 };
 use truc_proto::{Actor, BundleJson, Digest, EnvelopeId, EventUri, Lane, Raw, Role, Timestamp};
 use truc_signer::{
-    SignError,
+    SignError, SoftKey, TrustStore,
     asic::{ContainerWriter, MANIFEST_NAME, MIMETYPE, SIGNATURE_NAME},
     sign_detached,
 };
@@ -26,8 +26,13 @@ pub(crate) struct Plan {
     pub(crate) receipts: Vec<(&'static str, String)>,
     pub(crate) about: fn(&mut BundleJson),
     pub(crate) signer: fn(&World) -> &Party,
+    /// Instead of it.
+    pub(crate) signed_by: Option<SoftKey>,
     pub(crate) signed_at: Option<Timestamp>,
     pub(crate) stamps: Stamps,
+    /// OCSP answers, by entry name, before the receipts and behind them.
+    pub(crate) answers: Vec<(String, Vec<u8>)>,
+    pub(crate) late_answers: Vec<(String, Vec<u8>)>,
 }
 
 pub(crate) fn receipt(who: Who, bend: impl FnOnce(&mut Recipe)) -> String {
@@ -46,8 +51,11 @@ impl Default for Plan {
             ],
             about: |_| {},
             signer: |world| &world.service_g22,
+            signed_by: None,
             signed_at: Some(after(HOUR_MS)),
             stamps: |_, _| vec![],
+            answers: vec![],
+            late_answers: vec![],
         }
     }
 }
@@ -65,15 +73,23 @@ impl Plan {
 
     pub(crate) fn writer(&self) -> BundleWriter<Vec<u8>> {
         let mut writer = BundleWriter::new(Vec::new(), self.about()).unwrap();
+        let put = |writer: &mut BundleWriter<Vec<u8>>, answers: &[(String, Vec<u8>)]| {
+            for (name, answer) in answers {
+                writer.put(name, "application/ocsp-response", answer).unwrap();
+            }
+        };
+        put(&mut writer, &self.answers);
         for (name, receipt) in &self.receipts {
             writer.receipt(name, receipt.as_bytes()).unwrap();
         }
+        put(&mut writer, &self.late_answers);
         writer.checked(b"{}").unwrap();
         writer
     }
 
     pub(crate) fn sign(&self, manifest: &[u8]) -> Result<Vec<u8>, SignError> {
-        let cms = sign_detached(&(self.signer)(&WORLD).key, manifest, self.signed_at)?;
+        let key = self.signed_by.as_ref().unwrap_or_else(|| &(self.signer)(&WORLD).key);
+        let cms = sign_detached(key, manifest, self.signed_at)?;
         Ok(stamped(&WORLD, cms, manifest, self.stamps))
     }
 
@@ -144,8 +160,11 @@ pub(crate) fn about() -> BundleJson {
 }
 
 pub(crate) fn trust(with_crls: bool) -> ReceiptTrust {
-    let crls = if with_crls { WORLD.crls_pem.as_str() } else { "" };
-    ReceiptTrust::new(store_of(&WORLD.trust_pem(), crls), WORLD.pinned())
+    ReceiptTrust::new(store(with_crls, ""), WORLD.pinned())
+}
+
+fn store(with_crls: bool, more: &str) -> TrustStore {
+    store_of(&format!("{}{more}", WORLD.trust_pem()), if with_crls { WORLD.crls_pem.as_str() } else { "" })
 }
 
 /// A bundle, what is shown with it, and what stands against it.
@@ -154,15 +173,27 @@ pub(crate) struct BundleCase {
     pub(crate) bundle: Vec<u8>,
     pub(crate) with_crls: bool,
     pub(crate) document: Option<&'static [u8]>,
+    /// OCSP answers that the verifier is given beside it.
+    pub(crate) given: Vec<Vec<u8>>,
+    /// Authorities that are trusted, too, in PEM.
+    pub(crate) trusted: String,
     pub(crate) against: Vec<(BundleCheck, Outcome)>,
 }
 
 impl BundleCase {
-    fn new(name: impl Into<String>, bundle: Vec<u8>, against: &[(BundleCheck, Outcome)]) -> Self {
-        Self { name: name.into(), bundle, with_crls: false, document: None, against: against.to_vec() }
+    pub(crate) fn new(name: impl Into<String>, bundle: Vec<u8>, against: &[(BundleCheck, Outcome)]) -> Self {
+        Self {
+            name: name.into(),
+            bundle,
+            with_crls: false,
+            document: None,
+            given: vec![],
+            trusted: String::new(),
+            against: against.to_vec(),
+        }
     }
 
-    fn with_crls(self) -> Self {
+    pub(crate) fn with_crls(self) -> Self {
         Self { with_crls: true, ..self }
     }
 
@@ -172,7 +203,9 @@ impl BundleCase {
 
     pub(crate) fn report(&self) -> BundleReport {
         let document = self.document.map(Document::of);
-        verify_bundle(self.bundle.as_slice(), &trust(self.with_crls), document.as_ref(), after(DAY_MS))
+        let store = store(self.with_crls, &self.trusted).with_answers(answers_of(&self.given, after(DAY_MS)));
+        let trust = ReceiptTrust::new(store, WORLD.pinned());
+        verify_bundle(self.bundle.as_slice(), &trust, document.as_ref(), after(DAY_MS))
     }
 }
 
@@ -231,6 +264,8 @@ pub(crate) fn all() -> Vec<BundleCase> {
     all.extend(signatures());
     all.extend(stamps());
     all.extend(contents());
+    all.extend(crate::answers::bundles());
+    all.extend(crate::constrained::bundles());
     all
 }
 

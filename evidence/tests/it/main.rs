@@ -2,12 +2,14 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests")]
 
+mod answers;
 mod audits;
 mod backups;
 mod bindings;
 mod bundle_cases;
 mod bundles;
 mod cases;
+mod constrained;
 mod corpus;
 mod directories;
 mod documents;

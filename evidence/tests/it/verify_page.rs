@@ -16,6 +16,7 @@ use truc_proto::{Actor, Digest, Event, EventUri, Reason, Receipt, Role, SignedNo
 use truc_signer::{asic::ContainerWriter, sign_detached};
 
 use crate::{
+    answers,
     bundle_cases::{self, BundleCase, Plan},
     cases,
     hostile::Random,
@@ -46,9 +47,13 @@ impl Shown {
         json!({
             "name": self.name, "receipt": BASE64.encode(&self.receipt), "trust": self.built.trust_pem,
             "operator": self.built.operator_pem, "lists": self.built.crls_pem, "document": document.map(|d| BASE64.encode(d)),
-            "policy": self.built.policy, "levels": levels, "now": self.built.now.unix_ms(), "bent": self.bent, "verdict": report.verdict.as_str(), "steps": steps,
+            "answers": encoded(&self.built.answers), "policy": self.built.policy, "levels": levels, "now": self.built.now.unix_ms(), "bent": self.bent, "verdict": report.verdict.as_str(), "steps": steps,
         })
     }
+}
+
+fn encoded(answers: &[Vec<u8>]) -> Vec<String> {
+    answers.iter().map(|answer| BASE64.encode(answer)).collect()
 }
 
 /// An event in the ledger of the sender's node.
@@ -263,6 +268,7 @@ fn vectors() -> Vec<Shown> {
             crls_pem: String::new(),
             document,
             policy: None,
+            answers: vec![],
         };
         Shown::new(format!("vector-{name}"), built)
     };
@@ -280,6 +286,10 @@ fn all() -> Vec<Shown> {
     for case in cases::all() {
         all.push(Shown::new(case.name, case.recipe.build(&WORLD)));
     }
+    for (case, _) in answers::receipts() {
+        all.push(Shown::new(case.0, case.1.build(&WORLD)));
+    }
+    all.extend(answers::of_openssl().into_iter().map(|(name, built, _)| Shown::new(name, built)));
     all.extend(containers());
     all.push(Shown::new("cosigned-twice-by-one-key", cosigned_twice()));
     all.extend(bent());
@@ -319,9 +329,9 @@ fn bundle_json(case: &BundleCase, bent: bool) -> Value {
         .collect();
     let signed_at = report.signer.as_ref().map(|signer| signer.signed_at.map(|at| at.unix_ms()));
     json!({
-        "name": case.name, "bundle": BASE64.encode(&case.bundle), "trust": WORLD.trust_pem(),
+        "name": case.name, "bundle": BASE64.encode(&case.bundle), "trust": format!("{}{}", WORLD.trust_pem(), case.trusted),
         "operator": WORLD.operator.issued.leaf_pem(), "lists": if case.with_crls { WORLD.crls_pem.as_str() } else { "" },
-        "document": case.document.map(|bytes| BASE64.encode(bytes)), "now": after(DAY_MS).unix_ms(), "bent": bent,
+        "answers": encoded(&case.given), "document": case.document.map(|bytes| BASE64.encode(bytes)), "now": after(DAY_MS).unix_ms(), "bent": bent,
         "verdict": report.verdict.as_str(), "steps": steps, "receipts": receipts, "conclusions": conclusions,
         "others": report.others, "signed_at": signed_at,
     })
@@ -335,6 +345,8 @@ fn bundles() -> Vec<Value> {
         bundle,
         with_crls: false,
         document,
+        given: vec![],
+        trusted: String::new(),
         against: vec![],
     };
     for (name, recipe) in cases::valid().into_iter().chain(kinds()) {
@@ -350,7 +362,7 @@ fn bundles() -> Vec<Value> {
     let bundle = plan.build();
     let mut random = Random(wanted("TRUC_BENT_SEED").unwrap_or(0x9E37_79B9_7F4A_7C15));
     for n in 0..bends() {
-        let bent = match n % 4 {
+        let bent = match n % 5 {
             0 => random.bend(&bundle),
             // Inside, where the container around is right.
             1 => {
@@ -362,6 +374,7 @@ fn bundles() -> Vec<Value> {
                 let bend = |manifest: String| String::from_utf8_lossy(&random.bend(manifest.as_bytes())).into_owned();
                 plan.packed(plan.files(), bend, |_| ())
             }
+            3 => answers::with_one_bent(|answer| random.bend(&answer)),
             _ => bundle_cases::signed_with(&plan, |signature| random.bend(&signature)),
         };
         all.push(bundle_json(&case(format!("bent-bundle-{n}"), bent, Some(PACKET)), true));

@@ -1,6 +1,6 @@
 //! An axis in memory: PKI, directory, ledgers, and receipts built with any one thing wrong and everything else hashed and signed for real.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
 use truc_certs_dev::{
@@ -15,7 +15,7 @@ use truc_proto::{
     SealingAlgorithm, SignedDirectory, SignedNote, Statement, Submission, Suite, Timestamp, WireLevel,
 };
 use truc_signer::{
-    Certificate, Crl, SigningKey, SoftKey, TrustStore,
+    Certificate, Crl, OcspAnswer, OcspAnswers, SigningKey, SoftKey, TrustStore,
     asic::{ContentSalt, content_commitment},
     cms::embed_time_stamp,
     sign_detached, verify_detached,
@@ -88,6 +88,8 @@ pub(crate) struct World {
     pub(crate) short_tsa: Tsa,
     pub(crate) revoked_tsa: Tsa,
     pub(crate) later_revoked_tsa: Tsa,
+    /// Whom the issuer appointed to answer OCSP, and revoked since.
+    pub(crate) revoked_responder: Issued,
     /// With a certificate that is for mail, too.
     pub(crate) mailing_tsa: Tsa,
     /// With a service's certificate.
@@ -127,6 +129,7 @@ impl World {
         let soon_revoked_node = issue(&pki, Profile::Node, "Nút bị thu hồi trong ngày");
         let short_tsa = between(Profile::TimeStamping, "TSA ngắn hạn", None, Some(after(10 * DAY_MS)));
         let stamps = |name: &str| issue(&pki, Profile::TimeStamping, name).issued;
+        let revoked_responder = issue(&pki, Profile::Ocsp, "OCSP bị thu hồi").issued;
         let [revoked_tsa, later_revoked_tsa] =
             ["bị thu hồi", "bị thu hồi sau"].map(|name| stamps(&format!("TSA {name}")));
         for (issued, since) in [
@@ -136,6 +139,7 @@ impl World {
             (&later_revoked_node.issued, 5 * DAY_MS),
             (&soon_revoked_node.issued, 12 * HOUR_MS),
             (&revoked_tsa, -HOUR_MS),
+            (&revoked_responder, -HOUR_MS),
             (&later_revoked_tsa, 5 * DAY_MS),
         ] {
             pki.revoke(issued, after(since), RevocationReason::KeyCompromise);
@@ -177,6 +181,7 @@ impl World {
             short_tsa: tsa(short_tsa.issued),
             revoked_tsa: tsa(revoked_tsa),
             later_revoked_tsa: tsa(later_revoked_tsa),
+            revoked_responder,
             mailing_tsa: tsa(pki.issue_with(mailing).unwrap()),
             misused_tsa: tsa(issue(&pki, Profile::Service, "Dịch vụ đóng dấu thời gian").issued),
             tls: tls.into(),
@@ -293,6 +298,12 @@ pub(crate) fn store_of(trust_pem: &str, crls_pem: &str) -> TrustStore {
         Certificate::from_pem(trust_pem.as_bytes()).unwrap().into_iter().partition(Certificate::is_self_issued);
     let crls = if crls_pem.is_empty() { vec![] } else { Crl::from_pem(crls_pem.as_bytes()).unwrap() };
     TrustStore::new(anchors, intermediates, crls).unwrap()
+}
+
+/// OCSP answers as a verifier is given them.
+pub(crate) fn answers_of(answers: &[Vec<u8>], now: Timestamp) -> Arc<OcspAnswers> {
+    let answers = answers.iter().map(|der| OcspAnswer::from_der(der).unwrap());
+    Arc::new(OcspAnswers::of(answers).as_of(now))
 }
 
 pub(crate) fn binding(party: &Party, key_use: KeyUse) -> CertificateBinding {
@@ -426,6 +437,8 @@ pub(crate) struct Recipe {
     pub(crate) cosigned: Vec<Cosigned>,
     /// The policy that the verifier is given.
     pub(crate) policy: Option<fn() -> String>,
+    /// The OCSP answers that the verifier is given.
+    pub(crate) answers: Vec<Vec<u8>>,
 }
 
 /// A line of a witness under the checkpoint.
@@ -513,6 +526,7 @@ impl Default for Recipe {
             document: None,
             cosigned: vec![],
             policy: None,
+            answers: vec![],
         }
     }
 }
@@ -527,12 +541,14 @@ pub(crate) struct Built {
     pub(crate) crls_pem: String,
     pub(crate) document: Option<Vec<u8>>,
     pub(crate) policy: Option<String>,
+    pub(crate) answers: Vec<Vec<u8>>,
 }
 
 impl Built {
     pub(crate) fn trust(&self) -> ReceiptTrust {
         let operator = PinnedOperator::from_pem(self.operator_pem.as_bytes()).unwrap();
-        let trust = ReceiptTrust::new(store_of(&self.trust_pem, &self.crls_pem), operator);
+        let store = store_of(&self.trust_pem, &self.crls_pem).with_answers(answers_of(&self.answers, self.now));
+        let trust = ReceiptTrust::new(store, operator);
         match &self.policy {
             Some(policy) => trust.with_policy(Policy::parse(policy.as_bytes()).unwrap()),
             None => trust,
@@ -591,6 +607,7 @@ impl Recipe {
             crls_pem: if self.with_crls { world.crls_pem.clone() } else { String::new() },
             document: self.document.map(<[u8]>::to_vec),
             policy: self.policy.map(|text| text()),
+            answers: self.answers.clone(),
         }
     }
 

@@ -154,6 +154,10 @@ fn write(
         let receipt = receipt?;
         let report = verify_receipt(&receipt.receipt, &trust, None, about.made);
         certificates.add_from(&receipt.receipt);
+        // An answer counts for what stands behind it.
+        for (name, answer) in certificates.new_answers(trust.store()) {
+            writer.put(&name, "application/ocsp-response", &answer).map_err(failed)?;
+        }
         writer.receipt(&receipt.file_name, &receipt.receipt).map_err(failed)?;
         found.push((receipt.file_name, report));
     }
@@ -174,9 +178,6 @@ fn write(
     let report = json!({ "at": about.made, "by": "truc-node", "version": env!("CARGO_PKG_VERSION"), "checks": checks, "receipts": checked });
     let report = serde_json::to_vec_pretty(&report).map_err(|error| Error::internal(error.to_string()))?;
     writer.checked(&report).map_err(failed)?;
-    for (name, answer) in certificates.answers(trust.store()) {
-        writer.put(&name, "application/ocsp-response", &answer).map_err(failed)?;
-    }
     for (name, der) in certificates.files {
         writer.put(&name, "application/pkix-cert", &der).map_err(failed)?;
     }
@@ -266,6 +267,8 @@ fn unsigned(error: &PipelineError) -> Error {
 struct Certificates {
     seen: BTreeSet<Digest>,
     files: Vec<(String, Vec<u8>)>,
+    /// How many were looked up for answers.
+    answered: usize,
 }
 
 impl Certificates {
@@ -279,9 +282,10 @@ impl Certificates {
         }
     }
 
-    /// The OCSP answers about them that this node has, as `revocation/<SHA-256 of the certificate>.ocsp`.
-    fn answers(&self, store: &TrustStore) -> Vec<(String, Vec<u8>)> {
-        let certificates = self.files.iter().filter_map(|(_, der)| Certificate::from_der(der).ok());
+    /// The OCSP answers that this node has about those added since the last look, as `revocation/<SHA-256 of the certificate>.ocsp`.
+    fn new_answers(&mut self, store: &TrustStore) -> Vec<(String, Vec<u8>)> {
+        let new = self.files.iter().skip(std::mem::replace(&mut self.answered, self.files.len()));
+        let certificates = new.filter_map(|(_, der)| Certificate::from_der(der).ok());
         let named = certificates.filter_map(|certificate| {
             let mut issuers = store.intermediates().iter().chain(store.anchors());
             let issuer = issuers.find(|issuer| certificate.names_issuer(issuer))?;

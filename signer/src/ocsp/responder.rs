@@ -44,7 +44,7 @@ pub(crate) enum NamedIn {
 
 impl OcspAnswer {
     /// Under whose authority it was signed, as far as `issuer` gave any.
-    pub(super) fn signed_under(&self, issuer: &Certificate) -> Result<NamedIn, OcspError> {
+    pub(crate) fn signed_under(&self, issuer: &Certificate) -> Result<NamedIn, OcspError> {
         let refused = |detail| Err(OcspError::Responder { issuer: issuer.subject().to_owned(), detail });
         let fields = &self.0;
         let signed_by = |certificate: &Certificate| {

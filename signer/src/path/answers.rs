@@ -4,15 +4,19 @@
 //! wishes and teaches what it learnt.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     fmt,
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
-use truc_proto::{Digest, Timestamp, limits::OCSP_ANSWERS_MAX};
+use truc_proto::{
+    Digest, Timestamp, chain,
+    limits::{FUTURE_SKEW_MAX_MS, OCSP_ANSWERS_MAX, OCSP_ANSWERS_OF_ONE_MAX},
+};
 
 use super::{
     WhyUnknown,
@@ -21,7 +25,7 @@ use super::{
 use crate::{
     certificate::Certificate,
     crl::{RevocationReason, minimal},
-    ocsp::{NamedIn, OcspAnswer, OcspStatement, OcspStatus},
+    ocsp::{NamedIn, OcspAnswer, OcspError, OcspStatement, OcspStatus},
 };
 
 /// Answers kept of one serial number: the newest, and any that names a revocation.
@@ -35,6 +39,10 @@ pub struct OcspAnswers {
     generation: AtomicU64,
     /// Who asks; none: nobody does, and nothing is wished for.
     asker: Option<Box<dyn OcspAsker>>,
+    /// Later answers do not count.
+    last: Option<Timestamp>,
+    /// Who signed an answer as a given issuer sees it: one signature is checked once.
+    signed: Mutex<HashMap<(Digest, Digest), Result<NamedIn, OcspError>>>,
 }
 
 /// Whoever asks responders, as seen from here.
@@ -68,14 +76,33 @@ pub struct OcspWish {
 }
 
 impl OcspAnswers {
-    /// These, as evidence: nobody is asked for more.
+    /// These, as evidence: nobody is asked for more, none is forgotten, and of many about one certificate the first count.
     #[must_use]
     pub fn of(answers: impl IntoIterator<Item = OcspAnswer>) -> Self {
         let these = Self::default();
         for answer in answers {
-            these.learn(answer);
+            these.add(answer);
         }
         these
+    }
+
+    /// The same, as evidence judged at `now`: what comes from after it, a skew allowed, does not count. One of these may be added to and the others are not.
+    #[must_use]
+    pub fn as_of(&self, now: Timestamp) -> Self {
+        let last = Some(now + Duration::from_millis(FUTURE_SKEW_MAX_MS.unsigned_abs()));
+        let known = self.lock();
+        let known = Known { by_serial: known.by_serial.clone(), count: known.count, ..Known::default() };
+        Self { known: Mutex::new(known), last, ..Self::default() }
+    }
+
+    /// Adds evidence, behind what is there.
+    pub fn add(&self, answer: OcspAnswer) {
+        let mut known = self.lock();
+        for serial in answer.serials().collect::<BTreeSet<_>>() {
+            known.by_serial.entry(serial.into()).or_default().push(answer.clone());
+            known.count += 1;
+        }
+        self.generation.fetch_add(1, Ordering::SeqCst);
     }
 
     /// None yet; `asker` is told whenever somebody should be asked.
@@ -198,6 +225,22 @@ impl OcspAnswers {
         }
     }
 
+    /// Whose word an answer is as `issuer` sees it.
+    fn signed_under(&self, answer: &OcspAnswer, issuer: &Certificate) -> Result<NamedIn, OcspError> {
+        let known = || self.signed.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (answer.sha256(), issuer.sha256());
+        if let Some(found) = known().get(&key) {
+            return found.clone();
+        }
+        let found = answer.signed_under(issuer);
+        let mut known = known();
+        if known.len() >= OCSP_ANSWERS_MAX {
+            known.clear();
+        }
+        known.insert(key, found.clone());
+        found
+    }
+
     fn failure(&self, certificate: &Certificate) -> Option<String> {
         self.lock().failures.get(&certificate.sha256()).cloned()
     }
@@ -235,35 +278,61 @@ impl fmt::Debug for OcspAnswers {
 /// What lists and answers say together. Revoked by either is revoked, and good by either is good: a source that is late takes nothing from one that is not.
 pub(super) fn judge_one(judge: &Judge<'_>, certificate: &Certificate, issuer: &Certificate) -> One {
     let lists = judge.by_lists(certificate, issuer);
-    let (answers, at) = (judge.store.answers(), judge.at);
-    let (mut revoked, mut good) = (None, None);
-    for answer in answers.about(certificate) {
-        let Ok((said, signed)) = answer.says(certificate, issuer) else { continue };
-        if !may_answer(judge, &signed, issuer, answer.produced_at()) {
-            continue;
-        }
-        match said.status {
-            // A suspension may have been lifted since; a revocation stands.
-            OcspStatus::Revoked { at: since, reason }
-                if reason != RevocationReason::CertificateHold || at <= said.until() =>
-            {
-                revoked = earlier(revoked, (since, reason));
-            }
-            OcspStatus::Good if at <= said.until() => good = good.max(Some(said.until())),
-            _ => {}
+    let answers = judge.store.answers();
+    let (mut revoked, mut good, mut useless) = (None, None, None);
+    let about = answers.about(certificate);
+    let about = about.iter().filter_map(|answer| answer.statement(certificate, issuer).map(|said| (answer, said)));
+    for (answer, said) in about.take(OCSP_ANSWERS_OF_ONE_MAX) {
+        match weigh(judge, answer, said, issuer) {
+            Ok(OcspStatus::Revoked { at: since, reason }) => revoked = earlier(revoked, (since, reason)),
+            Ok(_) => good = good.max(Some(said.until())),
+            Err(why) => _ = useless.get_or_insert(why),
         }
     }
     answers.wish(certificate, issuer, good.is_none() && revoked.is_none());
+    let untold = |why| One::Unknown(WhyUnknown::NoAnswer { issuer: issuer.subject().to_owned(), why });
     match (lists, revoked, good) {
-        (revoked @ One::Revoked(..), ..) => revoked,
+        (One::Revoked(since, reason), other, _) => {
+            let (since, reason) = earlier(other, (since, reason)).unwrap_or((since, reason));
+            One::Revoked(since, reason)
+        }
         (_, Some((since, reason)), _) => One::Revoked(since, reason),
         (One::Good { until }, None, Some(other)) => One::Good { until: until.max(other) },
         (One::Unknown(_), None, Some(until)) => One::Good { until },
-        (One::Unknown(why), None, None) => match answers.failure(certificate) {
-            Some(said) => One::Unknown(WhyUnknown::NoAnswer { issuer: issuer.subject().to_owned(), why: said }),
-            None => One::Unknown(why),
+        (One::Unknown(why), None, None) => match (answers.failure(certificate), useless) {
+            (Some(said), _) => untold(said),
+            // Where there is no list, that an answer is of no use says more.
+            (None, Some(said)) if matches!(why, WhyUnknown::MissingCrl { .. }) => untold(said),
+            (None, _) => One::Unknown(why),
         },
-        (lists, None, None) => lists,
+        (lists @ One::Good { .. }, None, None) => lists,
+    }
+}
+
+/// What an answer says of the time judged at: good, or revoked; else why it says neither.
+fn weigh(
+    judge: &Judge<'_>,
+    answer: &OcspAnswer,
+    said: OcspStatement,
+    issuer: &Certificate,
+) -> Result<OcspStatus, String> {
+    let time = said.this_update.max(answer.produced_at());
+    if judge.store.answers().last.is_some_and(|last| time > last) {
+        return Err(format!("the OCSP answer is dated {time}, which is still to come"));
+    }
+    let signed = judge.store.answers().signed_under(answer, issuer).map_err(|error| chain(&error))?;
+    may_answer(judge, &signed, issuer, answer.produced_at())?;
+    let stale = || format!("the OCSP answer counted until {}", said.until());
+    match said.status {
+        // A suspension may have been lifted since; a revocation stands.
+        OcspStatus::Revoked { reason, .. }
+            if reason != RevocationReason::CertificateHold || judge.is_current(said.until()) =>
+        {
+            Ok(said.status)
+        }
+        OcspStatus::Good if judge.is_current(said.until()) => Ok(said.status),
+        OcspStatus::Unknown => Err("the OCSP responder does not know the certificate".to_owned()),
+        _ => Err(stale()),
     }
 }
 
@@ -278,13 +347,12 @@ fn earlier(
 }
 
 /// An appointed responder may have been revoked itself. Where its certificate does not say that nobody need look, the issuer's list must clear it.
-fn may_answer(judge: &Judge<'_>, signed: &NamedIn, issuer: &Certificate, at: Timestamp) -> bool {
-    match signed {
-        NamedIn::Issuer => true,
-        NamedIn::Appointed { certificate, no_check } => match judge.at(at).by_lists(certificate, issuer) {
-            One::Good { .. } => true,
-            One::Revoked(..) => false,
-            One::Unknown(_) => *no_check,
-        },
+fn may_answer(judge: &Judge<'_>, signed: &NamedIn, issuer: &Certificate, at: Timestamp) -> Result<(), String> {
+    let NamedIn::Appointed { certificate, no_check } = signed else { return Ok(()) };
+    match judge.at(at).by_lists(certificate, issuer) {
+        One::Good { .. } => Ok(()),
+        One::Unknown(_) if *no_check => Ok(()),
+        One::Revoked(..) => Err("the certificate of the OCSP responder is revoked".to_owned()),
+        One::Unknown(why) => Err(format!("the certificate of the OCSP responder cannot be cleared: {why}")),
     }
 }

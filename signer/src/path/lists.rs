@@ -81,7 +81,7 @@ impl TrustStore {
         let mut states: Vec<ListState> = Vec::new();
         for authority in self.anchors().iter().chain(self.intermediates()) {
             let own = self.crls().iter().filter(|list| list.issuer() == authority.subject_name());
-            let own: Vec<&Crl> = own.filter(|list| self.is_signed(list, authority)).collect();
+            let own: Vec<&Crl> = own.map(AsRef::as_ref).filter(|list| self.is_signed(list, authority)).collect();
             let (issuer, newest) = (authority.subject(), own.iter().map(|list| list.this_update()).max());
             let known = states.iter().any(|state| state.issuer == issuer);
             if let Some(this_update) = newest.filter(|_| !known) {
@@ -122,7 +122,7 @@ impl TrustStore {
     pub fn sources(&self, certificate: &Certificate) -> Vec<RevocationSource> {
         let of_issuer = |list: &&Crl| list.issuer() == certificate.issuer_name();
         let newest = |list: &&Crl| !self.crls().iter().any(|other| other.replaces(list));
-        let lists = self.crls().iter().filter(of_issuer).filter(newest);
+        let lists = self.crls().iter().map(AsRef::as_ref).filter(of_issuer).filter(newest);
         let lists =
             lists.map(|list| RevocationSource { is_answer: false, sha256: list.sha256(), of: list.this_update() });
         let authorities = self.intermediates().iter().chain(self.anchors());

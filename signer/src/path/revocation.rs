@@ -74,6 +74,7 @@ impl<'a> Judge<'a> {
             match super::answers::judge_one(self, certificate, issuer) {
                 One::Good { until } => to = to.min(until),
                 One::Revoked(at, reason) => {
+                    (from, to) = self.within(from, to);
                     let verdict = Verdict::Revoked { at, reason, subject: certificate.subject().into() };
                     return Remembered { verdict, from, to, generation };
                 }
@@ -85,11 +86,30 @@ impl<'a> Judge<'a> {
                 }
             }
         }
-        if let Some((since, until)) = self.span.get() {
-            (from, to) = (from.max(since), to.min(until));
-        }
+        (from, to) = self.within(from, to);
         // A span that misses `at` (clocks running backwards across a list's end) would only fail to be recalled.
         Remembered { verdict: unknown.map_or(Verdict::Good, Verdict::Unknown), from, to, generation }
+    }
+
+    /// As much of a span as the sources looked at allow.
+    fn within(&self, from: Timestamp, to: Timestamp) -> (Timestamp, Timestamp) {
+        self.span.get().map_or((from, to), |(since, until)| (from.max(since), to.min(until)))
+    }
+
+    fn narrow(&self, from: Timestamp, to: Timestamp) {
+        let (since, until) = self.span.get().unwrap_or((from, to));
+        self.span.set(Some((since.max(from), until.min(to))));
+    }
+
+    /// Whether what counts until then still does. The verdict holds on this side of that moment alone.
+    pub(super) fn is_current(&self, until: Timestamp) -> bool {
+        let current = self.at <= until;
+        if current {
+            self.narrow(Timestamp::from_unix_ms(0), until);
+        } else {
+            self.narrow(until + Duration::from_millis(1), Timestamp::from_unix_ms(i64::MAX));
+        }
+        current
     }
 
     /// The same at another time.
@@ -166,8 +186,7 @@ impl<'a> Judge<'a> {
                 continue;
             }
             let signer = Judge { path: &path, span: Cell::default(), may_look_for_signers: false, ..*self }.judge();
-            let (since, until) = self.span.get().unwrap_or((signer.from, signer.to));
-            self.span.set(Some((since.max(signer.from), until.min(signer.to))));
+            self.narrow(signer.from, signer.to);
             match signer.verdict {
                 Verdict::Good => return Signer::Entitled,
                 Verdict::Unknown(why) => found = Signer::Doubtful(why),

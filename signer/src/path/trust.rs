@@ -44,13 +44,13 @@ pub enum TrustStoreError {
 pub struct TrustStore {
     anchors: Vec<Certificate>,
     intermediates: Vec<Certificate>,
-    crls: Vec<Crl>,
+    crls: Vec<Arc<Crl>>,
     /// Issuer and date of lists that were left out because they come from the future.
     early: Vec<(ComparableName, Timestamp)>,
     answers: Arc<OcspAnswers>,
     policies: PolicySettings,
     verdicts: Mutex<HashMap<(Digest, CertificateUse), Remembered>>,
-    signed: Mutex<HashMap<(Digest, Digest), bool>>,
+    signed: Arc<Mutex<HashMap<(Digest, Digest), bool>>>,
 }
 
 /// A verdict and the span of time, both ends included, in which it is what validation would say again.
@@ -88,12 +88,12 @@ impl TrustStore {
         Ok(Self {
             anchors,
             intermediates,
-            crls,
+            crls: crls.into_iter().map(Arc::new).collect(),
             early: Vec::new(),
             answers: Arc::default(),
             policies: PolicySettings::default(),
             verdicts: Mutex::default(),
-            signed: Mutex::default(),
+            signed: Arc::default(),
         })
     }
 
@@ -117,7 +117,7 @@ impl TrustStore {
 
     /// The revocation lists.
     #[must_use]
-    pub fn crls(&self) -> &[Crl] {
+    pub fn crls(&self) -> &[Arc<Crl>] {
         &self.crls
     }
 
@@ -141,6 +141,21 @@ impl TrustStore {
     #[must_use]
     pub fn with_answers(self, answers: Arc<OcspAnswers>) -> Self {
         Self { answers, verdicts: Mutex::default(), ..self }
+    }
+
+    /// Another store of the same certificates and lists, with these OCSP answers instead.
+    #[must_use]
+    pub fn instead_with(&self, answers: Arc<OcspAnswers>) -> Self {
+        Self {
+            anchors: self.anchors.clone(),
+            intermediates: self.intermediates.clone(),
+            crls: self.crls.clone(),
+            early: self.early.clone(),
+            answers,
+            policies: self.policies.clone(),
+            verdicts: Mutex::default(),
+            signed: Arc::clone(&self.signed),
+        }
     }
 
     /// The OCSP answers beside the lists.

@@ -176,10 +176,11 @@ fn answers_and_lists_stand_beside_each_other() {
     assert_eq!(verdict(&with_answers(&[&good]), *NOW), Verdict::Good);
     assert!(matches!(
         verdict(&with_answers(&[&good]), *NOW + HOUR * 2),
-        Verdict::Unknown(WhyUnknown::MissingCrl { .. })
+        Verdict::Unknown(WhyUnknown::NoAnswer { why, .. }) if why.contains("counted until")
     ));
     let unknown = answer_by(&delegate(), &request(), |plan| plan.status = Status::Unknown);
-    assert!(matches!(verdict(&with_answers(&[&unknown]), *NOW), Verdict::Unknown(WhyUnknown::MissingCrl { .. })));
+    let said = verdict(&with_answers(&[&unknown]), *NOW);
+    assert!(matches!(&said, Verdict::Unknown(WhyUnknown::NoAnswer { why, .. }) if why.contains("does not know")));
 
     let revoked = |reason| {
         let status = Status::Revoked(since, reason);
@@ -198,7 +199,35 @@ fn answers_and_lists_stand_beside_each_other() {
     assert!(is_revoked(verdict(&with_lists, *NOW)), "a list that came earlier does not clear it");
     let held = revoked(DevReason::CertificateHold);
     assert!(is_revoked(verdict(&with_answers(&[&held]), *NOW)));
-    assert!(!is_revoked(verdict(&with_answers(&[&held]), *NOW + HOUR * 2)), "a suspension may have been lifted");
+    let store = with_answers(&[&held]);
+    for (at, suspended) in [(*NOW + HOUR * 2, false), (*NOW, true), (*NOW + HOUR * 2, false)] {
+        assert_eq!(
+            is_revoked(verdict(&store, at)),
+            suspended,
+            "a suspension may have been lifted; whatever was asked before"
+        );
+    }
+}
+
+#[test]
+fn an_earlier_revocation_counts_whoever_names_it_and_answers_from_the_future_do_not() {
+    let mut pki = Pki::new(KeyKind::P256, *NOW).unwrap();
+    let leaf = pki.issue(Profile::Service, Subject::new("x")).unwrap();
+    pki.revoke(&leaf, NOW.before(HOUR), DevReason::KeyCompromise);
+    let lists = pki.crls(NOW.before(DAY), *NOW + DAY).unwrap().map(|list| Crl::from_der(&list).unwrap());
+    let asked = Asked::read(&OcspRequest::new(certificate(&leaf), sub(&pki), None).to_der()).unwrap();
+    let plan = OcspPlan::at(*NOW, Status::Revoked(NOW.before(DAY), DevReason::KeyCompromise));
+    let response = pki.own_responder().unwrap().answer(&asked.certificates[0], &plan).unwrap();
+    let store = store(&pki, lists.into());
+    let since = |now: Timestamp| {
+        let store = store.instead_with(Arc::new(answers(&[&response]).as_of(now)));
+        match validate(&store, &certificate(&leaf), CertificateUse::Service, *NOW).unwrap() {
+            Verdict::Revoked { at, .. } => at,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(since(*NOW), NOW.before(DAY));
+    assert_eq!(since(NOW.before(HOUR)), NOW.before(HOUR), "the list alone");
 }
 
 #[test]

@@ -38,7 +38,8 @@ impl Verified {
 }
 
 fn all(args: &VerifyArgs) -> Result<Vec<(&Path, Verified)>, Failure> {
-    let store = trust::store(&args.trust, &args.crl)?;
+    let at = args.at.unwrap_or_else(now);
+    let store = trust::store(&args.trust, &args.crl)?.with_answers(trust::answers(&args.ocsp, at)?);
     let operator = PinnedOperator::from_pem(&trust::read(&args.operator)?);
     let operator = operator
         .or_exit(Exit::BadData, format!("{} does not hold the operator's certificate", args.operator.display()))?;
@@ -47,7 +48,6 @@ fn all(args: &VerifyArgs) -> Result<Vec<(&Path, Verified)>, Failure> {
         trust = trust.with_policy(trust::policy(path)?);
     }
     let document = args.document.as_deref().map(open_document).transpose()?;
-    let at = args.at.unwrap_or_else(now);
     let one = |file: &Path| match bundle::verify(file, &trust, document.as_ref(), at)? {
         Some(report) => Ok(Verified::Bundle(Box::new(report))),
         None => Ok(Verified::Receipt(Box::new(verify_receipt(&receipt_bytes(file)?, &trust, document.as_ref(), at)))),
