@@ -116,6 +116,24 @@ pub enum CheckpointCmsError {
     },
 }
 
+impl CheckpointCmsError {
+    /// Whether the very same note may hold later: under a newer directory, or with authorities that are not known here yet.
+    pub(crate) const fn may_pass(&self) -> bool {
+        match self {
+            Self::Signer { .. } | Self::NotInForce { .. } => true,
+            Self::Path { source, .. } => {
+                matches!(source, PathError::UnknownIssuer { .. } | PathError::NotYetValid { .. })
+            }
+            Self::Sign { .. }
+            | Self::Note { .. }
+            | Self::Absent { .. }
+            | Self::Signature { .. }
+            | Self::TimeStamp { .. }
+            | Self::Revoked { .. } => false,
+        }
+    }
+}
+
 /// Adds the certificate's line over the note's text. `at` becomes the CMS's signing time.
 ///
 /// # Errors

@@ -180,6 +180,29 @@ impl EvidenceError {
     }
 }
 
+impl EvidenceError {
+    /// Whether the very same bytes may hold later: under a newer directory, with the authorities or the clock set right here. Such evidence is not
+    /// thrown away; everything else is as wrong tomorrow as it is today.
+    #[must_use]
+    pub const fn may_pass(&self) -> bool {
+        match self {
+            Self::UnknownLedger { .. } | Self::NotEntitled { .. } | Self::FromFuture { .. } => true,
+            Self::Certificate(error) => error.may_pass(),
+            Self::Checkpoint(_)
+            | Self::OtherNode { .. }
+            | Self::Signature { .. }
+            | Self::TooMany(_)
+            | Self::Hash(_)
+            | Self::Inclusion(_)
+            | Self::LeafHash
+            | Self::Leaf(_)
+            | Self::Envelope
+            | Self::OtherActor { .. }
+            | Self::Role { .. } => false,
+        }
+    }
+}
+
 /// Verifies a leaf against the directory. `from`: whose ledger it must be of; none: any that the directory knows.
 ///
 /// The certificate's line, if there is one, is not looked at: relay and recipient act on the ledger key's line alone.

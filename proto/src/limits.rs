@@ -80,6 +80,8 @@ pub const DIRECTORY_GRACE_MS: i64 = 30 * 86_400_000;
 pub const BINDING_BYTES_MAX: usize = STATEMENT_BYTES_MAX;
 /// Most items in one batch of evidence.
 pub const EVIDENCE_ITEMS_MAX: usize = 4_096;
+/// Most deliveries of evidence that a node keeps at hand because they may hold later; the relay keeps them all.
+pub const EVIDENCE_LATER_MAX: usize = 64;
 /// Most verified root signatures a receipt verifier remembers.
 pub const ROOTS_CACHED_MAX: usize = 4_096;
 /// Largest receipt file in bytes.

@@ -96,6 +96,30 @@ fn evidence_that_its_node_may_not_give_is_refused() {
 }
 
 #[test]
+fn what_a_newer_directory_or_a_later_clock_may_mend_is_told_from_what_is_wrong_for_ever() {
+    let older = {
+        let mut entries = WORLD.entries();
+        agency(&mut entries, "H26").valid_to = Some(after(-60 * DAY_MS));
+        let bytes = entries.iter().map(|entry| bytes_of(entry).into()).collect();
+        let signed = sign_directory(bytes, WORLD.root(), &WORLD.operator.key);
+        Directory::verify(signed, &WORLD.pinned(), &WORLD.store(), &axis(), truc_proto::Lane::Ordinary, at()).unwrap()
+    };
+    let newer = WORLD.directory();
+    let not_yet_bound = wire("N-H26", 2, bytes_of(&consignment("H26", "N-H26", at())));
+    assert!(refused(&not_yet_bound, &older, None).may_pass());
+    verify_leaf(&not_yet_bound, &newer, None, at()).unwrap();
+    let ahead = wire("N-H26", 2, bytes_of(&consignment("H26", "N-H26", after(301_000))));
+    assert!(refused(&ahead, &newer, None).may_pass());
+    verify_leaf(&ahead, &newer, None, after(2_000)).unwrap();
+    let unknown = wire("N-X", 3, bytes_of(&consignment("H26", "N-X", at())));
+    assert!(refused(&unknown, &newer, None).may_pass());
+    let of = |code, node, seed| wire("N-H26", seed, bytes_of(&consignment(code, node, at())));
+    for never in [of("H37", "N-H37", 2), of("H26", "N-H26", 3), wire_v1::ProvenLeaf { index: 2, ..of("H26", "N-H26", 2) }] {
+        assert!(!refused(&never, &newer, None).may_pass());
+    }
+}
+
+#[test]
 fn entitlement_counts_at_the_time_of_the_event() {
     let mut entries = WORLD.entries();
     agency(&mut entries, "H26").valid_to = Some(after(-60 * DAY_MS));

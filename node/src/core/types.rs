@@ -753,6 +753,8 @@ pub enum Alarm {
     OwnRevoked,
     /// Evidence that contradicts what we sent.
     BadEvidence(NodeId),
+    /// Evidence that does not hold under the directory, the authorities or the clock here, and may later.
+    EvidenceHeld(NodeId),
     /// The relay refused evidence of ours for good.
     EvidenceRefused(EnvelopeId),
     /// The relay does not take evidence of ours now.
@@ -767,7 +769,7 @@ pub enum Alarm {
 
 impl Alarm {
     /// The words of [`Alarm::kind`], all of them.
-    pub const KINDS: [&str; 27] = [
+    pub const KINDS: [&str; 28] = [
         "fork",
         "behind-own-history",
         "restored",
@@ -790,6 +792,7 @@ impl Alarm {
         "revocation-late",
         "own-revoked",
         "bad-evidence",
+        "evidence-held",
         "evidence-refused",
         "evidence-waits",
         "certificates-end",
@@ -823,6 +826,7 @@ impl Alarm {
             Self::RevocationLate => "revocation-late",
             Self::OwnRevoked => "own-revoked",
             Self::BadEvidence(_) => "bad-evidence",
+            Self::EvidenceHeld(_) => "evidence-held",
             Self::EvidenceRefused(_) => "evidence-refused",
             Self::EvidenceWaits(_) => "evidence-waits",
             Self::CertificatesEnd => "certificates-end",

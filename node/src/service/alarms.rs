@@ -39,6 +39,9 @@ fn vietnamese(alarm: &Alarm) -> String {
         Alarm::RevocationLate => "Danh sách thu hồi đã quá hạn cập nhật: chứng thư không có tên trong đó chưa rõ tình trạng; văn bản vẫn được chuyển. Quản trị viên tải danh sách mới ([revocation]) hoặc nạp từ tệp (truc-node crl import)".to_owned(),
         Alarm::OwnRevoked => "Chứng thư của chính nút này đã bị thu hồi hoặc tạm dừng và không ký gì nữa. Quản trị viên xin cấp chứng thư mới và thay ngay; nếu lộ khóa, báo đơn vị vận hành trục".to_owned(),
         Alarm::BadEvidence(node) => format!("Bằng chứng của {node} không hợp lệ và không được nhận. Báo đơn vị vận hành trục"),
+        Alarm::EvidenceHeld(node) => format!(
+            "Bằng chứng của {node} chưa kiểm tra được; nút giữ lại và tự kiểm tra lại. Nếu kéo dài, quản trị viên kiểm tra danh bạ, chứng thư tin cậy và đồng hồ"
+        ),
         Alarm::EvidenceRefused(envelope) => format!(
             "Trục từ chối hẳn bằng chứng của nút về gói tin {envelope}; nút không gửi lại, biên nhận vẫn lưu tại nút. Báo đơn vị vận hành trục"
         ),
@@ -83,7 +86,8 @@ mod tests {
             Alarm::RevocationUnknown,
             Alarm::RevocationLate,
             Alarm::OwnRevoked,
-            Alarm::BadEvidence(node),
+            Alarm::BadEvidence(node.clone()),
+            Alarm::EvidenceHeld(node),
             Alarm::EvidenceRefused(envelope),
             Alarm::EvidenceWaits(envelope),
             Alarm::Gateway,

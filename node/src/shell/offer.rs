@@ -14,7 +14,7 @@ use truc_proto::{
     wire_v1,
 };
 
-use super::{Relay, Shell, clock, relay_link};
+use super::{Relay, Shell, clock, relay_link, relay_link::Examined};
 use crate::{
     core::{Input, Key},
     records::Outgoing,
@@ -175,7 +175,8 @@ fn send_blob(
 async fn accepted(shell: &Arc<Shell>, key: &Key, leaf: wire_v1::ProvenLeaf) -> Result<Input, String> {
     let batch = batch_of(&leaf, key);
     let verified = relay_link::verified(shell, batch, shell.relay_id.as_str()).await.map_err(|e| e.to_string())?;
-    let (acceptance, _) = verified.map_err(|e| format!("the relay's answer does not hold: {}", crate::chain(&e)))?;
+    let Examined { leaves: acceptance, .. } =
+        verified.map_err(|e| format!("the relay's answer does not hold: {}", crate::chain(&e)))?;
     if acceptance.items.is_empty() {
         return Err("the relay's answer does not hold; see the log".into());
     }

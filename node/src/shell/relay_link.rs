@@ -1,12 +1,12 @@
 //! The connection to the relay: dial with back-off, Hello, then what the relay pushes, until it breaks.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use tracing::{info, warn};
 use truc_evidence::{EvidenceError, verify_batch};
 use truc_link::ConnectSettings;
-use truc_proto::{Actor, relay_v1, relay_v1::watch_event::Event};
+use truc_proto::{Actor, limits::EVIDENCE_LATER_MAX, relay_v1, relay_v1::watch_event::Event};
 
 use super::{Relay, Shell, clock, peer::PeerError};
 use crate::core::{Alarm, Input, Key, ReceivedItem, ReceivedLeaves, Waiting};
@@ -87,13 +87,18 @@ async fn session(shell: &Arc<Shell>, greeted: &mut bool) -> Result<(), LinkError
     note_own_checkpoint(shell).await;
     let mut prove = tokio::time::interval(PROVE_EVERY);
     prove.tick().await; // the first one is at once
+    let mut later = Later::default();
     loop {
         tokio::select! {
             event = watch.message() => match event? {
-                Some(event) => take_event(shell, &mut relay, event).await?,
+                Some(event) => take_event(shell, &mut relay, event, &mut later).await?,
                 None => return Ok(()),
             },
             _ = prove.tick() => {
+                look_again(shell, &mut relay, &mut later).await?;
+                if later.asks_again() {
+                    return Ok(());
+                }
                 if let Some(directory) = shell.directory() {
                     shell.prove_seen(&mut relay, &directory).await?;
                     shell.prove_own_history(&mut relay).await?;
@@ -148,19 +153,25 @@ async fn hello(shell: &Arc<Shell>, relay: &mut Relay) -> Result<(), LinkError> {
     Ok(())
 }
 
-async fn take_event(shell: &Arc<Shell>, relay: &mut Relay, event: relay_v1::WatchEvent) -> Result<(), LinkError> {
+async fn take_event(
+    shell: &Arc<Shell>,
+    relay: &mut Relay,
+    event: relay_v1::WatchEvent,
+    later: &mut Later,
+) -> Result<(), LinkError> {
     match event.event {
         Some(Event::Waiting(waiting)) => {
             if let Some(waiting) = read_waiting(&waiting) {
                 shell.engine.tell(Input::Waiting(vec![waiting])).await?;
             }
         }
-        Some(Event::Evidence(delivery)) => take_evidence(shell, relay, delivery).await?,
+        Some(Event::Evidence(delivery)) => take_evidence(shell, relay, delivery, later).await?,
         Some(Event::Undelivered(note)) => shell.check_undelivered(relay.clone(), note),
         Some(Event::DirectoryVersion(version)) => {
             if let Err(error) = shell.update_directory(relay, version).await {
                 warn!(error = crate::chain(&error), "the directory held stays in force");
             }
+            look_again(shell, relay, later).await?;
         }
         Some(Event::Checkpoint(note)) => shell.saw_checkpoint(&note),
         Some(Event::Cosign(note)) => _ = shell.to_cosign.send_replace(Some(note)),
@@ -179,46 +190,114 @@ fn read_waiting(waiting: &relay_v1::Waiting) -> Option<Waiting> {
     })
 }
 
-/// Evidence is verified before the core sees it. What cannot be verified now, for want of a newer directory, is not
-/// acknowledged and comes again; what is wrong is acknowledged with an alarm, else it would come for ever.
+/// Evidence that may hold later: it is looked at again when the directory changes and every minute. It is not acknowledged meanwhile, so that the
+/// relay keeps it, whatever becomes of this node.
+#[derive(Default)]
+struct Later {
+    deliveries: VecDeque<relay_v1::EvidenceDelivery>,
+    /// More came than is kept: the relay shows it again over a new connection.
+    more: bool,
+}
+
+impl Later {
+    fn keep(&mut self, delivery: relay_v1::EvidenceDelivery) {
+        if self.deliveries.len() < EVIDENCE_LATER_MAX {
+            self.deliveries.push_back(delivery);
+        } else {
+            self.more = true;
+        }
+    }
+
+    /// Everything kept, for another look; what still does not hold is kept again.
+    fn take(&mut self) -> VecDeque<relay_v1::EvidenceDelivery> {
+        std::mem::take(&mut self.deliveries)
+    }
+
+    /// Whether what was not kept is to be asked for now.
+    fn asks_again(&self) -> bool {
+        self.more && self.deliveries.is_empty()
+    }
+}
+
+/// Looks at everything again that did not hold before.
+async fn look_again(shell: &Arc<Shell>, relay: &mut Relay, later: &mut Later) -> Result<(), LinkError> {
+    let looked_at = later.take();
+    let mut settled: Vec<String> = looked_at.iter().map(|delivery| delivery.from.clone()).collect();
+    for delivery in looked_at {
+        take_evidence(shell, relay, delivery, later).await?;
+    }
+    settled.sort_unstable();
+    settled.dedup();
+    settled.retain(|from| !later.deliveries.iter().any(|delivery| delivery.from == *from));
+    for node in settled.iter().filter_map(|from| from.parse().ok()) {
+        shell.engine.tell(Input::Alarm { alarm: Alarm::EvidenceHeld(node), text: None }).await?;
+    }
+    Ok(())
+}
+
+/// Evidence is verified before the core sees it. What may hold later waits ([`Later`]), with an alarm; what is wrong is acknowledged with an alarm,
+/// else it would come for ever.
 async fn take_evidence(
     shell: &Arc<Shell>,
     relay: &mut Relay,
     delivery: relay_v1::EvidenceDelivery,
+    later: &mut Later,
 ) -> Result<(), LinkError> {
-    let from = delivery.from;
-    let mut numbers = delivery.also;
-    numbers.push(delivery.number);
-    let Some(batch) = delivery.batch else { return Ok(()) };
-    match verified(shell, batch, &from).await? {
-        Ok((leaves, actors)) => {
+    let from = delivery.from.clone();
+    let node = from.parse().ok();
+    let alarm = async |alarm: Option<Alarm>, text| match alarm {
+        Some(alarm) => shell.engine.tell(Input::Alarm { alarm, text: Some(text) }).await,
+        None => Ok(()),
+    };
+    let numbers = || delivery.also.iter().copied().chain([delivery.number]).collect::<Vec<_>>();
+    let Some(batch) = delivery.batch.clone() else { return Ok(()) };
+    let waits = match verified(shell, batch, &from).await? {
+        Ok(Examined { leaves, actors, waits, wrong }) => {
             if let Some(directory) = shell.directory() {
                 for actor in actors {
                     shell.note_entitlement(&actor, &directory).await?;
                 }
             }
+            let numbers = if waits.is_some() { Vec::new() } else { numbers() };
             shell.engine.tell(Input::Evidence { numbers, leaves }).await?;
+            if let Some(error) = wrong {
+                let text = format!("evidence of {from} does not hold: {}", crate::chain(&error));
+                alarm(node.clone().map(Alarm::BadEvidence), text).await?;
+            }
+            waits
         }
-        Err(EvidenceError::UnknownLedger { origin }) => {
-            warn!(origin, from, "evidence of an unknown ledger; it waits for a newer directory");
-            let newest = relay.checkpoint(relay_v1::CheckpointRequest { from: 0, to: 0 }).await;
-            drop(newest);
-        }
+        Err(error) if error.may_pass() => Some(error),
         Err(error) => {
             let text = format!("evidence of {from} does not hold: {}", crate::chain(&error));
             warn!(from, text, "evidence refused");
-            if let Ok(node) = from.parse() {
-                shell.engine.tell(Input::Alarm { alarm: Alarm::BadEvidence(node), text: Some(text) }).await?;
-            }
-            relay.acknowledge_evidence(relay_v1::AcknowledgeEvidenceRequest { numbers }).await?;
+            alarm(node.map(Alarm::BadEvidence), text).await?;
+            relay.acknowledge_evidence(relay_v1::AcknowledgeEvidenceRequest { numbers: numbers() }).await?;
+            return Ok(());
         }
+    };
+    if let Some(error) = waits {
+        let text = format!("evidence of {from} does not hold yet and waits: {}", crate::chain(&error));
+        warn!(from, text, "evidence waits");
+        alarm(node.map(Alarm::EvidenceHeld), text).await?;
+        later.keep(delivery);
     }
     Ok(())
 }
 
-type Verified = Result<(ReceivedLeaves, Vec<Actor>), EvidenceError>;
+/// A batch whose checkpoint holds.
+pub(super) struct Examined {
+    /// What holds.
+    pub(super) leaves: ReceivedLeaves,
+    actors: Vec<Actor>,
+    /// Why an item does not hold now and may later.
+    waits: Option<EvidenceError>,
+    /// Why an item does not hold and never will.
+    wrong: Option<EvidenceError>,
+}
 
-/// Signature, inclusion, entitlement and time of every item; what fails of a batch is left out and named in the log.
+type Verified = Result<Examined, EvidenceError>;
+
+/// Signature, inclusion, entitlement and time of every item; what fails of a batch is left out, and the first of it is named.
 pub(super) async fn verified(
     shell: &Arc<Shell>,
     batch: truc_proto::wire_v1::EvidenceBatch,
@@ -234,12 +313,13 @@ pub(super) async fn verified(
         if proven.node == inner.relay_id {
             inner.saw_checkpoint(&checkpoint);
         }
-        let (mut items, mut actors) = (Vec::new(), Vec::new());
+        let (mut items, mut actors, mut waits, mut wrong) = (Vec::new(), Vec::new(), None, None);
         for item in proven.items {
             let item = match item {
                 Ok(item) => item,
                 Err(error) => {
-                    warn!(from, error = crate::chain(&error), "one item of evidence refused");
+                    warn!(from, error = crate::chain(&error), "one item of evidence does not hold");
+                    (if error.may_pass() { &mut waits } else { &mut wrong }).get_or_insert(error);
                     continue;
                 }
             };
@@ -254,7 +334,34 @@ pub(super) async fn verified(
             });
         }
         actors.dedup();
-        Ok((ReceivedLeaves { from: proven.node, checkpoint, cms: proven.cms, items }, actors))
+        let leaves = ReceivedLeaves { from: proven.node, checkpoint, cms: proven.cms, items };
+        Ok(Examined { leaves, actors, waits, wrong })
     };
     shell.work("verifying evidence", work).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn delivery(number: u64) -> relay_v1::EvidenceDelivery {
+        relay_v1::EvidenceDelivery { number, ..Default::default() }
+    }
+
+    #[test]
+    fn evidence_that_waits_is_bounded_and_what_was_not_kept_is_asked_for_when_the_rest_is_done() {
+        let mut later = Later::default();
+        for number in 0..EVIDENCE_LATER_MAX as u64 {
+            later.keep(delivery(number));
+        }
+        assert!(!later.asks_again());
+        later.keep(delivery(1_000));
+        assert_eq!(later.deliveries.len(), EVIDENCE_LATER_MAX, "the relay keeps the rest");
+        assert!(!later.asks_again(), "what is here comes first");
+        let looked_at: Vec<u64> = later.take().iter().map(|delivery| delivery.number).collect();
+        assert_eq!(looked_at, (0..EVIDENCE_LATER_MAX as u64).collect::<Vec<_>>());
+        assert!(later.asks_again());
+        later.keep(delivery(7));
+        assert!(!later.asks_again());
+    }
 }
