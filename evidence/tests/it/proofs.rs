@@ -114,7 +114,9 @@ fn what_a_newer_directory_or_a_later_clock_may_mend_is_told_from_what_is_wrong_f
     let unknown = wire("N-X", 3, bytes_of(&consignment("H26", "N-X", at())));
     assert!(refused(&unknown, &newer, None).may_pass());
     let of = |code, node, seed| wire("N-H26", seed, bytes_of(&consignment(code, node, at())));
-    for never in [of("H37", "N-H37", 2), of("H26", "N-H26", 3), wire_v1::ProvenLeaf { index: 2, ..of("H26", "N-H26", 2) }] {
+    for never in
+        [of("H37", "N-H37", 2), of("H26", "N-H26", 3), wire_v1::ProvenLeaf { index: 2, ..of("H26", "N-H26", 2) }]
+    {
         assert!(!refused(&never, &newer, None).may_pass());
     }
 }
