@@ -37,7 +37,7 @@ pub use keyenvelope::{OpenError, SealError, SealingAlgorithm, is_sealed_to, open
 pub use keyfile::{KeyFile, KeyFileError};
 pub use keys::{OpeningKey, OpeningKeyError, SignError, SigningKey};
 pub use ocsp::{OcspAnswer, OcspError, OcspNonce, OcspRequest, OcspStatus};
-pub use pades::{PdfSignError, PdfSignature, SignatureBox, sign_pdf};
+pub use pades::{AddTimeStamp, PdfSignError, PdfSignature, SignatureBox, sign_pdf};
 pub use path::{
     CertificateUse, OcspAnswers, PathError, PolicySettings, TrustStore, TrustStoreError, Verdict, WhyUnknown, validate,
     validate_for_any_use, validate_settled, validate_with,

@@ -1,8 +1,8 @@
-//! PAdES-B-B signatures (ETSI EN 319 142-1) on PDF files, by an incremental update: the bytes that were there stay.
+//! PAdES-B-B signatures (ETSI EN 319 142-1) on PDF files, with a time-stamp B-T ones, by an incremental update: the bytes that were there stay.
 //!
 //! Written here, not verified: readers of PDF do that. What may not be updated safely is refused instead of repaired: a
 //! file that a reader only opens by guessing would get a signature over something that others read differently.
-//! Time-stamps and long-term data (B-T, B-LT) are not added; the room kept for the signature leaves place for a time-stamp.
+//! Who asks for the time-stamp is the caller; long-term data (B-LT) are not added.
 //!
 //! The input is bounded, and each stream unpacked on the way; yet this is for PDFs that the caller made or has read, in a
 //! task of its own: a hostile one may cost seconds.
@@ -11,6 +11,8 @@ mod appearance;
 mod form;
 
 pub use appearance::SignatureBox;
+
+use std::fmt;
 
 use lopdf::{Dictionary, Document, IncrementalDocument, LoadOptions, Object, ObjectId, StringFormat, dictionary};
 use truc_proto::{
@@ -34,6 +36,18 @@ pub struct PdfSignature<'a> {
     pub location: Option<String>,
     /// The box to be seen on a page; without it the signature shows in the reader's list alone.
     pub visible: Option<SignatureBox<'a>>,
+    /// Where the signature gets a time-stamp from; without it, or without an answer, it goes without.
+    pub time_stamp: Option<AddTimeStamp<'a>>,
+}
+
+/// Gives a CMS signature back with a time-stamp in it, or nothing.
+#[derive(Clone, Copy)]
+pub struct AddTimeStamp<'a>(pub &'a dyn Fn(&[u8]) -> Option<Vec<u8>>);
+
+impl fmt::Debug for AddTimeStamp<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AddTimeStamp")
+    }
 }
 
 /// Why a PDF was not signed. Nothing was changed.
@@ -125,7 +139,7 @@ pub fn sign_pdf(
 
     let mut signed = Vec::with_capacity(pdf.len() + 4 * PDF_SIGNATURE_BYTES_MAX);
     update.save_to(&mut signed).map_err(|e| PdfSignError::Malformed { detail: e.to_string() })?;
-    fill(&mut signed, pdf.len(), signature, key)?;
+    fill(&mut signed, pdf.len(), signature, key, options.time_stamp)?;
     Ok(signed)
 }
 
@@ -200,7 +214,13 @@ fn signature_dictionary(options: &PdfSignature<'_>, now: Timestamp) -> Dictionar
 ///
 /// The dictionary is found behind the last `N 0 obj` of its number. Nothing of the file's own stands behind that: the
 /// signature is the last object and the trailer holds numbers and hexadecimal strings alone.
-fn fill(signed: &mut [u8], before: usize, signature: ObjectId, key: &dyn SigningKey) -> Result<(), PdfSignError> {
+fn fill(
+    signed: &mut [u8],
+    before: usize,
+    signature: ObjectId,
+    key: &dyn SigningKey,
+    time_stamp: Option<AddTimeStamp<'_>>,
+) -> Result<(), PdfSignError> {
     let object = find_last(signed, before, format!("\n{} {} obj", signature.0, signature.1).as_bytes());
     let range_key = find(signed, object, b"/ByteRange");
     let range_start = find(signed, range_key, b"[");
@@ -219,6 +239,9 @@ fn fill(signed: &mut [u8], before: usize, signature: ObjectId, key: &dyn Signing
     if cms.len() > PDF_SIGNATURE_BYTES_MAX {
         return Err(PdfSignError::SignatureTooLarge { bytes: cms.len(), max: PDF_SIGNATURE_BYTES_MAX });
     }
+    let stamped = time_stamp.and_then(|AddTimeStamp(add)| add(&cms));
+    // An authority's chain may be too long for the room: a signature without time-stamp is better than none.
+    let cms = stamped.filter(|stamped| stamped.len() <= PDF_SIGNATURE_BYTES_MAX).unwrap_or(cms);
     let hexadecimal = data_encoding::HEXUPPER.encode(&cms);
     let room = signed.get_mut(start + 1..start + 1 + hexadecimal.len());
     room.expect("twice PDF_SIGNATURE_BYTES_MAX digits were written").copy_from_slice(hexadecimal.as_bytes());

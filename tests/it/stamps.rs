@@ -1,6 +1,7 @@
 //! Time-stamps (RFC 3161): receipts come out stamped and outlive their signers' certificates; nothing waits for an authority that is away.
 
 use std::{
+    process::Command,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -123,7 +124,24 @@ async fn receipts_of_both_nodes_and_the_relay_are_stamped_and_outlive_their_cert
         assert_eq!(report.verdict, ReceiptVerdict::Valid, "{:?}", report.steps);
         let signer = report.steps.iter().find(|step| step.check == BundleCheck::Signer).unwrap();
         assert!(signer.detail.contains("by the time-stamp of"), "{signer:?}");
+        the_report_is_stamped(&bundle);
         assert!(world.api(id).status().await.unwrap().alarms.iter().all(|text| !text.contains("time-stamp")));
+    }
+}
+
+/// The signature of the report for people holds a token, too (PAdES-B-T): its bytes stand in the PDF in hexadecimal digits.
+fn the_report_is_stamped(bundle: &[u8]) {
+    const SIGNATURE_TIME_STAMP: &[u8] = b"2A864886F70D010910020E";
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("bundle.zip"), bundle).unwrap();
+    let unpacked = Command::new("unzip").args(["-p", "bundle.zip", "report.pdf"]).current_dir(folder.path()).output();
+    match unpacked {
+        Ok(report) => {
+            assert!(report.stdout.starts_with(b"%PDF-"));
+            let mut places = report.stdout.windows(SIGNATURE_TIME_STAMP.len());
+            assert!(places.any(|digits| digits == SIGNATURE_TIME_STAMP), "the report carries no time-stamp");
+        }
+        Err(error) => assert!(std::env::var_os("TRUC_REQUIRE_TOOLS").is_none(), "unzip: {error}"),
     }
 }
 

@@ -15,7 +15,7 @@ use truc_proto::{
     node_v1,
 };
 use truc_signer::{
-    Certificate, PdfSignature, SignatureBox, TrustStore,
+    AddTimeStamp, Certificate, PdfSignature, SignatureBox, TrustStore,
     asic::FinishError,
     cms::{embed_time_stamp, signature_value},
 };
@@ -196,22 +196,21 @@ fn write(
         writer.put(&format!("revocation/{number}.{name}"), media_type, &list).map_err(failed)?;
     }
     let sign = |manifest: &[u8]| shell.pipeline.sign(&about.by, manifest, directory, clock::now());
-    let signed = writer.finish(|manifest| sign(manifest).map(|cms| stamped(shell, cms)));
+    let signed = writer.finish(|manifest| sign(manifest).map(|cms| time_stamped(shell, &cms).unwrap_or(cms)));
     signed.map(drop).map_err(|error| match error {
         FinishError::Sign(error) => unsigned(&error),
         FinishError::Write(error) => failed(error.into()),
     })
 }
 
-/// With a time-stamp, where settings name authorities and one answers within the budget; without one it is a bundle all the same.
-fn stamped(shell: &Shell, cms: Vec<u8>) -> Vec<u8> {
-    let stamp = |stamper: &Stamper| {
-        let signature = signature_value(&cms).ok()?;
-        let stamped = Handle::current().block_on(stamper.stamp(&signature, &shell.trust.load()));
-        let stamped = stamped.inspect_err(|error| warn!(%error, "a bundle goes out without time-stamp")).ok()?;
-        embed_time_stamp(&cms, &stamped.token).ok()
-    };
-    shell.stamper.as_ref().and_then(stamp).unwrap_or(cms)
+/// With a time-stamp, where settings name authorities and one answers within the budget; without one it is a bundle, or its report, all the same.
+fn time_stamped(shell: &Shell, cms: &[u8]) -> Option<Vec<u8>> {
+    let stamper: &Stamper = shell.stamper.as_ref()?;
+    let signature = signature_value(cms).ok()?;
+    let stamped = Handle::current().block_on(stamper.stamp(&signature, &shell.trust.load()));
+    let stamped =
+        stamped.inspect_err(|error| warn!(%error, "a bundle or its report goes out without time-stamp")).ok()?;
+    embed_time_stamp(cms, &stamped.token).ok()
 }
 
 /// The report with the agency's signature in its box.
@@ -228,11 +227,13 @@ fn signed_report(shell: &Shell, facts: &Facts<'_>, directory: &Directory) -> Res
         lines: vec![format!("Ký số: {}", about.by), facts.by_name.clone(), now.in_vietnam()],
         font: truc_report::SERIF,
     });
+    let add = |cms: &[u8]| time_stamped(shell, cms);
     let options = PdfSignature {
         name: Some(facts.by_name.clone()),
         reason: Some("Lập bộ chứng cứ giao nhận văn bản".to_owned()),
         location: None,
         visible,
+        time_stamp: Some(AddTimeStamp(&add)),
     };
     shell.pipeline.sign_pdf(&about.by, &pdf, &options, directory, now).map_err(|error| unsigned(&error))
 }

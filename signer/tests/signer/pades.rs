@@ -1,9 +1,17 @@
 //! Signed PDFs: what holds, what is refused, and what PDF tools say of them.
 
 use lopdf::{Dictionary, Document, Object, SaveOptions, Stream, dictionary};
-use truc_certs_dev::{Issued, KeyKind, Profile};
-use truc_proto::limits::{PDF_SIGN_BYTES_MAX, PDF_SIGNATURE_BYTES_MAX};
-use truc_signer::{PdfSignError, PdfSignature, SignatureBox, cms::verify_detached, sign_pdf};
+use truc_certs_dev::{Issued, KeyKind, Profile, TokenPlan, Tsa};
+use truc_proto::{
+    Digest,
+    limits::{PDF_SIGN_BYTES_MAX, PDF_SIGNATURE_BYTES_MAX},
+};
+use truc_signer::{
+    AddTimeStamp, PdfSignError, PdfSignature, SignatureBox,
+    cms::{embed_time_stamp, signature_value, verify_detached},
+    sign_pdf,
+    timestamp::verify_token,
+};
 
 use crate::{
     support::{Bench, Dice, NOW, PKI, certificate, issue, mutate, soft},
@@ -68,6 +76,7 @@ fn visible() -> PdfSignature<'static> {
             ],
             font: FONT,
         }),
+        time_stamp: None,
     }
 }
 
@@ -112,6 +121,30 @@ fn a_signature_covers_all_bytes_but_itself_and_leaves_those_before_as_they_were(
                 assert_eq!(signature.signing_time, None, "PAdES says the time in /M");
             }
         }
+    }
+}
+
+#[test]
+fn a_time_stamp_goes_into_the_room_of_the_signature_and_one_too_long_is_left_out() {
+    let tsa = Tsa::new(issue(Profile::TimeStamping, KeyKind::Rsa3072)).unwrap();
+    let stamp = |cms: &[u8]| {
+        let imprint = Digest::of(&signature_value(cms).unwrap());
+        Some(embed_time_stamp(cms, &tsa.token(&imprint, &TokenPlan::at(*NOW)).unwrap()).unwrap())
+    };
+    let too_long = |cms: &[u8]| Some([cms, &[0; PDF_SIGNATURE_BYTES_MAX]].concat());
+    let none = |_: &[u8]| None;
+    for (add, count) in [(&stamp as &dyn Fn(&[u8]) -> Option<Vec<u8>>, 1), (&too_long, 0), (&none, 0)] {
+        let signed = sign(&plain(|_| {}), &PdfSignature { time_stamp: Some(AddTimeStamp(add)), ..visible() }).unwrap();
+        let [(covered, cms)] = signatures(&signed).try_into().unwrap();
+        let signature = verify_detached(&cms, &covered, &[]).unwrap();
+        assert_eq!(signature.time_stamp_tokens.len(), count);
+        for token in &signature.time_stamp_tokens {
+            verify_token(token, &signature.signature).unwrap();
+        }
+        let Some(pdfsig) = tools::tool("pdfsig") else { continue };
+        let (_, said) =
+            bench(&issue(Profile::Service, KeyKind::P256), &signed).run(&pdfsig, &["-nocert", "signed.pdf"]);
+        assert!(said.contains("Signature is Valid."), "{said}");
     }
 }
 

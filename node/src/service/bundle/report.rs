@@ -159,6 +159,9 @@ fn annex(facts: &Facts<'_>, conclusions: &[Conclusion]) -> Vec<Block> {
         blocks.push(Block::Paragraph(Text::plain(text)));
     }
     blocks.push(Block::Subheading("Cách kiểm tra".to_owned()));
+    blocks.push(Block::Paragraph(Text::plain(
+        "Kết quả trên được nút lập báo cáo xét tại thời điểm lập, theo chứng thư gốc, danh sách thu hồi và trả lời OCSP của nút, không theo chính sách bên chứng kiến nào: chữ ký của bên chứng kiến chỉ được đếm. Muốn xét theo chính sách của mình, dùng tham số --policy.",
+    )));
     blocks.push(Block::Lines(vec![
         "truc receipt verify BO-CHUNG-CU.zip --trust GOC.pem --operator VAN-HANH.pem --document VAN-BAN".to_owned(),
         "openssl cms -verify -binary -inform DER -in META-INF/signature001.p7s -content META-INF/ASiCManifest.xml -CAfile GOC.pem -purpose any -out /dev/null".to_owned(),
