@@ -82,7 +82,7 @@ pub fn forget_behind(store: &Path) -> io::Result<()> {
     }
 }
 
-/// A machine whose ledger begins a new origin.
+/// A machine whose ledger begins a new origin, or whose keys have changed: then the origin is the one it has.
 pub struct NewOrigin<'a> {
     /// Trust domain.
     pub axis: &'a AxisId,

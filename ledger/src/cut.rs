@@ -5,7 +5,7 @@ use std::sync::Arc;
 use truc_proto::Digest;
 
 use crate::{
-    OpenError, Position, StoreTag,
+    OpenError, Position, Replayed, StoreTag,
     frame::SEGMENT_HEADER,
     journal::{Anchors, End},
     merkle::{Frontier, leaf_hash},
@@ -36,6 +36,18 @@ pub struct JournalCut {
 /// # Errors
 /// [`OpenError`]: another store's, damaged, or not readable. What is damaged is not copied as if it were whole.
 pub fn journal_cut(volume: &Arc<dyn Volume>, tag: &StoreTag) -> Result<JournalCut, OpenError> {
+    read_journal(volume, tag, |_| None::<()>).map(|(cut, _)| cut)
+}
+
+/// The same, with what `take` makes of the records before the cut, the oldest first.
+///
+/// # Errors
+/// As [`journal_cut`].
+pub fn read_journal<T>(
+    volume: &Arc<dyn Volume>,
+    tag: &StoreTag,
+    mut take: impl FnMut(Replayed<'_>) -> Option<T>,
+) -> Result<(JournalCut, Vec<T>), OpenError> {
     let numbers = segment_numbers(volume.as_ref()).map_err(io("list the journal's folder"))?;
     let identity = find_identity(volume.as_ref(), tag, &numbers)?;
     let files = SegmentFiles::new(Arc::clone(volume));
@@ -43,16 +55,18 @@ pub fn journal_cut(volume: &Arc<dyn Volume>, tag: &StoreTag) -> Result<JournalCu
     let start = End { offset: SEGMENT_HEADER, sequence: 0, position: 0, leaf: 0, chain: 0 };
     let mut scan = Scan::new(&files, &identity, &anchors, last, 0, start);
     let mut frontier = Frontier::default();
-    let mut vouching = None;
+    let (mut vouching, mut taken) = (None, Vec::new());
     loop {
-        let mut grown = frontier.clone();
+        let (mut grown, mut batch) = (frontier.clone(), Vec::new());
         while scan.whole_batch(&mut |record| {
+            batch.extend(take(record));
             if let Some(leaf) = record.leaf {
                 grown.push(leaf_hash(leaf), |_, _| {});
             }
             Ok(())
         })? {
             frontier.clone_from(&grown);
+            taken.append(&mut batch);
         }
         match vouching {
             Some(sequence) if scan.end.sequence >= sequence => break,
@@ -81,11 +95,12 @@ pub fn journal_cut(volume: &Arc<dyn Volume>, tag: &StoreTag) -> Result<JournalCu
         };
         segments.push((name, length));
     }
-    Ok(JournalCut {
+    let cut = JournalCut {
         journal_id: identity.journal,
         segments,
         next_position: Position(scan.end.position),
         leaves: frontier.size(),
         root: frontier.root(),
-    })
+    };
+    Ok((cut, taken))
 }

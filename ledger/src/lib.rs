@@ -27,7 +27,7 @@ mod tree;
 mod tests;
 
 pub use committer::Driver;
-pub use cut::{JournalCut, journal_cut};
+pub use cut::{JournalCut, journal_cut, read_journal};
 pub use journal::ReadError;
 pub use ledger::{Fatal, Ledger, ProofFailure, Release, Settings, SpaceLeft, SubmitError};
 pub use opening::{OpenError, Recovered, open, open_stepped};

@@ -24,6 +24,7 @@ use truc_proto::{
         CONNECTIONS_PER_PEER_MAX, HANDSHAKE_MS_MAX,
     },
 };
+use truc_signer::SignError;
 
 use crate::{
     handshake::{Verifier, server_config},
@@ -31,6 +32,7 @@ use crate::{
     link::{Inner, NotKept},
     registry::Side,
     stream::LinkStream,
+    token::own_key_failed,
     trust::PeerRefused,
 };
 
@@ -95,6 +97,9 @@ pub enum AcceptRefusal {
     /// Too many connections of one peer.
     #[error("{0} holds {CONNECTIONS_PER_PEER_MAX} connections already; its administrator must see why")]
     TooManyOfPeer(NodeId),
+    /// Our own key did not sign: its token is away.
+    #[error("our own TLS key did not sign")]
+    OwnKey(#[source] SignError),
     /// The handshake failed otherwise, e.g. no TLS 1.3.
     #[error("the TLS handshake failed")]
     Handshake(#[source] io::Error),
@@ -317,7 +322,9 @@ async fn shake(link: &Arc<Inner>, tcp: TcpStream, open: OwnedSemaphorePermit) ->
             }),
         (Ok(_), None) => Err(AcceptRefusal::Peer(PeerRefused::NoCertificate)),
         (_, Some(Err(refused))) => Err(AcceptRefusal::Peer(refused)),
-        (Err(error), _) if offers(&link.lane) => Err(AcceptRefusal::Handshake(error)),
+        (Err(error), _) if offers(&link.lane) => {
+            Err(own_key_failed(&error).map_or(AcceptRefusal::Handshake(error), AcceptRefusal::OwnKey))
+        }
         (Err(_), _) => Err(Lane::ALL
             .iter()
             .find(|lane| offers(lane))

@@ -14,6 +14,7 @@ use tokio_rustls::{TlsConnector, TlsStream};
 use tonic::transport::{Channel, Endpoint, Uri};
 use tracing::info;
 use truc_proto::{Lane, NodeId, limits::HANDSHAKE_MS_MAX};
+use truc_signer::SignError;
 
 use crate::{
     handshake::{Verifier, alert_meaning, client_config},
@@ -21,6 +22,7 @@ use crate::{
     link::{Inner, NotKept},
     registry::Side,
     stream::{LinkStream, Peer},
+    token::own_key_failed,
     trust::PeerRefused,
 };
 
@@ -91,6 +93,16 @@ pub enum ConnectError {
         address: String,
         /// The TLS alert it sent.
         alert: AlertDescription,
+    },
+    /// Our own key did not sign: its token is away.
+    #[error("our own TLS key did not sign, so {expected} at {address} was not connected to")]
+    OwnKey {
+        /// Whom we called.
+        expected: NodeId,
+        /// Where.
+        address: String,
+        /// What the token said.
+        source: SignError,
     },
     /// The handshake failed otherwise.
     #[error("the TLS handshake with {expected} at {address} failed")]
@@ -215,6 +227,9 @@ impl Dialler {
 
     fn failed(&self, error: io::Error) -> ConnectError {
         let (expected, address) = (self.expected.clone(), self.address.to_string());
+        if let Some(source) = own_key_failed(&error) {
+            return ConnectError::OwnKey { expected, address, source };
+        }
         match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
             Some(rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol)) => self.wrong_lane(),
             Some(rustls::Error::AlertReceived(alert)) => ConnectError::RefusesUs { expected, address, alert: *alert },

@@ -8,6 +8,9 @@ use rustls::{
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use truc_proto::{Digest, limits::CHAIN_CERTIFICATES_MAX};
+use truc_signer::{SignError, SigningKey as _, SoftKey, TokenKey};
+
+use crate::token::{TokenState, TokenTls};
 
 /// Why certificate and key do not make an identity.
 #[derive(Debug, thiserror::Error)]
@@ -35,7 +38,11 @@ pub enum IdentityError {
 
 /// A certificate chain, leaf first, and its key.
 #[derive(Clone)]
-pub struct Identity(pub(crate) Arc<CertifiedKey>);
+pub struct Identity {
+    certified: Arc<CertifiedKey>,
+    /// Of a key in a token.
+    token: Option<Arc<TokenState>>,
+}
 
 impl Identity {
     /// From a PEM chain (leaf, then sub-CAs) and a PEM private key.
@@ -72,13 +79,51 @@ impl Identity {
             Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => {}
             Err(source) => return Err(IdentityError::Pair(source)),
         }
-        Ok(Self(Arc::new(certified)))
+        Ok(Self { certified: Arc::new(certified), token: None })
+    }
+
+    /// From a key in a file, with its chain.
+    ///
+    /// # Errors
+    /// When the chain is too long, or TLS knows no such key.
+    pub fn of_key(key: &SoftKey) -> Result<Self, IdentityError> {
+        let (chain, key) = key.tls_identity();
+        let key = provider().key_provider.load_private_key(key).map_err(IdentityError::Key)?;
+        Self::new(chain, key)
+    }
+
+    /// From a key in a token, with its chain. The token need not be there: while it is away handshakes fail, and [`Identity::fault`] says why.
+    ///
+    /// # Errors
+    /// When the chain is too long.
+    pub fn of_token(key: TokenKey) -> Result<Self, IdentityError> {
+        let chain = std::iter::once(key.certificate()).chain(key.chain());
+        let chain = chain.map(|certificate| CertificateDer::from(certificate.der().to_vec())).collect();
+        let (key, state) = TokenTls::new(key);
+        let identity = Self::new(chain, Arc::new(key))?;
+        Ok(Self { token: Some(state), ..identity })
+    }
+
+    /// Why its key did not sign when a handshake last wanted it to; none: it did, or was not asked yet.
+    #[must_use]
+    pub fn fault(&self) -> Option<SignError> {
+        self.token.as_ref()?.fault()
+    }
+
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.certified, &other.certified)
+    }
+
+    /// As rustls takes it.
+    #[must_use]
+    pub fn certified(&self) -> Arc<CertifiedKey> {
+        Arc::clone(&self.certified)
     }
 
     /// SHA-256 of the leaf, as the directory lists it.
     #[must_use]
     pub fn fingerprint(&self) -> Digest {
-        self.0.cert.first().map_or(Digest([0; 32]), |leaf| Digest::of(leaf))
+        self.certified.cert.first().map_or(Digest([0; 32]), |leaf| Digest::of(leaf))
     }
 }
 

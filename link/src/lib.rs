@@ -26,6 +26,7 @@ mod registry;
 pub mod revocation;
 pub mod stamper;
 mod stream;
+mod token;
 mod trust;
 
 pub use accept::{AcceptRefusal, AcceptSettings, Incoming, LinkServer, OnRefused};

@@ -19,6 +19,7 @@ use truc_proto::{
     Digest, Lane, NodeId,
     limits::{CONNECTION_AGE_S_MAX, CONNECTION_GRACE_S_MAX},
 };
+use truc_signer::SignError;
 
 use crate::{
     accept::{AcceptSettings, Incoming, LinkServer, listen},
@@ -37,7 +38,7 @@ pub struct Link(Arc<Inner>);
 pub(crate) struct Inner {
     pub(crate) lane: Lane,
     pub(crate) registry: Registry,
-    identity: ArcSwap<CertifiedKey>,
+    identity: ArcSwap<Identity>,
     trust: ArcSwap<LinkTrust>,
     admission: ArcSwap<Box<dyn Admission>>,
     /// Counts swaps: what was decided under an older number is decided again.
@@ -65,7 +66,7 @@ impl Link {
         Self(Arc::new(Inner {
             lane,
             registry: Registry::default(),
-            identity: ArcSwap::new(identity.0),
+            identity: ArcSwap::from_pointee(identity),
             trust: ArcSwap::from_pointee(trust),
             admission: ArcSwap::from_pointee(Box::new(admission)),
             generation: AtomicU64::new(0),
@@ -81,13 +82,25 @@ impl Link {
     /// SHA-256 of the certificate that it presents.
     #[must_use]
     pub fn fingerprint(&self) -> Digest {
-        Identity(self.0.identity.load_full()).fingerprint()
+        self.0.identity.load().fingerprint()
+    }
+
+    /// Whether it is this very identity that is presented: a certificate may come again with its key loaded anew.
+    #[must_use]
+    pub fn presents(&self, identity: &Identity) -> bool {
+        self.0.identity.load().is(identity)
+    }
+
+    /// Why its key did not sign when a handshake last wanted it to; none: it did, or was not asked yet.
+    #[must_use]
+    pub fn key_fault(&self) -> Option<SignError> {
+        self.0.identity.load().fault()
     }
 
     /// Uses another certificate and key from the next handshake on; open connections go on under the old ones.
     pub fn replace_identity(&self, identity: Identity) {
         info!(fingerprint = %identity.fingerprint(), "link identity replaced");
-        self.0.identity.store(identity.0);
+        self.0.identity.store(Arc::new(identity));
     }
 
     /// Uses other anchors, sub-CAs and revocation lists, and closes every open connection that they refuse. Returns how
@@ -165,7 +178,7 @@ impl std::fmt::Debug for Inner {
 
 impl Inner {
     pub(crate) fn identity(&self) -> Arc<CertifiedKey> {
-        self.identity.load_full()
+        self.identity.load().certified()
     }
 
     pub(crate) fn authorize(

@@ -17,12 +17,16 @@ use tokio::{
 };
 use tonic::codegen::{Body, BoxFuture, Service, http};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
-use truc_certs_dev::{ExtendedKeyUsagePurpose, Issued, KeyKind, Pki, Profile, Request, RevocationReason, Subject, now};
+use truc_certs_dev::{
+    ExtendedKeyUsagePurpose, Issued, KeyKind, Pki, Profile, Request, RevocationReason, SoftHsm, Subject, Trick, now,
+};
 use truc_link::{
     AcceptRefusal, AcceptSettings, AdmissionList, ConnectError, ConnectSettings, Connected, Identity, Link, LinkServer,
     LinkTrust, NotAdmitted, OnRefused, Peer, PeerRefused, Revocation, WhyUnknown, lane_protocol,
 };
 use truc_proto::{Lane, NodeId};
+use truc_signer::{Certificate, Pin, SignError, Token, TokenKey};
+use zeroize::Zeroizing;
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
@@ -553,4 +557,52 @@ fn a_key_of_another_certificate_is_no_identity() {
     assert!(!format!("{:?}", identity(&world.node)).contains("PRIVATE"));
     let error = LinkTrust::from_pem(b"", b"", b"").unwrap_err();
     assert!(error.to_string().contains("no certificate"), "{error}");
+}
+
+/// The key of a certificate in a token; whatever of it lay in a file is not used.
+fn in_token(hsm: &SoftHsm, issued: &Issued, id: &str) -> Identity {
+    hsm.import(&issued.key_pem, id, id).unwrap();
+    let token = Token::shared(&hsm.module(), hsm.label(), Pin::new(&Zeroizing::new("135790".to_owned())));
+    let mut chain = Certificate::from_pem(issued.certificate_pem.as_bytes()).unwrap().into_iter();
+    let leaf = chain.next().unwrap();
+    Identity::of_token(TokenKey::new(token, format!("id:{id}").parse().unwrap(), leaf, chain.collect())).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_in_a_token_shake_hands_and_while_it_is_away_open_connections_go_on_and_new_ones_say_why() {
+    for (number, kind) in [KeyKind::P256, KeyKind::Rsa2048].into_iter().enumerate() {
+        let folder = tempfile::tempdir().unwrap();
+        let Some(hsm) = SoftHsm::or_skip(folder.path(), &format!("links {number}"), "135790") else { return };
+        let pki = Pki::new(KeyKind::P256, now()).unwrap();
+        let tls = |id: &str| pki.issue_with(Request::new(Profile::Tls, kind, Subject::endpoint(id))).unwrap();
+        let world = World { relay: tls("RELAY"), node: tls("H26"), pki };
+        let link = |identity: Identity| Link::new(Lane::Ordinary, identity, world.trust(), world.admitted());
+        let serving = serve(link(in_token(&hsm, &world.relay, "01"))).await;
+        let (in_file, node) = (serve(world.relay_link()).await, link(in_token(&hsm, &world.node, "02")));
+        let open = serving.connect(&node).await.unwrap();
+        call(&open).await.unwrap();
+        assert!(serving.link.key_fault().is_none() && node.key_fault().is_none());
+
+        hsm.play(Trick::Pulled).unwrap();
+        call(&open).await.unwrap();
+        // The relay's key: the node hears nothing of why, the relay says it.
+        assert!(matches!(serving.connect(&world.node_link()).await, Err(ConnectError::Handshake { .. })));
+        assert!(serving.refusal().await.contains("our own TLS key did not sign"));
+        assert!(matches!(serving.link.key_fault(), Some(SignError::Away { .. })));
+        // The node's own key.
+        let refused = in_file.connect(&node).await.unwrap_err();
+        assert!(matches!(refused, ConnectError::OwnKey { source: SignError::Away { .. }, .. }), "{refused:?}");
+        assert!(matches!(node.key_fault(), Some(SignError::Away { .. })));
+        call(&open).await.unwrap();
+
+        hsm.undo(Trick::Pulled).unwrap();
+        // A token that was away is left alone for a moment.
+        let again = loop {
+            if let Ok(connected) = serving.connect(&node).await {
+                break connected;
+            }
+        };
+        call(&again).await.unwrap();
+        assert!(serving.link.key_fault().is_none() && node.key_fault().is_none());
+    }
 }

@@ -16,16 +16,20 @@ use tracing_subscriber::EnvFilter;
 
 use crate::{
     InitArgs, Settings, administration,
-    backup::{self, BackupArgs, RestoreArgs},
     core::{Core, Deed, Policy},
     quota::{Measure, Quota},
     recovery::{self, RecoverArgs},
     sdk,
     settings::TokenSource,
+    shell::clock::now,
     tokens::{Tokens, add_token, limit_token, revoke_token},
     words::WordKey,
 };
-use truc_proto::{AdminAction, AdminSubject, AgencyId, CallerRole, Digest, NodeId};
+use truc_custody::{
+    backup::{BackupArgs, RestoreArgs, backup, restore},
+    deeds::Reasoned,
+};
+use truc_proto::{AdminAction, AdminSubject, AgencyId, BackupKind, CallerRole, Digest};
 use truc_signer::{path::ListKept, storage::StorageKey};
 
 /// The agency's node of the document axis: stamps, signs, seals, sends and receives.
@@ -143,32 +147,6 @@ enum TokenAction {
     },
 }
 
-/// Who does it, and why: stands in the node's ledger.
-#[derive(clap::Args, Debug)]
-pub(crate) struct Reasoned {
-    /// Why, for the ledger.
-    #[arg(long, value_name = "TEXT")]
-    pub(crate) why: String,
-    /// Who asked for it. Default: the user of this session.
-    #[arg(long, value_name = "NAME")]
-    pub(crate) who: Option<String>,
-}
-
-impl Reasoned {
-    /// What is about to be done, in words that the ledger takes: found out before anything is changed.
-    pub(crate) fn deed(self, settings: &Settings, action: AdminAction, subject: AdminSubject) -> anyhow::Result<Deed> {
-        self.deed_of(&settings.id, action, subject)
-    }
-
-    /// The same for a node whose settings are not there yet.
-    pub(crate) fn deed_of(self, node: &NodeId, action: AdminAction, subject: AdminSubject) -> anyhow::Result<Deed> {
-        let who = administration::at_the_machine(self.who);
-        let deed = administration::done(action, subject, who, self.why, crate::shell::clock::now());
-        deed.check(node).context("nothing was done; correct --who or --why")?;
-        Ok(deed)
-    }
-}
-
 /// Leaves a note for the ledger; a running node takes it within seconds, else the next start does.
 pub(crate) fn note(settings: &Settings, deed: &Deed) -> anyhow::Result<()> {
     administration::leave(&settings.notes(), &settings.id, deed).context("it was done, but is not in the ledger")
@@ -265,9 +243,11 @@ fn carry_out(command: Command) -> anyhow::Result<()> {
         Command::Crl { dir, action: CrlAction::Import { file, reason } } => {
             import(&Settings::load(&dir).context("read the settings")?, &file, reason)
         }
-        Command::Backup(arguments) => backup::backup(*arguments, crate::shell::clock::now()),
-        Command::Restore(arguments) => backup::restore(*arguments, crate::shell::clock::now()),
-        Command::Recover(arguments) => recovery::recover(*arguments, crate::shell::clock::now()),
+        Command::Backup(arguments) => backup(*arguments, now(), |folder, documents| {
+            Ok(crate::backup::source(&Settings::load(folder).context("read the settings")?, documents))
+        }),
+        Command::Restore(arguments) => restore(*arguments, BackupKind::Node, now()),
+        Command::Recover(arguments) => recovery::recover(*arguments, now()),
         Command::Reindex { dir } => reindex(&Settings::load(&dir).context("read the settings")?),
     }
 }
@@ -277,7 +257,7 @@ fn import(settings: &Settings, file: &Path, reason: Reasoned) -> anyhow::Result<
     let bytes = std::fs::read(file).with_context(|| format!("read {}", file.display()))?;
     let name = file.file_name().unwrap_or_default().to_string_lossy();
     let subject = AdminSubject::with_hash(name, Digest::of(&bytes));
-    let deed = reason.deed(settings, AdminAction::RevocationListImported, subject)?;
+    let deed = reason.deed(&settings.id, AdminAction::RevocationListImported, subject, now())?;
     let all =
         crate::revocation::import(settings, &bytes).with_context(|| format!("{} is not taken", file.display()))?;
     for taken in &all {
@@ -289,9 +269,9 @@ fn import(settings: &Settings, file: &Path, reason: Reasoned) -> anyhow::Result<
 /// Standard output gets the token and nothing else, so that it can go straight into a file of the document system.
 #[expect(clippy::print_stdout, clippy::print_stderr, reason = "what the administrator asked for")]
 fn init(arguments: InitArgs) -> anyhow::Result<()> {
-    let request = arguments.request(crate::shell::clock::now())?;
+    let request = arguments.request(now())?;
     let agencies = request.agencies.iter().flat_map(|agency| [&agency.service, &agency.sealing]);
-    ask_for_pins(&TokenSource::prompted(agencies.chain([&request.node_key])))?;
+    ask_for_pins(&TokenSource::prompted(agencies.chain([&request.node_key, &request.tls])))?;
     let made = crate::init(request)?;
     eprintln!("node:    {}", made.settings.folder.display());
     eprintln!("binding: {} (give it to the axis operator)", made.binding.display());
@@ -309,9 +289,9 @@ fn token(settings: &Settings, action: TokenAction) -> anyhow::Result<()> {
                 anyhow::bail!("this node does not serve {foreign}; name codes of its own");
             }
             let codes = codes.into_iter().collect();
-            let deed =
-                reason.deed(settings, AdminAction::TokenMade, AdminSubject::named(format!("{name} ({role})")))?;
-            let text = add_token(path, &name, role, codes, limits.into(), crate::shell::clock::now())?;
+            let subject = AdminSubject::named(format!("{name} ({role})"));
+            let deed = reason.deed(&settings.id, AdminAction::TokenMade, subject, now())?;
+            let text = add_token(path, &name, role, codes, limits.into(), now())?;
             note(settings, &deed)?;
             println!("{}", text.expose());
         }
@@ -330,7 +310,7 @@ fn token(settings: &Settings, action: TokenAction) -> anyhow::Result<()> {
         }
         TokenAction::Limit { name, limits } => limit_token(path, &name, limits.into())?,
         TokenAction::Revoke { name, reason } => {
-            let deed = reason.deed(settings, AdminAction::TokenWithdrawn, AdminSubject::named(&name))?;
+            let deed = reason.deed(&settings.id, AdminAction::TokenWithdrawn, AdminSubject::named(&name), now())?;
             revoke_token(path, &name)?;
             note(settings, &deed)?;
         }
@@ -340,7 +320,7 @@ fn token(settings: &Settings, action: TokenAction) -> anyhow::Result<()> {
 
 #[expect(clippy::print_stdout, reason = "what the administrator asked to see")]
 fn sdk(settings: &Settings, action: SdkAction) -> anyhow::Result<()> {
-    let (path, now) = (settings.sdk_systems(), crate::shell::clock::now());
+    let (path, now) = (settings.sdk_systems(), now());
     match action {
         SdkAction::Add { system, codes } => {
             if let Some(foreign) = codes.iter().find(|code| settings.codes().all(|own| own != *code)) {

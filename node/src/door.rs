@@ -19,7 +19,7 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
-use rustls::{ServerConfig, crypto::aws_lc_rs, version};
+use rustls::{ServerConfig, crypto::aws_lc_rs, sign::SingleCertAndKey, version};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
@@ -28,8 +28,8 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 use tracing::{debug, info, warn};
+use truc_link::Identity;
 use truc_proto::limits::HANDSHAKE_MS_MAX;
-use truc_signer::SoftKey;
 
 use crate::settings::KeySource;
 
@@ -198,16 +198,15 @@ fn changed(source: &KeySource) -> Option<SystemTime> {
 }
 
 fn load(name: &str, source: &KeySource) -> anyhow::Result<Arc<ServerConfig>> {
-    let key = source.load().with_context(|| format!("load the {name} listener's key"))?;
-    Ok(Arc::new(config(&key).with_context(|| format!("use the {name} listener's certificate"))?))
+    let (_, identity) = source.load_identity().with_context(|| format!("load the {name} listener's key"))?;
+    Ok(Arc::new(config(&identity).with_context(|| format!("use the {name} listener's certificate"))?))
 }
 
-fn config(key: &SoftKey) -> Result<ServerConfig, rustls::Error> {
-    let (chain, key) = key.tls_identity();
+fn config(identity: &Identity) -> Result<ServerConfig, rustls::Error> {
     let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_protocol_versions(&[&version::TLS13, &version::TLS12])?
         .with_no_client_auth()
-        .with_single_cert(chain, key)?;
+        .with_cert_resolver(Arc::new(SingleCertAndKey::from(identity.certified())));
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)
 }
@@ -346,9 +345,9 @@ mod tests {
 
     use super::*;
 
-    fn key(pki: &Pki) -> SoftKey {
+    fn key(pki: &Pki) -> Identity {
         let issued = pki.issue(Profile::Tls, Subject::endpoint("N1")).unwrap();
-        SoftKey::from_pem(issued.certificate_pem.as_bytes(), issued.key_pem.as_bytes()).unwrap()
+        Identity::from_pem(issued.certificate_pem.as_bytes(), issued.key_pem.as_bytes()).unwrap()
     }
 
     /// Shakes hands with a client that speaks one version.

@@ -21,15 +21,15 @@ use truc_proto::{
     NodeId, NoteKey, Route, SealingAlgorithm, Timestamp, WitnessKey, limits::NODE_AGENCIES_MAX,
 };
 use truc_signer::{
-    Certificate, CertificateUse, KeyKind, PathError, PolicySettings, SigningKey, SoftKey, StorageKey, StorageKeyError,
+    Certificate, CertificateUse, KeyKind, PathError, PolicySettings, SigningKey, StorageKey, StorageKeyError,
     TrustStore, Verdict, validate,
 };
 
 use crate::{
     quota::Quota,
     settings::{
-        AgencySettings, KeySource, MaterialError, PinSource, SETTINGS_FILE, Settings, SettingsError, TTL_DAYS_DEFAULT,
-        TokenSource, TrustFiles, check_address,
+        AgencySettings, KeySource, MaterialError, SETTINGS_FILE, Settings, SettingsError, TTL_DAYS_DEFAULT, TrustFiles,
+        check_address,
     },
     tokens::{TokenError, TokenText, add_token, write_private},
 };
@@ -308,7 +308,7 @@ fn check(request: &InitRequest) -> Result<(), InitError> {
 
 /// All certificates with their keys, believed for their uses.
 struct Loaded {
-    tls: SoftKey,
+    tls: Certificate,
     node: Box<dyn SigningKey>,
     /// Service key and sealing certificate of each.
     agencies: Vec<(Box<dyn SigningKey>, Certificate)>,
@@ -328,8 +328,8 @@ impl Loaded {
             believed(&agency.sealing, sealing.certificate(), CertificateUse::Sealing)?;
             agencies.push((service, sealing.certificate().clone()));
         }
-        let (tls, node) = (request.tls.load()?, request.node_key.load_signing()?);
-        believed(&request.tls, tls.certificate(), CertificateUse::Tls)?;
+        let ((tls, _), node) = (request.tls.load_identity()?, request.node_key.load_signing()?);
+        believed(&request.tls, &tls, CertificateUse::Tls)?;
         believed(&request.node_key, node.certificate(), CertificateUse::Node)?;
         Ok(Self { tls, node, agencies })
     }
@@ -481,27 +481,7 @@ impl Copier<'_> {
     }
 
     fn key(&mut self, source: &KeySource, name: &str) -> Result<KeySource, InitError> {
-        Ok(match source {
-            KeySource::Pem { certificate, key } => KeySource::Pem {
-                certificate: self.file(certificate, &format!("keys/{name}.pem"))?,
-                key: self.file(key, &format!("keys/{name}.key"))?,
-            },
-            KeySource::Pkcs12 { file, password_file } => KeySource::Pkcs12 {
-                file: self.file(file, &format!("keys/{name}.p12"))?,
-                password_file: self.file(password_file, &format!("keys/{name}.password"))?,
-            },
-            KeySource::Token(source) => {
-                let certificate = match &source.certificate {
-                    Some(path) => Some(self.file(path, &format!("keys/{name}.pem"))?),
-                    None => None,
-                };
-                let pin = match &source.pin {
-                    PinSource::File(path) => PinSource::File(self.file(path, &format!("keys/{name}.pin"))?),
-                    other @ (PinSource::Credential(_) | PinSource::Prompt) => other.clone(),
-                };
-                KeySource::Token(Box::new(TokenSource { certificate, pin, ..source.as_ref().clone() }))
-            }
-        })
+        source.copied(|path, ending| self.file(path, &format!("keys/{name}.{ending}")))
     }
 
     fn agencies(&mut self, agencies: &[AgencyInit]) -> Result<Vec<AgencySettings>, InitError> {
@@ -554,7 +534,7 @@ fn entries(request: &InitRequest, loaded: &Loaded, origin: &str, ledger: &NoteKe
         epoch: 1,
         ledger_key: *ledger.public_key(),
         witness_key: Some(WitnessKey(*witness.public_key())),
-        certificates: bindings(loaded.node.certificate(), KeyUse::Node, loaded.tls.certificate(), KeyUse::Tls),
+        certificates: bindings(loaded.node.certificate(), KeyUse::Node, &loaded.tls, KeyUse::Tls),
     }));
     entries
 }

@@ -11,7 +11,6 @@ pub mod core;
 mod door;
 pub mod duties;
 pub mod gateway;
-pub mod keyring;
 mod metrics;
 pub mod pipe;
 pub mod pipeline;

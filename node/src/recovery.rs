@@ -5,6 +5,11 @@ use std::{fs, path::PathBuf, sync::Arc};
 
 use anyhow::{Context as _, bail};
 use clap::Args;
+pub use truc_custody::Begun;
+use truc_custody::{
+    deeds::Reasoned,
+    files::{replace_private, write_private},
+};
 use truc_evidence::{NewOrigin, forget_behind, forget_restored, last_known, ledger_origin};
 use truc_ledger::{
     LedgerKey, journal_cut,
@@ -15,9 +20,8 @@ use truc_signer::SigningKey;
 
 use crate::{
     administration::{at_the_machine, done},
-    command::{Reasoned, note},
+    command::note,
     settings::{KeySource, SETTINGS_FILE, Settings},
-    tokens::{replace_private, write_private},
 };
 
 /// `truc-node recover`.
@@ -34,19 +38,6 @@ pub(crate) struct RecoverArgs {
     reason: Reasoned,
 }
 
-/// A new origin, begun.
-#[derive(Debug)]
-pub struct Begun {
-    /// The request to be bound, for the axis operator.
-    pub binding: PathBuf,
-    /// The new origin.
-    pub origin: String,
-    /// The last checkpoint known of the old one.
-    pub known: Checkpoint,
-    /// Leaves of the old one that the new one continues.
-    pub kept: u64,
-}
-
 /// Carries out `truc-node recover`.
 ///
 /// # Errors
@@ -56,15 +47,18 @@ pub(crate) fn recover(arguments: RecoverArgs, now: Timestamp) -> anyhow::Result<
     let settings = Settings::load(&arguments.dir).context("read the settings")?;
     let Reasoned { why, who } = arguments.reason;
     let begun = begin(&settings, arguments.without_peer, at_the_machine(who), why, now)?;
-    let (old, new) = (begun.known.origin(), &begun.origin);
-    let (size, kept, binding) = (begun.known.size, begun.kept, begun.binding.display());
     println!(
-        "The ledger goes on as {new}. Of {old} the last known checkpoint has {size} leaves; {kept} of them are here.\n\
-         1. Give {binding} to the axis operator, who checks with you by voice that this recovery is yours, then `truc directory add`, `sign`, `publish`.\n\
-         2. Start the node: it works, and signs once the directory names its new ledger. Receipts of before stay valid.\n\
-         Sổ tiếp tục với tên {new}. Điểm chốt cuối được biết của {old} có {size} dòng; ở đây còn {kept} dòng.\n\
-         1. Gửi {binding} cho đơn vị vận hành trục; đơn vị vận hành gọi lại xác nhận việc khôi phục này, rồi chạy `truc directory add`, `sign`, `publish`.\n\
-         2. Khởi động nút: nút làm việc, và ký khi danh bạ ghi sổ mới. Biên nhận cũ vẫn có giá trị."
+        "{}",
+        begun.told([
+            (
+                "Give {binding} to the axis operator, who checks with you by voice that this recovery is yours, then `truc directory add`, `sign`, `publish`.",
+                "Gửi {binding} cho đơn vị vận hành trục; đơn vị vận hành gọi lại xác nhận việc khôi phục này, rồi chạy `truc directory add`, `sign`, `publish`.",
+            ),
+            (
+                "Start the node: it works, and signs once the directory names its new ledger. Receipts of before stay valid.",
+                "Khởi động nút: nút làm việc, và ký khi danh bạ ghi sổ mới. Biên nhận cũ vẫn có giá trị.",
+            ),
+        ])
     );
     Ok(())
 }

@@ -10,7 +10,7 @@ use truc_signer::{TrustStore, Verdict, validate};
 
 use crate::{
     core::{Alarm, Input},
-    settings::{MaterialError, Settings, read_certificates},
+    settings::{MaterialError, Settings},
     shell::{Shell, clock},
 };
 
@@ -23,7 +23,7 @@ const AGENT: &str = concat!("truc-node/", env!("CARGO_PKG_VERSION"));
 pub(crate) fn open(settings: &Settings) -> anyhow::Result<Option<Arc<Revocations>>> {
     let Some(section) = &settings.revocation else { return Ok(None) };
     let anchors = section.anchors.as_deref().unwrap_or(&settings.trust.anchors);
-    let anchors = read_certificates(anchors).context("load revocation.anchors")?;
+    let anchors = truc_custody::read_certificates(anchors).context("load revocation.anchors")?;
     let opened = Revocations::open(section.clone(), &anchors, settings.revocations(), AGENT);
     opened.map(Some).context("open the way to revocation lists and OCSP responders")
 }

@@ -22,6 +22,7 @@ use tokio::{
 };
 use tokio_stream::wrappers::TcpListenerStream;
 use tracing::{error, info, warn};
+use truc_custody::Keyring;
 use truc_evidence::{AdmissionError, Directory, DirectoryWriter};
 use truc_ledger::{LedgerKey, blobs::BlobStore, volume::DirVolume};
 use truc_link::{Link, LinkTrust, NotAdmitted, Stamper};
@@ -39,7 +40,6 @@ use crate::{
     archive::Archive,
     core::{Alarm, Core, Input, Policy},
     door::Door,
-    keyring::Keyring,
     pipe::Pipes,
     pipeline::Pipeline,
     rest::{self, Rest},
@@ -368,7 +368,7 @@ fn build(
     let trust = crate::revocation::trust(&settings, revocations.as_ref()).context("load the trust files")?;
     let trust = Arc::new(ArcSwap::from_pointee(trust));
     let operator = settings.trust.operator().context("load the pinned operator")?;
-    let keyring = Keyring::load(&settings)?;
+    let keyring = Keyring::load(&settings.tls_keys, &settings.node_keys)?;
     let origin = settings.origin();
     let ledger_key = LedgerKey::from_file(&origin, &settings.ledger_key).context("load the ledger key")?;
     let ledger_public = *ledger_key.public().public_key();
@@ -419,8 +419,9 @@ fn build(
     }
     let relay_id = settings.relay_id.clone();
     let now = clock::now();
-    let tls = keyring.tls(found.as_ref(), &settings.id, now).context("choose a TLS key")?.clone();
-    let node_key = Arc::clone(keyring.node(found.as_ref(), &settings.id, now).context("choose a node key")?);
+    let entry = found.as_ref().and_then(|directory| directory.node(&settings.id)).map(|(_, entry)| entry);
+    let tls = keyring.tls(entry, now).context("choose a TLS key")?.clone();
+    let node_key = Arc::clone(keyring.node(entry, now).context("choose a node key")?);
     let directory = Arc::new(ArcSwapOption::from(found.map(Arc::new)));
     let link = Link::new(
         settings.lane,

@@ -14,16 +14,14 @@ mod duties;
 pub mod edit;
 mod files;
 mod gateway;
-mod material;
 mod read;
 mod revocation;
-mod service_key;
 mod stamps;
-mod token_key;
+mod trust;
 
 use std::{
     collections::BTreeSet,
-    fmt, fs, io,
+    fs, io,
     net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
@@ -39,16 +37,14 @@ use truc_link::{RevocationSettings, endpoint::Endpoint};
 
 pub use duties::DutySettings;
 pub use gateway::GatewaySettings;
-pub(crate) use material::read_certificates;
-pub use material::{KeySource, MaterialError, TrustFiles};
 use read::Reader;
 pub use stamps::StampSettings;
-pub use token_key::{PinSource, TokenSource};
+use truc_custody::read_certificates;
+pub use truc_custody::{KeySource, MaterialError, PinSource, SettingsError, TokenSource};
+pub use trust::TrustFiles;
 
 /// Name of the settings file in a node's folder.
 pub const SETTINGS_FILE: &str = "truc-node.toml";
-/// Where notes for the ledger lie in a node's folder.
-pub(crate) const NOTES: &str = "store/administration";
 /// Days that an envelope lives when its request does not say.
 pub const TTL_DAYS_DEFAULT: u64 = 7;
 
@@ -73,7 +69,7 @@ pub struct Settings {
     pub relay_id: NodeId,
     /// The agencies it serves.
     pub agencies: Vec<AgencySettings>,
-    /// Certificates and keys for the connection to the relay; the directory says which one serves ([`crate::keyring`]).
+    /// Certificates and keys for the connection to the relay; the directory says which one serves ([`truc_custody::Keyring`]).
     pub tls_keys: Vec<KeySource>,
     /// Certificates and keys that sign checkpoints; as above.
     pub node_keys: Vec<KeySource>,
@@ -139,7 +135,7 @@ impl RestSettings {
     /// # Errors
     /// When the file cannot be read.
     pub fn webhook_trust(&self) -> Result<Vec<Certificate>, MaterialError> {
-        self.webhook_anchors.as_deref().map_or(Ok(Vec::new()), material::read_certificates)
+        self.webhook_anchors.as_deref().map_or(Ok(Vec::new()), read_certificates)
     }
 }
 
@@ -152,47 +148,6 @@ pub struct AgencySettings {
     pub service: Vec<KeySource>,
     /// Certificates that mail is sealed to: the current one, and older ones as long as something sealed to them may arrive.
     pub sealing: Vec<KeySource>,
-}
-
-/// Why settings cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum SettingsError {
-    /// The file system.
-    #[error("cannot read {}", path.display())]
-    Read {
-        /// Which file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// Not TOML.
-    #[error("{} is not TOML: {why}", path.display())]
-    Syntax {
-        /// Which file.
-        path: PathBuf,
-        /// Where and what.
-        why: String,
-    },
-    /// Everything that is wrong with it.
-    #[error("{} has {}:{}", path.display(), count(mistakes), Listed(mistakes))]
-    Mistakes {
-        /// Which file.
-        path: PathBuf,
-        /// One each.
-        mistakes: Vec<String>,
-    },
-}
-
-fn count(mistakes: &[String]) -> String {
-    if mistakes.len() == 1 { "a mistake".to_owned() } else { format!("{} mistakes", mistakes.len()) }
-}
-
-struct Listed<'a>(&'a [String]);
-
-impl fmt::Display for Listed<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|mistake| write!(f, "\n  {mistake}"))
-    }
 }
 
 impl Settings {
@@ -210,28 +165,6 @@ impl Settings {
         Self::parse(folder, &fs::read_to_string(&path).map_err(failed)?)
     }
 
-    /// Reads a file that says where a key is, in the words of the settings: `X.token` for [`KeySource::Token`]. Paths are as seen from its folder.
-    ///
-    /// # Errors
-    /// With every mistake in it.
-    pub fn load_key(path: &Path) -> Result<KeySource, SettingsError> {
-        let failed = |source| SettingsError::Read { path: path.to_owned(), source };
-        if fs::metadata(path).map_err(failed)?.len() > SETTINGS_BYTES_MAX {
-            return Err(failed(io::Error::other(format!("longer than {SETTINGS_BYTES_MAX} bytes"))));
-        }
-        let text = fs::read_to_string(path).map_err(failed)?;
-        let table: Table = text.parse().map_err(|error: toml::de::Error| SettingsError::Syntax {
-            path: path.to_owned(),
-            why: error.to_string(),
-        })?;
-        let folder = path.parent().unwrap_or(Path::new("."));
-        let mut reader = Reader { folder, mistakes: Vec::new() };
-        match (reader.key(Some(Value::Table(table)), "key"), reader.mistakes) {
-            (Some(source), mistakes) if mistakes.is_empty() => Ok(source),
-            (_, mistakes) => Err(SettingsError::Mistakes { path: path.to_owned(), mistakes }),
-        }
-    }
-
     /// Reads settings from their text.
     ///
     /// # Errors
@@ -241,9 +174,9 @@ impl Settings {
         let table: Table = text
             .parse()
             .map_err(|error: toml::de::Error| SettingsError::Syntax { path: path.clone(), why: error.to_string() })?;
-        let mut reader = Reader { folder, mistakes: Vec::new() };
+        let mut reader = Reader::new(folder);
         let settings = reader.settings(table);
-        match (settings, reader.mistakes) {
+        match (settings, reader.into_mistakes()) {
             (Some(settings), mistakes) if mistakes.is_empty() => Ok(settings),
             (_, mistakes) => Err(SettingsError::Mistakes { path, mistakes }),
         }
@@ -417,7 +350,7 @@ impl Settings {
     /// Folder of notes on what was done at the machine, which a running node writes into its ledger.
     #[must_use]
     pub fn notes(&self) -> PathBuf {
-        self.folder.join(NOTES)
+        self.folder.join(truc_custody::deeds::NOTES)
     }
 
     /// The codes it serves.
@@ -429,7 +362,9 @@ impl Settings {
     #[must_use]
     pub fn prompted(&self) -> Vec<&TokenSource> {
         let agencies = self.agencies.iter().flat_map(|agency| agency.service.iter().chain(&agency.sealing));
-        TokenSource::prompted(agencies.chain(&self.node_keys))
+        let doors = self.sdk.iter().filter_map(|sdk| sdk.tls.as_ref());
+        let doors = doors.chain(self.rest.iter().filter_map(|rest| rest.tls.as_ref()));
+        TokenSource::prompted(agencies.chain(&self.node_keys).chain(&self.tls_keys).chain(doors))
     }
 
     fn shown(&self, path: &Path) -> Value {
@@ -437,29 +372,7 @@ impl Settings {
     }
 
     fn key_table(&self, source: &KeySource) -> Value {
-        let pairs = self.key_pairs(source).into_iter();
-        pairs.map(|(name, value)| (name, Value::String(value))).collect::<Table>().into()
-    }
-
-    /// What a key is named by.
-    fn key_pairs(&self, source: &KeySource) -> Vec<(String, String)> {
-        let shown = |path: &Path| path.strip_prefix(&self.folder).unwrap_or(path).display().to_string();
-        let of_files = |pairs: [(&str, &PathBuf); 2]| pairs.map(|(name, path)| (name.to_owned(), shown(path))).into();
-        match source {
-            KeySource::Pem { certificate, key } => of_files([("certificate", certificate), ("key", key)]),
-            KeySource::Pkcs12 { file, password_file } => of_files([("pkcs12", file), ("password_file", password_file)]),
-            KeySource::Token(source) => {
-                let TokenSource { module, token, object, pin, certificate } = source.as_ref();
-                let pin = match pin {
-                    PinSource::File(path) => ("pin_file", shown(path)),
-                    PinSource::Credential(name) => ("pin_credential", name.clone()),
-                    PinSource::Prompt => ("pin", "prompt".to_owned()),
-                };
-                let certificate = certificate.as_ref().map(|path| ("certificate", shown(path)));
-                let own = [("pkcs11", shown(module)), ("token", token.clone()), ("object", object.to_string()), pin];
-                own.into_iter().chain(certificate).map(|(name, value)| (name.to_owned(), value)).collect()
-            }
-        }
+        source.to_value(&self.folder)
     }
 }
 
@@ -570,62 +483,5 @@ mod tests {
         ] {
             assert!(mistakes.iter().any(|mistake| mistake.starts_with(wanted)), "{wanted} not in {mistakes:#?}");
         }
-    }
-
-    #[test]
-    fn files_beside_the_named_one_are_found_by_their_ending() {
-        assert_eq!(
-            KeySource::beside(Path::new("a/service.p12")).unwrap(),
-            KeySource::Pkcs12 { file: "a/service.p12".into(), password_file: "a/service.password".into() }
-        );
-        assert_eq!(
-            KeySource::beside(Path::new("a/tls.pem")).unwrap(),
-            KeySource::Pem { certificate: "a/tls.pem".into(), key: "a/tls.key".into() }
-        );
-    }
-
-    #[test]
-    fn a_key_in_a_token_is_named_by_a_file_that_says_where() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = |name: &str, text: &str| {
-            let path = folder.path().join(name);
-            fs::write(&path, text).unwrap();
-            path
-        };
-        let (module, pin) = (file("driver.so", ""), file("pin", "1234"));
-        let good = "pkcs11 = \"driver.so\"\ntoken = \"HSM 1\"\nobject = \"id:0a01\"\npin_file = \"pin\"\n";
-        let source = |pin| TokenSource {
-            module: module.clone(),
-            token: "HSM 1".into(),
-            object: truc_signer::ObjectName::Id(vec![10, 1]),
-            pin,
-            certificate: None,
-        };
-        let named = |text: &str| KeySource::beside(&file("key.token", text));
-        assert_eq!(named(good).unwrap(), KeySource::Token(Box::new(source(PinSource::File(pin.clone())))));
-        let credential = good.replace("pin_file = \"pin\"", "pin_credential = \"hsm\"");
-        assert_eq!(
-            named(&credential).unwrap(),
-            KeySource::Token(Box::new(source(PinSource::Credential("hsm".into()))))
-        );
-        let asked = good.replace("pin_file = \"pin\"", "pin = \"prompt\"");
-        assert!(named(&asked).unwrap_err().to_string().contains("certificate"), "without its PIN the token shows none");
-        file("chain.pem", "");
-        let KeySource::Token(asked) = named(&format!("{asked}certificate = \"chain.pem\"\n")).unwrap() else {
-            panic!("a token")
-        };
-        assert_eq!(asked.pin, PinSource::Prompt);
-        let of_all = [KeySource::Token(asked.clone()), KeySource::Token(asked.clone())];
-        assert_eq!(TokenSource::prompted(&of_all), [asked.as_ref()], "each token is asked for once");
-        let bad = "pkcs11 = \"gone.so\"\nobject = \"01\"\npin_credential = \"../x\"\nlabel = \"k\"\n";
-        let said = named(bad).unwrap_err().to_string();
-        for mistake in ["gone.so", "token is missing", "object", "pin_credential", "label"] {
-            assert!(said.contains(mistake), "{mistake}: {said}");
-        }
-        let unnamed = KeySource::Token(Box::new(source(PinSource::Credential("truc-test".into()))));
-        if std::env::var_os("CREDENTIALS_DIRECTORY").is_none() {
-            assert!(matches!(unnamed.load_signing().err(), Some(MaterialError::NoCredentials { .. })));
-        }
-        assert!(matches!(unnamed.load(), Err(MaterialError::NotInFile { .. })), "connections need a key in a file");
     }
 }

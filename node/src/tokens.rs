@@ -6,9 +6,9 @@
 use std::{
     collections::{BTreeSet, HashMap},
     fmt,
-    fs::{self, File, OpenOptions},
-    io::{self, Read, Write},
-    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    fs::{self, File},
+    io,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
 };
@@ -22,6 +22,8 @@ use truc_proto::{
     limits::{TOKEN_FILE_BYTES_MAX, TOKEN_NAME_CHARS_MAX, TOKENS_MAX},
 };
 use zeroize::Zeroizing;
+
+pub(crate) use truc_custody::files::{replace_private, write_private};
 
 use crate::{
     quota::{Meter, Quota},
@@ -394,41 +396,8 @@ fn read(path: &Path) -> Result<(Tokens, FileStamp), TokenError> {
 
 /// The text of a private file of a bounded length, and what it was when it was read. Refused when group or world may access it.
 pub(crate) fn read_private(path: &Path, bytes_max: u64) -> io::Result<(String, FileStamp)> {
-    let file = File::open(path)?;
-    let metadata = file.metadata()?;
-    if metadata.mode() & 0o077 != 0 {
-        return Err(io::Error::other("others may access it; its owner must run `chmod 600` on it"));
-    }
-    let mut text = String::new();
-    file.take(bytes_max + 1).read_to_string(&mut text)?;
-    if u64::try_from(text.len()).unwrap_or(u64::MAX) > bytes_max {
-        return Err(io::Error::other(format!("it is longer than {bytes_max} bytes")));
-    }
+    let (text, metadata) = truc_custody::files::read_private(path, bytes_max)?;
     Ok((text, FileStamp::of(&metadata)))
-}
-
-/// Writes a new private file; an existing one is not overwritten.
-pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
-}
-
-/// Replaces a private file whole or not at all.
-pub(crate) fn replace_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".tmp");
-    let temporary = path.with_file_name(name);
-    match fs::remove_file(&temporary) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    write_private(&temporary, bytes)?;
-    fs::rename(&temporary, path)?;
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => File::open(parent)?.sync_all(),
-        _ => Ok(()),
-    }
 }
 
 #[cfg(test)]

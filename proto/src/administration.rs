@@ -89,6 +89,8 @@ closed! {
         ApprovalGiven = "approval-given",
         /// A second administrator did not agree, or a first one took back what he asked for.
         ApprovalRefused = "approval-refused",
+        /// The relay took a directory version that the operator signed.
+        DirectoryPublished = "directory-published",
     }
 }
 
@@ -107,7 +109,7 @@ impl AdminAction {
             Self::CertificateRestored => "a suspended certificate was restored",
             Self::StorageKeyRotated => "the storage key was changed",
             Self::BackedUp => "a backup was made",
-            Self::Restored => "the node was restored from a backup",
+            Self::Restored => "it was restored from a backup",
             Self::OriginEpochBegun => "the ledger began a new origin epoch",
             Self::TokenMade => "a token was made",
             Self::TokenWithdrawn => "a token was withdrawn",
@@ -116,6 +118,7 @@ impl AdminAction {
             Self::PinGiven => "the PIN of a key token was given",
             Self::ApprovalGiven => "a second administrator approved",
             Self::ApprovalRefused => "a request was refused or taken back",
+            Self::DirectoryPublished => "a directory version was published",
         }
     }
 
@@ -133,7 +136,7 @@ impl AdminAction {
             Self::CertificateRestored => "chứng thư số đã khôi phục",
             Self::StorageKeyRotated => "đã thay khóa lưu trữ",
             Self::BackedUp => "đã sao lưu",
-            Self::Restored => "đã khôi phục nút từ bản sao lưu",
+            Self::Restored => "đã khôi phục từ bản sao lưu",
             Self::OriginEpochBegun => "sổ đã sang kỳ mới",
             Self::TokenMade => "đã tạo thẻ truy cập",
             Self::TokenWithdrawn => "đã thu hồi thẻ truy cập",
@@ -142,6 +145,7 @@ impl AdminAction {
             Self::PinGiven => "đã nhập mã PIN của thiết bị lưu khóa",
             Self::ApprovalGiven => "người thứ hai đã chấp thuận",
             Self::ApprovalRefused => "đề nghị đã bị từ chối hoặc rút lại",
+            Self::DirectoryPublished => "đã phát hành phiên bản danh bạ",
         }
     }
 }

@@ -266,6 +266,8 @@ pub const EXTENSION_BYTES_MAX: usize = 200;
 
 /// Most TLS handshakes in progress on one listener; further connections wait in the kernel.
 pub const ACCEPT_PENDING_MAX: usize = 256;
+/// Most TLS handshakes that wait at once for a key in a token; one more is refused and comes again.
+pub const TOKEN_HANDSHAKES_MAX: usize = 8;
 /// Most connections of one listener, those in handshake included.
 pub const CONNECTIONS_MAX: usize = 4_096;
 /// Most connections that one peer may hold at a time.

@@ -4,12 +4,15 @@ use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
-use truc_proto::{AxisId, Lane, NodeId};
+use truc_custody::{
+    KeySource,
+    backup::{BackupArgs, RestoreArgs, backup, restore},
+    deeds::{Reasoned, at_the_machine},
+};
+use truc_proto::{AxisId, BackupKind, Lane, NodeId, Timestamp};
 
 use crate::{
-    InitOptions, Settings,
-    backup::{self, BackupArgs, RestoreArgs},
-    clock, init,
+    InitOptions, Settings, administration, bind, clock, init,
     recovery::{self, RecoverArgs},
     reindex, revocation, run,
 };
@@ -35,10 +38,24 @@ enum Command {
     Backup(Box<BackupArgs>),
     /// Make a relay's folder of a backup. It finds out from the nodes whether it is behind before it signs anything.
     Restore(RestoreArgs),
+    /// Write the request by which the operator binds the keys that settings name under `[keys]`: for new ones, beside those in force.
+    Bind {
+        #[command(flatten)]
+        dir: DirArgs,
+        #[command(flatten)]
+        reason: Reasoned,
+    },
     /// Begin a new ledger origin: for a relay whose nodes hold newer checkpoints than its store has.
     Recover(RecoverArgs),
     /// Throw the look-up index away and build it again from the journal. The relay must not be running.
     Reindex(DirArgs),
+    /// What administrators did to the relay, with who and why.
+    Admin {
+        #[command(flatten)]
+        dir: DirArgs,
+        #[command(subcommand)]
+        action: AdminAction,
+    },
     /// Revocation lists.
     Crl {
         #[command(flatten)]
@@ -54,6 +71,19 @@ enum CrlAction {
     Import {
         /// The list, PEM or DER.
         file: PathBuf,
+    },
+}
+
+#[derive(Subcommand, Debug)]
+enum AdminAction {
+    /// What was done, the newest last: read from the journal, whether the relay runs or not.
+    Log {
+        /// Only what is not older.
+        #[arg(long, value_name = "TIME")]
+        since: Option<Timestamp>,
+        /// As JSON, one statement a line: the leaves as they stand in the ledger.
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -81,16 +111,16 @@ struct InitArgs {
     /// Where it listens.
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:7443")]
     listen: SocketAddr,
-    /// TLS certificate and chain, PEM.
-    #[arg(long = "tls", value_name = "CERT.pem")]
+    /// TLS certificate with its key: X.pem with X.key, X.p12 with X.password beside it, or X.token, which says where in a PKCS#11 token the key is.
+    #[arg(long = "tls", value_name = "CERT")]
     tls_certificate: PathBuf,
-    /// Its private key, PKCS#8 PEM. Default: beside the certificate, ending in `.key`.
+    /// The private key of X.pem, PKCS#8 PEM, where it lies elsewhere.
     #[arg(long, value_name = "KEY.pem")]
     tls_key: Option<PathBuf>,
-    /// Certificate that signs checkpoints, with chain, PEM.
-    #[arg(long = "node-cert", value_name = "CERT.pem")]
+    /// Certificate that signs checkpoints, with its key; as above.
+    #[arg(long = "node-cert", value_name = "CERT")]
     node_certificate: PathBuf,
-    /// Its private key, PKCS#8 PEM. Default: beside the certificate, ending in `.key`.
+    /// The private key of X.pem, PKCS#8 PEM, where it lies elsewhere.
     #[arg(long, value_name = "KEY.pem")]
     node_key: Option<PathBuf>,
     /// Trust anchors and sub-CAs, PEM.
@@ -129,15 +159,25 @@ pub fn main() -> ExitCode {
 fn perform(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Init(args) => {
-            let made = init(&(*args).into())?;
+            let made = init(&(*args).options()?)?;
             tracing::info!(binding = %made.binding_path.display(), "relay made; give the binding request to the axis operator (`truc directory add`)");
             Ok(())
         }
         Command::Serve(args) => serve(Settings::load(&args.dir)?),
-        Command::Backup(args) => backup::backup(*args, clock()),
-        Command::Restore(args) => backup::restore(&args, clock()),
+        Command::Backup(args) => {
+            backup(*args, clock(), |folder, documents| Ok(crate::backup::source(&Settings::load(folder)?, documents)))
+        }
+        Command::Restore(args) => restore(args, BackupKind::Relay, clock()),
+        Command::Bind { dir, reason } => {
+            let file = bind(&Settings::load(&dir.dir)?, at_the_machine(reason.who), reason.why, clock())?;
+            tracing::info!(binding = %file.display(), "give it to the axis operator (`truc directory add`, `sign`, `publish`); nothing changes before the directory binds the new keys");
+            Ok(())
+        }
         Command::Recover(args) => recovery::recover(&args, clock()),
         Command::Reindex(args) => reindex(&Settings::load(&args.dir)?),
+        Command::Admin { dir, action: AdminAction::Log { since, json } } => {
+            log(&Settings::load(&dir.dir)?, since.unwrap_or(Timestamp::EPOCH), json)
+        }
         Command::Crl { dir, action: CrlAction::Import { file } } => import(&Settings::load(&dir.dir)?, &file),
     }
 }
@@ -146,6 +186,21 @@ fn perform(command: Command) -> anyhow::Result<()> {
 fn import(settings: &Settings, file: &std::path::Path) -> anyhow::Result<()> {
     for taken in revocation::import(settings, file)? {
         println!("{}", taken.told("relay"));
+    }
+    Ok(())
+}
+
+#[expect(clippy::print_stdout, reason = "what the administrator asked for")]
+fn log(settings: &Settings, since: Timestamp, json: bool) -> anyhow::Result<()> {
+    let leaves = administration::log(settings, since)?;
+    for leaf in &leaves {
+        println!(
+            "{}",
+            if json { String::from_utf8_lossy(leaf.bytes()).into_owned() } else { administration::told(leaf) }
+        );
+    }
+    if leaves.is_empty() && !json {
+        println!("nothing stands there / Chưa có việc nào được ghi");
     }
     Ok(())
 }
@@ -168,24 +223,24 @@ fn stop_signal() -> anyhow::Result<impl Future<Output = ()> + Send> {
     })
 }
 
-impl From<InitArgs> for InitOptions {
-    fn from(args: InitArgs) -> Self {
-        let beside =
-            |key: Option<PathBuf>, certificate: &PathBuf| key.unwrap_or_else(|| certificate.with_extension("key"));
-        Self {
-            tls_key: beside(args.tls_key, &args.tls_certificate),
-            node_key: beside(args.node_key, &args.node_certificate),
-            dir: args.dir,
-            axis: args.axis,
-            lane: args.lane,
-            id: args.id,
-            listen: args.listen,
-            tls_certificate: args.tls_certificate,
-            node_certificate: args.node_certificate,
-            anchors: args.anchors,
-            operator: args.operator,
-            crls: args.crl,
+impl InitArgs {
+    fn options(self) -> anyhow::Result<InitOptions> {
+        let named = |certificate: PathBuf, key: Option<PathBuf>| match key {
+            Some(key) => Ok(KeySource::Pem { certificate, key }),
+            None => KeySource::beside(&certificate),
+        };
+        Ok(InitOptions {
+            tls: named(self.tls_certificate, self.tls_key)?,
+            node: named(self.node_certificate, self.node_key)?,
+            dir: self.dir,
+            axis: self.axis,
+            lane: self.lane,
+            id: self.id,
+            listen: self.listen,
+            anchors: self.anchors,
+            operator: self.operator,
+            crls: self.crl,
             now: clock(),
-        }
+        })
     }
 }

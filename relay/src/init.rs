@@ -9,12 +9,13 @@ use std::{
 };
 
 use anyhow::{Context, bail};
+use truc_custody::KeySource;
 use truc_evidence::{PinnedOperator, bind_certificate, ledger_origin, make_binding};
 use truc_ledger::LedgerKey;
 use truc_proto::{
     AxisId, BindingRequest, Entry, KeyUse, Lane, NodeEntry, NodeId, Raw, SignedBinding, Timestamp, WitnessKey,
 };
-use truc_signer::SoftKey;
+use truc_signer::SigningKey;
 
 use crate::settings::{SETTINGS_FILE, SettingsFile};
 
@@ -31,14 +32,10 @@ pub struct InitOptions {
     pub id: NodeId,
     /// Where it will listen.
     pub listen: SocketAddr,
-    /// TLS certificate and chain, PEM.
-    pub tls_certificate: PathBuf,
-    /// Its key, PKCS#8 PEM, readable by its owner alone.
-    pub tls_key: PathBuf,
-    /// The certificate that signs checkpoints, with chain, PEM.
-    pub node_certificate: PathBuf,
-    /// Its key.
-    pub node_key: PathBuf,
+    /// For connections; the key of a file is readable by its owner alone.
+    pub tls: KeySource,
+    /// Signs checkpoints.
+    pub node: KeySource,
     /// Trust anchors, PEM; sub-CAs may stand among them.
     pub anchors: PathBuf,
     /// The axis operator's certificate, to be pinned.
@@ -67,10 +64,9 @@ pub fn init(options: &InitOptions) -> anyhow::Result<Initialised> {
     if fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some()) {
         bail!("{} is not empty and nothing was written; name another folder", dir.display());
     }
-    let tls =
-        SoftKey::load_pem(&options.tls_certificate, &options.tls_key).context("load the TLS certificate and key")?;
-    let node =
-        SoftKey::load_pem(&options.node_certificate, &options.node_key).context("load the node certificate and key")?;
+    options.tls.load_identity().context("load the TLS certificate and key")?;
+    let tls = options.tls.load_signing().context("load the TLS certificate and key")?;
+    let node = options.node.load_signing().context("load the node certificate and key")?;
     let operator = fs::read(&options.operator).with_context(|| format!("read {}", options.operator.display()))?;
     PinnedOperator::from_pem(&operator).context("read the operator's certificate")?;
     let origin = ledger_origin(&options.axis, options.lane, &options.id, 1);
@@ -78,23 +74,24 @@ pub fn init(options: &InitOptions) -> anyhow::Result<Initialised> {
     let ledger = LedgerKey::from_pkcs8(&origin, &ledger_pkcs8).context("make the ledger key")?;
     let witness_pkcs8 = LedgerKey::generate_pkcs8().context("make the witness key")?;
     let witness = LedgerKey::from_pkcs8(&origin, &witness_pkcs8).context("make the witness key")?;
-    let binding = request(options, &origin, (&ledger, &witness), &tls, &node)?;
+    let binding = request(options, &origin, (&ledger, &witness), tls.as_ref(), node.as_ref())?;
 
     for folder in ["", "keys", "store", "directory", "trust", "trust/crl"] {
         make_folder(&dir.join(folder))?;
     }
     write_new(&dir.join("keys/ledger.key"), &ledger_pkcs8, 0o600)?;
     write_new(&dir.join("keys/witness.key"), &witness_pkcs8, 0o600)?;
-    copy(&options.tls_certificate, &dir.join("keys/tls.pem"), 0o644)?;
-    copy(&options.tls_key, &dir.join("keys/tls.key"), 0o600)?;
-    copy(&options.node_certificate, &dir.join("keys/node.pem"), 0o644)?;
-    copy(&options.node_key, &dir.join("keys/node.key"), 0o600)?;
+    let keys = [("tls", copy_key(dir, &options.tls, "tls")?), ("node", copy_key(dir, &options.node, "node")?)];
     copy(&options.anchors, &dir.join("trust/anchors.pem"), 0o644)?;
     write_new(&dir.join("trust/operator.pem"), &operator, 0o644)?;
     for (number, crl) in (1..).zip(&options.crls) {
         copy(crl, &dir.join(format!("trust/crl/{number}.crl")), 0o644)?;
     }
-    let settings = SettingsFile::new(&options.axis, options.lane, &options.id, options.listen);
+    let mut settings = SettingsFile::new(&options.axis, options.lane, &options.id, options.listen);
+    // What lies where a relay looks for it by itself is not named.
+    let elsewhere = keys.iter().filter(|(name, key)| *key != KeySource::beside_name(&dir.join("keys"), name));
+    let named: toml::Table = elsewhere.map(|(name, key)| ((*name).to_owned(), key.to_value(dir))).collect();
+    settings.keys = Some(named).filter(|named| !named.is_empty());
     let settings = toml::to_string_pretty(&settings).context("write the settings")?;
     write_new(&dir.join(SETTINGS_FILE), settings.as_bytes(), 0o644)?;
     let binding_path = dir.join(format!("{}.binding", options.id));
@@ -106,8 +103,8 @@ fn request(
     options: &InitOptions,
     origin: &str,
     (ledger, witness): (&LedgerKey, &LedgerKey),
-    tls: &SoftKey,
-    node: &SoftKey,
+    tls: &dyn SigningKey,
+    node: &dyn SigningKey,
 ) -> anyhow::Result<Raw<SignedBinding>> {
     let entry = NodeEntry {
         id: options.id.clone(),
@@ -128,6 +125,14 @@ fn request(
         entries: vec![Entry::Relay(entry)],
     };
     make_binding(request, ledger, &[node, tls]).context("make the binding request")
+}
+
+fn copy_key(dir: &Path, key: &KeySource, name: &str) -> anyhow::Result<KeySource> {
+    key.copied(|from, ending| {
+        let to = dir.join("keys").join(format!("{name}.{ending}"));
+        copy(from, &to, if ending == "pem" { 0o644 } else { 0o600 })?;
+        Ok(to)
+    })
 }
 
 fn make_folder(path: &Path) -> anyhow::Result<()> {

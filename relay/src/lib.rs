@@ -9,13 +9,17 @@ pub mod recovery;
 pub mod service;
 pub mod store;
 
+pub mod administration;
 pub mod backup;
 mod init;
+mod keys;
 mod metrics;
 mod revocation;
 mod run;
 mod settings;
 
 pub use init::{InitOptions, Initialised, init};
+pub use keys::bind;
 pub use run::{clock, reindex, run};
 pub use settings::{SETTINGS_FILE, Settings, SettingsError};
+pub use truc_custody::KeySource;

@@ -18,6 +18,8 @@ pub(crate) struct Around {
     pub(crate) directory: u64,
     /// A peer has shown that this ledger is an old copy.
     pub(crate) silenced: bool,
+    /// The TLS key did not sign when it was last wanted.
+    pub(crate) key_away: bool,
     /// The newest revocation list of each authority.
     pub(crate) lists: Vec<ListState>,
     /// What became of questions to OCSP responders.
@@ -56,6 +58,8 @@ pub(crate) fn figures(store: &Embedded, relay: &str, lane: &str, around: &Around
     out.gauge("truc_relay_directory_version", "Version of the directory in force; 0: none yet.", around.directory);
     let silenced = "1 once a node has shown that this ledger is an old copy: nothing signed leaves.";
     out.gauge("truc_relay_silenced", silenced, u64::from(around.silenced));
+    let away = "1 while the TLS key does not sign: no new connection is made, those that are open go on.";
+    out.gauge("truc_relay_tls_key_away", away, u64::from(around.key_away));
     out.revocation("truc_relay", &around.lists, &around.answers, crate::run::clock());
     out.into_text()
 }

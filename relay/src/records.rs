@@ -11,7 +11,7 @@ use truc_proto::{relay_v1::KeyEnvelope, wire_v1::ProvenLeaf};
 #[derive(Clone, PartialEq, Message)]
 pub struct RelayRecord {
     /// What happened.
-    #[prost(oneof = "Body", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13")]
+    #[prost(oneof = "Body", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14")]
     pub body: Option<Body>,
 }
 
@@ -57,6 +57,9 @@ pub enum Body {
     /// The ledger goes on under a new origin. Its leaf is a `checkpoint`: the last one known of the old origin.
     #[prost(message, tag = "13")]
     OriginBegun(OriginBegun),
+    /// An administrator did something to the relay; its leaf is an `administration`.
+    #[prost(message, tag = "14")]
+    Administered(Administered),
 }
 
 /// The (sender code, envelope id) that deduplication and every later event key on.
@@ -395,6 +398,17 @@ pub struct OriginBegun {
     pub why: String,
 }
 
+/// See [`Body::Administered`].
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct Administered {
+    /// Relay's clock.
+    #[prost(int64, tag = "1")]
+    pub time_ms: i64,
+    /// SHA-256 of the note that it was left as; empty: there was none.
+    #[prost(bytes = "vec", tag = "2")]
+    pub note: Vec<u8>,
+}
+
 /// See [`Body::Cosigned`].
 #[derive(Clone, PartialEq, Message)]
 pub struct Cosigned {
@@ -413,6 +427,12 @@ pub struct Cosigned {
 }
 
 impl RelayRecord {
+    /// Whether written bytes are a [`Body::Administered`], by their tag alone: what looks for those passes over all others quickly.
+    #[must_use]
+    pub fn is_administered(state: &[u8]) -> bool {
+        state.first().is_some_and(|key| key >> 3 == 14)
+    }
+
     /// The bytes that go into the journal.
     #[must_use]
     pub fn encoded(body: Body) -> Vec<u8> {
@@ -499,6 +519,7 @@ mod tests {
             Body::PeerProven(PeerProven { node: "N1".into(), size: 9 }),
             Body::Cosigned(Cosigned { time_ms: 1, node: "N1".into(), mark: mark(), note: Bytes::from_static(b"n") }),
             Body::OriginBegun(OriginBegun { time_ms: 1, origin: "o".into(), who: "w".into(), why: "y".into() }),
+            Body::Administered(Administered { time_ms: 1, note: vec![7; 32] }),
         ];
         for body in bodies {
             let bytes = RelayRecord::encoded(body.clone());
@@ -523,5 +544,8 @@ mod tests {
         assert_eq!(tag(Body::PeerProven(PeerProven::default())), 11);
         assert_eq!(tag(Body::Cosigned(Cosigned::default())), 12);
         assert_eq!(tag(Body::OriginBegun(OriginBegun::default())), 13);
+        assert_eq!(tag(Body::Administered(Administered::default())), 14);
+        assert!(RelayRecord::is_administered(&RelayRecord::encoded(Body::Administered(Administered::default()))));
+        assert!(!RelayRecord::is_administered(&RelayRecord::encoded(Body::Signed(Signed::default()))));
     }
 }

@@ -2,22 +2,25 @@
 //! lost.
 
 use std::{
-    fs::{self, File, OpenOptions},
-    io::Write as _,
-    os::unix::fs::OpenOptionsExt as _,
+    fs,
     path::{Path, PathBuf},
     sync::{Arc, mpsc},
 };
 
 use anyhow::{Context as _, bail};
 use clap::Args;
-use truc_evidence::{NewOrigin, forget_behind, forget_restored, last_known, ledger_origin};
+pub use truc_custody::Begun;
+use truc_custody::{
+    deeds::{NOTES, Reasoned, at_the_machine, done, leave},
+    files::replace_private,
+};
+use truc_evidence::{forget_behind, forget_restored, last_known, ledger_origin};
 use truc_ledger::{Fold, FoldError, LedgerKey, Record, Replayed, volume::DirVolume};
-use truc_proto::{Checkpoint, LoggedCheckpoint, Raw, Timestamp, limits::ADMINISTRATION_WHY_CHARS_MAX};
-use truc_signer::SoftKey;
+use truc_proto::{AdminAction, AdminSubject, Administrator, Checkpoint, Digest, LoggedCheckpoint, Raw, Timestamp};
 
 use crate::{
     SETTINGS_FILE, Settings,
+    keys::write_request,
     records::{self, Body, OriginBegun},
 };
 
@@ -30,25 +33,8 @@ pub(crate) struct RecoverArgs {
     /// No node has shown a newer checkpoint, and they cannot all be asked. The new origin then continues what this store has.
     #[arg(long)]
     without_peer: bool,
-    /// Why, for the journal.
-    #[arg(long, value_name = "TEXT")]
-    why: String,
-    /// Who asked for it.
-    #[arg(long, value_name = "NAME")]
-    who: String,
-}
-
-/// A new origin, begun.
-#[derive(Debug)]
-pub struct Begun {
-    /// The request to be bound, for the axis operator.
-    pub binding: PathBuf,
-    /// The new origin.
-    pub origin: String,
-    /// The last checkpoint known of the old one.
-    pub known: Checkpoint,
-    /// Leaves of the old one that the new one continues.
-    pub kept: u64,
+    #[command(flatten)]
+    reason: Reasoned,
 }
 
 /// Carries out `truc-relay recover`.
@@ -58,16 +44,22 @@ pub struct Begun {
 #[expect(clippy::print_stdout, reason = "what the administrator asked for")]
 pub(crate) fn recover(arguments: &RecoverArgs, now: Timestamp) -> anyhow::Result<()> {
     let settings = Settings::load(&arguments.dir)?;
-    let begun = begin(&settings, arguments.without_peer, &arguments.who, &arguments.why, now)?;
-    let (old, new) = (begun.known.origin(), &begun.origin);
-    let (size, kept, binding) = (begun.known.size, begun.kept, begun.binding.display());
+    let begun = {
+        let Reasoned { why, who } = arguments.reason.clone();
+        begin(&settings, arguments.without_peer, at_the_machine(who), why, now)?
+    };
     println!(
-        "The ledger goes on as {new}. Of {old} the last known checkpoint has {size} leaves; {kept} of them are here.\n\
-         1. Start the relay. The operator publishes again, in their order, directory versions that it lost, if there are any.\n\
-         2. {binding}: `truc directory add`, `sign`, `publish`. From that version on nodes take the new ledger, and hand over again what was lost.\n\
-         Sổ tiếp tục với tên {new}. Điểm chốt cuối được biết của {old} có {size} dòng; ở đây còn {kept} dòng.\n\
-         1. Khởi động trục. Đơn vị vận hành công bố lại, đúng thứ tự, các phiên bản danh bạ bị mất, nếu có.\n\
-         2. {binding}: `truc directory add`, `sign`, `publish`. Từ phiên bản đó các nút nhận sổ mới và nộp lại những gì bị mất."
+        "{}",
+        begun.told([
+            (
+                "Start the relay. The operator publishes again, in their order, directory versions that it lost, if there are any.",
+                "Khởi động trục. Đơn vị vận hành công bố lại, đúng thứ tự, các phiên bản danh bạ bị mất, nếu có.",
+            ),
+            (
+                "{binding}: `truc directory add`, `sign`, `publish`. From that version on nodes take the new ledger, and hand over again what was lost.",
+                "{binding}: `truc directory add`, `sign`, `publish`. Từ phiên bản đó các nút nhận sổ mới và nộp lại những gì bị mất.",
+            ),
+        ])
     );
     Ok(())
 }
@@ -77,10 +69,15 @@ pub(crate) fn recover(arguments: &RecoverArgs, now: Timestamp) -> anyhow::Result
 ///
 /// # Errors
 /// What stands against it; the relay is as it was then.
-pub fn begin(settings: &Settings, without_peer: bool, who: &str, why: &str, now: Timestamp) -> anyhow::Result<Begun> {
-    if who.trim().is_empty() || why.trim().is_empty() || why.chars().count() > ADMINISTRATION_WHY_CHARS_MAX {
-        bail!("say who and why, in at most {ADMINISTRATION_WHY_CHARS_MAX} characters");
-    }
+pub fn begin(
+    settings: &Settings,
+    without_peer: bool,
+    who: Administrator,
+    why: String,
+    now: Timestamp,
+) -> anyhow::Result<Begun> {
+    let deed = |subject| done(AdminAction::OriginEpochBegun, subject, who.clone(), why.clone(), now);
+    deed(AdminSubject::named("origin")).check(&settings.id).context("nothing was done; correct --who or --why")?;
     let store = settings.store_dir();
     let volume = Arc::new(DirVolume::create(&store).with_context(|| format!("open {}", store.display()))?);
     let old_origin = settings.origin();
@@ -109,36 +106,22 @@ pub fn begin(settings: &Settings, without_peer: bool, who: &str, why: &str, now:
         replace(&key_path, &LedgerKey::generate_pkcs8().context("make the new ledger key")?)?;
     }
     let key = LedgerKey::from_file(&origin, &key_path).context("load the new ledger key")?;
-    let soft =
-        |name: &str| SoftKey::load_pem(&settings.key(&format!("{name}.pem")), &settings.key(&format!("{name}.key")));
-    let (node, tls) = (soft("node").context("load the node key")?, soft("tls").context("load the TLS key")?);
-    let witness = Some(settings.key("witness.key")).filter(|path| path.exists());
-    let witness =
-        witness.map(|path| LedgerKey::from_file(&origin, &path)).transpose().context("load the witness key")?;
-    let new = NewOrigin {
-        axis: &settings.axis,
-        lane: settings.lane,
-        id: &settings.id,
-        relay: true,
-        epoch,
-        ledger: &key,
-        witness: witness.as_ref(),
-        nodes: &[&node],
-        tls: std::slice::from_ref(tls.certificate()),
-    };
     let binding = settings.dir.join(format!("{}-{epoch}.binding", settings.id));
-    replace(&binding, new.request(now).context("make the binding request")?.bytes())?;
+    write_request(settings, epoch, &key, &binding, now)?;
 
     let (size, root) = (known.size, known.root);
     let leaf = LoggedCheckpoint { node: settings.id.clone(), origin: known.origin().to_owned(), size, root, time: now };
     let leaf = Raw::write(leaf)?.bytes().to_vec();
-    let begun =
-        OriginBegun { time_ms: now.unix_ms(), origin: origin.clone(), who: who.to_owned(), why: why.to_owned() };
+    let begun = OriginBegun { time_ms: now.unix_ms(), origin: origin.clone(), who: who.name.clone(), why: why.clone() };
     let record = Record::with_leaf(records::RelayRecord::encoded(Body::OriginBegun(begun)), leaf);
-    let (done, waits) = mpsc::channel();
-    ledger.submit(vec![record], Box::new(move |_| _ = done.send(())))?;
+    let (written, waits) = mpsc::channel();
+    ledger.submit(vec![record], Box::new(move |_| _ = written.send(())))?;
     waits.recv().context("the journal did not take the record")?;
     ledger.close();
+    let what = format!("{origin}, after {} with {size} leaves and root {root}", known.origin());
+    let subject = AdminSubject::with_hash(what, Digest::of(known.to_string().as_bytes()));
+    leave(&settings.dir.join(NOTES), &settings.id, &deed(subject))
+        .context("it is not in the ledger, so it was not done")?;
     // From here on it is the new epoch.
     let file = settings.dir.join(SETTINGS_FILE);
     let text = fs::read_to_string(&file).with_context(|| format!("read {}", file.display()))?;
@@ -161,15 +144,7 @@ fn with_epoch(text: &str, epoch: u64) -> String {
 
 /// Replaces a private file whole or not at all.
 fn replace(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    let temporary = path.with_extension("tmp");
-    let write = || -> std::io::Result<()> {
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&temporary, path)?;
-        path.parent().map_or(Ok(()), |parent| File::open(parent)?.sync_all())
-    };
-    write().with_context(|| format!("write {}", path.display()))
+    replace_private(path, bytes).with_context(|| format!("write {}", path.display()))
 }
 
 /// Only the end of the journal is of interest.

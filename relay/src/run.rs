@@ -3,28 +3,30 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    sync::{Arc, PoisonError, RwLock, atomic::Ordering},
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
 use anyhow::{Context, anyhow, bail};
 use tokio::net::TcpListener;
+use truc_custody::{Keyring, deeds::NOTES};
 use truc_evidence::{
     Directory, DirectoryWriter, PinnedOperator, checkpoint_signature, sign_checkpoint, stamp_checkpoint,
 };
 use truc_ledger::{LedgerKey, volume::DirVolume};
 use truc_link::{
-    AcceptSettings, Identity, Link, LinkServer, LinkTrust, NotAdmitted, RevocationFolder, Revocations, StampError,
-    Stamper,
+    AcceptSettings, Link, LinkServer, LinkTrust, NotAdmitted, RevocationFolder, Revocations, StampError, Stamper,
 };
 use truc_proto::{
-    Digest, NodeId, SignedNote, Timestamp,
-    limits::{CRL_BYTES_MAX, PEM_BYTES_MAX},
+    Digest, KeyUse, NodeId, SignedNote, Timestamp,
+    limits::{CRL_BYTES_MAX, PEM_BYTES_MAX, PKCS12_BYTES_MAX},
 };
-use truc_signer::{Certificate, CertificateUse, Crl, OcspAnswers, SoftKey, TrustStore, Verdict, validate};
+use truc_signer::{Certificate, CertificateUse, Crl, OcspAnswers, TrustStore, Verdict, validate};
 
 use crate::{
+    administration::{self, take_notes},
     core::{CoreSettings, DirectoryMark},
+    keys::OwnKeys,
     metrics::Around,
     revocation,
     service::{Service, ServiceSettings, is_the_one},
@@ -63,9 +65,7 @@ pub(crate) fn trust_of(settings: &Settings) -> anyhow::Result<TrustStore> {
 
 /// Keys and trust as the files say now.
 struct Materials {
-    identity: Identity,
-    tls: Certificate,
-    node: Arc<SoftKey>,
+    keyring: Keyring,
     trust: Arc<TrustStore>,
     operator: PinnedOperator,
     /// Of all files, to see a change.
@@ -90,30 +90,33 @@ pub async fn run(
         tokio::task::spawn_blocking(move || prepare(&starting, starting_answers)).await??;
     let store = Arc::new(store);
     let service = make_service(&settings, &store, &materials, directory)?;
-    let Materials { identity, tls, node, digest, trust, .. } = materials;
+    let Materials { keyring, digest, trust, .. } = materials;
+    let in_force = service.directories().borrow().clone();
+    let (keys, identity) = OwnKeys::new(keyring, in_force.as_deref(), clock())?;
+    let keys = Arc::new(keys);
     let link = Link::new(
         settings.lane,
         identity,
         LinkTrust::from(Arc::clone(&trust)),
-        admission(&settings, &service, tls.sha256())?,
+        admission(&settings, &service, Arc::clone(&keys))?,
     );
-    let key = Arc::new(RwLock::new(node));
 
     let mut tasks = tokio::task::JoinSet::new();
-    tasks.spawn(follow_directory(link.clone(), Arc::clone(&service)));
+    tasks.spawn(follow_directory(link.clone(), Arc::clone(&service), Arc::clone(&keys), Arc::clone(&store)));
     tasks.spawn(follow_closings(Arc::clone(&store), service.directories(), clock));
     let stamper = open_stamper(&settings, &trust)?;
     let every = settings.time_stamps.as_ref().map_or(SIGN_EVERY, |stamps| stamps.every);
-    tasks.spawn(sign(Arc::clone(&store), Arc::clone(&service), Arc::clone(&key), stamper, every));
+    tasks.spawn(sign(Arc::clone(&store), Arc::clone(&service), Arc::clone(&keys), stamper, every));
     let lists_changed = Arc::new(tokio::sync::Notify::new());
     if let Some(revocations) = &revocations {
         let (revocations, changed) = (Arc::clone(revocations), Arc::clone(&lists_changed));
         tasks.spawn(revocation::fetch(revocations, Arc::clone(&service), link.clone(), changed));
     }
     tasks.spawn(revocation::look(Arc::clone(&service)));
-    let reloading = Reloading { settings: Arc::clone(&settings), answers, lists_changed };
-    tasks.spawn(reload(reloading, digest, link.clone(), Arc::clone(&service), key));
+    let reloading = Reloading { settings: Arc::clone(&settings), answers, lists_changed, store: Arc::clone(&store) };
+    tasks.spawn(reload(reloading, digest, link.clone(), Arc::clone(&service), keys));
     tasks.spawn(sweep(Arc::clone(&store)));
+    tasks.spawn(take_notes(Arc::clone(&store), settings.dir.join(NOTES)));
     tasks.spawn(Arc::clone(&service).keep_forks(settings.forks_dir()));
 
     if let Some(address) = settings.metrics {
@@ -156,6 +159,7 @@ async fn metrics(
             nodes: link.peers().len(),
             directory: directories.borrow().as_ref().map_or(0, |directory| directory.version()),
             silenced: service.is_silenced(),
+            key_away: link.key_fault().is_some(),
             lists: service.trust().lists(),
             answers: revocations.as_ref().map(|revocations| revocations.outcomes()).unwrap_or_default(),
         };
@@ -206,9 +210,11 @@ fn prepare(settings: &Settings, answers: Option<Arc<OcspAnswers>>) -> anyhow::Re
 fn load(settings: &Settings, answers: Option<Arc<OcspAnswers>>) -> anyhow::Result<Materials> {
     let mut mistakes = Vec::new();
     let mut all = Vec::new();
-    let tls_pem = read(&settings.key("tls.pem"), PEM_BYTES_MAX, &mut all, &mut mistakes);
-    let tls_key = read(&settings.key("tls.key"), PEM_BYTES_MAX, &mut all, &mut mistakes);
-    read(&settings.key("node.pem"), PEM_BYTES_MAX, &mut all, &mut mistakes);
+    for path in settings.tls_keys.iter().chain(&settings.node_keys).flat_map(|key| key.files()) {
+        // A signing key's own file may be away; whether it may is said when it is loaded.
+        read(path, PKCS12_BYTES_MAX, &mut all, &mut Vec::new());
+    }
+    all.extend(format!("{:?}{:?}", settings.tls_keys, settings.node_keys).into_bytes());
     let anchors_pem = read(&settings.trust("anchors.pem"), PEM_BYTES_MAX, &mut all, &mut mistakes);
     let operator_pem = read(&settings.trust("operator.pem"), PEM_BYTES_MAX, &mut all, &mut mistakes);
     let lists = read_crls(settings, &mut all, &mut mistakes);
@@ -218,22 +224,8 @@ fn load(settings: &Settings, answers: Option<Arc<OcspAnswers>>) -> anyhow::Resul
             mistakes.push(format!("{what}: {error:#}"));
         }
     };
-    let mut identity = None;
-    keep("keys/tls", Identity::from_pem(&tls_pem, &tls_key).map(|read| identity = Some(read)).map_err(Into::into));
-    let mut tls = None;
-    keep(
-        "keys/tls",
-        SoftKey::load_pem(&settings.key("tls.pem"), &settings.key("tls.key"))
-            .map(|read| tls = Some(read.certificate().clone()))
-            .map_err(Into::into),
-    );
-    let mut node = None;
-    keep(
-        "keys/node",
-        SoftKey::load_pem(&settings.key("node.pem"), &settings.key("node.key"))
-            .map(|read| node = Some(read))
-            .map_err(Into::into),
-    );
+    let mut keyring = None;
+    keep("keys", Keyring::load(&settings.tls_keys, &settings.node_keys).map(|read| keyring = Some(read)));
     let mut operator = None;
     keep(
         "trust/operator.pem",
@@ -247,24 +239,30 @@ fn load(settings: &Settings, answers: Option<Arc<OcspAnswers>>) -> anyhow::Resul
     let policies = settings.policies.clone();
     let made = trust_store(&anchors_pem, &lists).map(|read| read.as_of(clock()).under_policies(policies));
     keep("trust", made.map(|read| trust = Some(with_answers(read))));
-    if let Some(trust) = &trust {
-        for (certificate, key_use) in tls
-            .iter()
-            .map(|tls| (tls, CertificateUse::Tls))
-            .chain(node.iter().map(|node| (node.certificate(), CertificateUse::Node)))
-        {
-            keep(certificate.subject(), check_certificate(trust, certificate, key_use));
+    if let (Some(trust), Some(keyring)) = (&trust, &keyring) {
+        for (key_use, certificate_use) in [(KeyUse::Tls, CertificateUse::Tls), (KeyUse::Node, CertificateUse::Node)] {
+            let certificates = keyring.certificates(key_use);
+            for (certificate, judged) in
+                certificates.iter().map(|one| (one, check_certificate(trust, one, certificate_use)))
+            {
+                match judged {
+                    // One of several may be over: another serves.
+                    Err(error) if certificates.len() > 1 => {
+                        tracing::warn!(
+                            certificate = certificate.subject(),
+                            error = format!("{error:#}"),
+                            "alarm: one of our own certificates is of no use"
+                        );
+                    }
+                    judged => keep(certificate.subject(), judged),
+                }
+            }
         }
     }
-    match (identity, tls, node, operator, trust, mistakes.is_empty()) {
-        (Some(identity), Some(tls), Some(node), Some(operator), Some(trust), true) => Ok(Materials {
-            identity,
-            tls,
-            node: Arc::new(node),
-            trust: Arc::new(trust),
-            operator,
-            digest: Digest::of(&all),
-        }),
+    match (keyring, operator, trust, mistakes.is_empty()) {
+        (Some(keyring), Some(operator), Some(trust), true) => {
+            Ok(Materials { keyring, trust: Arc::new(trust), operator, digest: Digest::of(&all) })
+        }
         _ => bail!("the relay in {} cannot start; correct:\n  - {}", settings.dir.display(), mistakes.join("\n  - ")),
     }
 }
@@ -433,7 +431,7 @@ fn witness_key(settings: &Settings) -> anyhow::Result<Option<LedgerKey>> {
 fn admission(
     settings: &Settings,
     service: &Arc<Service<Embedded>>,
-    own: Digest,
+    own: Arc<OwnKeys>,
 ) -> anyhow::Result<impl Fn(&Digest) -> Result<NodeId, NotAdmitted> + Send + Sync + 'static> {
     let directories = service.directories();
     let id = settings.id.clone();
@@ -450,16 +448,19 @@ fn admission(
                 Err(truc_evidence::AdmissionError::Unknown { .. }) => {}
             }
         }
-        if *fingerprint == own {
+        if own.presents(fingerprint) {
             return Ok(id.clone());
         }
         if tools.contains(fingerprint) { Ok(operator.clone()) } else { Err(NotAdmitted::Unlisted(*fingerprint)) }
     })
 }
 
-async fn follow_directory(link: Link, service: Arc<Service<Embedded>>) {
+async fn follow_directory(link: Link, service: Arc<Service<Embedded>>, keys: Arc<OwnKeys>, store: Arc<Embedded>) {
     let mut directories = service.directories();
     while directories.changed().await.is_ok() {
+        let in_force = directories.borrow().clone();
+        let took_over = keys.use_those_in_force(in_force.as_deref(), clock(), &link);
+        write_down(&store, service.relay_id(), took_over).await;
         let link = link.clone();
         let reviewed = tokio::task::spawn_blocking(move || link.review()).await;
         if let Ok(closed @ 1..) = reviewed {
@@ -515,7 +516,7 @@ async fn follow_closings<S: Store>(
 async fn sign(
     store: Arc<Embedded>,
     service: Arc<Service<Embedded>>,
-    key: Arc<RwLock<Arc<SoftKey>>>,
+    keys: Arc<OwnKeys>,
     stamper: Option<Stamper>,
     every: Duration,
 ) {
@@ -526,7 +527,7 @@ async fn sign(
             tokio::time::sleep(every).await;
             continue;
         }
-        let (head, key) = (store.head(), Arc::clone(&key.read().unwrap_or_else(PoisonError::into_inner)));
+        let (head, key) = (store.head(), keys.signing());
         let (size, mut note) = (head.size, head.note.clone());
         let certificate = key.certificate().sha256();
         let trust = service.trust();
@@ -620,6 +621,7 @@ struct Reloading {
     settings: Arc<Settings>,
     answers: Option<Arc<OcspAnswers>>,
     lists_changed: Arc<tokio::sync::Notify>,
+    store: Arc<Embedded>,
 }
 
 /// Takes new certificates, anchors and revocation lists over while running.
@@ -628,7 +630,7 @@ async fn reload(
     mut digest: Digest,
     link: Link,
     service: Arc<Service<Embedded>>,
-    key: Arc<RwLock<Arc<SoftKey>>>,
+    keys: Arc<OwnKeys>,
 ) {
     let hangup = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup());
     let Ok(mut hangup) = hangup else { return tracing::warn!("no signal handler: files are read at start only") };
@@ -638,26 +640,45 @@ async fn reload(
             () = reloading.lists_changed.notified() => {}
             _ = hangup.recv() => {}
         }
-        let (reading, link, service, key) =
-            (Arc::clone(&reloading.settings), link.clone(), Arc::clone(&service), Arc::clone(&key));
+        let (reading, link, service, keys) =
+            (Arc::clone(&reloading.settings), link.clone(), Arc::clone(&service), Arc::clone(&keys));
         let (before, answers) = (digest, reloading.answers.clone());
-        let loaded = tokio::task::spawn_blocking(move || -> anyhow::Result<Digest> {
+        let relay = &reloading.settings.id;
+        let loaded = tokio::task::spawn_blocking(move || -> anyhow::Result<_> {
+            // Which keys there are may have changed; everything else is read at the start alone.
+            let named = Settings::load(&reading.dir)?;
+            let reading =
+                Settings { tls_keys: named.tls_keys, node_keys: named.node_keys, ..Settings::clone(&reading) };
             let materials = load(&reading, answers)?;
+            let directory = service.directories().borrow().clone();
             if materials.digest != before {
-                link.replace_identity(materials.identity);
+                keys.replace(materials.keyring);
                 let closed = link.replace_trust(LinkTrust::from(Arc::clone(&materials.trust)));
                 service.replace_trust(materials.trust);
-                *key.write().unwrap_or_else(PoisonError::into_inner) = materials.node;
                 tracing::info!(closed, "certificates and revocation lists taken over");
             }
-            Ok(materials.digest)
+            // A certificate's time may have come.
+            let took_over = keys.use_those_in_force(directory.as_deref(), clock(), &link);
+            Ok((materials.digest, took_over))
         });
         match loaded.await {
-            Ok(Ok(new)) => digest = new,
+            Ok(Ok((new, took_over))) => {
+                digest = new;
+                write_down(&reloading.store, relay, took_over).await;
+            }
             Ok(Err(error)) => {
                 tracing::warn!(error = format!("{error:#}"), "new files are not used; the ones before stay in force")
             }
             Err(error) => tracing::error!(%error, "reading files ended in a panic"),
+        }
+    }
+}
+
+/// Keys that took over from others stand in the ledger. Without it they serve all the same: the directory says so, too.
+async fn write_down(store: &Embedded, relay: &NodeId, took_over: Vec<(KeyUse, Certificate)>) {
+    for (key_use, certificate) in took_over {
+        if let Err(error) = store.administer(administration::took_over(relay, key_use, &certificate), None).await {
+            tracing::warn!(%error, "that another key serves is not in the ledger");
         }
     }
 }

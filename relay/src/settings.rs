@@ -9,6 +9,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+use truc_custody::{Away, KeySource, Reader, TokenSource};
 use truc_evidence::ledger_origin;
 use truc_ledger::StoreTag;
 use truc_link::{RevocationFile, RevocationSettings, StampServer};
@@ -48,6 +49,10 @@ pub struct Settings {
     pub open_envelopes_max: usize,
     /// Records between two snapshots.
     pub snapshot_every: u64,
+    /// Certificates and keys for connections; the directory says which one serves ([`truc_custody::Keyring`]).
+    pub tls_keys: Vec<KeySource>,
+    /// Certificates and keys that sign checkpoints; as above.
+    pub node_keys: Vec<KeySource>,
     /// SHA-256 of TLS certificates that may connect to publish a directory, beside those that the directory lists.
     pub operator_tls: Vec<Digest>,
     /// Under which certificate policies the paths of signers' certificates must be; the default asks for none.
@@ -122,6 +127,8 @@ pub(crate) struct SettingsFile {
     pub(crate) time_stamps: Option<StampsFile>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) revocation: Option<RevocationFile>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) keys: Option<toml::Table>,
 }
 
 /// `[metrics]`.
@@ -213,6 +220,7 @@ impl SettingsFile {
             metrics: None,
             time_stamps: None,
             revocation: None,
+            keys: None,
         }
     }
 }
@@ -252,6 +260,7 @@ impl Settings {
             });
         let time_stamps = file.time_stamps.map(|stamps| stamps.read(dir, &mut mistakes));
         let revocation = file.revocation.map(|section| section.read(dir, &mut mistakes));
+        let (tls_keys, node_keys) = own_keys(dir, file.keys.unwrap_or_default(), &mut mistakes);
         let mut within = |name: &str, value: u64, from: u64, to: u64| {
             if !(from..=to).contains(&value) {
                 mistakes.push(format!("`{name}` must lie between {from} and {to}, not {value}"));
@@ -279,6 +288,8 @@ impl Settings {
             statement_every: Duration::from_secs(file.statement_s),
             open_envelopes_max: file.open_envelopes_max,
             snapshot_every: file.snapshot_every,
+            tls_keys,
+            node_keys,
             operator_tls: tls.into_iter().flatten().collect(),
             policies,
             drain: Duration::from_secs(file.drain_s),
@@ -349,6 +360,26 @@ impl Settings {
     }
 }
 
+/// What `[keys]` names for connections and for checkpoints: one of each, or a list while one takes over from another. What it does not name lies where
+/// `init` puts it.
+fn own_keys(dir: &Path, mut table: toml::Table, mistakes: &mut Vec<String>) -> (Vec<KeySource>, Vec<KeySource>) {
+    let mut reader = Reader::new(dir);
+    let mut own = |name: &str| match table.remove(name) {
+        Some(value) => reader.own_keys(Some(value), &format!("keys.{name}"), Away::May),
+        None => vec![KeySource::beside_name(&dir.join("keys"), name)],
+    };
+    let (tls, node) = (own("tls"), own("node"));
+    reader.nothing_else(&table, "keys.");
+    mistakes.append(&mut reader.mistakes);
+    if !TokenSource::prompted(tls.iter().chain(&node)).is_empty() {
+        mistakes.push(
+            "keys: a relay starts without a person, so nobody is asked for a PIN: name a pin_file or a pin_credential"
+                .to_owned(),
+        );
+    }
+    (tls, node)
+}
+
 fn field<T: FromStr>(mistakes: &mut Vec<String>, name: &str, text: &str) -> Option<T>
 where
     T::Err: fmt::Display,
@@ -368,18 +399,20 @@ mod tests {
         assert_eq!((settings.epoch, settings.lease), (1, Duration::from_secs(600)));
         assert_eq!(settings.origin(), "truc/vn/ordinary/R1/1");
         assert_eq!(settings.policies, PolicySettings::default());
+        assert_eq!(settings.tls_keys, [KeySource::beside_name(Path::new("/r/keys"), "tls")]);
     }
 
     #[test]
     fn all_mistakes_are_told_at_once() {
         let text = GOOD.replace("ordinary", "secret").replace("R1", "r 1").replace(":7443", "")
-            + "lease_s = 1\ntrust_policies = [\"x\"]\n";
+            + "lease_s = 1\ntrust_policies = [\"x\"]\n[keys]\ntls = 7\nnode = []\nspare = {}\n";
         let text = text
             + "[metrics]\nlisten = \"everywhere\"\n[time_stamps]\nservers = [{ url = \"ftp://a/\" }, { url = \"http://a/\", policy = \"x\" }]\nevery_s = 61\n";
         let mistakes = Settings::parse(Path::new("/r"), &text).unwrap_err();
         let stamps = ["`time_stamps.servers`: ftp", "`time_stamps.servers`: http", "`time_stamps.every_s`"];
-        let names = [&["`lane`", "`id`", "`listen`", "`lease_s`", "`trust_policies`", "`metrics.listen`"][..], &stamps]
-            .concat();
+        let keys = ["keys.tls: ", "keys.node: ", "keys.spare: "];
+        let names = ["`lane`", "`id`", "`listen`", "`lease_s`", "`trust_policies`", "`metrics.listen`"];
+        let names = [&names[..], &stamps, &keys].concat();
         assert_eq!(mistakes.len(), names.len(), "{mistakes:?}");
         assert!(names.iter().all(|name| mistakes.iter().any(|mistake| mistake.starts_with(name))), "{mistakes:?}");
         assert!(

@@ -12,7 +12,7 @@ use crate::{
 pub enum SignatureScheme {
     /// RSA PKCS#1 v1.5 with SHA-256 (RFC 8017 8.2).
     RsaPkcs1Sha256,
-    /// RSASSA-PSS with SHA-256, MGF1-SHA-256 and a salt of 32 bytes (RFC 8017 8.1). Verified, never written.
+    /// RSASSA-PSS with SHA-256, MGF1-SHA-256 and a salt of 32 bytes (RFC 8017 8.1). Verified; written for TLS alone.
     RsaPssSha256,
     /// RSASSA-PSS with SHA-384, MGF1-SHA-384 and a salt of 48 bytes. Verified (time-stamps), never written.
     RsaPssSha384,

@@ -13,8 +13,12 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("truc-signer", &["truc-proto"]),
     ("truc-evidence", &["truc-proto", "truc-ledger", "truc-signer"]),
     ("truc-link", &["truc-proto", "truc-signer"]),
-    ("truc-relay", &["truc-proto", "truc-ledger", "truc-signer", "truc-evidence", "truc-link"]),
-    ("truc-node", &["truc-proto", "truc-ledger", "truc-signer", "truc-evidence", "truc-link", "truc-report"]),
+    ("truc-custody", &["truc-proto", "truc-signer", "truc-evidence", "truc-link"]),
+    ("truc-relay", &["truc-proto", "truc-ledger", "truc-signer", "truc-evidence", "truc-link", "truc-custody"]),
+    (
+        "truc-node",
+        &["truc-proto", "truc-ledger", "truc-signer", "truc-evidence", "truc-link", "truc-custody", "truc-report"],
+    ),
     (
         "truc-cli",
         &[

@@ -247,7 +247,8 @@ async fn a_relay_that_is_behind_goes_on_under_a_new_origin_and_is_handed_again_w
     restore(&world, &backup, &folder);
     let begin = || {
         let settings = truc_relay::Settings::load(&folder).unwrap();
-        truc_relay::recovery::begin(&settings, false, "Trần Thị Bình", "hỏng ổ đĩa", world::now())
+        let who = Administrator { name: "Trần Thị Bình".into(), role: CallerRole::CipherAdmin };
+        truc_relay::recovery::begin(&settings, false, who, "hỏng ổ đĩa".into(), world::now())
     };
     let refused = begin().unwrap_err().to_string();
     assert!(refused.contains("no node has shown"), "{refused}");

@@ -3,25 +3,34 @@
 use std::collections::BTreeSet;
 
 use tonic::{Code, transport::Endpoint};
-use truc_certs_dev::{SoftHsm, Trick};
+use truc_certs_dev::{KeyKind, Profile, Request, SoftHsm, Subject, Trick};
+use truc_evidence::{Confirmation, checkpoint_signature};
+use truc_link::{ConnectSettings, Link};
 use truc_node::{
     quota::Quota,
     settings::{KeySource, PinSource, Settings, TokenSource},
     tokens::add_token,
 };
 use truc_proto::{
-    CallerRole,
-    node_v1::{AdministrationLogRequest, GivePinRequest, oversight_client::OversightClient, send_reply::State},
+    AdminAction, Administrator, CallerRole, Lane, Raw, SignedBinding, SignedNote, Timestamp,
+    node_v1::{
+        AdministrationLogRequest, CertificatesRequest, GivePinRequest, oversight_client::OversightClient,
+        send_reply::State,
+    },
 };
 
+use truc_signer::Certificate;
+
 use crate::support::{
-    Letter, World, until,
+    Letter, World,
+    forger::from_now,
+    until,
     world::{hang_up, now},
 };
 
 const PIN: &str = "135790";
 
-/// N-H26 with its node, service and sealing keys in a token; without a PIN a person has to give it. None where SoftHSM is not installed.
+/// N-H26 with all its keys in a token; without a PIN a person has to give it. None where SoftHSM is not installed.
 async fn world(pin: Option<&str>) -> Option<(World, SoftHsm, tempfile::TempDir)> {
     let folder = tempfile::tempdir().unwrap();
     let hsm = SoftHsm::or_skip(folder.path(), "N-H26", PIN)?;
@@ -49,6 +58,7 @@ async fn world(pin: Option<&str>) -> Option<(World, SoftHsm, tempfile::TempDir)>
             certificate: Some(certificate.clone()),
         }));
     };
+    moved("N-H26.tls", "04", &mut settings.tls_keys[0]);
     moved("N-H26.node", "01", &mut settings.node_keys[0]);
     moved("H26.service", "02", &mut settings.agencies[0].service[0]);
     moved("H26.sealing", "03", &mut settings.agencies[0].sealing[0]);
@@ -89,6 +99,140 @@ async fn a_node_with_its_keys_in_a_token_holds_what_needs_them_and_goes_on_when_
     .await;
     world.all_receipts_valid("N-H26", &waits, 5).await;
     assert_eq!(hsm.logins(), 2, "once at the start, once when it was back");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_keeps_its_connection_while_its_token_is_away_and_makes_a_new_one_when_it_is_back() {
+    let Some((mut world, hsm, _folder)) = world(Some(PIN)).await else { return };
+    let h26 = world.api("N-H26");
+    hsm.play(Trick::Pulled).unwrap();
+    let letter = Letter::new("held", "H26", &["G22"]);
+    let held = h26.send(&letter).await.unwrap();
+    assert_eq!(held.state(), State::Held, "{held:?}");
+    assert!(h26.status().await.unwrap().connected, "the connection goes on");
+
+    world.stop_relay().await;
+    world.serve_relay().await;
+    world.api("N-G22").until_connected().await;
+    h26.until_alarm(&["no connection to the relay can be made", "is away", "Khóa dùng cho kết nối"]).await;
+    assert!(!h26.status().await.unwrap().connected);
+    let keys =
+        world.administration("N-H26").await.certificates(CertificatesRequest {}).await.unwrap().into_inner().keys;
+    let tls = keys.iter().find(|key| key.slot == "tls").unwrap();
+    assert_eq!(tls.r#where, "id:04 in token N-H26");
+    assert!(tls.notes.iter().any(|note| note.contains("no new connection can be made")), "{tls:?}");
+
+    hsm.undo(Trick::Pulled).unwrap();
+    h26.until_connected().await;
+    world.api("N-G22").until_consigned(&held.envelope, "G22").await;
+    until("the alarms are over", || async { h26.status().await?.alarms.is_empty().then_some(()) }).await;
+}
+
+/// Names the relay's keys of these certificates in its settings; those that are in the token of `hsm`, with its PIN in a file.
+fn name_relay_keys(world: &World, hsm: &SoftHsm, tls: &[&str], node: &[&str]) {
+    let home = world.relay_folder();
+    std::fs::write(home.join("keys/token.pin"), PIN).unwrap();
+    let source = |name: &str| {
+        let certificate = home.join("keys").join(format!("{name}.pem"));
+        std::fs::write(&certificate, &world.issued(name).certificate_pem).unwrap();
+        let source = TokenSource {
+            module: hsm.module(),
+            token: hsm.label().into(),
+            object: format!("label:{name}").parse().unwrap(),
+            pin: PinSource::File(home.join("keys/token.pin")),
+            certificate: Some(certificate),
+        };
+        KeySource::Token(Box::new(source)).to_value(&home)
+    };
+    let list = |names: &[&str]| toml::Value::Array(names.iter().map(|name| source(name)).collect());
+    let keys = toml::Table::from_iter([("tls".to_owned(), list(tls)), ("node".to_owned(), list(node))]);
+    let path = home.join(truc_relay::SETTINGS_FILE);
+    let mut settings: toml::Table = std::fs::read_to_string(&path).unwrap().parse().unwrap();
+    settings.insert("keys".into(), keys.into());
+    std::fs::write(path, settings.to_string()).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_with_its_keys_in_a_token_goes_over_to_new_ones_with_a_directory_version_and_without_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(hsm) = SoftHsm::or_skip(folder.path(), "R1", PIN) else { return };
+    let mut world = World::make(Lane::Ordinary, &[("N-G22", &["G22"]), ("N-H26", &["H26"])]).await;
+    for (name, id) in [("relay.tls", "01"), ("relay.node", "02")] {
+        hsm.import(&world.issued(name).key_pem, name, id).unwrap();
+        let file = if name == "relay.tls" { "keys/tls.key" } else { "keys/node.key" };
+        std::fs::remove_file(world.relay_folder().join(file)).unwrap();
+    }
+    name_relay_keys(&world, &hsm, &["relay.tls"], &["relay.node"]);
+    world.serve_relay().await;
+    world.publish().await;
+    for id in ["N-G22", "N-H26"] {
+        world.serve_node(id).await;
+        world.api(id).until_connected().await;
+    }
+    let (g22, h26) = (world.api("N-G22"), world.api("N-H26"));
+    let first = g22.accepted(&Letter::new("first", "G22", &["H26"])).await;
+    h26.until_consigned(&first, "H26").await;
+
+    // While the token is away receipts are provisional; nothing else changes for who is connected.
+    hsm.play(Trick::Pulled).unwrap();
+    let second = g22.accepted(&Letter::new("second", "G22", &["H26"])).await;
+    h26.until_consigned(&second, "H26").await;
+    hsm.undo(Trick::Pulled).unwrap();
+    world.all_receipts_valid("N-G22", &second, 4).await;
+
+    let later = Some(from_now(-3_600_000));
+    for (name, profile, subject, id) in [
+        ("relay.tls.2", Profile::Tls, Subject::endpoint("RELAY"), "03"),
+        ("relay.node.2", Profile::Node, Subject::new("Máy chuyển tiếp").organization("Trục DEV"), "04"),
+    ] {
+        let issued =
+            world.issue(name, Request { not_before: later, ..Request::new(profile, KeyKind::Rsa2048, subject) });
+        hsm.import(&issued.key_pem, name, id).unwrap();
+    }
+    name_relay_keys(&world, &hsm, &["relay.tls", "relay.tls.2"], &["relay.node", "relay.node.2"]);
+    hang_up();
+    let settings = truc_relay::Settings::load(&world.relay_folder()).unwrap();
+    let lan = Administrator { name: "lan".into(), role: CallerRole::CipherAdmin };
+    let binding =
+        std::fs::read(truc_relay::bind(&settings, lan.clone(), "chứng thư mới".into(), now()).unwrap()).unwrap();
+    // The old key signs for the new ones: the operator has nothing to confirm.
+    world.take(&Raw::<SignedBinding>::parse(binding).unwrap(), Confirmation::default());
+    world.publish().await;
+    let new = Certificate::from_pem(world.issued("relay.node.2").certificate_pem.as_bytes()).unwrap()[0].sha256();
+    let third = g22.accepted(&Letter::new("third", "G22", &["H26"])).await;
+    h26.until_consigned(&third, "H26").await;
+    world.all_receipts_valid("N-G22", &third, 4).await;
+    let items = g22.receipts(&third).await;
+    let of_relay = items.iter().find(|item| item.event.ends_with("RelayAcceptance")).unwrap();
+    let receipt = String::from_utf8(g22.receipt(&of_relay.leaf_hash, false).await).unwrap();
+    let note: SignedNote = receipt.split_once("\n\n").unwrap().1.parse().unwrap();
+    assert!(checkpoint_signature(&note, &new).is_some(), "{receipt}");
+    // New connections are made under the new certificate.
+    let known = move |_: &truc_proto::Digest| Ok("RELAY".parse().unwrap());
+    let link = Link::new(world.lane, world.identity("N-H26.tls"), world.link_trust(), known);
+    let relay = "RELAY".parse().unwrap();
+    let connected = link.connect(&world.relay_address().to_string(), &relay, ConnectSettings::default()).await.unwrap();
+    assert_eq!(connected.peer.fingerprint, world.issued("relay.tls.2").fingerprint());
+
+    // All of it stands in the relay's ledger, readable while it runs.
+    let deeds = until("what was done to stand in the ledger", || async {
+        let log = truc_relay::administration::log(&settings, Timestamp::EPOCH).unwrap();
+        (log.iter().filter(|leaf| leaf.action == AdminAction::CertificateRotated).count() == 3).then_some(log)
+    })
+    .await;
+    let published = deeds.iter().filter(|leaf| leaf.action == AdminAction::DirectoryPublished).count();
+    assert_eq!(published, 2);
+    assert!(
+        deeds.iter().any(|leaf| leaf.who == lan && leaf.why == "chứng thư mới" && leaf.done.is_some()),
+        "{deeds:?}"
+    );
+    let itself = Administrator::node(&relay);
+    let swapped: Vec<_> =
+        deeds.iter().filter(|leaf| leaf.who == itself).map(|leaf| leaf.subject.name.as_str()).collect();
+    assert!(
+        swapped.iter().any(|name| name.starts_with("tls: ")) && swapped.iter().any(|name| name.starts_with("node: ")),
+        "{swapped:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -128,7 +128,14 @@ impl Relay {
         self.check_facts(cx);
         if self.live.as_ref().is_some_and(|live| live.store.core.directory().is_none()) {
             let statement = Bytes::from_static(b"directory 1");
-            let first = NewDirectory { version: 1, statement, previous: None, moved: Vec::new(), renewed: Vec::new() };
+            let first = NewDirectory {
+                version: 1,
+                statement,
+                previous: None,
+                moved: Vec::new(),
+                renewed: Vec::new(),
+                published_by: None,
+            };
             self.input(cx, Input::Published(Box::new(first)), None)?;
         }
         Ok(())

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, anyhow};
 use serde_json::{Value, json};
-use truc_node::settings::{KeySource, Settings};
+use truc_node::settings::KeySource;
 use truc_proto::{
     limits::{PEM_BYTES_MAX, PKCS12_BYTES_MAX},
     node_v1::{
@@ -161,7 +161,7 @@ async fn import(node: &mut Administration, args: &CertImportArgs, output: &Outpu
 /// What an `X.token` file says, as the node can read it: its paths are as seen from here.
 fn token(path: &Path) -> Result<String, Failure> {
     let cannot = || format!("{} names no key in a token", path.display());
-    let KeySource::Token(source) = Settings::load_key(path).or_exit(Exit::BadData, cannot())? else {
+    let KeySource::Token(source) = KeySource::named_by(path).or_exit(Exit::BadData, cannot())? else {
         return Err(Failure::new(Exit::BadData, anyhow!(cannot())));
     };
     let text = source.to_toml().or_exit(Exit::BadData, cannot())?;

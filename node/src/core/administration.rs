@@ -2,46 +2,11 @@
 //! one, and the fold keeps no more than where that is.
 
 use serde::{Deserialize, Serialize};
-use truc_proto::{
-    AdminAction, AdminSubject, Administration, Administrator, Digest, NodeId, Raw, StatementError, Timestamp,
-};
+pub use truc_custody::deeds::Deed;
+use truc_proto::{Digest, Timestamp};
 
 use super::{Answer, Core, Effect, Token, digest};
 use crate::records::{self, Body, Place, RecordError};
-
-/// Something that was done, before it stands in the ledger.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Deed {
-    /// What.
-    pub action: AdminAction,
-    /// To what.
-    pub subject: AdminSubject,
-    /// Who asked for it.
-    pub who: Administrator,
-    /// Who agreed to it, where two had to.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub approved_by: Option<Administrator>,
-    /// Why, in words.
-    pub why: String,
-    /// When, where it is written down later.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub done: Option<Timestamp>,
-}
-
-impl Deed {
-    /// Whether it could stand in the ledger.
-    ///
-    /// # Errors
-    /// When a text is empty, too long or not one readable line.
-    pub fn check(&self, node: &NodeId) -> Result<(), StatementError> {
-        self.clone().stated(node.clone(), Timestamp::EPOCH).map(|_| ())
-    }
-
-    fn stated(self, node: NodeId, time: Timestamp) -> Result<Raw<Administration>, StatementError> {
-        let Self { action, subject, who, approved_by, why, done } = self;
-        Raw::write(Administration { node, time, action, subject, who, approved_by, why, done })
-    }
-}
 
 /// The end of the log.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]

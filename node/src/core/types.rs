@@ -743,6 +743,8 @@ pub enum Alarm {
     Reseal(EnvelopeId, AgencyId),
     /// The signing key is away.
     KeyAway,
+    /// The TLS key does not sign, so no connection is made.
+    TlsKeyAway,
     /// No time-stamping authority answers.
     TimeStamps,
     /// A revocation list is missing or stale.
@@ -787,6 +789,7 @@ impl Alarm {
         "legacy-in-doubt",
         "reseal",
         "key-away",
+        "tls-key-away",
         "time-stamps",
         "revocation-unknown",
         "revocation-late",
@@ -821,6 +824,7 @@ impl Alarm {
             Self::LegacyInDoubt(..) => "legacy-in-doubt",
             Self::Reseal(..) => "reseal",
             Self::KeyAway => "key-away",
+            Self::TlsKeyAway => "tls-key-away",
             Self::TimeStamps => "time-stamps",
             Self::RevocationUnknown => "revocation-unknown",
             Self::RevocationLate => "revocation-late",

@@ -33,6 +33,7 @@ fn vietnamese(alarm: &Alarm) -> String {
             "Chưa lập được gói tin thay thế {envelope} cho {code}; nút tự thử lại. Kiểm tra khóa ký và danh bạ"
         ),
         Alarm::KeyAway => "Khóa ký hoặc khóa giải mã của nút không dùng được; văn bản chờ đến khi có khóa. Quản trị viên kiểm tra tệp khóa hoặc thiết bị lưu khóa".to_owned(),
+        Alarm::TlsKeyAway => "Khóa dùng cho kết nối (TLS) không ký được nên nút không kết nối được với trục; văn bản chờ đến khi có khóa. Quản trị viên kiểm tra tệp khóa hoặc thiết bị lưu khóa".to_owned(),
         Alarm::CertificatesEnd => "Có chứng thư số sắp hết hạn: xem bằng `truc cert status`, xin chứng thư mới bằng `truc cert request`".to_owned(),
         Alarm::TimeStamps => "Chưa lấy được dấu thời gian: biên nhận vẫn được cấp, không có dấu thời gian; nút tự thử lại. Nếu kéo dài, quản trị viên kiểm tra [time_stamps] và mạng".to_owned(),
         Alarm::RevocationUnknown => "Không nạp được khóa, chứng thư tin cậy hoặc danh sách thu hồi; bản cũ vẫn có hiệu lực. Quản trị viên sửa tệp rồi nạp lại (SIGHUP)".to_owned(),
@@ -81,6 +82,7 @@ mod tests {
             Alarm::Unusable(envelope),
             Alarm::Reseal(envelope, code.clone()),
             Alarm::KeyAway,
+            Alarm::TlsKeyAway,
             Alarm::TimeStamps,
             Alarm::CertificatesEnd,
             Alarm::RevocationUnknown,

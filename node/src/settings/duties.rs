@@ -152,9 +152,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("good.txt"), "2026-11-23 holiday Ngày truyền thống\n").unwrap();
         fs::write(folder.path().join("bad.txt"), "2026-11-23 holiday x\n2026-11-32 holiday x\n").unwrap();
-        let mut reader = Reader { folder: folder.path(), mistakes: Vec::new() };
+        let mut reader = Reader::new(folder.path());
         let mut table: Table = text.parse().unwrap();
-        (reader.duties(&mut table), reader.mistakes)
+        (reader.duties(&mut table), reader.into_mistakes())
     }
 
     #[test]

@@ -213,7 +213,7 @@ fn taken(item: Item) -> Option<Vec<Value>> {
 
 fn inline(settings: &Settings, source: &KeySource) -> Value {
     let mut table = InlineTable::new();
-    for (name, value) in settings.key_pairs(source) {
+    for (name, value) in source.pairs(&settings.folder) {
         table.insert(&name, value.into());
     }
     Value::InlineTable(table)

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{KeySource, PinSource, Settings};
+use super::Settings;
 
 impl Settings {
     /// The files that they name outside the node's folder, each once. A token's driver belongs to the machine and is none of them.
@@ -31,21 +31,5 @@ impl Settings {
         outside.sort();
         outside.dedup();
         outside
-    }
-}
-
-impl KeySource {
-    fn files(&self) -> Vec<&Path> {
-        match self {
-            Self::Pem { certificate, key } => vec![certificate, key],
-            Self::Pkcs12 { file, password_file } => vec![file, password_file],
-            Self::Token(source) => {
-                let pin = match &source.pin {
-                    PinSource::File(path) => Some(path),
-                    PinSource::Credential(_) | PinSource::Prompt => None,
-                };
-                source.certificate.iter().chain(pin).map(PathBuf::as_path).collect()
-            }
-        }
     }
 }

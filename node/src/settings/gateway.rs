@@ -7,10 +7,7 @@ use truc_link::endpoint::Endpoint;
 use truc_proto::{AgencyId, Lane, limits::SDK_SYSTEM_ID_CHARS_MAX};
 use truc_signer::Certificate;
 
-use super::{
-    material::{self, MaterialError},
-    read::Reader,
-};
+use super::{MaterialError, read::Reader};
 
 const POLL_S: u64 = 60;
 const TIMEOUT_S: u64 = 60;
@@ -38,7 +35,7 @@ impl GatewaySettings {
     /// # Errors
     /// When the file cannot be read.
     pub fn trust(&self) -> Result<Vec<Certificate>, MaterialError> {
-        self.anchors.as_deref().map_or(Ok(Vec::new()), material::read_certificates)
+        self.anchors.as_deref().map_or(Ok(Vec::new()), truc_custody::read_certificates)
     }
 
     /// As it stands in the settings file; `shown` writes paths.

@@ -2,38 +2,52 @@
 
 use std::{
     collections::BTreeSet,
-    fmt,
     net::SocketAddr,
-    path::{Path, PathBuf},
-    str::FromStr,
+    ops::{Deref, DerefMut},
+    path::Path,
     time::Duration,
 };
 
 use toml::{Table, Value};
+use truc_custody::Away;
 use truc_link::endpoint::Endpoint;
 use truc_proto::{
     AdminAction, AgencyId, Lane,
-    limits::{AGENCY_KEYS_MAX, ENVELOPE_TTL_MAX_MS, NODE_AGENCIES_MAX},
+    limits::{ENVELOPE_TTL_MAX_MS, NODE_AGENCIES_MAX},
 };
 use truc_signer::PolicySettings;
 
 use super::{
-    AgencySettings, KeySource, PinSource, RestSettings, SdkSettings, Settings, TTL_DAYS_DEFAULT, TokenSource,
-    TrustFiles, check_address,
+    AgencySettings, KeySource, RestSettings, SdkSettings, Settings, TTL_DAYS_DEFAULT, TrustFiles, check_address,
 };
 use crate::service::administration::WITH_TWO_PERSONS;
 
 /// Takes the tables apart and notes everything that is wrong.
-pub(super) struct Reader<'f> {
-    pub(super) folder: &'f Path,
-    pub(super) mistakes: Vec<String>,
+pub(super) struct Reader<'f>(truc_custody::Reader<'f>);
+
+impl<'f> Reader<'f> {
+    pub(super) fn new(folder: &'f Path) -> Self {
+        Self(truc_custody::Reader::new(folder))
+    }
+
+    /// What was read, and what is wrong with it.
+    pub(super) fn into_mistakes(self) -> Vec<String> {
+        self.0.mistakes
+    }
 }
 
-/// Whether a key's own file may be somewhere else at the moment, on a stick or a share.
-#[derive(Clone, Copy)]
-enum Away {
-    May,
-    MayNot,
+impl<'f> Deref for Reader<'f> {
+    type Target = truc_custody::Reader<'f>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl DerefMut for Reader<'_> {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.0
+    }
 }
 
 impl Reader<'_> {
@@ -295,195 +309,11 @@ impl Reader<'_> {
         Some(agencies)
     }
 
-    fn keys(&mut self, value: Option<Value>, name: &str, away: Away) -> Vec<KeySource> {
-        let given = self.array(value, name);
-        if given.is_empty() || given.len() > AGENCY_KEYS_MAX {
-            self.mistakes.push(format!(
-                "{name}: 1 to {AGENCY_KEYS_MAX} certificates with keys are wanted, given are {}",
-                given.len()
-            ));
-            return Vec::new();
-        }
-        let named = given.into_iter().enumerate().map(|(n, value)| (format!("{name}[{}]", n + 1), value));
-        named.filter_map(|(name, value)| self.key_away(Some(value), &name, away)).collect()
-    }
-
-    /// One, or a list while one takes over from another.
-    fn own_keys(&mut self, value: Option<Value>, name: &str, away: Away) -> Vec<KeySource> {
-        match value {
-            list @ Some(Value::Array(_)) => self.keys(list, name, away),
-            one => self.key_away(one, name, away).into_iter().collect(),
-        }
-    }
-
-    pub(super) fn key(&mut self, value: Option<Value>, name: &str) -> Option<KeySource> {
-        self.key_away(value, name, Away::MayNot)
-    }
-
-    fn key_away(&mut self, value: Option<Value>, name: &str, away: Away) -> Option<KeySource> {
-        let prefix = format!("{name}.");
-        let Some(Value::Table(mut table)) = value else {
-            self.mistakes.push(format!(
-                "{name}: {{ certificate = \"…\", key = \"…\" }}, {{ pkcs12 = \"…\", password_file = \"…\" }} or {{ pkcs11 = \"…\", token = \"…\", object = \"id:…\", pin_file = \"…\" }} is wanted"
-            ));
-            return None;
-        };
-        let source = if table.contains_key("pkcs11") {
-            self.token_key(&mut table, &prefix)
-        } else if table.contains_key("pkcs12") {
-            let file = self.path(&mut table, "pkcs12", &prefix);
-            let password_file = self.path(&mut table, "password_file", &prefix);
-            Some((file, password_file)).and_then(|(file, password_file)| {
-                Some(KeySource::Pkcs12 { file: file?, password_file: password_file? })
-            })
-        } else {
-            let certificate = self.path(&mut table, "certificate", &prefix);
-            let key = match away {
-                Away::MayNot => self.path(&mut table, "key", &prefix),
-                Away::May => self.text(&mut table, "key", &prefix).map(|text| self.folder.join(text)),
-            };
-            Some((certificate, key))
-                .and_then(|(certificate, key)| Some(KeySource::Pem { certificate: certificate?, key: key? }))
-        };
-        self.nothing_else(&table, &prefix);
-        source
-    }
-
-    fn token_key(&mut self, table: &mut Table, prefix: &str) -> Option<KeySource> {
-        let module = self.path(table, "pkcs11", prefix);
-        let token = self.text(table, "token", prefix);
-        let object = self.parsed(table, "object", prefix);
-        let pin = if table.contains_key("pin_credential") {
-            let name = self.text(table, "pin_credential", prefix);
-            // A name, no way out of the folder of credentials.
-            let fits = |name: &String| !name.is_empty() && name != "." && name != ".." && !name.contains('/');
-            if name.as_ref().is_some_and(|name| !fits(name)) {
-                self.mistakes.push(format!("{prefix}pin_credential: the name of a service's credential is wanted"));
-            }
-            name.filter(fits).map(PinSource::Credential)
-        } else if table.contains_key("pin") {
-            let prompt = self.text(table, "pin", prefix).filter(|text| text == "prompt");
-            if prompt.is_none() {
-                self.mistakes.push(format!(
-                    "{prefix}pin: \"prompt\" is wanted, for a person to be asked; a PIN itself does not stand in settings: name a pin_file"
-                ));
-            }
-            if !table.contains_key("certificate") {
-                self.mistakes.push(format!(
-                    "{prefix}certificate is missing: a token whose PIN is asked for later shows no certificate at the start"
-                ));
-            }
-            prompt.map(|_| PinSource::Prompt)
-        } else {
-            self.path(table, "pin_file", prefix).map(PinSource::File)
-        };
-        let certificate = if table.contains_key("certificate") {
-            self.path(table, "certificate", prefix).map(Some)
-        } else {
-            Some(None)
-        };
-        let (module, token, object, pin, certificate) = (module?, token?, object?, pin?, certificate?);
-        Some(KeySource::Token(Box::new(TokenSource { module, token, object, pin, certificate })))
-    }
-
-    fn section(&mut self, table: &mut Table, name: &str) -> Table {
-        if !table.contains_key(name) {
-            self.mistakes.push(format!("[{name}] is missing"));
-        }
-        self.optional_section(table, name)
-    }
-
-    pub(super) fn optional_section(&mut self, table: &mut Table, name: &str) -> Table {
-        match table.remove(name) {
-            Some(Value::Table(section)) => section,
-            None => Table::new(),
-            Some(_) => {
-                self.mistakes.push(format!("{name}: a section [{name}] is wanted"));
-                Table::new()
-            }
-        }
-    }
-
-    pub(super) fn array(&mut self, value: Option<Value>, name: &str) -> Vec<Value> {
-        match value {
-            Some(Value::Array(values)) => values,
-            None => Vec::new(),
-            Some(_) => {
-                self.mistakes.push(format!("{name}: a list is wanted"));
-                Vec::new()
-            }
-        }
-    }
-
-    pub(super) fn text(&mut self, table: &mut Table, key: &str, prefix: &str) -> Option<String> {
-        match table.remove(key) {
-            Some(Value::String(text)) => Some(text),
-            None => {
-                self.mistakes.push(format!("{prefix}{key} is missing"));
-                None
-            }
-            Some(_) => {
-                self.mistakes.push(format!("{prefix}{key}: a text in quotes is wanted"));
-                None
-            }
-        }
-    }
-
-    pub(super) fn parsed<T: FromStr<Err: fmt::Display>>(
-        &mut self,
-        table: &mut Table,
-        key: &str,
-        prefix: &str,
-    ) -> Option<T> {
-        let text = self.text(table, key, prefix)?;
-        text.parse().map_err(|error| self.mistakes.push(format!("{prefix}{key}: {error}"))).ok()
-    }
-
-    /// None: not there. Some(None): there and wrong.
-    pub(super) fn number(
-        &mut self,
-        table: &mut Table,
-        key: &str,
-        prefix: &str,
-        range: std::ops::RangeInclusive<u64>,
-    ) -> Option<Option<u64>> {
-        let value = table.remove(key)?;
-        let number =
-            value.as_integer().and_then(|number| u64::try_from(number).ok()).filter(|number| range.contains(number));
-        if number.is_none() {
-            let (from, to) = (range.start(), range.end());
-            self.mistakes.push(format!("{prefix}{key}: a number from {from} to {to} is wanted"));
-        }
-        Some(number)
-    }
-
-    pub(super) fn path(&mut self, table: &mut Table, key: &str, prefix: &str) -> Option<PathBuf> {
-        let text = self.text(table, key, prefix)?;
-        self.path_of(Value::String(text), &format!("{prefix}{key}"))
-    }
-
-    fn path_of(&mut self, value: Value, name: &str) -> Option<PathBuf> {
-        let Value::String(text) = value else {
-            self.mistakes.push(format!("{name}: a path in quotes is wanted"));
-            return None;
-        };
-        let path = self.folder.join(&text);
-        if !path.is_file() {
-            self.mistakes.push(format!("{name}: there is no file {}", path.display()));
-            return None;
-        }
-        Some(path)
-    }
-
     fn is_address(&mut self, address: &str) -> bool {
         let good = check_address(address);
         if !good {
             self.mistakes.push(format!("relay.address: {address:?} is not host:port"));
         }
         good
-    }
-
-    pub(super) fn nothing_else(&mut self, table: &Table, prefix: &str) {
-        self.mistakes.extend(table.keys().map(|key| format!("{prefix}{key}: there is no such setting")));
     }
 }

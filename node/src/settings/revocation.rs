@@ -33,9 +33,9 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> (Option<Option<RevocationSettings>>, Vec<String>) {
-        let mut reader = Reader { folder: Path::new("/n"), mistakes: Vec::new() };
+        let mut reader = Reader::new(Path::new("/n"));
         let settings = reader.revocation(&mut text.parse().unwrap());
-        (settings, reader.mistakes)
+        (settings, reader.into_mistakes())
     }
 
     #[test]

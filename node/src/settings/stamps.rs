@@ -7,10 +7,7 @@ use truc_link::StampServer;
 use truc_proto::limits::{TIME_STAMP_EVERY_S_MAX, TIME_STAMP_SERVERS_MAX};
 use truc_signer::Certificate;
 
-use super::{
-    material::{self, MaterialError},
-    read::Reader,
-};
+use super::{MaterialError, read::Reader};
 
 /// Where time-stamps come from.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -29,7 +26,7 @@ impl StampSettings {
     /// # Errors
     /// When the file cannot be read.
     pub fn trust(&self) -> Result<Option<Vec<Certificate>>, MaterialError> {
-        self.anchors.as_deref().map(material::read_certificates).transpose()
+        self.anchors.as_deref().map(truc_custody::read_certificates).transpose()
     }
 
     /// As it stands in the settings file; `shown` writes paths.
@@ -97,7 +94,7 @@ mod tests {
     fn what_is_written_is_read_back() {
         let text = "[time_stamps]\nservers = [{ url = \"http://a/x\", policy = \"1.2.3\" }, { url = \"https://b:8443/\" }]\nevery_s = 5\n";
         let read = |text: &str| {
-            let mut reader = Reader { folder: std::path::Path::new("/n"), mistakes: Vec::new() };
+            let mut reader = Reader::new(std::path::Path::new("/n"));
             let settings = reader.time_stamps(&mut text.parse().unwrap());
             assert_eq!(reader.mistakes, Vec::<String>::new());
             settings.unwrap().unwrap()

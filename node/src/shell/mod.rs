@@ -31,6 +31,7 @@ use tokio::{
     runtime::Handle,
     sync::{Notify, OwnedSemaphorePermit, Semaphore, broadcast, watch},
 };
+use truc_custody::Keyring;
 use truc_evidence::{Directory, PinnedOperator};
 use truc_ledger::{
     Ledger, LedgerKey,
@@ -40,9 +41,7 @@ use truc_link::{Link, Revocations, Stamper};
 use truc_proto::{AdminAction, AgencyId, AxisId, Digest, Lane, NodeId, Restored, relay_v1::relay_client::RelayClient};
 use truc_signer::{SigningKey, path::TrustStore};
 
-use crate::{
-    archive::Archive, core::Key, keyring::Keyring, pipeline::Pipeline, service::certificates::Held, settings::Settings,
-};
+use crate::{archive::Archive, core::Key, pipeline::Pipeline, service::certificates::Held, settings::Settings};
 use engine::Engine;
 
 pub use bodies::{Bodies, BodyError};
@@ -191,12 +190,13 @@ impl Shell {
     /// Takes those of the node's own keys into use that serve now.
     pub(crate) fn use_keys(&self) {
         let (keyring, directory, now) = (self.keyring.load(), self.directory(), clock::now());
-        if let Some(tls) = keyring.tls(directory.as_deref(), &self.node, now)
-            && tls.fingerprint() != self.link.fingerprint()
+        let entry = directory.as_deref().and_then(|directory| directory.node(&self.node)).map(|(_, entry)| entry);
+        if let Some(tls) = keyring.tls(entry, now)
+            && !self.link.presents(tls)
         {
             self.link.replace_identity(tls.clone());
         }
-        if let Some(key) = keyring.node(directory.as_deref(), &self.node, now)
+        if let Some(key) = keyring.node(entry, now)
             && !Arc::ptr_eq(key, &self.node_key())
         {
             let mut held = self.node_key.write().unwrap_or_else(PoisonError::into_inner);
@@ -228,7 +228,7 @@ impl Shell {
             ..Settings::clone(&held)
         };
         // All is read before anything is used.
-        let keyring = Keyring::load(&settings)?;
+        let keyring = Keyring::load(&settings.tls_keys, &settings.node_keys)?;
         let held = Held::all(&settings).context("load the certificates")?;
         (self.reload_pipeline_keys)(&settings).context("load the agencies' keys")?;
         self.held.store(Arc::new(held));

@@ -55,6 +55,7 @@ pub async fn run_link(shell: Arc<Shell>) {
         }
         let why = ended.err().map_or("the relay closed the connection".into(), |error| crate::chain(&error));
         shell.relay_state.store(Arc::new(why.clone()));
+        say_whether_the_key_is_away(&shell).await;
         if *stopping.borrow() {
             return;
         }
@@ -84,6 +85,7 @@ async fn session(shell: &Arc<Shell>, greeted: &mut bool) -> Result<(), LinkError
     shell.relay_state.store(Arc::new(format!("connected to {} at {}", shell.relay_id, shell.relay_address)));
     shell.relay.send_replace(Some(relay.clone()));
     shell.engine.tell(Input::Connected).await?;
+    say_whether_the_key_is_away(shell).await;
     note_own_checkpoint(shell).await;
     let mut prove = tokio::time::interval(PROVE_EVERY);
     prove.tick().await; // the first one is at once
@@ -108,6 +110,12 @@ async fn session(shell: &Arc<Shell>, greeted: &mut bool) -> Result<(), LinkError
             }
         }
     }
+}
+
+/// A TLS key in a token may not sign: an alarm until it does.
+async fn say_whether_the_key_is_away(shell: &Arc<Shell>) {
+    let text = shell.link.key_fault().map(|fault| format!("no connection to the relay can be made: {fault}"));
+    let _ = shell.engine.tell(Input::Alarm { alarm: Alarm::TlsKeyAway, text }).await; // the node is stopping
 }
 
 /// That the relay does not note it now is no reason to break off.

@@ -77,6 +77,7 @@ impl Core {
             }
             Body::Cosigned(record) => self.apply_cosigned(position, leaf_index, record)?,
             Body::OriginBegun(record) => self.advance(record.time_ms),
+            Body::Administered(record) => self.apply_administered(record)?,
         }
         self.next_position = position.plus(1);
         if let Some(leaf_index) = leaf_index {
@@ -469,7 +470,7 @@ impl Core {
     }
 
     /// Moves the fold's clock and forgets the ids that can no longer come.
-    fn advance(&mut self, time_ms: i64) {
+    pub(super) fn advance(&mut self, time_ms: i64) {
         let time = Timestamp::from_unix_ms(time_ms);
         if time <= self.clock {
             return;

@@ -388,6 +388,7 @@ impl Core {
         };
         let leaf = directory.statement.to_vec();
         let (position, leaf_index) = self.append(Body::Directory(record), Some(leaf), turn);
+        self.note_publication(now, &directory, turn);
         Ok(Acceptance { position, leaf_index, leaf: Some(directory.statement) })
     }
 

@@ -1,6 +1,7 @@
 //! What comes into the core and what goes out of it.
 
 use bytes::Bytes;
+use truc_custody::deeds::Deed;
 use truc_ledger::{Position, Record};
 use truc_proto::{AgencyId, Digest, EnvelopeId, NodeId, Reason, Supersedes, Timestamp, wire_v1::EvidenceItem};
 
@@ -155,6 +156,8 @@ pub struct NewDirectory {
     pub moved: Vec<(AgencyId, NodeId)>,
     /// Nodes that began a new ledger.
     pub renewed: Vec<NodeId>,
+    /// Who brought it, for the ledger; none: not said.
+    pub published_by: Option<NodeId>,
 }
 
 /// How far a Watch stream has come. Starts at the default.
@@ -254,6 +257,13 @@ pub enum Input {
     },
     /// The operator published a directory.
     Published(Box<NewDirectory>),
+    /// An administrator did something to the relay.
+    Administered {
+        /// What.
+        deed: Deed,
+        /// SHA-256 of the note that it was left as.
+        note: Option<Digest>,
+    },
     /// What waits for a node beyond the cursor?
     Pull {
         /// Which node.
@@ -451,6 +461,15 @@ pub enum EvidenceOutcome {
 /// Why the core does nothing. The shell tells the peer.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Refused {
+    /// A deed before the first directory version, whose root is the ledger's first leaf.
+    #[error("what administrators do is written down once the first directory version is in force")]
+    NoDirectory,
+    /// A deed that could not stand in the ledger.
+    #[error("this cannot stand in the ledger: {why}")]
+    UnfitDeed {
+        /// Why.
+        why: String,
+    },
     /// Too much is open or queued.
     #[error("the relay holds as much open work as it may; try again later")]
     Busy,

@@ -7,6 +7,7 @@
 //! the live state is always the state that a recovery of the same journal gives. Effects of a `handle` may leave the process only after the
 //! records returned with them, and all before them, are on the device.
 
+mod administration;
 mod apply;
 mod decide;
 mod evidence;
@@ -94,6 +95,8 @@ pub struct Core {
     /// How many envelopes hold each payload in the blob store.
     payloads: BTreeMap<Digest, u32>,
     directory: Option<DirectoryMark>,
+    /// The note on an administrator's deed that was taken last.
+    noted: Option<Digest>,
     signed_size: u64,
     unsigned: usize,
     /// Volatile: who is working on what until when. A restart forgets it; nodes lease again.
@@ -126,6 +129,7 @@ impl Core {
             peers: BTreeMap::new(),
             payloads: BTreeMap::new(),
             directory: None,
+            noted: None,
             signed_size: 0,
             unsigned: 0,
             leases: BTreeMap::new(),
@@ -163,6 +167,7 @@ impl Core {
                 Some(Reply::Done(Ok(())))
             }
             Input::Published(directory) => Some(Reply::Published(self.published(now, *directory, &mut turn))),
+            Input::Administered { deed, note } => Some(Reply::Done(self.administer(now, deed, note, &mut turn))),
             Input::Pull { node, cursor, limit } => Some(Reply::Page(self.pull(&node, &cursor, limit))),
             Input::Undelivered { node } => Some(Reply::Undelivered(self.undelivered(&node))),
             Input::Forks => Some(Reply::Forks(self.forks())),

@@ -67,6 +67,8 @@ struct Head {
     nodes: Vec<String>,
     #[prost(message, optional, tag = "8")]
     directory: Option<DirectoryRow>,
+    #[prost(bytes = "vec", tag = "9")]
+    noted: Vec<u8>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -363,6 +365,7 @@ impl Core {
         self.next_delivery = head.next_delivery;
         self.clock = Timestamp::from_unix_ms(head.clock_ms);
         self.signed_size = head.signed_size;
+        self.noted = if head.noted.is_empty() { None } else { Some(digest(&head.noted)?) };
         for code in &head.agencies {
             self.book.agency(&code.parse::<AgencyId>().map_err(|_| ApplyError::Field("agency code"))?);
         }
@@ -495,6 +498,7 @@ impl Core {
                 position: mark.position.0,
                 leaf_index: mark.leaf_index,
             }),
+            noted: self.noted.map(|note| note.as_bytes().to_vec()).unwrap_or_default(),
         }
     }
 

@@ -453,7 +453,14 @@ fn the_first_directory_is_leaf_0_and_every_later_one_follows() {
     let mut world = World::new();
     let version = |version, previous| {
         let statement = Bytes::from(format!("root {version}"));
-        Input::Published(Box::new(NewDirectory { version, statement, previous, moved: vec![], renewed: vec![] }))
+        Input::Published(Box::new(NewDirectory {
+            version,
+            statement,
+            previous,
+            moved: vec![],
+            renewed: vec![],
+            published_by: None,
+        }))
     };
     let refused = |reply| matches!(reply, Some(Reply::Published(Err(Refused::VersionDoesNotFollow { .. }))));
     assert!(refused(world.give(version(2, Some(Digest::of(b"root 1"))))));
@@ -472,13 +479,14 @@ fn what_waits_follows_its_code_to_another_node() {
     let mut world = World::new();
     let moved = vec![("H26".parse().unwrap(), node("N-NEW"))];
     let statement = Bytes::from_static(b"root 1");
-    let first = NewDirectory { version: 1, statement, previous: None, moved: vec![], renewed: vec![] };
+    let first =
+        NewDirectory { version: 1, statement, previous: None, moved: vec![], renewed: vec![], published_by: None };
     world.give(Input::Published(Box::new(first)));
     world.accepted(offer(1, vec![open("H26", "N-OLD"), open("H37", "N-OLD")]));
     world.accepted(offer(2, vec![open("H26", "N-OLD")]));
     let previous = Some(Digest::of(b"root 1"));
     let statement = Bytes::from_static(b"root 2");
-    let second = NewDirectory { version: 2, statement, previous, moved, renewed: vec![] };
+    let second = NewDirectory { version: 2, statement, previous, moved, renewed: vec![], published_by: None };
     world.give(Input::Published(Box::new(second)));
     assert_eq!((world.undelivered("N-NEW"), world.undelivered("N-OLD")), (2, 1));
     assert!(matches!(world.give(Input::Lease { node: node("N-OLD"), key: key(2) }), Some(Reply::Lease(Err(_)))));

@@ -81,10 +81,10 @@ impl<S: Store> Service<S> {
         let coming = collect(chunks, &self.settings.directories).await?;
         // One at a time: each version names the one before.
         let _one = self.publishing.lock().await;
-        let service = Arc::clone(self);
+        let (service, publisher) = (Arc::clone(self), from.clone());
         let checked = blocking(move || {
             let directory = service.check_directory(coming)?;
-            let new = service.changes(&directory);
+            let new = NewDirectory { published_by: Some(publisher), ..service.changes(&directory) };
             Ok::<_, Refusal>((directory, new))
         });
         let (directory, new) = match checked.await? {
@@ -170,6 +170,7 @@ impl<S: Store> Service<S> {
             renewed = renewed_ledgers(&before, directory);
         }
         NewDirectory {
+            published_by: None,
             version: statement.version,
             statement: statement.bytes().clone(),
             previous: statement.previous,

@@ -180,6 +180,12 @@ impl<S: Store> Service<S> {
         self.directory.subscribe()
     }
 
+    /// The relay's id.
+    #[must_use]
+    pub const fn relay_id(&self) -> &NodeId {
+        &self.settings.relay
+    }
+
     /// True when a peer has shown that this ledger is an old copy, or while peers that may show it have not been heard.
     #[must_use]
     pub fn is_silenced(&self) -> bool {

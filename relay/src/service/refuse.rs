@@ -205,9 +205,9 @@ impl From<StoreError> for Refusal {
                 "Nút đã đưa ra hai lịch sử sổ cái khác nhau; trục không nhận gì từ nút này cho tới khi đơn vị vận hành xử lý.",
             ),
             StoreError::Refused(Refused::NotWaiting) => Self::not_waiting(),
-            StoreError::Refused(Refused::VersionDoesNotFollow { .. }) => {
-                Self::because(Reason::Invalid, error.to_string())
-            }
+            StoreError::Refused(
+                Refused::VersionDoesNotFollow { .. } | Refused::NoDirectory | Refused::UnfitDeed { .. },
+            ) => Self::because(Reason::Invalid, error.to_string()),
         }
     }
 }

@@ -11,6 +11,7 @@ mod tests;
 use std::{future::Future, sync::Arc};
 
 use bytes::Bytes;
+use truc_custody::deeds::Deed;
 use truc_ledger::{Committed, Position, ProofFailure, blobs::BlobStore};
 use truc_proto::{AgencyId, Digest, EnvelopeId, NodeId, Reason};
 
@@ -233,6 +234,11 @@ pub trait Store: Send + Sync + 'static {
                 _ => Err(mismatch()),
             }
         }
+    }
+
+    /// An administrator did something to the relay; done when it is on the device.
+    fn administer(&self, deed: Deed, note: Option<Digest>) -> impl Future<Output = Result<(), StoreError>> + Send {
+        async move { done(self.ask(Input::Administered { deed, note }).await?) }
     }
 
     /// The directory and the clock say that these codes take nothing more.

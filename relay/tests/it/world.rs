@@ -12,7 +12,7 @@ use truc_proto::{
     SignedDirectory, Timestamp, relay_v1 as wire, relay_v1::relay_client::RelayClient,
 };
 use truc_relay::{
-    InitOptions, Settings, clock,
+    InitOptions, KeySource, Settings, clock,
     core::CoreSettings,
     init, run,
     store::{Embedded, EmbeddedSettings},
@@ -76,10 +76,14 @@ impl World {
             lane: Lane::Ordinary,
             id: relay_id(),
             listen: "127.0.0.1:0".parse().unwrap(),
-            tls_certificate: put("tls.pem", &relay_tls.certificate_pem),
-            tls_key: put("tls.key", &relay_tls.key_pem),
-            node_certificate: put("node.pem", &relay_node.certificate_pem),
-            node_key: put("node.key", &relay_node.key_pem),
+            tls: KeySource::Pem {
+                certificate: put("tls.pem", &relay_tls.certificate_pem),
+                key: put("tls.key", &relay_tls.key_pem),
+            },
+            node: KeySource::Pem {
+                certificate: put("node.pem", &relay_node.certificate_pem),
+                key: put("node.key", &relay_node.key_pem),
+            },
             anchors: put("anchors.pem", &anchors(&pki)),
             operator: put("operator.pem", &operator.leaf_pem()),
             crls: vec![put("all.crl", &pki.crls_pem().unwrap())],

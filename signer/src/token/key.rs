@@ -15,7 +15,7 @@ use cryptoki::{
     mechanism::{
         Mechanism, MechanismType,
         elliptic_curve::{EcKdf, Ecdh1DeriveParams},
-        rsa::{PkcsMgfType, PkcsOaepParams, PkcsOaepSource},
+        rsa::{PkcsMgfType, PkcsOaepParams, PkcsOaepSource, PkcsPssParams},
     },
     object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle},
     session::Session,
@@ -38,8 +38,15 @@ use crate::{
 
 /// DigestInfo of SHA-256 without the hash (RFC 8017 9.2 note 1).
 const SHA256_INFO: [u8; 19] = [0x30, 0x31, 0x30, 0x0d, 6, 9, 0x60, 0x86, 0x48, 1, 0x65, 3, 4, 2, 1, 5, 0, 4, 0x20];
+/// SHA-256 in bytes, as PKCS#11 counts.
+const HASH: u64 = 32;
 /// A coordinate of P-256.
 const COORDINATE: usize = 32;
+
+/// A salt as long as the hash, as TLS 1.3 wants it (RFC 8446 4.2.3).
+fn pss() -> PkcsPssParams {
+    PkcsPssParams { hash_alg: MechanismType::SHA256, mgf: PkcsMgfType::MGF1_SHA256, s_len: HASH.into() }
+}
 
 /// Which of a token's keys: by its CKA_ID or its CKA_LABEL.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,6 +101,10 @@ pub enum TokenWay {
     HashAndSignRsa,
     /// CKM_RSA_PKCS over a DigestInfo that we make.
     SignRsa,
+    /// CKM_SHA256_RSA_PKCS_PSS.
+    HashAndSignPss,
+    /// CKM_RSA_PKCS_PSS over a hash that we make.
+    SignPss,
     /// CKM_ECDSA over a hash that we make.
     SignEcdsa,
     /// CKM_RSA_PKCS_OAEP with SHA-256.
@@ -113,6 +124,7 @@ pub struct TokenKey {
     certificate: Certificate,
     chain: Vec<Certificate>,
     signs: OnceLock<TokenWay>,
+    signs_pss: OnceLock<TokenWay>,
     opens: OnceLock<TokenWay>,
     /// The object's handle in the connection of this number.
     handle: Mutex<Option<(u64, ObjectHandle)>>,
@@ -129,8 +141,8 @@ impl TokenKey {
     #[must_use]
     pub fn new(token: Arc<Token>, object: ObjectName, certificate: Certificate, others: Vec<Certificate>) -> Self {
         let chain = chain_above(&certificate, others);
-        let (signs, opens, handle) = (OnceLock::new(), OnceLock::new(), Mutex::new(None));
-        Self { token, object, certificate, chain, signs, opens, handle }
+        let (signs, signs_pss, opens) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
+        Self { token, object, certificate, chain, signs, signs_pss, opens, handle: Mutex::new(None) }
     }
 
     /// The same, with the certificate that lies beside the key in the token.
@@ -174,22 +186,59 @@ impl TokenKey {
     /// # Errors
     /// When the token is away, the key is not there or not the certificate's, or nothing tried works.
     pub fn try_signing(&self) -> Result<TokenWay, TokenError> {
-        if let Some(way) = self.signs.get() {
+        self.try_scheme(self.scheme())
+    }
+
+    /// The same as connections sign (RFC 8446 4.2.3): with an RSA key that is PSS, which not every token does that signs documents.
+    ///
+    /// # Errors
+    /// As [`TokenKey::try_signing`].
+    pub fn try_connecting(&self) -> Result<TokenWay, TokenError> {
+        self.try_scheme(match self.scheme() {
+            SignatureScheme::RsaPkcs1Sha256 => SignatureScheme::RsaPssSha256,
+            other => other,
+        })
+    }
+
+    /// Signs `message` by this scheme: what [`SigningKey::scheme`] says, or [`SignatureScheme::RsaPssSha256`] with an RSA key.
+    ///
+    /// # Errors
+    /// As [`SigningKey::sign`].
+    pub fn sign_as(&self, scheme: SignatureScheme, message: &[u8]) -> Result<Vec<u8>, SignError> {
+        let subject = || self.certificate.subject().to_owned();
+        let refused = |error: TokenError| match error {
+            TokenError::Unable { .. } | TokenError::Mismatch { .. } | TokenError::EveryTime { .. } => {
+                SignError::Failed { subject: subject(), detail: error.to_string() }
+            }
+            // Whatever a person has to mend at the token: what was to be signed waits.
+            error => SignError::Away { subject: subject(), detail: error.to_string() },
+        };
+        let way = self.try_scheme(scheme).map_err(refused)?;
+        self.sign_by(way, message).map_err(|stopped| match stopped {
+            Stopped::Token(error) => refused(error),
+            Stopped::Operation(detail) => SignError::Failed { subject: subject(), detail },
+        })
+    }
+
+    fn try_scheme(&self, scheme: SignatureScheme) -> Result<TokenWay, TokenError> {
+        use SignatureScheme as S;
+        let known = if scheme == S::RsaPssSha256 { &self.signs_pss } else { &self.signs };
+        if let Some(way) = known.get() {
             return Ok(*way);
         }
-        let ways: &[TokenWay] = match self.certificate.public_key().kind() {
-            KeyKind::Rsa { .. } => &[TokenWay::HashAndSignRsa, TokenWay::SignRsa],
-            KeyKind::P256 => &[TokenWay::SignEcdsa],
-            KeyKind::P384 => return Err(self.unable("sign", "the key is on P-384".into())),
+        let ways: &[TokenWay] = match (self.certificate.public_key().kind(), scheme) {
+            (KeyKind::Rsa { .. }, S::RsaPkcs1Sha256) => &[TokenWay::HashAndSignRsa, TokenWay::SignRsa],
+            (KeyKind::Rsa { .. }, S::RsaPssSha256) => &[TokenWay::HashAndSignPss, TokenWay::SignPss],
+            (KeyKind::P256, S::EcdsaP256Sha256) => &[TokenWay::SignEcdsa],
+            (KeyKind::P384, _) => return Err(self.unable("sign", "the key is on P-384".into())),
+            (kind, scheme) => return Err(self.unable("sign", format!("{scheme:?} is not for {kind:?}"))),
         };
         let challenge = random::<32>();
         let mut said = Vec::new();
         for way in ways {
             match self.sign_by(*way, &challenge) {
-                Ok(signature)
-                    if self.certificate.public_key().verify(self.scheme(), &challenge, &signature).is_ok() =>
-                {
-                    return Ok(*self.signs.get_or_init(|| *way));
+                Ok(signature) if self.certificate.public_key().verify(scheme, &challenge, &signature).is_ok() => {
+                    return Ok(*known.get_or_init(|| *way));
                 }
                 Ok(_) => return Err(self.mismatch()),
                 Err(Stopped::Token(error)) => return Err(error),
@@ -258,6 +307,13 @@ impl TokenKey {
             TokenWay::SignRsa => {
                 let info = [&SHA256_INFO, digest(&SHA256, message).as_ref()].concat();
                 self.operate(|session, key| session.sign(&Mechanism::RsaPkcs, key, &info))
+            }
+            TokenWay::HashAndSignPss => {
+                self.operate(|session, key| session.sign(&Mechanism::Sha256RsaPkcsPss(pss()), key, message))
+            }
+            TokenWay::SignPss => {
+                let hash = digest(&SHA256, message);
+                self.operate(|session, key| session.sign(&Mechanism::RsaPkcsPss(pss()), key, hash.as_ref()))
             }
             _ => {
                 let hash = digest(&SHA256, message);
@@ -380,19 +436,7 @@ impl SigningKey for TokenKey {
     }
 
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
-        let subject = || self.certificate.subject().to_owned();
-        let refused = |error: TokenError| match error {
-            TokenError::Unable { .. } | TokenError::Mismatch { .. } | TokenError::EveryTime { .. } => {
-                SignError::Failed { subject: subject(), detail: error.to_string() }
-            }
-            // Whatever a person has to mend at the token: what was to be signed waits.
-            error => SignError::Away { subject: subject(), detail: error.to_string() },
-        };
-        let way = self.try_signing().map_err(refused)?;
-        self.sign_by(way, message).map_err(|stopped| match stopped {
-            Stopped::Token(error) => refused(error),
-            Stopped::Operation(detail) => SignError::Failed { subject: subject(), detail },
-        })
+        self.sign_as(self.scheme(), message)
     }
 }
 

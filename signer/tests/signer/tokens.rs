@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use truc_certs_dev::{Issued, KeyKind, Profile, SoftHsm, Trick};
 use truc_signer::{
-    ObjectName, OpenError, OpeningKey as _, Pin, SealingAlgorithm, SignError, SigningKey as _, Token, TokenError,
-    TokenKey, TokenWay, open_key, seal_key, sign_detached, verify_detached,
+    ObjectName, OpenError, OpeningKey as _, Pin, SealingAlgorithm, SignError, SignatureScheme, SigningKey as _, Token,
+    TokenError, TokenKey, TokenWay, open_key, seal_key, sign_detached, verify_detached,
 };
 use zeroize::Zeroizing;
 
@@ -51,6 +51,25 @@ fn until<T>(what: &str, attempt: impl Fn() -> Option<T>) -> T {
         }
         assert!(started.elapsed().as_secs() < 60, "{what} never came");
         std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_key_in_a_token_signs_as_connections_want_it() {
+    let Some((_folder, hsm)) = hsm() else { return };
+    for (number, kind) in KINDS.into_iter().enumerate() {
+        let (issued, key) = put(&hsm, Profile::Tls, kind, &format!("3{number}"));
+        let (way, scheme, other) = match kind {
+            KeyKind::P256 => (TokenWay::SignEcdsa, SignatureScheme::EcdsaP256Sha256, SignatureScheme::RsaPssSha256),
+            _ => (TokenWay::HashAndSignPss, SignatureScheme::RsaPssSha256, SignatureScheme::EcdsaP256Sha256),
+        };
+        assert_eq!(key.try_connecting().unwrap(), way);
+        let signature = key.sign_as(scheme, b"transcript").unwrap();
+        certificate(&issued).public_key().verify(scheme, b"transcript", &signature).unwrap();
+        assert!(matches!(key.sign_as(other, b"transcript"), Err(SignError::Failed { .. })), "{kind:?}");
+        // What documents are signed with is another scheme of the same RSA key.
+        let signature = key.sign(b"document").unwrap();
+        certificate(&issued).public_key().verify(key.scheme(), b"document", &signature).unwrap();
     }
 }
 

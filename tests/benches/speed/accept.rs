@@ -145,6 +145,7 @@ async fn rate_of(axis: &Arc<Axis>, offers: &Arc<Vec<wire::OfferRequest>>, stored
         previous: None,
         moved: Vec::new(),
         renewed: Vec::new(),
+        published_by: None,
     });
     let published = published.await?;
     let mark = DirectoryMark {

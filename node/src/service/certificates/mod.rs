@@ -120,6 +120,12 @@ pub(crate) async fn list(shell: &Arc<Shell>, grant: &Grant) -> Result<node_v1::C
     grant.need(May::Administer)?;
     let inner = Arc::clone(shell);
     let mut keys = shell.work("reading the certificates", move || states(&inner)).await??;
+    if let Some(fault) = shell.link.key_fault() {
+        let presented = shell.link.fingerprint().to_string();
+        for key in keys.iter_mut().filter(|key| key.slot == "tls" && key.certificate == presented) {
+            key.notes.push(format!("no new connection can be made: {fault} / không kết nối mới được: khóa hoặc thiết bị lưu khóa không dùng được"));
+        }
+    }
     waiting(shell, &mut keys).await;
     Ok(node_v1::CertificatesReply { keys })
 }

@@ -266,7 +266,7 @@ fn with_key(
     if !request.token.is_empty() {
         let path = file("token");
         write_private(&path, request.token.as_bytes()).map_err(disk("write what names the token"))?;
-        let source = Settings::load_key(&path).map_err(|error| unusable(&error));
+        let source = KeySource::named_by(&path).map_err(|error| unusable(&error));
         fs::remove_file(&path).map_err(disk("remove a temporary file"))?;
         let source = source?;
         let KeySource::Token(_) = &source else {
@@ -275,7 +275,7 @@ fn with_key(
         // Tried, so that a wrong PIN or object is told now and not when the first document waits.
         match slot {
             KeySlot::Sealing(_) => drop(source.load_opening().map_err(|error| unusable(&error))?),
-            KeySlot::Tls => drop(source.load().map_err(|error| unusable(&error))?),
+            KeySlot::Tls => drop(source.load_identity().map_err(|error| unusable(&error))?),
             KeySlot::Node | KeySlot::Service(_) => drop(source.load_signing().map_err(|error| unusable(&error))?),
         }
         check(shell, slot, &source.certificate().map_err(|error| unusable(&error))?)?;

@@ -1,45 +1,49 @@
-//! A service key whose file may be away, on a stick or a share: its certificate is here, so the node starts, takes requests and holds them; it signs
-//! by itself when the file is back.
+//! A signing key whose file may be away, on a stick or a share: its certificate is here, so the process starts, takes requests and holds them; it
+//! signs by itself when the file is back.
 
-use std::{fs, io, path::Path, sync::OnceLock};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::OnceLock,
+};
 
 use truc_proto::limits::PEM_BYTES_MAX;
 use truc_signer::{
     Certificate, FileError, PemError, SignError, SignatureScheme, SigningKey, SoftKey, SoftKeyError, TokenKey,
 };
 
-use super::{KeySource, MaterialError};
+use crate::{KeySource, MaterialError};
 
 /// Signs with the key beside its certificate, once that can be read.
 struct AwayKey {
     source: KeySource,
+    /// Of the chain, and of the key.
+    files: (PathBuf, PathBuf),
     certificate: Certificate,
     chain: Vec<Certificate>,
     key: OnceLock<SoftKey>,
 }
 
 impl KeySource {
-    /// As [`KeySource::load`] for a key that signs; that the key's file is not there is no error where its certificate is. What does not fit, or
-    /// lies open to others, is one.
+    /// The key, to sign. That its own file or token is away is no error where its certificate lies in a file. What does not fit, or lies open to
+    /// others, is one.
     ///
     /// # Errors
     /// When a file is exposed or unusable, or nothing tells which certificate it would be.
-    pub(crate) fn load_signing(&self) -> Result<Box<dyn SigningKey>, MaterialError> {
-        if let Self::Token(source) = self {
-            return Ok(Box::new(source.load(TokenKey::try_signing)?));
-        }
-        let error = match self.load() {
-            Ok(key) => return Ok(Box::new(key)),
-            Err(error) => error,
-        };
-        match self {
-            Self::Pem { certificate, key } if is_away(&error, key) => {
-                let away = AwayKey::new(self.clone(), certificate)?;
-                tracing::warn!(key = %key.display(), "the signing key's file is away; what is to be signed is held until it is back");
-                Ok(Box::new(away))
-            }
-            _ => Err(error),
-        }
+    pub fn load_signing(&self) -> Result<Box<dyn SigningKey>, MaterialError> {
+        Ok(match self {
+            Self::Token(source) => Box::new(source.load(TokenKey::try_signing)?),
+            Self::Pkcs12 { file, password_file } => Box::new(self.load_pkcs12(file, password_file)?),
+            Self::Pem { certificate, key } => match self.load_pem(certificate, key) {
+                Ok(key) => Box::new(key),
+                Err(error) if is_away(&error, key) => {
+                    let away = AwayKey::new(self, certificate, key)?;
+                    tracing::warn!(key = %key.display(), "the signing key's file is away; what is to be signed is held until it is back");
+                    Box::new(away)
+                }
+                Err(error) => return Err(error),
+            },
+        })
     }
 }
 
@@ -51,7 +55,7 @@ fn is_away(error: &MaterialError, key: &Path) -> bool {
 }
 
 impl AwayKey {
-    fn new(source: KeySource, path: &Path) -> Result<Self, MaterialError> {
+    fn new(source: &KeySource, path: &Path, key: &Path) -> Result<Self, MaterialError> {
         let failed = |source| MaterialError::Read { path: path.to_owned(), source };
         let length = fs::metadata(path).map_err(failed)?.len();
         if usize::try_from(length).is_ok_and(|length| length > PEM_BYTES_MAX) {
@@ -63,7 +67,8 @@ impl AwayKey {
         let mut chain = Certificate::from_pem(&pem).map_err(unusable)?.into_iter();
         let certificate = chain.next().ok_or_else(|| unusable(PemError::Empty { wanted: "CERTIFICATE" }))?;
         let chain = chain.collect();
-        Ok(Self { source, certificate, chain, key: OnceLock::new() })
+        let files = (path.to_owned(), key.to_owned());
+        Ok(Self { source: source.clone(), files, certificate, chain, key: OnceLock::new() })
     }
 
     fn key(&self) -> Result<&SoftKey, SignError> {
@@ -71,7 +76,8 @@ impl AwayKey {
             return Ok(key);
         }
         let away = |detail: String| SignError::Away { subject: self.certificate.subject().to_owned(), detail };
-        let key = self.source.load().map_err(|error| away(crate::chain(&error)))?;
+        let (chain, key) = &self.files;
+        let key = self.source.load_pem(chain, key).map_err(|error| away(crate::chain(&error)))?;
         if key.certificate() != &self.certificate {
             return Err(away("the key file that is there now belongs to another certificate".into()));
         }

@@ -1,15 +1,14 @@
-//! The node's own keys, for its connections and for its checkpoints. Settings name one of each, or several while one takes over from another; which of
+//! A node's or a relay's own keys, for its connections and for its checkpoints. Settings name one of each, or several while one takes over from another; which of
 //! them serves is the directory's to say, so a certificate comes into use everywhere at the moment from which others believe it.
 
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use truc_evidence::Directory;
 use truc_link::Identity;
-use truc_proto::{Digest, KeyUse, NodeId, Timestamp};
-use truc_signer::{Certificate, SigningKey, SoftKey, pem_text};
+use truc_proto::{Digest, KeyUse, NodeEntry, Timestamp};
+use truc_signer::{Certificate, SigningKey};
 
-use crate::settings::Settings;
+use crate::KeySource;
 
 /// Keys with their certificates, as settings name them.
 pub struct Keyring {
@@ -18,17 +17,16 @@ pub struct Keyring {
 }
 
 impl Keyring {
-    /// Loads what settings name.
+    /// Loads what settings name for either use.
     ///
     /// # Errors
     /// When there is none of a kind, or a file is missing, exposed or unusable.
-    pub fn load(settings: &Settings) -> anyhow::Result<Self> {
+    pub fn load(tls_keys: &[KeySource], node_keys: &[KeySource]) -> anyhow::Result<Self> {
         let (mut tls, mut node) = (Vec::new(), Vec::new());
-        for source in &settings.tls_keys {
-            let key = source.load().context("load the TLS key")?;
-            tls.push((key.certificate().clone(), identity(&key)?));
+        for source in tls_keys {
+            tls.push(source.load_identity().context("load the TLS key")?);
         }
-        for source in &settings.node_keys {
+        for source in node_keys {
             let key: Arc<dyn SigningKey> = Arc::from(source.load_signing().context("load the node's key")?);
             node.push((key.certificate().clone(), key));
         }
@@ -36,16 +34,16 @@ impl Keyring {
         Ok(Self { tls, node })
     }
 
-    /// What to present on connections at `at`.
+    /// What to present on connections at `at`, by its entry in the directory.
     #[must_use]
-    pub fn tls(&self, directory: Option<&Directory>, node: &NodeId, at: Timestamp) -> Option<&Identity> {
-        in_force(&self.tls, directory, node, KeyUse::Tls, at)
+    pub fn tls(&self, entry: Option<&NodeEntry>, at: Timestamp) -> Option<&Identity> {
+        in_force(&self.tls, entry, KeyUse::Tls, at)
     }
 
-    /// What signs checkpoints at `at`.
+    /// What signs checkpoints at `at`, by its entry in the directory.
     #[must_use]
-    pub fn node(&self, directory: Option<&Directory>, node: &NodeId, at: Timestamp) -> Option<&Arc<dyn SigningKey>> {
-        in_force(&self.node, directory, node, KeyUse::Node, at)
+    pub fn node(&self, entry: Option<&NodeEntry>, at: Timestamp) -> Option<&Arc<dyn SigningKey>> {
+        in_force(&self.node, entry, KeyUse::Node, at)
     }
 
     /// The certificates of a kind.
@@ -58,17 +56,15 @@ impl Keyring {
     }
 }
 
-/// Of those that the directory binds to the node and that are in force, the newest; the first one where there is none such yet.
+/// Of those that the entry binds and that are in force, the newest; the first one where there is none such yet.
 fn in_force<'k, K>(
     keys: &'k [(Certificate, K)],
-    directory: Option<&Directory>,
-    node: &NodeId,
+    entry: Option<&NodeEntry>,
     key_use: KeyUse,
     at: Timestamp,
 ) -> Option<&'k K> {
-    let bound = directory.and_then(|directory| directory.node(node)).map(|(_, entry)| entry.certificates.as_slice());
     let since = |sha256: Digest| {
-        let binding = bound?.iter().find(|binding| binding.sha256 == sha256)?;
+        let binding = entry?.certificates.iter().find(|binding| binding.sha256 == sha256)?;
         binding.serves(key_use, at).then_some(binding.valid_from)
     };
     let serving = keys.iter().filter_map(|(certificate, key)| Some((since(certificate.sha256())?, key)));
@@ -80,11 +76,4 @@ impl std::fmt::Debug for Keyring {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Keyring({} for connections, {} for checkpoints)", self.tls.len(), self.node.len())
     }
-}
-
-fn identity(tls: &SoftKey) -> anyhow::Result<Identity> {
-    let (chain, key) = tls.tls_identity();
-    let chain: String = chain.iter().map(|certificate| pem_text("CERTIFICATE", certificate)).collect();
-    let key = zeroize::Zeroizing::new(pem_text("PRIVATE KEY", key.secret_der()));
-    Identity::from_pem(chain.as_bytes(), key.as_bytes()).context("use the TLS key")
 }

@@ -8,13 +8,9 @@ use std::{
 
 use tracing::{info, warn};
 use truc_signer::{Certificate, ObjectName, Pin, Token, TokenError, TokenKey, TokenWay};
-
 use zeroize::Zeroizing;
 
-use super::{
-    KeySource, MaterialError,
-    material::{read_certificates, read_password},
-};
+use crate::{KeySource, MaterialError, read_certificates, source::read_password};
 
 /// Where systemd puts a service's credentials (systemd.exec, LoadCredential=).
 const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
@@ -70,7 +66,7 @@ impl TokenSource {
     }
 
     /// The file that names it in messages.
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.certificate.as_deref().unwrap_or(&self.module)
     }
 
@@ -96,12 +92,12 @@ impl TokenSource {
         Ok(table.to_string())
     }
 
-    pub(super) fn certificate(&self) -> Result<Certificate, MaterialError> {
+    pub(crate) fn certificate(&self) -> Result<Certificate, MaterialError> {
         Ok(self.key()?.certificate().clone())
     }
 
     /// The key, tried. A token that is away, or does not take its PIN, is no error where its certificate lies in a file: what waits for it waits.
-    pub(super) fn load(
+    pub(crate) fn load(
         &self,
         attempt: impl FnOnce(&TokenKey) -> Result<TokenWay, TokenError>,
     ) -> Result<TokenKey, MaterialError> {

@@ -1,0 +1,21 @@
+//! What node and relay keep in the same way: how settings name their keys ([`KeySource`]), which of their own keys serve ([`Keyring`]), private files
+//! ([`files`]), backups under two administrators' halves ([`backup`]) and the beginning of a new ledger origin ([`Begun`]).
+//!
+//! Knows nothing of documents and of what else stands in either's settings.
+
+mod away;
+pub mod backup;
+pub mod deeds;
+pub mod files;
+mod keyring;
+mod origin;
+mod reader;
+mod source;
+mod token;
+
+pub use keyring::Keyring;
+pub use origin::Begun;
+pub use reader::{Away, Reader, SettingsError};
+pub use source::{KeySource, MaterialError, read_certificates, read_file};
+pub use token::{PinSource, TokenSource};
+pub use truc_proto::chain;
