@@ -1,8 +1,9 @@
 use bytes::Bytes;
 use prost::Message as _;
+use truc_custody::deeds::Deed;
 use truc_ledger::Record;
 use truc_proto::{
-    Digest, Event, LoggedCheckpoint, NodeId, Reason, Supersedes,
+    AdminAction, AdminSubject, Administration, Administrator, CallerRole, Digest, Event, LoggedCheckpoint, NodeId, Reason, Supersedes,
     wire_v1::{EvidenceBatch, EvidenceItem},
 };
 
@@ -445,6 +446,39 @@ fn a_recipients_node_gets_the_relays_acceptance_under_the_certificate_once_it_ha
     world.evidence("N-H37", said(1, "H37", Fact::Taken));
     world.give(Input::Signed { size: world.core.next_leaf(), note: Bytes::from_static(b"cms") });
     assert!(matches!(world.pull("N-H37").deliveries[..], [(_, DeliveryItem::Final { .. })]));
+    world.check_fold();
+}
+
+#[test]
+fn what_administrators_did_is_written_once_and_after_the_first_directory() {
+    let mut world = World::new();
+    let deed = Deed {
+        action: AdminAction::BackedUp,
+        subject: AdminSubject::named("R1.backup"),
+        who: Administrator { name: "lan".into(), role: CallerRole::CipherAdmin },
+        approved_by: None,
+        why: "hằng ngày".into(),
+        done: Some(start()),
+    };
+    let note = Some(Digest::of(b"note"));
+    let given = |deed: &Deed, note| Input::Administered { deed: deed.clone(), note };
+    assert!(matches!(world.give(given(&deed, note)), Some(Reply::Done(Err(Refused::NoDirectory)))));
+    let by = Some("OPERATOR".parse().unwrap());
+    let statement = Bytes::from_static(b"root 1");
+    let first =
+        NewDirectory { version: 1, statement, previous: None, moved: vec![], renewed: vec![], published_by: by };
+    let published = world.give(Input::Published(Box::new(first)));
+    assert!(matches!(published, Some(Reply::Published(Ok(Acceptance { leaf_index: 0, .. })))));
+    let unfit = Deed { why: "two\nlines".into(), ..deed.clone() };
+    assert!(matches!(world.give(given(&unfit, None)), Some(Reply::Done(Err(Refused::UnfitDeed { .. })))));
+    for _ in 0..2 {
+        // The note's file came back, as after a crash before it was removed.
+        assert!(matches!(world.give(given(&deed, note)), Some(Reply::Done(Ok(())))));
+    }
+    let leaves = world.journal.iter().filter_map(|record| Raw::<Administration>::parse(record.leaf.clone()?).ok());
+    let leaves: Vec<_> = leaves.map(|leaf| (leaf.action, leaf.who.name.clone(), leaf.node.to_string())).collect();
+    let of = |action, who: &str| (action, who.to_owned(), "R1".to_owned());
+    assert_eq!(leaves, [of(AdminAction::DirectoryPublished, "OPERATOR"), of(AdminAction::BackedUp, "lan")]);
     world.check_fold();
 }
 
