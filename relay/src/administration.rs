@@ -80,6 +80,9 @@ pub(crate) fn took_over(relay: &NodeId, key_use: KeyUse, certificate: &Certifica
 /// # Errors
 /// When the journal cannot be read.
 pub fn log(settings: &Settings, since: Timestamp) -> anyhow::Result<Vec<Raw<Administration>>> {
+    if !settings.store_dir().join("journal").exists() {
+        return Ok(Vec::new()); // it has never run
+    }
     let volume: Arc<dyn Volume> = Arc::new(DirVolume::create(settings.store_dir()).context("open the store's folder")?);
     let mut newest = VecDeque::new();
     let read = truc_ledger::read_journal(&volume, &settings.store_tag(), |record| {

@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use truc_custody::{
     KeySource,
     backup::{BackupArgs, RestoreArgs, backup, restore},
-    deeds::{Reasoned, at_the_machine},
+    deeds::{NOTES, Reasoned, at_the_machine, names},
 };
 use truc_proto::{AxisId, BackupKind, Lane, NodeId, Timestamp};
 
@@ -199,8 +199,14 @@ fn log(settings: &Settings, since: Timestamp, json: bool) -> anyhow::Result<()> 
             if json { String::from_utf8_lossy(leaf.bytes()).into_owned() } else { administration::told(leaf) }
         );
     }
+    let waiting = names(&settings.dir.join(NOTES)).context("look for notes that wait")?.len();
     if leaves.is_empty() && !json {
         println!("nothing stands there / Chưa có việc nào được ghi");
+    }
+    if waiting > 0 && !json {
+        println!(
+            "{waiting} wait to be written: the relay does that while it runs, once a directory version is in force / {waiting} việc chờ ghi: trục ghi khi đang chạy và đã có danh bạ"
+        );
     }
     Ok(())
 }

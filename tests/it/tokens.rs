@@ -30,8 +30,9 @@ use crate::support::{
 
 const PIN: &str = "135790";
 
-/// N-H26 with all its keys in a token; without a PIN a person has to give it. None where SoftHSM is not installed.
-async fn world(pin: Option<&str>) -> Option<(World, SoftHsm, tempfile::TempDir)> {
+/// N-H26 with its keys in a token, those for connections too where `tls` says so; without a PIN a person has to give it. None where SoftHSM is not
+/// installed.
+async fn world(pin: Option<&str>, tls: bool) -> Option<(World, SoftHsm, tempfile::TempDir)> {
     let folder = tempfile::tempdir().unwrap();
     let hsm = SoftHsm::or_skip(folder.path(), "N-H26", PIN)?;
     let mut world = World::start(&[("N-G22", &["G22"]), ("N-H26", &["H26"])]).await;
@@ -58,7 +59,9 @@ async fn world(pin: Option<&str>) -> Option<(World, SoftHsm, tempfile::TempDir)>
             certificate: Some(certificate.clone()),
         }));
     };
-    moved("N-H26.tls", "04", &mut settings.tls_keys[0]);
+    if tls {
+        moved("N-H26.tls", "04", &mut settings.tls_keys[0]);
+    }
     moved("N-H26.node", "01", &mut settings.node_keys[0]);
     moved("H26.service", "02", &mut settings.agencies[0].service[0]);
     moved("H26.sealing", "03", &mut settings.agencies[0].sealing[0]);
@@ -71,7 +74,7 @@ async fn world(pin: Option<&str>) -> Option<(World, SoftHsm, tempfile::TempDir)>
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_with_its_keys_in_a_token_holds_what_needs_them_and_goes_on_when_it_is_back() {
-    let Some((world, hsm, _folder)) = world(Some(PIN)).await else { return };
+    let Some((world, hsm, _folder)) = world(Some(PIN), true).await else { return };
     let (g22, h26) = (world.api("N-G22"), world.api("N-H26"));
     let there = g22.accepted(&Letter::new("there", "G22", &["H26"])).await;
     h26.until_consigned(&there, "H26").await;
@@ -103,7 +106,7 @@ async fn a_node_with_its_keys_in_a_token_holds_what_needs_them_and_goes_on_when_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_keeps_its_connection_while_its_token_is_away_and_makes_a_new_one_when_it_is_back() {
-    let Some((mut world, hsm, _folder)) = world(Some(PIN)).await else { return };
+    let Some((mut world, hsm, _folder)) = world(Some(PIN), true).await else { return };
     let h26 = world.api("N-H26");
     hsm.play(Trick::Pulled).unwrap();
     let letter = Letter::new("held", "H26", &["G22"]);
@@ -163,6 +166,8 @@ async fn a_relay_with_its_keys_in_a_token_goes_over_to_new_ones_with_a_directory
         std::fs::remove_file(world.relay_folder().join(file)).unwrap();
     }
     name_relay_keys(&world, &hsm, &["relay.tls"], &["relay.node"]);
+    let settings = truc_relay::Settings::load(&world.relay_folder()).unwrap();
+    assert!(truc_relay::administration::log(&settings, Timestamp::EPOCH).unwrap().is_empty(), "it has never run");
     world.serve_relay().await;
     world.publish().await;
     for id in ["N-G22", "N-H26"] {
@@ -237,7 +242,7 @@ async fn a_relay_with_its_keys_in_a_token_goes_over_to_new_ones_with_a_directory
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_pin_locks_nothing_and_the_right_one_is_taken_over_while_the_node_runs() {
-    let Some((world, hsm, _folder)) = world(Some("000000")).await else { return };
+    let Some((world, hsm, _folder)) = world(Some("000000"), false).await else { return };
     let (g22, h26) = (world.api("N-G22"), world.api("N-H26"));
     let held = h26.send(&Letter::new("held", "H26", &["G22"])).await.unwrap();
     assert_eq!(held.state(), State::Held, "{held:?}");
@@ -255,7 +260,7 @@ async fn a_wrong_pin_locks_nothing_and_the_right_one_is_taken_over_while_the_nod
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pin_that_nobody_but_a_person_knows_is_given_while_the_node_runs_and_a_wrong_one_is_shown_once() {
-    let Some((world, hsm, _folder)) = world(None).await else { return };
+    let Some((world, hsm, _folder)) = world(None, false).await else { return };
     let (g22, h26) = (world.api("N-G22"), world.api("N-H26"));
     let held = h26.send(&Letter::new("held", "H26", &["G22"])).await.unwrap();
     assert_eq!(held.state(), State::Held, "{held:?}");

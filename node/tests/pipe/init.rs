@@ -85,7 +85,7 @@ fn a_node_is_made_whole_and_its_binding_request_holds() {
     let blobs = Arc::new(BlobStore::open(Arc::new(DirVolume::create(settings.store()).unwrap())).unwrap());
     Pipes::load(&settings, trust, blobs).unwrap();
     assert_eq!(settings.trust.operator().unwrap().certificates().len(), 1);
-    settings.tls_keys[0].load().unwrap();
+    settings.tls_keys[0].load_identity().unwrap();
     let grant = LiveTokens::open(&settings.tokens).unwrap().authorise(made.token.expose()).unwrap().unwrap();
     assert!(grant.allows(&code("H26.01")));
     for entry in fs::read_dir(folder.path().join("node/keys")).unwrap().map(Result::unwrap) {

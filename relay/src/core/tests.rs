@@ -3,7 +3,8 @@ use prost::Message as _;
 use truc_custody::deeds::Deed;
 use truc_ledger::Record;
 use truc_proto::{
-    AdminAction, AdminSubject, Administration, Administrator, CallerRole, Digest, Event, LoggedCheckpoint, NodeId, Reason, Supersedes,
+    AdminAction, AdminSubject, Administration, Administrator, CallerRole, Digest, Event, LoggedCheckpoint, NodeId,
+    Reason, Supersedes,
     wire_v1::{EvidenceBatch, EvidenceItem},
 };
 
