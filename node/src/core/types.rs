@@ -771,7 +771,7 @@ pub enum Alarm {
 
 impl Alarm {
     /// The words of [`Alarm::kind`], all of them.
-    pub const KINDS: [&str; 28] = [
+    pub const KINDS: [&str; 29] = [
         "fork",
         "behind-own-history",
         "restored",
