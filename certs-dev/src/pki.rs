@@ -332,6 +332,24 @@ pub(crate) fn list_of(
     Ok(list.signed_by(&issuer)?.der().to_vec())
 }
 
+/// The certificate for a request as it stands, by an authority of which certificate and key are given, and the authority's own; PEM.
+pub(crate) fn answer_of(
+    certificate: &[u8],
+    key_pkcs8: &[u8],
+    request_pem: &str,
+    now: Timestamp,
+) -> Result<String, PkiError> {
+    let key = KeyPair::try_from(key_pkcs8).map_err(|_| PkiError::Key)?;
+    let issuer = rcgen::Issuer::from_ca_cert_der(&certificate.to_vec().into(), key)?;
+    let mut asked = CertificateSigningRequestParams::from_pem(request_pem)?;
+    asked.params.serial_number = Some(SerialNumber::from_slice(&random_serial()?));
+    asked.params.use_authority_key_identifier_extension = true;
+    (asked.params.not_before, asked.params.not_after) =
+        (date(now.before(Duration::from_secs(60))), date(now + YEAR * 4));
+    let made = asked.signed_by(&issuer)?;
+    Ok(format!("{}{}", pem("CERTIFICATE", made.der()), pem("CERTIFICATE", certificate)))
+}
+
 fn authority_params(name: &Subject, now: Timestamp, is: BasicConstraints) -> Result<CertificateParams, PkiError> {
     let mut params = CertificateParams::default();
     params.distinguished_name = name.distinguished_name();

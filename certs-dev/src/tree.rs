@@ -136,6 +136,20 @@ impl Tree {
         crate::pki::list_of(&certificate, &key, revoked, from, to).map_err(failed)
     }
 
+    /// Answers a request (PKCS#10, PEM) as it stands: its subject, uses and names, for four years. The certificate and the sub-CA's, PEM.
+    ///
+    /// # Errors
+    /// When the request or the sub-CA's files cannot be read, or the request's signature does not hold.
+    pub fn answer(&self, request_pem: &str, now: Timestamp) -> Result<String, TreeError> {
+        let failed = |source| TreeError::Pki { name: "an answer".to_owned(), source };
+        let read = |path: PathBuf| match fs::read_to_string(&path) {
+            Ok(text) => blocks(&text).into_iter().next().ok_or_else(|| failed(PkiError::Key)),
+            Err(source) => Err(TreeError::Read { path, source }),
+        };
+        let (certificate, key) = (read(self.intermediates())?, read(self.root.join("ca/sub.key"))?);
+        crate::pki::answer_of(&certificate, &key, request_pem, now).map_err(failed)
+    }
+
     /// Any key by its name in the layout, e.g. `services/tsa`.
     #[must_use]
     pub fn files(&self, stem: &str) -> KeyFiles {
@@ -160,6 +174,14 @@ pub enum TreeError {
         name: String,
         /// Why.
         source: PkiError,
+    },
+    /// The disk's fault.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
     },
     /// The disk's fault.
     #[error("cannot write {}; what was written before it is incomplete: remove it and run again", path.display())]

@@ -33,6 +33,10 @@ pub(crate) enum Command {
     Demo(DemoArgs),
     /// Run an axis of one's own to develop a document system against: test codes that answer by themselves, REST and gRPC open.
     Sandbox(SandboxArgs),
+    /// Play the loss of keys on a network of one's own, and say how long each part took and whether each promise held.
+    Drill(DrillArgs),
+    /// Send many small documents at an even pace, then look whether all arrived with receipts: while keys are exchanged, or a node is restored.
+    Load(LoadArgs),
     /// Send a document: an edXML packet, or files with their particulars.
     Send(SendArgs),
     /// Documents received (đến).
@@ -157,6 +161,44 @@ pub(crate) struct DemoArgs {
     pub(crate) keep: bool,
 }
 
+/// A development PKI, a relay and two nodes in this process, mail both ways; then H26's keys are stolen, and later its sealing key is lost.
+///
+/// It exits with 0 only if every promise held. Times are shown, not judged.
+#[derive(Args, Debug)]
+pub(crate) struct DrillArgs {
+    /// Where to put everything; a new folder, or an empty one. Default: a temporary folder, removed at the end.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+    /// Leave the folder where it is.
+    #[arg(long)]
+    pub(crate) keep: bool,
+    /// Documents per second, each way.
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=200))]
+    pub(crate) rate: u32,
+}
+
+/// A node that is away is asked again under the same key, as document systems do: so this may go on while it is restarted or restored.
+#[derive(Args, Debug)]
+pub(crate) struct LoadArgs {
+    #[command(flatten)]
+    pub(crate) node: NodeArgs,
+    /// The sending agency's code.
+    #[arg(long, value_name = "CODE")]
+    pub(crate) from: AgencyId,
+    /// The receiving agency's code.
+    #[arg(long, value_name = "CODE")]
+    pub(crate) to: AgencyId,
+    /// Documents per second.
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) rate: u32,
+    /// For how many seconds.
+    #[arg(long = "for", value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub(crate) seconds: u64,
+    /// How many seconds to wait at the end until all have arrived with receipts.
+    #[arg(long, value_name = "SECONDS", default_value_t = 120)]
+    pub(crate) patience: u64,
+}
+
 /// Nothing in it can reach a real axis: the sandbox has a trust domain, certificates and a relay of its own.
 #[derive(Args, Debug)]
 pub(crate) struct SandboxArgs {
@@ -263,7 +305,7 @@ pub(crate) enum CertCommand {
     Retire {
         #[command(flatten)]
         node: NodeArgs,
-        /// SHA-256 of its certificate.
+        /// SHA-256 of its certificate, or the beginning of it that `truc cert status` shows.
         #[arg(value_name = "SHA256")]
         certificate: String,
         /// Although something sealed to it may still arrive: its senders seal it anew by themselves.
@@ -273,6 +315,35 @@ pub(crate) enum CertCommand {
         #[arg(long, value_name = "TEXT")]
         why: String,
     },
+    /// Declare a key stolen, lost, or suspected to be: the node does nothing more with it from the answer on.
+    ///
+    /// Nothing that is under way is lost: what needs the key is held until another one is bound. Writes the request by which the axis operator
+    /// states it for everybody, and what the authority's form asks for, and says what to do next.
+    Revoke(CertRevokeArgs),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct CertRevokeArgs {
+    /// SHA-256 of its certificate, or the beginning of it that `truc cert status` shows.
+    #[arg(value_name = "SHA256")]
+    pub(crate) certificate: String,
+    #[command(flatten)]
+    pub(crate) node: NodeArgs,
+    /// It may prove wrong: the operator is asked to suspend the certificate, not to revoke it for ever.
+    #[arg(long, conflicts_with = "undo")]
+    pub(crate) suspected: bool,
+    /// Since when, where that is known: a moment such as 2026-11-22T08:00:00+07:00. Default: now.
+    #[arg(long, value_name = "TIME", conflicts_with = "undo")]
+    pub(crate) since: Option<String>,
+    /// It was a mistake: use the key again. Only while the operator has not acted, or has restored it.
+    #[arg(long)]
+    pub(crate) undo: bool,
+    /// Where the operator's request goes; what the authority's form asks for goes beside it, as FILE.revocation.txt.
+    #[arg(long, value_name = "FILE.revocation", required_unless_present = "undo", conflicts_with = "undo")]
+    pub(crate) out: Option<PathBuf>,
+    /// Why; it stands in the node's ledger.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) why: String,
 }
 
 #[derive(Args, Debug)]
@@ -782,10 +853,13 @@ pub(crate) enum DirectoryCommand {
         #[command(flatten)]
         trust: OperatorTrust,
         /// SHA-256 of the certificate; every entry that has it is changed.
-        #[arg(value_name = "SHA256")]
-        certificate: Digest,
+        #[arg(value_name = "SHA256", required_unless_present = "from", conflicts_with = "from")]
+        certificate: Option<Digest>,
         #[command(flatten)]
         state: CertificateState,
+        /// The request is signed by the node's ledger key alone, and it was made sure by other means who asks.
+        #[arg(long, requires = "from")]
+        confirm: bool,
     },
     /// Sign the draft as the next version (operator's key).
     Sign {
@@ -854,6 +928,9 @@ pub(crate) struct CertificateState {
     /// Over from this moment on, as after a rotation; not before now.
     #[arg(long, value_name = "TIME")]
     pub(crate) ends: Option<String>,
+    /// What a node's `*.revocation` file asks for (`truc cert revoke`): its signatures are checked first.
+    #[arg(long, value_name = "FILE.revocation")]
+    pub(crate) from: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]

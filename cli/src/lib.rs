@@ -1,5 +1,5 @@
 //! The tool of officers and cipher administrators: `truc send`, `inbox`, `outbox`, `search`, `receipt`, `container`,
-//! `edxml`, `directory`, `group`, `sandbox`, `demo`.
+//! `edxml`, `directory`, `group`, `sandbox`, `demo`, `drill`, `load`.
 //!
 //! Everything that needs no node (`receipt verify`, `container verify`, `edxml check`, `directory add|sign`) runs without
 //! network and configuration; the rest speaks the node's local API.
@@ -28,8 +28,8 @@ pub fn main() -> ExitCode {
         Err(error) => return usage(&error),
     };
     let output = Output::new(cli.json, cli.colour);
-    // The demo stops a relay on purpose: what the parts say of that is noise unless asked for.
-    let quiet = matches!(cli.command, args::Command::Demo(_));
+    // Demo and drill stop a relay, or lose keys, on purpose: what the parts say of that is noise unless asked for.
+    let quiet = matches!(cli.command, args::Command::Demo(_) | args::Command::Drill(_));
     start_logs(cli.verbose, quiet);
     match commands::run(cli.command, &output) {
         Ok(exit) => exit.into(),

@@ -150,3 +150,23 @@ fn a_sandbox_that_cannot_open_its_door_says_why() {
     let said = String::from_utf8_lossy(&ended.stderr);
     assert!(!ended.status.success() && said.contains("without a certificate; set `rest.tls`"), "{said}");
 }
+
+#[test]
+fn a_load_says_what_was_accepted_and_that_all_arrived_with_receipts() {
+    let sandbox = Sandbox::start();
+    let (node, token) = (sandbox.account["grpc"].as_str().unwrap(), sandbox.account["token_file"].as_str().unwrap());
+    let load = |to: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_truc"));
+        command.args(["load", "--json", "--node", node, "--token-file", token, "--from", "Z99.1", "--to", to]);
+        command.args(["--rate", "10", "--for", "1"]).output().unwrap()
+    };
+    let output = load("Z99.IM");
+    let said: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(output.status.success(), "{said:#}");
+    let count = said["accepted"].as_u64().unwrap();
+    assert!(count > 0 && said["arrived"] == count && said["receipts_final"] == count, "{said:#}");
+    assert_eq!((&said["doubled"], &said["missing"]), (&json!(0), &json!([])));
+    let output = load("Z99.CU");
+    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(!output.status.success() && said.contains("the node took nothing"), "{said}");
+}

@@ -1,49 +1,53 @@
 //! A node's or a relay's own keys, for its connections and for its checkpoints. Settings name one of each, or several while one takes over from another; which of
 //! them serves is the directory's to say, so a certificate comes into use everywhere at the moment from which others believe it.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use anyhow::Context as _;
 use truc_link::Identity;
 use truc_proto::{Digest, KeyUse, NodeEntry, Timestamp};
 use truc_signer::{Certificate, SigningKey};
 
-use crate::KeySource;
+use crate::{
+    KeySource,
+    stopped::{Guarded, Stopped},
+};
 
 /// Keys with their certificates, as settings name them.
 pub struct Keyring {
     tls: Vec<(Certificate, Identity)>,
     node: Vec<(Certificate, Arc<dyn SigningKey>)>,
+    stopped: Arc<Stopped>,
 }
 
 impl Keyring {
-    /// Loads what settings name for either use.
+    /// Loads what settings name for either use. What is declared in `stopped`, now or later, is not used.
     ///
     /// # Errors
     /// When there is none of a kind, or a file is missing, exposed or unusable.
-    pub fn load(tls_keys: &[KeySource], node_keys: &[KeySource]) -> anyhow::Result<Self> {
-        let (mut tls, mut node) = (Vec::new(), Vec::new());
+    pub fn load(tls_keys: &[KeySource], node_keys: &[KeySource], stopped: &Arc<Stopped>) -> anyhow::Result<Self> {
+        let (mut tls, mut node) = (Vec::new(), Vec::<(Certificate, Arc<dyn SigningKey>)>::new());
         for source in tls_keys {
             tls.push(source.load_identity().context("load the TLS key")?);
         }
         for source in node_keys {
-            let key: Arc<dyn SigningKey> = Arc::from(source.load_signing().context("load the node's key")?);
-            node.push((key.certificate().clone(), key));
+            let key = Guarded::new(source.load_signing().context("load the node's key")?, stopped);
+            node.push((key.certificate().clone(), Arc::new(key)));
         }
         anyhow::ensure!(!tls.is_empty() && !node.is_empty(), "settings name no TLS key, or no node key");
-        Ok(Self { tls, node })
+        Ok(Self { tls, node, stopped: Arc::clone(stopped) })
     }
 
     /// What to present on connections at `at`, by its entry in the directory.
     #[must_use]
     pub fn tls(&self, entry: Option<&NodeEntry>, at: Timestamp) -> Option<&Identity> {
-        in_force(&self.tls, entry, KeyUse::Tls, at)
+        self.in_force(&self.tls, entry, KeyUse::Tls, at)
     }
 
     /// What signs checkpoints at `at`, by its entry in the directory.
     #[must_use]
     pub fn node(&self, entry: Option<&NodeEntry>, at: Timestamp) -> Option<&Arc<dyn SigningKey>> {
-        in_force(&self.node, entry, KeyUse::Node, at)
+        self.in_force(&self.node, entry, KeyUse::Node, at)
     }
 
     /// The certificates of a kind.
@@ -54,22 +58,36 @@ impl Keyring {
             KeyUse::Service | KeyUse::Sealing | KeyUse::Operator => Vec::new(),
         }
     }
-}
 
-/// Of those that the entry binds and that are in force, the newest; the first one where there is none such yet.
-fn in_force<'k, K>(
-    keys: &'k [(Certificate, K)],
-    entry: Option<&NodeEntry>,
-    key_use: KeyUse,
-    at: Timestamp,
-) -> Option<&'k K> {
-    let since = |sha256: Digest| {
-        let binding = entry?.certificates.iter().find(|binding| binding.sha256 == sha256)?;
-        binding.serves(key_use, at).then_some(binding.valid_from)
-    };
-    let serving = keys.iter().filter_map(|(certificate, key)| Some((since(certificate.sha256())?, key)));
-    let newest = serving.max_by_key(|(from, _)| *from).map(|(_, key)| key);
-    newest.or_else(|| keys.first().map(|(_, key)| key))
+    /// TLS certificates whose keys were declared stolen or lost.
+    #[must_use]
+    pub fn stopped_tls(&self) -> BTreeSet<Digest> {
+        let all = self.tls.iter().map(|(certificate, _)| certificate.sha256());
+        all.filter(|sha256| self.stopped.contains(sha256)).collect()
+    }
+
+    /// Of those that the entry binds and that are in force, the newest. Where there is none such, one that the entry does not have yet: the version that
+    /// binds it may be waiting behind the connection. What was declared stolen or lost comes last; nobody uses it.
+    fn in_force<'k, K>(
+        &self,
+        keys: &'k [(Certificate, K)],
+        entry: Option<&NodeEntry>,
+        key_use: KeyUse,
+        at: Timestamp,
+    ) -> Option<&'k K> {
+        let binding = |sha256: Digest| entry?.certificates.iter().find(|binding| binding.sha256 == sha256);
+        let usable = || keys.iter().filter(|(certificate, _)| !self.stopped.contains(&certificate.sha256()));
+        let serving = usable().filter_map(|(certificate, key)| {
+            let binding = binding(certificate.sha256()).filter(|binding| binding.serves(key_use, at))?;
+            Some((binding.valid_from, key))
+        });
+        if let Some((_, newest)) = serving.max_by_key(|(from, _)| *from) {
+            return Some(newest);
+        }
+        let mut unknown =
+            usable().filter(|(certificate, _)| entry.is_some() && binding(certificate.sha256()).is_none());
+        unknown.next_back().or_else(|| usable().next()).or(keys.first()).map(|(_, key)| key)
+    }
 }
 
 impl std::fmt::Debug for Keyring {

@@ -11,6 +11,7 @@ mod keyring;
 mod origin;
 mod reader;
 mod source;
+pub mod stopped;
 mod token;
 
 pub use keyring::Keyring;

@@ -38,10 +38,10 @@ pub struct Confirmation {
 #[derive(Debug, thiserror::Error)]
 pub enum DraftError {
     /// The operator must look first.
-    #[error("{} were not proven by a signature; check with the agency and confirm the sealing certificates", .0.join(", "))]
+    #[error("{} were not proven by a signature; check with the agency on a known number and confirm the sealing certificates (--confirm-sealing)", .0.join(", "))]
     SealingNotConfirmed(Vec<String>),
     /// The operator must look first.
-    #[error("{} are not signed by the current or the parent agency's key; check with the agency and confirm", .0.join(", "))]
+    #[error("{} are not signed by the current or the parent agency's key; check with the agency on a known number and confirm (--confirm-endorsement)", .0.join(", "))]
     EndorsementNotConfirmed(Vec<String>),
     /// No such entry.
     #[error("{0} is not in the directory; check the code")]

@@ -32,6 +32,7 @@ mod operator;
 mod origin;
 mod proven;
 mod receipt;
+mod revocation;
 mod verify;
 
 pub use audit::{AuditError, AuditLines, AuditWriteError, AuditedBinding, DirectoryAudit, VersionAt};
@@ -66,6 +67,7 @@ pub use operator::PinnedOperator;
 pub use origin::{LastKnownError, NewOrigin, forget_behind, keep_behind, last_known};
 pub use proven::{EvidenceError, Proven, ProvenBatch, ProvenItem, item_of, prove, verify_batch, verify_leaf};
 pub use receipt::{ReceiptParts, ReceiptWriteError, receipt};
+pub use revocation::{REVOCATION_CONTEXT, RevocationError, VerifiedRevocation, make_revocation, verify_revocation};
 pub use verify::{
     Check, Checks, Document, EvidenceLevel, Outcome, ReceiptReport, ReceiptSummary, ReceiptTrust, ReceiptVerdict, Step,
     verify_receipt, verify_receipt_with,

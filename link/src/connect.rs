@@ -44,6 +44,12 @@ impl Default for ConnectSettings {
 /// Why a peer was not reached. Both sides' reasons are here; what to retry is the caller's decision.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
+    /// Ours: the certificate that would be presented is not to be used any more, and there is no other.
+    #[error("{expected} is not called: our own TLS certificate is not used any more, and there is no other")]
+    OwnStopped {
+        /// Whom we would call.
+        expected: NodeId,
+    },
     /// The network's or the peer's fault; retry later.
     #[error("cannot reach {expected} at {address}")]
     Unreachable {
@@ -180,6 +186,7 @@ impl Dialler {
     async fn shake(&self) -> Result<LinkStream, ConnectError> {
         let (expected, address) = (self.expected.clone(), self.address.to_string());
         let unreachable = |source| ConnectError::Unreachable { expected, address, source };
+        let presented = self.link.presented().ok_or_else(|| self.stopped())?;
         let tcp = TcpStream::connect(&*self.address).await.map_err(unreachable)?;
         let _ = tcp.set_nodelay(true);
         let verifier = Verifier::new(&self.link, Side::Dialled);
@@ -207,6 +214,10 @@ impl Dialler {
             NotKept::Refused(refused) => self.refused(refused),
             NotKept::TooMany(_) => self.failed(io::Error::other("too many connections to this peer")),
         })?;
+        // Kept before this is asked: whoever stops presenting it in between closes what is kept.
+        if self.link.is_stopped(&presented) {
+            return Err(self.stopped());
+        }
         self.wait_until_taken(&mut stream).await?;
         Ok(stream)
     }
@@ -235,6 +246,10 @@ impl Dialler {
             Some(rustls::Error::AlertReceived(alert)) => ConnectError::RefusesUs { expected, address, alert: *alert },
             _ => ConnectError::Handshake { expected, address, source: error },
         }
+    }
+
+    fn stopped(&self) -> ConnectError {
+        ConnectError::OwnStopped { expected: self.expected.clone() }
     }
 
     fn refused(&self, source: PeerRefused) -> ConnectError {

@@ -1,8 +1,11 @@
 //! One process's side of its lane: identity, trust and admission, swapped while connections run.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use arc_swap::ArcSwap;
@@ -41,6 +44,8 @@ pub(crate) struct Inner {
     identity: ArcSwap<Identity>,
     trust: ArcSwap<LinkTrust>,
     admission: ArcSwap<Box<dyn Admission>>,
+    /// Own certificates that are not presented any more, whoever dials.
+    stopped: ArcSwap<BTreeSet<Digest>>,
     /// Counts swaps: what was decided under an older number is decided again.
     generation: AtomicU64,
 }
@@ -69,6 +74,7 @@ impl Link {
             identity: ArcSwap::from_pointee(identity),
             trust: ArcSwap::from_pointee(trust),
             admission: ArcSwap::from_pointee(Box::new(admission)),
+            stopped: ArcSwap::default(),
             generation: AtomicU64::new(0),
         }))
     }
@@ -137,6 +143,19 @@ impl Link {
         closed
     }
 
+    /// Presents none of these own certificates any more: their keys may be in other hands. Where there is one among them that there was not before,
+    /// every open connection is closed; what dials again by itself does so with another identity, or not at all. Returns how many were closed.
+    pub fn stop_presenting(&self, certificates: BTreeSet<Digest>) -> usize {
+        let now = Arc::new(certificates);
+        let before = self.0.stopped.swap(Arc::clone(&now));
+        if now.is_subset(&before) {
+            return 0;
+        }
+        let closed = self.0.registry.close_unless(|_, _, _| false);
+        info!(closed, "links closed: an own certificate is not presented any more");
+        closed
+    }
+
     /// Who is connected now, both ways.
     #[must_use]
     pub fn peers(&self) -> Vec<Peer> {
@@ -177,6 +196,16 @@ impl std::fmt::Debug for Inner {
 }
 
 impl Inner {
+    /// The certificate that is presented now, where it may be.
+    pub(crate) fn presented(&self) -> Option<Digest> {
+        let presented = self.identity.load().fingerprint();
+        (!self.is_stopped(&presented)).then_some(presented)
+    }
+
+    pub(crate) fn is_stopped(&self, certificate: &Digest) -> bool {
+        self.stopped.load().contains(certificate)
+    }
+
     pub(crate) fn identity(&self) -> Arc<CertifiedKey> {
         self.identity.load().certified()
     }

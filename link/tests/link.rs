@@ -465,6 +465,25 @@ async fn a_directory_that_drops_a_node_closes_its_connection() {
 }
 
 #[tokio::test]
+async fn a_certificate_that_is_not_presented_any_more_closes_its_connections_and_nobody_dials_with_it() {
+    let world = World::new();
+    let serving = serve(world.relay_link()).await;
+    let client = world.node_link();
+    let connected = serving.connect(&client).await.unwrap();
+    call(&connected).await.unwrap();
+    let stolen = std::collections::BTreeSet::from([world.node.fingerprint()]);
+    assert_eq!(client.stop_presenting(stolen.clone()), 1);
+    assert_eq!(client.stop_presenting(stolen), 0, "known already");
+    // A channel dials again by itself: not with this.
+    until(|| serving.link.peers().is_empty().then_some(())).await;
+    call(&connected).await.unwrap_err();
+    assert!(matches!(serving.connect(&client).await, Err(ConnectError::OwnStopped { .. })));
+    assert!(serving.link.peers().is_empty());
+    client.stop_presenting(std::collections::BTreeSet::new());
+    call(&serving.connect(&client).await.unwrap()).await.unwrap();
+}
+
+#[tokio::test]
 async fn idle_strangers_take_no_more_than_the_pending_places_and_only_for_a_while() {
     let world = World::new();
     let settings =

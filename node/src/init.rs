@@ -448,6 +448,7 @@ fn write_node(request: &InitRequest, loaded: &Loaded, draft: &Draft) -> Result<I
         two_persons: BTreeSet::new(),
         time_stamps: None,
         revocation: None,
+        stopped: std::sync::Arc::default(),
     };
     write(&here(SETTINGS_FILE), settings.to_toml().as_bytes())?;
 

@@ -106,11 +106,18 @@ fn late(trust: &TrustStore) -> Option<String> {
     })
 }
 
-/// Own certificates that are revoked or suspended.
+/// Own certificates that are revoked or suspended, or whose keys were declared stolen or lost.
 fn revoked(shell: &Shell, trust: &TrustStore) -> Option<String> {
-    let held = shell.held.load();
+    let (held, settings) = (shell.held.load(), shell.settings.load());
     let judged = held.iter().filter_map(|key| {
         let (certificate, wanted) = (&key.certificate, key.slot.certificate_use());
+        if let Some(declared) = settings.stopped.declared(&certificate.sha256()) {
+            return Some(format!(
+                "{} ({wanted}) declared stolen or lost since {}",
+                certificate.subject(),
+                declared.since
+            ));
+        }
         match validate(trust, certificate, wanted, clock::now()) {
             Ok(Verdict::Revoked { at, reason, .. }) => {
                 Some(format!("{} ({wanted}) since {at}, {}", certificate.subject(), reason.as_str()))
@@ -119,6 +126,10 @@ fn revoked(shell: &Shell, trust: &TrustStore) -> Option<String> {
         }
     });
     let judged: Vec<_> = judged.collect();
-    (!judged.is_empty())
-        .then(|| format!("own certificates are revoked or suspended and sign nothing: {}", judged.join("; ")))
+    (!judged.is_empty()).then(|| {
+        format!(
+            "own certificates are revoked or suspended and sign nothing, `truc cert status` says what to do: {}",
+            judged.join("; ")
+        )
+    })
 }

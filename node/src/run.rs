@@ -368,7 +368,7 @@ fn build(
     let trust = crate::revocation::trust(&settings, revocations.as_ref()).context("load the trust files")?;
     let trust = Arc::new(ArcSwap::from_pointee(trust));
     let operator = settings.trust.operator().context("load the pinned operator")?;
-    let keyring = Keyring::load(&settings.tls_keys, &settings.node_keys)?;
+    let keyring = Keyring::load(&settings.tls_keys, &settings.node_keys, &settings.stopped)?;
     let origin = settings.origin();
     let ledger_key = LedgerKey::from_file(&origin, &settings.ledger_key).context("load the ledger key")?;
     let ledger_public = *ledger_key.public().public_key();
@@ -429,6 +429,7 @@ fn build(
         LinkTrust::from(trust.load_full()),
         admission(Arc::clone(&directory), relay_id.clone()),
     );
+    link.stop_presenting(keyring.stopped_tls());
     let blobs = Arc::new(BlobStore::open(volume).context("open the blob store")?);
     let made = pipeline(&settings, Arc::clone(&blobs), trust.load_full())?;
     let words = WordKey::of(&StorageKey::load(&settings.storage_key).context("load the storage key")?);
@@ -469,6 +470,7 @@ fn build(
         node_key: RwLock::new(node_key),
         keyring: ArcSwap::from_pointee(keyring),
         changing_keys: tokio::sync::Mutex::default(),
+        keys_changed: watch::Sender::new(()),
         directory_taken: Notify::new(),
         settings: ArcSwap::from_pointee(settings.clone()),
         stamper,

@@ -3,7 +3,7 @@
 //! Paths are relative to the node's folder:
 //! ```text
 //! truc-node.toml   this file
-//! keys/            ledger, witness and storage key, tokens, certificates with keys; mode 0700, files 0600
+//! keys/            ledger, witness and storage key, tokens, certificates with keys, what was declared stolen or lost; mode 0700, files 0600
 //! trust/           anchors, intermediates, revocation lists, the pinned operator
 //! store/           journal, blobs, snapshots, look-up index
 //! directory/       the verified copy of the directory
@@ -24,6 +24,7 @@ use std::{
     fs, io,
     net::SocketAddr,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -34,6 +35,8 @@ use truc_proto::{AdminAction, AgencyId, AxisId, Lane, NodeId, limits::SETTINGS_B
 use truc_signer::Certificate;
 
 use truc_link::{RevocationSettings, endpoint::Endpoint};
+
+use truc_custody::stopped::Stopped;
 
 pub use duties::DutySettings;
 pub use gateway::GatewaySettings;
@@ -103,6 +106,8 @@ pub struct Settings {
     pub time_stamps: Option<StampSettings>,
     /// Where revocation is found out; none: from the files of `[trust]` alone.
     pub revocation: Option<RevocationSettings>,
+    /// Keys that were declared stolen or lost.
+    pub stopped: Arc<Stopped>,
 }
 
 /// The listener for document systems that speak the axis SDK.
@@ -162,7 +167,10 @@ impl Settings {
         if length > SETTINGS_BYTES_MAX {
             return Err(failed(io::Error::other(format!("longer than {SETTINGS_BYTES_MAX} bytes"))));
         }
-        Self::parse(folder, &fs::read_to_string(&path).map_err(failed)?)
+        let settings = Self::parse(folder, &fs::read_to_string(&path).map_err(failed)?)?;
+        let keys = folder.join("keys");
+        let stopped = Stopped::load(&keys).map_err(|source| SettingsError::Read { path: keys, source })?;
+        Ok(Self { stopped: Arc::new(stopped), ..settings })
     }
 
     /// Reads settings from their text.

@@ -231,7 +231,7 @@ impl Statement for Administration {
 }
 
 /// Text of one line that shows as it is written: nothing empty, no control character, nothing that turns the direction of reading.
-fn line(field: &str, text: &str, chars_max: usize) -> Result<(), String> {
+pub(crate) fn line(field: &str, text: &str, chars_max: usize) -> Result<(), String> {
     let bad = |c: char| {
         c.is_control()
             || matches!(c, '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{2069}' | '\u{FEFF}')

@@ -8,9 +8,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     AgencyId, AxisId, Digest, ForeignCode, Lane, NodeId, Statement, Timestamp,
+    administration::line,
     ids::closed,
     json::base64,
-    limits::{CERTIFICATE_BYTES_MAX, ENTRY_LIST_MAX, ENTRY_NAME_CHARS_MAX, ORIGIN_BYTES_MAX},
+    limits::{
+        ADMINISTRATION_WHY_CHARS_MAX, CERTIFICATE_BYTES_MAX, ENTRY_LIST_MAX, ENTRY_NAME_CHARS_MAX, ORIGIN_BYTES_MAX,
+    },
 };
 
 closed! {
@@ -386,6 +389,56 @@ impl Statement for BindingRequest {
         }
         self.entries.iter().try_for_each(Statement::check)
     }
+}
+
+/// A node asks the operator to state that one of its certificates is revoked or suspended.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct RevocationRequest {
+    /// The trust domain.
+    pub axis: AxisId,
+    /// The lane.
+    pub lane: Lane,
+    /// Who asks: the certificate is its own, or one of its agencies'.
+    pub node: NodeId,
+    /// When it was made.
+    pub time: Timestamp,
+    /// SHA-256 of the certificate.
+    pub certificate: Digest,
+    /// Revoked or suspended.
+    pub status: KeyStatus,
+    /// From when on nothing counts that is made with it.
+    pub since: Timestamp,
+    /// In the administrator's words.
+    pub why: String,
+}
+
+impl Statement for RevocationRequest {
+    const TYPE: &'static str = "revocation-request";
+
+    fn check(&self) -> Result<(), String> {
+        if self.status == KeyStatus::Good || self.since > self.time {
+            return Err("it asks for `revoked` or `suspended`, since a moment that has come".into());
+        }
+        line("why", &self.why, ADMINISTRATION_WHY_CHARS_MAX)
+    }
+}
+
+/// A `*.revocation` file: the request's bytes, and who says so.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct SignedRevocation {
+    /// Bytes of a [`RevocationRequest`].
+    #[serde(with = "base64")]
+    pub request: Vec<u8>,
+    /// Ed25519 signature by the ledger key over `truc/revocation/1` ‖ 0x0A ‖ request bytes.
+    #[serde(with = "base64")]
+    pub ledger_signature: Vec<u8>,
+    /// By the certificate itself, or others of the node and its agencies. May be empty: they may all be lost.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub signatures: Vec<Possession>,
+}
+
+impl Statement for SignedRevocation {
+    const TYPE: &'static str = "revocation";
 }
 
 /// One proof of possession in a `*.binding` file.

@@ -44,7 +44,8 @@ pub use content::{
 pub use digest::{Digest, DigestParseError, Hasher};
 pub use directory::{
     AgencyEntry, BindingRequest, CertificateBinding, Entry, KeyStatus, KeyUse, NodeEntry, OperatorEntry, Possession,
-    RootStatement, Route, SealingAlgorithm, SignedBinding, SignedDirectory, WitnessKey,
+    RevocationRequest, RootStatement, Route, SealingAlgorithm, SignedBinding, SignedDirectory, SignedRevocation,
+    WitnessKey,
 };
 pub use event::{Actor, Arrival, DirectoryRef, Event, EventUri, LoggedCheckpoint, Reason, Role, Submission};
 pub use grpc::{DESCRIPTORS, node_v1, relay_v1, wire_v1};

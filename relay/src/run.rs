@@ -225,7 +225,10 @@ fn load(settings: &Settings, answers: Option<Arc<OcspAnswers>>) -> anyhow::Resul
         }
     };
     let mut keyring = None;
-    keep("keys", Keyring::load(&settings.tls_keys, &settings.node_keys).map(|read| keyring = Some(read)));
+    keep(
+        "keys",
+        Keyring::load(&settings.tls_keys, &settings.node_keys, &Arc::default()).map(|read| keyring = Some(read)),
+    );
     let mut operator = None;
     keep(
         "trust/operator.pem",

@@ -8,7 +8,7 @@ use crate::{certificate::Certificate, public_key::SignatureScheme};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SignError {
     /// The key cannot be reached now; what was to be signed is held and signed later.
-    #[error("the signing key of {subject} is away: {detail}; connect the token or module, nothing was lost")]
+    #[error("the signing key of {subject} is away, nothing was lost: {detail}")]
     Away {
         /// Whose key.
         subject: String,

@@ -5,6 +5,7 @@ use truc_evidence::sign_checkpoint;
 use truc_link::{ConnectSettings, Identity, Link};
 use truc_proto::{
     EventUri, KeyId, KeyStatus, NodeId, NoteSignature, Raw,
+    node_v1::send_reply::State,
     relay_v1::PushEvidenceRequest,
     wire_v1::{EvidenceBatch, EvidenceItem},
 };
@@ -99,23 +100,24 @@ async fn a_node_does_not_talk_to_a_relay_whose_certificate_is_revoked() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn revoked_certificates_neither_sign_nor_are_sealed_to_and_the_refusal_says_whose_turn_it_is() {
+async fn revoked_certificates_neither_sign_nor_are_sealed_to_and_what_needs_them_is_held() {
     let mut world = World::start(&NODES).await;
     world.revoke("H26.sealing", from_now(-60_000));
     world.stop_node("N-G22").await;
     world.push_lists_to_node("N-G22");
     world.serve_node("N-G22").await;
     world.api("N-G22").until_connected().await;
-    let refusal = world.api("N-G22").refused(&Letter::new("to", "G22", &["H26"]), "certificate-refused").await;
-    assert!(refusal.english.contains("H26") && refusal.english.contains("revoked"), "{refusal:?}");
+    let reply = world.api("N-G22").send(&Letter::new("to", "G22", &["H26"])).await.unwrap();
+    assert_eq!(reply.state(), State::Held, "{reply:?}");
+    assert!(reply.warnings.iter().any(|text| text.contains("H26") && text.contains("revoked")), "{reply:?}");
 
     world.revoke("H26.service", from_now(-60_000));
     world.stop_node("N-H26").await;
     world.push_lists_to_node("N-H26");
     world.serve_node("N-H26").await;
     world.api("N-H26").until_connected().await;
-    let refusal = world.api("N-H26").refused(&Letter::new("from", "H26", &["G22"]), "certificate-refused").await;
-    assert!(refusal.english.contains("H26") && refusal.english.contains("revoked"), "{refusal:?}");
+    let reply = world.api("N-H26").send(&Letter::new("from", "H26", &["G22"])).await.unwrap();
+    assert_eq!(reply.state(), State::Held, "{reply:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -19,6 +19,7 @@ mod rotation;
 mod send;
 mod stamps;
 mod statuses;
+mod stolen;
 mod storage;
 mod support;
 mod tokens;

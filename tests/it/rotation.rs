@@ -32,7 +32,7 @@ const NODES: [(&str, &[&str]); 2] = [("N-G22", &["G22"]), ("N-H26", &["H26"])];
 const SLOTS: [&str; 4] = ["tls", "node", "service:H26", "sealing:H26"];
 
 /// What an authority gives for a key of N-H26.
-fn granted(slot: &str) -> Request {
+pub(crate) fn granted(slot: &str) -> Request {
     let of_agency = |what: &str| Subject::new(&format!("{what} H26")).organization("Cơ quan H26 DEV");
     let (profile, subject) = match slot {
         "tls" => (Profile::Tls, Subject::endpoint("N-H26")),
@@ -46,11 +46,11 @@ fn granted(slot: &str) -> Request {
     Request { not_before, not_after, ..Request::new(profile, KeyKind::P256, subject) }
 }
 
-async fn keys(node: &mut Administration) -> Vec<KeyState> {
+pub(crate) async fn keys(node: &mut Administration) -> Vec<KeyState> {
     node.certificates(CertificatesRequest {}).await.unwrap().into_inner().keys
 }
 
-fn of_slot<'k>(keys: &'k [KeyState], slot: &str, state: State) -> &'k KeyState {
+pub(crate) fn of_slot<'k>(keys: &'k [KeyState], slot: &str, state: State) -> &'k KeyState {
     let found = keys.iter().find(|key| key.slot == slot && key.state() == state);
     found.unwrap_or_else(|| panic!("no {state:?} key of {slot}: {keys:#?}"))
 }

@@ -1,6 +1,6 @@
 //! `truc cert`: a node's keys and certificates, for its cipher administrator.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
 use serde_json::{Value, json};
@@ -9,12 +9,12 @@ use truc_proto::{
     limits::{PEM_BYTES_MAX, PKCS12_BYTES_MAX},
     node_v1::{
         CertificatesRequest, ImportCertificateRequest, KeyState, RequestCertificateRequest, RetireCertificateRequest,
-        RotateRequest, RotationPlan, key_state::State,
+        RevokeCertificateRequest, RotateRequest, RotationPlan, key_state::State,
     },
 };
 
 use crate::{
-    args::{CertCommand, CertImportArgs, CertRequestArgs, CertRotateArgs},
+    args::{CertCommand, CertImportArgs, CertRequestArgs, CertRevokeArgs, CertRotateArgs},
     client::{Administration, administer, block_on, failed},
     exit::{Exit, ExitContext as _, Failure, Outcome},
     output::{Output, Tone, printable},
@@ -28,6 +28,7 @@ pub(crate) fn run(command: &CertCommand, output: &Output) -> Outcome {
             CertCommand::Request(args) => request(&mut administer(&args.node).await?, args, output).await,
             CertCommand::Import(args) => import(&mut administer(&args.node).await?, args, output).await,
             CertCommand::Rotate(args) => rotate(&mut administer(&args.node).await?, args, output).await,
+            CertCommand::Revoke(args) => revoke(&mut administer(&args.node).await?, args, output).await,
             CertCommand::Retire { node, certificate, now, why } => {
                 let request =
                     RetireCertificateRequest { certificate: certificate.clone(), now: *now, why: why.clone() };
@@ -90,6 +91,7 @@ const fn words(state: State) -> (&'static str, Tone) {
         State::Kept => ("kept", Tone::Good),
         State::Ended => ("ended", Tone::Unsure),
         State::Stopped => ("stopped", Tone::Bad),
+        State::Declared => ("declared", Tone::Bad),
     }
 }
 
@@ -104,11 +106,13 @@ fn key_json(key: &KeyState) -> Value {
         "issuer": some(&key.issuer), "not_before": some(&key.not_before), "not_after": some(&key.not_after),
         "days_left": some(&key.certificate).map(|_| key.days_left), "where": key.r#where, "state": words(key.state()).0,
         "bound_from": some(&key.bound_from), "bound_to": some(&key.bound_to), "keep_until": some(&key.keep_until),
-        "kind": some(&key.key), "waiting": waiting, "notes": key.notes,
+        "kind": some(&key.key), "declared": some(&key.declared), "waiting": waiting, "notes": key.notes,
     })
 }
 
 async fn request(node: &mut Administration, args: &CertRequestArgs, output: &Output) -> Outcome {
+    let form = args.out.with_extension("txt");
+    free([&args.out, &form])?;
     let request = RequestCertificateRequest {
         slot: args.key.clone(),
         algorithm: args.algorithm.clone().unwrap_or_default(),
@@ -116,7 +120,6 @@ async fn request(node: &mut Administration, args: &CertRequestArgs, output: &Out
     };
     let reply = node.request_certificate(request).await.map_err(|s| failed("request a certificate", &s))?.into_inner();
     partial::write_new(&args.out, reply.request_pem.as_bytes())?;
-    let form = args.out.with_extension("txt");
     partial::write_new(&form, reply.form.as_bytes())?;
     let value = json!({ "name": reply.name, "request": args.out, "form": form });
     output.show(&value, |o| {
@@ -201,6 +204,55 @@ async fn rotate(node: &mut Administration, args: &CertRotateArgs, output: &Outpu
             o.line(o.paint(Tone::Unsure, printable(text)));
         }
         show_plan(&plan, o);
+    });
+    Ok(Exit::Good)
+}
+
+/// Before anything is asked of the node: afterwards its answer must not be lost for want of a place.
+fn free<'p>(files: impl IntoIterator<Item = &'p PathBuf>) -> Result<(), Failure> {
+    let Some(there) = files.into_iter().find(|path| path.exists()) else { return Ok(()) };
+    let why =
+        anyhow!("{} is there already, and nothing is ever overwritten: name another file with --out", there.display());
+    let vietnamese = format!("Đã có tệp {}: hãy chọn tên khác bằng --out; không tệp nào bị ghi đè.", there.display());
+    Err(Failure { vietnamese: Some(vietnamese), ..Failure::new(Exit::Usage, why) })
+}
+
+async fn revoke(node: &mut Administration, args: &CertRevokeArgs, output: &Output) -> Outcome {
+    // Behind its name: the form of the request for another one is `.txt` by itself.
+    let form = args.out.as_ref().map(|out| {
+        let mut form = out.clone().into_os_string();
+        form.push(".txt");
+        PathBuf::from(form)
+    });
+    free(args.out.iter().chain(&form))?;
+    let request = RevokeCertificateRequest {
+        certificate: args.certificate.clone(),
+        suspected: args.suspected,
+        undo: args.undo,
+        why: args.why.clone(),
+        since: args.since.clone().unwrap_or_default(),
+    };
+    let what = if args.undo { "take the declaration back" } else { "declare the key stolen or lost" };
+    let reply = node.revoke_certificate(request).await.map_err(|s| failed(what, &s))?.into_inner();
+    if let (Some(out), Some(form)) = (&args.out, &form) {
+        partial::write_new(out, &reply.request)?;
+        partial::write_new(form, reply.form.as_bytes())?;
+    }
+    let serial = Some(&reply.serial).filter(|serial| !serial.is_empty());
+    let value = json!({
+        "certificate": Some(&reply.certificate).filter(|name| !name.is_empty()), "serial": serial, "request": args.out, "form": form, "done": reply.done,
+        "next": reply.next,
+    });
+    output.show(&value, |o| {
+        reply.done.iter().for_each(|line| o.line(o.paint(Tone::Good, printable(line))));
+        if let (Some(out), Some(form)) = (&args.out, &form) {
+            o.line(format!("serial {}, SHA-256 {}", printable(&reply.serial), printable(&reply.certificate)));
+            o.line(format!("for the axis operator: {} / gửi đơn vị vận hành trục: {}", out.display(), out.display()));
+            o.line(format!("for the authority: {} / gửi cơ quan cấp chứng thư: {}", form.display(), form.display()));
+        }
+        for (place, line) in reply.next.iter().enumerate() {
+            o.line(format!("{}. {}", place + 1, printable(line)));
+        }
     });
     Ok(Exit::Good)
 }

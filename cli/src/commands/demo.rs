@@ -4,7 +4,7 @@
 //! What it does to them goes through the same doors as everybody's: the local API of the nodes, the operator's folder,
 //! the offline verifier.
 
-mod account;
+pub(super) mod account;
 mod apis;
 mod fixture;
 pub(super) mod network;

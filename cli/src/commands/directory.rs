@@ -15,7 +15,7 @@ use truc_proto::{
 use truc_signer::{Certificate, SoftKey};
 
 use crate::{
-    args::{DirectoryCommand, OperatorTrust, StampArgs},
+    args::{CertificateState, DirectoryCommand, OperatorTrust, StampArgs},
     client::block_on,
     clock::now,
     exit::{Exit, ExitContext as _, Failure, Outcome},
@@ -30,6 +30,7 @@ mod import;
 mod publish;
 mod search;
 
+pub(crate) use certificate::state as state_as_asked;
 pub(crate) use publish::publish_to;
 
 pub(crate) fn run(command: &DirectoryCommand, output: &Output) -> Outcome {
@@ -42,8 +43,12 @@ pub(crate) fn run(command: &DirectoryCommand, output: &Output) -> Outcome {
         DirectoryCommand::Sign { dir, trust, certificate, key, valid_days, stamps } => {
             sign(dir, trust, (certificate, key), *valid_days, stamps, output)
         }
-        DirectoryCommand::Certificate { dir, trust, certificate, state } => {
-            self::certificate::run(dir, trust, certificate, state, output)
+        DirectoryCommand::Certificate {
+            dir, trust, state: CertificateState { from: Some(from), .. }, confirm, ..
+        } => self::certificate::take(dir, trust, from, *confirm, output),
+        DirectoryCommand::Certificate { dir, trust, certificate, state, .. } => {
+            let none = || Failure::new(Exit::Usage, anyhow!("name a certificate, or a request with --from"));
+            self::certificate::run(dir, trust, certificate.as_ref().ok_or_else(none)?, state, output)
         }
         DirectoryCommand::Policy { dir, trust, quorum } => policy(dir, trust, *quorum, output),
         DirectoryCommand::Publish(args) => publish::run(args, output),

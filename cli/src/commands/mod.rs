@@ -6,11 +6,13 @@ mod completion;
 mod container;
 mod demo;
 mod directory;
+mod drill;
 mod duties;
 mod edxml;
 mod fork;
 mod group;
 mod inbox;
+mod load;
 mod outbox;
 mod receipt;
 mod sandbox;
@@ -29,6 +31,8 @@ use crate::{
 pub(crate) fn run(command: Command, output: &Output) -> Outcome {
     match command {
         Command::Demo(args) => demo::run(&args, output),
+        Command::Drill(args) => drill::run(&args, output),
+        Command::Load(args) => load::run(&args, output),
         Command::Sandbox(args) => sandbox::run(args, output),
         Command::Send(args) => send::run(&args, output),
         Command::Inbox(command) => inbox::run(&command, output),

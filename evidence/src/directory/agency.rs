@@ -185,7 +185,13 @@ impl BoundCertificate {
     #[must_use]
     pub fn serves(&self, key_use: KeyUse, at: Timestamp) -> bool {
         let stopped = self.status_since.is_some_and(|since| since <= at);
-        has(self.uses, &key_use, KeyUse::ALL) && self.valid_from <= at && at < self.valid_to && !stopped
+        self.is_for(key_use) && self.valid_from <= at && at < self.valid_to && !stopped
+    }
+
+    /// Whether it is bound for `key_use`, in force or not.
+    #[must_use]
+    pub fn is_for(&self, key_use: KeyUse) -> bool {
+        has(self.uses, &key_use, KeyUse::ALL)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{ops::Range, time::Duration};
 
 use truc_proto::{
-    AgencyId, Digest, ForeignCode, KeyUse, NodeEntry, NodeId, Route, Timestamp,
+    AgencyId, Digest, ForeignCode, KeyStatus, KeyUse, NodeEntry, NodeId, Route, Timestamp,
     limits::{DIRECTORY_GRACE_MS, FUTURE_SKEW_MAX_MS, SUCCESSIONS_MAX},
     nearest,
 };
@@ -216,6 +216,15 @@ impl Directory {
             key_use,
             at,
         })
+    }
+
+    /// Whether a code had a certificate for this that is revoked or suspended now, and has no other in force: there will be another.
+    #[must_use]
+    pub fn is_taken_away(&self, code: &AgencyId, key_use: KeyUse, at: Timestamp) -> bool {
+        let Some(agency) = self.agency(code) else { return false };
+        let mut bound = agency.certificates.iter().filter(|binding| binding.is_for(key_use));
+        bound.clone().all(|binding| !binding.serves(key_use, at))
+            && bound.any(|binding| binding.status != KeyStatus::Good)
     }
 
     /// The certificate of [`Directory::binding`]. Its bytes may be read from the disk.

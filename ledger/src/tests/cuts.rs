@@ -55,7 +55,11 @@ fn a_batch_that_is_half_written_is_left_out_and_never_taken_for_damage() {
         bytes[usize::try_from(written).unwrap()..].fill(0);
         half.tamper(SEGMENT, Some(bytes));
         let (cut, read) = read_journal(&volume(&half), &tag(), |record| Some(record.position)).unwrap();
-        assert_eq!(read, (0..cut.next_position.0).map(Position).collect::<Vec<_>>(), "nothing of a batch that is half there");
+        assert_eq!(
+            read,
+            (0..cut.next_position.0).map(Position).collect::<Vec<_>>(),
+            "nothing of a batch that is half there"
+        );
         // The last bytes of a batch may be zeroes themselves.
         assert!(cut == before || cut == after, "{written}: {cut:?}");
         assert!(cut == before || written + 16 > to, "{written} of {from}..{to}");

@@ -52,4 +52,12 @@ impl Administration for Api {
         let grant = self.grant(request.metadata())?;
         Ok(Response::new(certificates::retire(&self.shell, &grant, request.into_inner()).await?))
     }
+
+    async fn revoke_certificate(
+        &self,
+        request: Request<node_v1::RevokeCertificateRequest>,
+    ) -> Result<Response<node_v1::RevokeCertificateReply>, Status> {
+        let grant = self.grant(request.metadata())?;
+        Ok(Response::new(certificates::revoke(&self.shell, &grant, request.into_inner()).await?))
+    }
 }

@@ -264,6 +264,9 @@ impl Core {
         for position in held {
             self.finish_held(position);
         }
+        // A replacement may have waited for its recipient's new certificate.
+        let open: Vec<u64> = self.sent.keys().copied().collect();
+        open.into_iter().for_each(|position| self.queue_reseals(position));
     }
 
     fn finish_held(&mut self, position: u64) {

@@ -18,7 +18,7 @@ use truc_signer::{
 };
 use zeroize::Zeroize as _;
 
-use super::{Pipes, error::ComposeError, payload::PayloadSink, secrets::Secrets, takeover};
+use super::{Pipes, error::ComposeError, keys::ServiceKey, payload::PayloadSink, secrets::Secrets, takeover};
 use crate::{
     core::Sealed,
     records::{About, Attachment, Change, KeyEnvelope, OpeningParts, Outgoing, Particulars, Payload},
@@ -28,8 +28,8 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(super) struct Recipient {
     pub(super) code: AgencyId,
-    certificate: Certificate,
-    algorithm: SealingAlgorithm,
+    /// None: the one it had is revoked or suspended, and there is no other yet.
+    key: Option<(Certificate, SealingAlgorithm)>,
 }
 
 /// Recipients ready to be sealed to; sorted, each once.
@@ -39,6 +39,13 @@ pub(super) struct Addressed {
     /// Reached through today's axis: nothing is sealed to them. Sorted.
     pub(super) legacy: Vec<AgencyId>,
     pub(super) warnings: Vec<String>,
+}
+
+impl Addressed {
+    /// Whether all can be sealed to now.
+    pub(super) fn ready(&self) -> Result<(), ComposeError> {
+        waits_for(&self.recipients).map_or(Ok(()), Err)
+    }
 }
 
 impl Pipes {
@@ -79,6 +86,10 @@ impl Pipes {
                 CertificateLookupError::Unread { source, .. } => ComposeError::Directory(source),
                 source => ComposeError::NoSealing { code: code.clone(), source },
             };
+            if directory.is_taken_away(&code, KeyUse::Sealing, now) {
+                addressed.recipients.push(Recipient { code, key: None });
+                continue;
+            }
             let binding = directory.binding(&code, KeyUse::Sealing, now).map_err(no_sealing)?;
             let certificate = directory.certificate(&code, KeyUse::Sealing, now).map_err(no_sealing)?;
             let algorithm = binding
@@ -99,11 +110,23 @@ impl Pipes {
             match validate(&trust, &certificate, CertificateUse::Sealing, now) {
                 Ok(Verdict::Good) => {}
                 Ok(Verdict::Unknown(why)) => addressed.warnings.push(format!("{code}: {why}")),
-                Ok(Verdict::Revoked { at, .. }) => return Err(ComposeError::Revoked { code, what: "sealing", at }),
+                Ok(Verdict::Revoked { .. }) => {
+                    addressed.recipients.push(Recipient { code, key: None });
+                    continue;
+                }
                 Err(source) => return Err(ComposeError::SealingPath { code, source }),
             }
-            addressed.recipients.push(Recipient { code, certificate, algorithm });
+            addressed.recipients.push(Recipient { code, key: Some((certificate, algorithm)) });
         }
+        let without: Vec<AgencyId> =
+            addressed.recipients.iter().filter(|to| to.key.is_none()).map(|to| to.code.clone()).collect();
+        // One who has lost his key keeps nobody else waiting.
+        if !without.is_empty() && without.len() < addressed.recipients.len() + addressed.legacy.len() {
+            return Err(ComposeError::SomeWithoutKey { codes: without });
+        }
+        let waits =
+            |code: &AgencyId| format!("{code}: {}", ComposeError::TakenAway { code: code.clone(), what: "sealing" });
+        addressed.warnings.extend(without.iter().map(waits));
         Ok(addressed)
     }
 
@@ -116,20 +139,22 @@ impl Pipes {
     ) -> Result<Signer, ComposeError> {
         let code = || sender.clone();
         let reference = directory.reference(sender).ok_or_else(|| ComposeError::OwnCertificate { code: code() })?;
-        let key =
-            self.keys().service(sender, directory, now).ok_or_else(|| ComposeError::OwnCertificate { code: code() })?;
-        match validate(&self.trust(), key.certificate(), CertificateUse::Service, now) {
-            Ok(Verdict::Good | Verdict::Unknown(_)) => {}
-            Ok(Verdict::Revoked { at, .. }) => {
-                return Err(ComposeError::Revoked { code: code(), what: "service", at });
+        let key = match self.keys().service(sender, directory, now) {
+            ServiceKey::InForce(key) => {
+                match validate(&self.trust(), key.certificate(), CertificateUse::Service, now) {
+                    Ok(Verdict::Good | Verdict::Unknown(_)) => Some(key),
+                    Ok(Verdict::Revoked { .. }) => None,
+                    Err(source) => return Err(ComposeError::OwnPath { code: code(), source }),
+                }
             }
-            Err(source) => return Err(ComposeError::OwnPath { code: code(), source }),
-        }
+            ServiceKey::TakenAway => None,
+            ServiceKey::None => return Err(ComposeError::OwnCertificate { code: code() }),
+        };
         let stale = match directory.freshness(now) {
             Freshness::Fresh | Freshness::Grace { .. } => None,
             Freshness::Stale { since } => Some(since),
         };
-        Ok(Signer { key, at: now, reference, stale })
+        Ok(Signer { code: code(), key, at: now, reference, stale })
     }
 }
 
@@ -142,16 +167,30 @@ const fn algorithm_of(algorithm: &DirectoryAlgorithm) -> SealingAlgorithm {
 
 /// Who signs the container.
 pub(super) struct Signer {
-    key: Arc<dyn SigningKey>,
+    code: AgencyId,
+    /// None: it is revoked, suspended, or declared stolen or lost, and there is no other yet.
+    key: Option<Arc<dyn SigningKey>>,
     at: Timestamp,
     reference: DirectoryRef,
     stale: Option<Timestamp>,
 }
 
 impl Signer {
+    fn key(&self) -> Result<&dyn SigningKey, ComposeError> {
+        self.key.as_deref().ok_or_else(|| ComposeError::TakenAway { code: self.code.clone(), what: "service" })
+    }
+
+    /// Whether it can sign now, as far as that is known before it is tried.
+    pub(super) fn ready(&self) -> Result<(), ComposeError> {
+        match self.stale {
+            Some(since) => Err(ComposeError::DirectoryStale { since }),
+            None => self.key().map(drop),
+        }
+    }
+
     /// A detached CMS.
     pub(super) fn sign(&self, bytes: &[u8]) -> Result<Vec<u8>, ComposeError> {
-        match sign_detached(&*self.key, bytes, Some(self.at)) {
+        match sign_detached(self.key()?, bytes, Some(self.at)) {
             Err(error @ SignError::Away { .. }) => Err(ComposeError::Away(error)),
             other => other.map_err(ComposeError::Sign),
         }
@@ -159,7 +198,7 @@ impl Signer {
 
     /// A PDF with a signature behind it.
     pub(super) fn sign_pdf(&self, pdf: &[u8], options: &PdfSignature<'_>) -> Result<Vec<u8>, ComposeError> {
-        match sign_pdf(pdf, &*self.key, options, self.at) {
+        match sign_pdf(pdf, self.key()?, options, self.at) {
             Err(PdfSignError::Key(error @ SignError::Away { .. })) => Err(ComposeError::Away(error)),
             Err(PdfSignError::Key(error)) => Err(ComposeError::Sign(error)),
             other => other.map_err(|_| ComposeError::Record("the report cannot be signed")),
@@ -245,8 +284,8 @@ impl<'p> Assembly<'p> {
         Ok(())
     }
 
-    /// Writes `envelope.json`, signs, ends the sealing, seals the keys. With the key away, or the directory too old, what there is
-    /// becomes a draft.
+    /// Writes `envelope.json`, signs, ends the sealing, seals the keys. With a key away, here or the recipient's, or the directory too old, what there
+    /// is becomes a draft.
     pub(super) fn finish(
         mut self,
         attachments: Vec<AttachmentDigest>,
@@ -259,7 +298,7 @@ impl<'p> Assembly<'p> {
         self.entry(ENVELOPE_ENTRY, "application/json", envelope.bytes())?;
         let Self { pipes, preamble, recipients, secrets, container } = self;
 
-        let mut held = signer.stale.map(|since| ComposeError::DirectoryStale { since });
+        let mut held = signer.ready().err().or_else(|| waits_for(&recipients));
         let written = container.finish(|manifest| sign_or_hold(manifest, signer, &mut held))?;
         let WrittenContainer { sink, manifest, length, digest, .. } = written;
         let (sink, sealed) = sink.finish().map_err(ComposeError::Store)?;
@@ -319,9 +358,9 @@ impl<'p> Assembly<'p> {
         trace: Vec<TraceStamp>,
     ) -> Result<Raw<EnvelopeJson>, ComposeError> {
         let preamble = &self.preamble;
-        let sealed_to = |recipient: &Recipient| SealedTo {
-            code: recipient.code.clone(),
-            certificate: recipient.certificate.sha256(),
+        let sealed_to = |recipient: &Recipient| {
+            let (certificate, _) = recipient.key.as_ref()?;
+            Some(SealedTo { code: recipient.code.clone(), certificate: certificate.sha256() })
         };
         Ok(Raw::write(EnvelopeJson {
             preamble: preamble.digest(),
@@ -331,7 +370,7 @@ impl<'p> Assembly<'p> {
             level: preamble.level,
             kind: preamble.kind,
             sender: preamble.sender.clone(),
-            recipients: self.recipients.iter().map(sealed_to).collect(),
+            recipients: self.recipients.iter().filter_map(sealed_to).collect(),
             supersedes: preamble.supersedes.clone(),
             trace,
             attachments,
@@ -339,12 +378,15 @@ impl<'p> Assembly<'p> {
     }
 }
 
+fn waits_for(recipients: &[Recipient]) -> Option<ComposeError> {
+    let without = recipients.iter().find(|recipient| recipient.key.is_none())?;
+    Some(ComposeError::TakenAway { code: without.code.clone(), what: "sealing" })
+}
+
 /// The signature; nothing in its place when the content is to be held.
 fn sign_or_hold(manifest: &[u8], signer: &Signer, held: &mut Option<ComposeError>) -> Result<Vec<u8>, SignError> {
-    if held.is_some() {
-        return Ok(Vec::new());
-    }
-    match sign_detached(&*signer.key, manifest, Some(signer.at)) {
+    let (None, Some(key)) = (&held, &signer.key) else { return Ok(Vec::new()) };
+    match sign_detached(&**key, manifest, Some(signer.at)) {
         Err(error @ SignError::Away { .. }) => {
             *held = Some(ComposeError::Away(error));
             Ok(Vec::new())
@@ -362,6 +404,9 @@ fn key_envelopes(
 ) -> Result<Vec<KeyEnvelope>, ComposeError> {
     let mut envelopes = Vec::with_capacity(recipients.len());
     for recipient in recipients {
+        let Some((certificate, algorithm)) = &recipient.key else {
+            return Err(ComposeError::TakenAway { code: recipient.code.clone(), what: "sealing" });
+        };
         let manifest = Raw::write(KeyManifest {
             recipient: recipient.code.clone(),
             suite: Suite::S1,
@@ -373,7 +418,7 @@ fn key_envelopes(
             container,
             salt: secrets.salt.0,
         })?;
-        let cms = seal_key(manifest.bytes(), &recipient.certificate, recipient.algorithm);
+        let cms = seal_key(manifest.bytes(), certificate, *algorithm);
         wipe(manifest);
         let cms = cms.map_err(|source| ComposeError::Seal { code: recipient.code.clone(), source })?;
         envelopes.push(KeyEnvelope { recipient: recipient.code.to_string(), cms });

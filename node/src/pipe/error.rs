@@ -47,11 +47,17 @@ pub(super) enum ComposeError {
         #[source]
         source: PathError,
     },
-    /// Somebody's certificate is revoked.
+    /// Whose certificate is revoked or suspended, with no other in force yet. It ends by itself: what is to be signed or sealed waits.
     #[error(
-        "the {what} certificate of {code} is revoked since {at}; its cipher administrator must have a new one bound"
+        "the {what} certificate of {code} is revoked or suspended and there is no other yet: what needs one is held, and goes out by itself when its cipher administrator has had a new one bound"
     )]
-    Revoked { code: AgencyId, what: &'static str, at: Timestamp },
+    TakenAway { code: AgencyId, what: &'static str },
+    /// Some of several recipients are without a key: nobody else is kept waiting for them.
+    #[error(
+        "{} cannot be sealed to now: the sealing certificate is revoked or suspended and there is no other yet; send to the others without, and to each of these alone: that is held, and goes out by itself",
+        list(codes)
+    )]
+    SomeWithoutKey { codes: Vec<AgencyId> },
     /// Sealing itself.
     #[error("cannot seal to {code}")]
     Seal {
@@ -156,9 +162,15 @@ impl ComposeError {
                 nearest: nearest.clone(),
                 ..Refusal::new(Reason::UnknownCode, english)
             },
+            Self::SomeWithoutKey { codes } => Refusal {
+                vietnamese: format!(
+                    "Chứng thư mã hóa của {} đã bị thu hồi hoặc tạm dừng và chưa có chứng thư khác: hãy gửi riêng cho các nơi còn lại; văn bản gửi riêng từng nơi này sẽ được giữ và tự gửi khi có chứng thư mới.",
+                    list(codes)
+                ),
+                ..Refusal::new(Reason::CertificateRefused, english)
+            },
             Self::NoSealing { .. }
             | Self::SealingPath { .. }
-            | Self::Revoked { .. }
             | Self::Seal { .. }
             | Self::OwnCertificate { .. }
             | Self::OwnPath { .. } => Refusal::new(Reason::CertificateRefused, english),
@@ -188,6 +200,7 @@ impl ComposeError {
                 ContainerWriteError::Sink(_) | ContainerWriteError::Order(_) | ContainerWriteError::Spent,
             )
             | Self::Away(_)
+            | Self::TakenAway { .. }
             | Self::OtherSuccessor { .. }
             | Self::DirectoryStale { .. }
             | Self::Sign(_)
@@ -207,7 +220,10 @@ impl From<ComposeError> for PipelineError {
             Some(refusal) => Self::Refused(Box::new(refusal)),
             None => {
                 // Both end by themselves, and what waits for them is tried again.
-                let key_away = matches!(error, ComposeError::Away(_) | ComposeError::DirectoryStale { .. });
+                let key_away = matches!(
+                    error,
+                    ComposeError::Away(_) | ComposeError::TakenAway { .. } | ComposeError::DirectoryStale { .. }
+                );
                 Self::Failed { what: chain(&error), key_away }
             }
         }
@@ -238,6 +254,10 @@ pub(super) fn of_write(error: io::Error) -> ComposeError {
         Ok(error) => error.into(),
         Err(error) => ComposeError::Store(error),
     }
+}
+
+fn list(codes: &[AgencyId]) -> String {
+    codes.iter().map(AgencyId::as_str).collect::<Vec<_>>().join(", ")
 }
 
 fn did_you_mean(nearest: &[AgencyId]) -> String {

@@ -83,6 +83,8 @@ pub(super) fn finish(
     // A code that closed meanwhile: the relay lets its node open it, or names the successor, to whom it is sealed anew.
     let sealed = (preamble.created, preamble.kind == EnvelopeKind::Status);
     let addressed = pipes.address(&preamble.sender, recipients.iter().cloned(), directory, sealed, now)?;
+    signer.ready()?;
+    addressed.ready()?;
     let labels = Labels {
         subject: held.about.subject.clone(),
         document_id: held.about.document_id.clone(),
@@ -176,6 +178,8 @@ fn again(
     let at = if supersedes.is_some() { moment.now } else { before.created };
     let sealed = (at, before.kind == EnvelopeKind::Status);
     let addressed = pipes.address(&before.sender, to.iter().cloned(), directory, sealed, moment.now)?;
+    signer.ready()?;
+    addressed.ready()?;
     let shape = Shape {
         kind: before.kind,
         level: before.level,

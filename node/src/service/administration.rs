@@ -23,6 +23,9 @@ pub(crate) const WITH_TWO_PERSONS: &[AdminAction] = &[
     AdminAction::CertificateImported,
     AdminAction::CertificateRotated,
     AdminAction::CertificateRetired,
+    AdminAction::CertificateRevoked,
+    AdminAction::CertificateSuspended,
+    AdminAction::CertificateRestored,
     AdminAction::TokenWithdrawn,
     AdminAction::PinGiven,
 ];

@@ -136,6 +136,7 @@ impl Reader<'_> {
             two_persons,
             time_stamps: time_stamps?,
             revocation: revocation?,
+            stopped: std::sync::Arc::default(),
             ttl: days(ttl?),
             retention: match retention {
                 // 0: for ever.

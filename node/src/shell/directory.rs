@@ -175,6 +175,7 @@ impl Shell {
         let directory = Arc::new(directory);
         self.directory.store(Some(Arc::clone(&directory)));
         self.use_keys();
+        self.keys_changed.send_replace(());
         self.directory_taken.notify_one();
         let shell = Arc::clone(self);
         self.work("reviewing links", move || shell.link.review()).await?;

@@ -111,6 +111,8 @@ pub struct Shell {
     pub(crate) keyring: ArcSwap<Keyring>,
     /// Held by who changes keys: one at a time.
     pub(crate) changing_keys: tokio::sync::Mutex<()>,
+    /// Sent when other keys are in use, or one is not used any more.
+    pub(crate) keys_changed: watch::Sender<()>,
     /// Told when another version of the directory is in use.
     pub(crate) directory_taken: Notify,
     /// What the settings' file said when it was read last; of that, only keys and trust change while the node runs.
@@ -195,7 +197,9 @@ impl Shell {
             && !self.link.presents(tls)
         {
             self.link.replace_identity(tls.clone());
+            self.keys_changed.send_replace(());
         }
+        self.link.stop_presenting(keyring.stopped_tls());
         if let Some(key) = keyring.node(entry, now)
             && !Arc::ptr_eq(key, &self.node_key())
         {
@@ -208,8 +212,22 @@ impl Shell {
             }
             *held = Arc::clone(key);
             drop(held);
+            self.keys_changed.send_replace(());
             self.sign.notify_one();
         }
+    }
+
+    /// Whether a certificate's key was declared stolen or lost, here.
+    pub(crate) fn is_declared(&self, certificate: &Digest) -> bool {
+        self.settings.load().stopped.contains(certificate)
+    }
+
+    /// Whether the directory has a certificate of this node revoked or suspended now.
+    pub(crate) fn is_taken_away(&self, certificate: &Digest) -> bool {
+        let Some(directory) = self.directory() else { return false };
+        let own = directory.node(&self.node).into_iter().flat_map(|(_, entry)| &entry.certificates);
+        let since = own.filter(|bound| bound.sha256 == *certificate).find_map(|bound| bound.status_since);
+        since.is_some_and(|since| since <= clock::now())
     }
 
     /// Reads all keys as the settings' file names them now, and takes them into use; the old ones stay when one cannot be read.
@@ -228,7 +246,7 @@ impl Shell {
             ..Settings::clone(&held)
         };
         // All is read before anything is used.
-        let keyring = Keyring::load(&settings.tls_keys, &settings.node_keys)?;
+        let keyring = Keyring::load(&settings.tls_keys, &settings.node_keys, &settings.stopped)?;
         let held = Held::all(&settings).context("load the certificates")?;
         (self.reload_pipeline_keys)(&settings).context("load the agencies' keys")?;
         self.held.store(Arc::new(held));

@@ -25,6 +25,10 @@ enum LinkError {
     Connect(#[from] truc_link::ConnectError),
     #[error("the relay broke off")]
     Call(#[from] tonic::Status),
+    #[error(
+        "the key of the TLS certificate was declared stolen or lost, and there is no other yet: `truc cert status` says what to do"
+    )]
+    OwnKey,
     #[error(transparent)]
     Peer(#[from] PeerError),
     #[error(transparent)]
@@ -42,6 +46,7 @@ enum LinkError {
 /// Runs until the node stops.
 pub async fn run_link(shell: Arc<Shell>) {
     let mut stopping = shell.stopping.clone();
+    let mut keys = shell.keys_changed.subscribe();
     let mut wait = RECONNECT.0;
     while !*stopping.borrow() {
         let mut greeted = false;
@@ -66,14 +71,18 @@ pub async fn run_link(shell: Arc<Shell>) {
         let half = wait / 2;
         let jitter = half.mul_f64(f64::from(clock::jitter()) / f64::from(u32::MAX));
         tokio::select! {
-            () = tokio::time::sleep(half + jitter) => {}
+            () = tokio::time::sleep(half + jitter) => wait = (wait * 2).min(RECONNECT.1),
+            // With another key there is no reason to wait. The sender is the shell's own, and here.
+            _ = keys.changed() => wait = RECONNECT.0,
             _ = stopping.changed() => return,
         }
-        wait = (wait * 2).min(RECONNECT.1);
     }
 }
 
 async fn session(shell: &Arc<Shell>, greeted: &mut bool) -> Result<(), LinkError> {
+    if shell.is_declared(&shell.link.fingerprint()) {
+        return Err(LinkError::OwnKey);
+    }
     let connected = shell.link.connect(&shell.relay_address, &shell.relay_id, ConnectSettings::default()).await?;
     let mut relay = Relay::new(connected.channel)
         .max_decoding_message_size(MESSAGE_BYTES_MAX)

@@ -25,6 +25,7 @@ const RETRY: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs
 pub async fn run_signer(shell: Arc<Shell>) {
     let mut stopping = shell.stopping.clone();
     let mut relay = shell.relay.subscribe();
+    let mut keys = shell.keys_changed.subscribe();
     let mut retry = RETRY.0;
     while !*stopping.borrow() {
         tokio::select! {
@@ -50,6 +51,8 @@ pub async fn run_signer(shell: Arc<Shell>) {
                 let _ = shell.engine.tell(Input::Alarm { alarm: Alarm::KeyAway, text: Some(text) }).await;
                 tokio::select! {
                     () = tokio::time::sleep(retry) => {}
+                    // The sender is the shell's own, and here.
+                    _ = keys.changed() => {}
                     _ = stopping.changed() => return,
                 }
                 retry = (retry * 2).min(RETRY.1);
@@ -68,6 +71,12 @@ async fn sign_newest(shell: &Arc<Shell>) -> Result<(), String> {
     }
     let key = shell.node_key();
     // What a revoked certificate signs nobody believes; the ledger key's line stands.
+    if shell.is_taken_away(&key.certificate().sha256()) {
+        return Err(
+            "the directory has its certificate revoked or suspended; `truc cert request node` asks for a new one"
+                .into(),
+        );
+    }
     if let Ok(Verdict::Revoked { at, reason, .. }) =
         validate(&shell.trust.load(), key.certificate(), CertificateUse::Node, clock::now())
     {

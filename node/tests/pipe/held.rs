@@ -6,7 +6,7 @@ use truc_node::{
     pipeline::{Composed, Moment, Pipeline, PipelineError, Resolved},
     records::Held,
 };
-use truc_proto::{AgencyId, Preamble, Raw, Reason, edxml};
+use truc_proto::{AgencyId, KeyStatus, Preamble, Raw, Reason, edxml};
 
 use crate::{
     packets::{PacketOf, document_header, file, packet_header, pieces},
@@ -182,4 +182,39 @@ fn what_was_asked_before_a_code_closed_is_still_sealed_to_it() {
     assert!(!again.outgoing.request_hash.is_empty());
     let Err(PipelineError::Refused(refused)) = compose(later) else { panic!("refused") };
     assert_eq!((refused.reason, refused.successor), (Reason::ClosedCode, Some(code("A11"))));
+}
+
+/// Whoever said so, authority or operator, and whosever key it is: nothing is refused for it, nothing lost.
+#[test]
+fn what_needs_a_key_that_was_taken_away_is_held_until_there_is_another() {
+    for (whose, by_list) in [("H26", true), ("H26", false), ("H37", true), ("H37", false)] {
+        let mut world = World::new();
+        let agency = &world.agencies[&code(whose)];
+        let issued = if whose == "H26" { agency.service_issued.clone() } else { agency.sealing_issued.clone() };
+        let since = world.now.before(Duration::from_secs(60));
+        if by_list {
+            world.pki.revoke(&issued, since, truc_certs_dev::RevocationReason::KeyCompromise);
+            world.sender().pipes.set_trust(crate::world::trust_of(&world.pki));
+        } else {
+            world.draft.set_status(&issued.fingerprint(), KeyStatus::Suspended, since).unwrap();
+            world.publish();
+        }
+        let held = held(world.compose(document_header("k", &["H37"]), file("a.pdf", b"%PDF held")));
+        let warned = held.about.warnings.iter().any(|warning| warning.starts_with("H37"));
+        assert_eq!(warned, whose == "H37", "{:?}", held.about.warnings);
+        let (pipes, to) = (&world.sender().pipes, [code("H37")]);
+        let still = pipes.finish(&held, &to, &world.directory, world.now).unwrap_err();
+        assert!(
+            matches!(&still, PipelineError::Failed { key_away: true, what } if what.contains(whose) && what.contains("revoked or suspended")),
+            "{still}"
+        );
+        if by_list {
+            continue;
+        }
+        world.draft.set_status(&issued.fingerprint(), KeyStatus::Good, since).unwrap();
+        world.publish();
+        let sealed = world.sender().pipes.finish(&held, &to, &world.directory, world.now).unwrap();
+        let (incoming, envelopes) = world.deliver(&sealed, "N-H37");
+        assert!(world.open("N-H37", &incoming, &envelopes).content.is_some(), "{whose}");
+    }
 }

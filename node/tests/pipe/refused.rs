@@ -72,25 +72,20 @@ fn the_classified_lane_takes_mat_and_still_not_tuyet_mat() {
 }
 
 #[test]
-fn a_recipient_or_sender_without_a_good_certificate_is_named() {
+fn of_several_recipients_one_without_a_key_is_named_so_that_the_others_need_not_wait() {
     let mut world = World::new();
     let sealing = world.agencies[&code("H37")].sealing_issued.clone();
-    world.pki.revoke(
-        &sealing,
-        world.now.before(Duration::from_secs(60)),
-        truc_certs_dev::RevocationReason::KeyCompromise,
-    );
+    let since = world.now.before(Duration::from_secs(60));
+    world.pki.revoke(&sealing, since, truc_certs_dev::RevocationReason::KeyCompromise);
     world.sender().pipes.set_trust(crate::world::trust_of(&world.pki));
-    let refusal = world.refused(document_header("k", &["H37"]), []);
+    let refusal = world.refused(document_header("k", &["H37", "H49"]), []);
     assert_eq!(refusal.reason, Reason::CertificateRefused);
-    assert!(refusal.english.contains("sealing certificate of H37 is revoked"), "{}", refusal.english);
-
-    let mut world = World::new();
-    let service = world.agencies[&code("H26")].service_issued.fingerprint();
-    world.draft.set_status(&service, KeyStatus::Suspended, world.now.before(Duration::from_secs(60))).unwrap();
+    assert!(refusal.english.starts_with("H37 cannot be sealed to now"), "{}", refusal.english);
+    assert!(refusal.vietnamese.contains("H37"), "{}", refusal.vietnamese);
+    world.draft.set_status(&sealing.fingerprint(), KeyStatus::Suspended, since).unwrap();
     world.publish();
-    let refusal = world.refused(document_header("k", &["H37"]), []);
-    assert!(refusal.english.contains("no service key of H26"), "{}", refusal.english);
+    let refusal = world.refused(document_header("k", &["H37", "H49"]), []);
+    assert!(refusal.english.starts_with("H37 cannot be sealed to now"), "{}", refusal.english);
 }
 
 #[test]

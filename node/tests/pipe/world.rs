@@ -382,6 +382,7 @@ fn settings(folder: PathBuf, id: &str, lane: Lane) -> Settings {
         two_persons: Default::default(),
         time_stamps: None,
         revocation: None,
+        stopped: Default::default(),
         folder,
     }
 }

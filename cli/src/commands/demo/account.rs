@@ -16,29 +16,29 @@ struct Promise {
 
 /// The demo's account.
 #[derive(Debug, Default)]
-pub(super) struct Account {
+pub(in crate::commands) struct Account {
     promises: Vec<Promise>,
     facts: serde_json::Map<String, Value>,
-    pub(super) took: Duration,
+    pub(in crate::commands) took: Duration,
 }
 
 impl Account {
     /// Notes whether a promise held.
-    pub(super) fn promise(&mut self, what: &str, held: bool, detail: impl Into<String>) {
+    pub(in crate::commands) fn promise(&mut self, what: &str, held: bool, detail: impl Into<String>) {
         self.promises.push(Promise { what: what.to_owned(), held, detail: detail.into() });
     }
 
     /// Notes a fact for `--json`.
-    pub(super) fn fact(&mut self, name: &str, value: Value) {
+    pub(in crate::commands) fn fact(&mut self, name: &str, value: Value) {
         self.facts.insert(name.to_owned(), value);
     }
 
     /// True when there was something to hold and all of it held.
-    pub(super) fn all_held(&self) -> bool {
+    pub(in crate::commands) fn all_held(&self) -> bool {
         !self.promises.is_empty() && self.promises.iter().all(|p| p.held)
     }
 
-    pub(super) fn json(&self) -> Value {
+    pub(in crate::commands) fn json(&self) -> Value {
         let promises: Vec<_> =
             self.promises.iter().map(|p| json!({ "what": p.what, "held": p.held, "detail": p.detail })).collect();
         let mut value = json!({ "held": self.all_held(), "took_ms": u64::try_from(self.took.as_millis()).unwrap_or(u64::MAX), "promises": promises });
@@ -48,7 +48,7 @@ impl Account {
         value
     }
 
-    pub(super) fn print(&self, output: &Output) {
+    pub(in crate::commands) fn print(&self, output: &Output) {
         output.line(output.paint(Tone::Strong, "\nAccount"));
         let width = self.promises.iter().map(|promise| promise.what.chars().count()).max().unwrap_or_default();
         for promise in &self.promises {

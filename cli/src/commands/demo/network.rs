@@ -2,7 +2,7 @@
 //! another of one node plays today's axis.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
@@ -11,22 +11,22 @@ use std::{
 
 use anyhow::{Context as _, bail, ensure};
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
-use truc_certs_dev::{AgencyPlan, Plan, Tree, write_tree};
+use truc_certs_dev::{AgencyPlan, KeyFiles, Plan, Tree, write_tree};
 use truc_evidence::{CodeList, Confirmation, Directory, LEVEL1_CODES, PinnedOperator};
 use truc_link::endpoint::Endpoint;
-use truc_link::{Identity, LinkTrust};
+use truc_link::{ConnectSettings, Connected, Identity, Link, LinkTrust};
 use truc_node::{
     gateway::{self, Axis},
     init::AgencyInit,
     sdk::{self, SecretText},
     settings::{GatewaySettings, KeySource, RestSettings, SdkSettings, TrustFiles},
 };
-use truc_proto::{AxisId, Lane, NodeId, Raw, SignedBinding, node_v1::StatusRequest};
+use truc_proto::{AxisId, CallerRole, Digest, Lane, NodeId, Raw, SignedBinding, node_v1::StatusRequest};
 use truc_signer::{Certificate, SoftKey, TrustStore, storage::StorageKey};
 
 use crate::{
     args::NodeArgs,
-    client::{self, Node},
+    client::{self, Administration, Node},
     clock::now,
     commands::directory::publish_to,
     operator::{OperatorFolder, Trust},
@@ -206,7 +206,7 @@ impl Network {
         Ok(network)
     }
 
-    pub(super) fn relay_address(&self) -> SocketAddr {
+    pub(in crate::commands) fn relay_address(&self) -> SocketAddr {
         self.relay_address
     }
 
@@ -229,13 +229,83 @@ impl Network {
         client::connect(&node.api).await.map_err(|failure| failure.source)
     }
 
-    pub(super) async fn stop_relay(&mut self) -> anyhow::Result<()> {
+    pub(in crate::commands) async fn stop_relay(&mut self) -> anyhow::Result<()> {
         self.relay.take().context("the relay does not run")?.stop().await.context("stop the relay")
     }
 
-    pub(super) async fn start_relay(&mut self) -> anyhow::Result<()> {
+    pub(in crate::commands) async fn start_relay(&mut self) -> anyhow::Result<()> {
         let listener = TcpListener::bind(self.relay_address).await.context("listen where the relay did")?;
         self.serve_relay(listener)
+    }
+
+    pub(in crate::commands) async fn stop_node(&mut self, id: &str) -> anyhow::Result<()> {
+        self.nodes
+            .remove(id)
+            .context("the node does not run")?
+            .running
+            .stop()
+            .await
+            .with_context(|| format!("stop {id}"))
+    }
+
+    /// Starts a node again, where it listens now.
+    pub(in crate::commands) async fn start_node(&mut self, id: &str) -> anyhow::Result<()> {
+        let plan = self.cast.nodes.iter().find(|node| node.id == id).with_context(|| format!("no node {id}"))?.clone();
+        self.serve_node(&plan).await
+    }
+
+    /// A cipher administrator of a node, with a token of his own.
+    pub(in crate::commands) async fn administrator(&self, id: &str) -> anyhow::Result<Administration> {
+        let (file, node) = (self.dir.join(format!("{id}.admin.token")), &self.doors(id)?.0.node);
+        if !file.exists() {
+            let tokens = self.dir.join(id).join("keys/tokens");
+            let quota = truc_node::quota::Quota::default();
+            let made =
+                truc_node::tokens::add_token(&tokens, "drill", CallerRole::CipherAdmin, BTreeSet::new(), quota, now());
+            write_token(&file, made.context("make a token for a cipher administrator")?.expose())?;
+        }
+        let args = NodeArgs { node: node.clone(), token_file: Some(file) };
+        client::administer(&args).await.map_err(|failure| failure.source)
+    }
+
+    /// The authority's answer to a request: the certificate with those above it.
+    pub(in crate::commands) fn answer(&self, request_pem: &str) -> anyhow::Result<String> {
+        self.tree.answer(request_pem, now()).context("the authority does not answer")
+    }
+
+    /// Connects to the relay with a node's first TLS key, as whoever has a copy of it; the connection stays as long as what is given.
+    pub(in crate::commands) async fn connect_with_copy(&self, id: &str) -> anyhow::Result<(Link, Connected)> {
+        let (identity, trust) = self.link_of(&self.tree.node(id, "tls"))?;
+        let relay: NodeId = RELAY.parse()?;
+        let anybody = relay.clone();
+        let link = Link::new(LANE, identity, trust, move |_: &Digest| Ok(anybody.clone()));
+        let connected = link.connect(&self.relay_address.to_string(), &relay, ConnectSettings::default()).await?;
+        Ok((link, connected))
+    }
+
+    fn link_of(&self, tls: &KeyFiles) -> anyhow::Result<(Identity, LinkTrust)> {
+        let identity = Identity::from_pem(&std::fs::read(&tls.certificate)?, &std::fs::read(&tls.key)?)?;
+        let lists = self.tree.crls().iter().map(std::fs::read).collect::<Result<Vec<_>, _>>()?.concat();
+        let (anchors, authorities) = (std::fs::read(self.tree.anchors())?, std::fs::read(self.tree.intermediates())?);
+        Ok((identity, LinkTrust::from_pem(&anchors, &authorities, &lists)?))
+    }
+
+    /// The operator changes the draft and signs it as the next version.
+    pub(in crate::commands) fn sign_next(
+        &self,
+        change: impl FnOnce(&OperatorFolder, &Trust) -> anyhow::Result<()>,
+    ) -> anyhow::Result<Arc<Directory>> {
+        let (folder, trust) = (OperatorFolder::open(&self.dir.join("operator"))?, self.trust()?);
+        change(&folder, &trust)?;
+        let key = self.tree.operator();
+        let signed = folder.sign(&SoftKey::load_pem(&key.certificate, &key.key)?, &trust, 30, now(), |_| Ok(None))?;
+        Ok(Arc::new(signed))
+    }
+
+    /// The operator's newest version.
+    pub(in crate::commands) fn newest_version(&self) -> anyhow::Result<u64> {
+        let newest = OperatorFolder::open(&self.dir.join("operator"))?.newest(&self.trust()?, now())?;
+        Ok(newest.context("the operator has no version")?.version())
     }
 
     /// How to reach a node: its local API with a token, and REST.
@@ -426,12 +496,8 @@ impl Network {
         Ok(())
     }
 
-    async fn publish(&mut self, directory: &Arc<Directory>) -> anyhow::Result<()> {
-        let tls = self.tree.relay("tls");
-        let identity = Identity::from_pem(&std::fs::read(tls.certificate)?, &std::fs::read(tls.key)?)?;
-        let lists = self.tree.crls().iter().map(std::fs::read).collect::<Result<Vec<_>, _>>()?.concat();
-        let (anchors, authorities) = (std::fs::read(self.tree.anchors())?, std::fs::read(self.tree.intermediates())?);
-        let trust = LinkTrust::from_pem(&anchors, &authorities, &lists)?;
+    pub(in crate::commands) async fn publish(&mut self, directory: &Arc<Directory>) -> anyhow::Result<()> {
+        let (identity, trust) = self.link_of(&self.tree.relay("tls"))?;
         let address = self.relay_address.to_string();
         let published = publish_to(directory, identity, trust, &address, &RELAY.parse()?).await;
         let Err(failure) = published else { return Ok(()) };

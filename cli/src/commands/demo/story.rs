@@ -15,9 +15,8 @@ use truc_proto::{
     Digest, Hasher,
     edxml::Date,
     node_v1::{
-        ConfirmRequest, DocumentForm, FetchRequest, FileHeader, InboxItem, ListInboxRequest, ListOutboxRequest,
-        OutboxItem, PacketForm, SendHeader, SendReply, SendRequest, SetStatusRequest, fetch_request::What,
-        send_header::Form, send_reply::State, send_request::Part,
+        ConfirmRequest, DocumentForm, FetchRequest, InboxItem, ListInboxRequest, ListOutboxRequest, OutboxItem,
+        PacketForm, SendHeader, SendReply, SetStatusRequest, fetch_request::What, send_header::Form, send_reply::State,
     },
 };
 
@@ -30,7 +29,7 @@ use super::{
 use crate::{
     client::Node,
     clock::now,
-    commands::{outbox::vietnam_time, send},
+    commands::{load::with_a_file, outbox::vietnam_time, send},
     output::{Output, Tone, size},
 };
 
@@ -327,13 +326,8 @@ impl Story {
             form: Some(Form::Document(form)),
             ..SendHeader::default()
         };
-        let body = b"Kinh gui: theo danh sach.\n".as_slice();
-        let file =
-            FileHeader { name: "cong-van.txt".into(), content_type: "text/plain".into(), length: body.len() as u64 };
-        let parts = [Part::Header(header), Part::File(file), Part::Data(body.into())];
-        let requests: Vec<_> = parts.into_iter().map(|part| SendRequest { part: Some(part) }).collect();
         let mut node = self.node("G22").await.map_err(Refused::other)?;
-        match node.send(tokio_stream::iter(requests)).await {
+        match node.send(tokio_stream::iter(with_a_file(header))).await {
             Ok(reply) => match reply.into_inner() {
                 SendReply { refused: Some(refusal), .. } => Err(Refused(refusal)),
                 reply => Ok(reply),

@@ -5,10 +5,12 @@
 
 mod request;
 mod retire;
+mod revoke;
 mod rotation;
 mod watch;
 
 use std::{
+    collections::BTreeSet,
     fs, io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -33,6 +35,7 @@ use crate::{
 
 pub(crate) use request::{import, request};
 pub(crate) use retire::{finish_destroying, retire};
+pub(crate) use revoke::revoke;
 pub(crate) use rotation::{plan, rotate};
 pub(crate) use watch::{days_left, watch};
 
@@ -41,6 +44,8 @@ const ARRIVES_FOR: Duration = Duration::from_millis((ENVELOPE_TTL_MAX_MS + FUTUR
 /// How long the relay may take to look through what waits.
 const RELAY_ANSWERS_IN: Duration = Duration::from_secs(20);
 const DAY_MS: i64 = 86_400_000;
+/// So much of a certificate's SHA-256 names it for a person.
+const PREFIX_CHARS: usize = 12;
 
 /// A key that settings name, with its certificate.
 #[derive(Clone)]
@@ -160,8 +165,11 @@ fn state(shell: &Shell, key: &Held, slot: &[Held], directory: Option<&Directory>
     let bound = directory.and_then(|directory| key.bound(shell, directory));
     let keep_until = bound.as_ref().and_then(|bound| key.keep_until(bound));
     let bound_of = |other: &Held| directory.and_then(|directory| other.bound(shell, directory));
-    let serving: Vec<Bound> = slot.iter().filter_map(bound_of).filter(|theirs| theirs.serves(now)).collect();
+    let usable = slot.iter().filter(|other| !shell.is_declared(&other.certificate.sha256()));
+    let serving: Vec<Bound> = usable.filter_map(bound_of).filter(|theirs| theirs.serves(now)).collect();
+    let declared = shell.settings.load().stopped.declared(&key.certificate.sha256());
     let state = match &bound {
+        bound if declared.is_some() && bound.is_none_or(|bound| now < bound.end()) => State::Declared,
         None => State::Imported,
         Some(bound) if bound.status != KeyStatus::Good && bound.end() <= now => State::Stopped,
         Some(bound) if now < bound.from => State::Pending,
@@ -199,6 +207,7 @@ fn state(shell: &Shell, key: &Held, slot: &[Held], directory: Option<&Directory>
             KeyKind::P384 => "P-384".to_owned(),
         },
         notes: note(&key.slot, state, days_left, keep_until, !serving.is_empty()).into_iter().collect(),
+        declared: declared.map(|declared| declared.since.to_string()).unwrap_or_default(),
     }
 }
 
@@ -214,6 +223,10 @@ fn note(
         State::Imported => "here and not bound by the directory yet: `truc cert rotate`, then the operator publishes / đã có nhưng danh bạ chưa gắn: chạy `truc cert rotate`, rồi đơn vị vận hành phát hành danh bạ".to_owned(),
         State::InUse if days_left < watch::FIRST_WARNING_DAYS => format!(
             "ends in {days_left} days: `truc cert request {slot}` / còn {days_left} ngày: chạy `truc cert request {slot}`"
+        ),
+        State::Declared if another_serves => "declared stolen or lost: it is not used here, another one is; the operator states it for everybody: `truc directory certificate --from` / đã khai báo mất: nút không dùng nữa mà dùng chứng thư khác; đơn vị vận hành ghi vào danh bạ: `truc directory certificate --from`".to_owned(),
+        State::Declared => format!(
+            "declared stolen or lost: it is not used here; the operator states it for everybody: `truc directory certificate --from`; `truc cert request {slot}` for a new one / đã khai báo mất: nút không dùng nữa; đơn vị vận hành ghi vào danh bạ: `truc directory certificate --from`; chạy `truc cert request {slot}` để xin chứng thư mới"
         ),
         State::Stopped if another_serves => "revoked or suspended: it is not used; `truc cert retire` / bị thu hồi hoặc tạm dừng: không dùng nữa; chạy `truc cert retire`".to_owned(),
         State::Stopped => format!(
@@ -277,10 +290,28 @@ fn named(slot: &KeySlot, certificate: &Certificate) -> AdminSubject {
     AdminSubject::with_hash(name, certificate.sha256())
 }
 
-fn digest(text: &str) -> Result<Digest, Error> {
-    text.parse().map_err(|error| {
-        Error::invalid(format!("`certificate`: {error}: the SHA-256 that `truc cert status` shows is wanted / Cần mã SHA-256 mà `truc cert status` hiện ra"))
-    })
+/// A certificate of a key here by its SHA-256, or the beginning of it that means one alone.
+fn digest(shell: &Shell, text: &str) -> Result<Digest, Error> {
+    let wanted = |error: &dyn std::fmt::Display| {
+        Error::invalid(format!(
+            "`certificate`: {error}: the SHA-256 that `truc cert status` shows is wanted, or its first {PREFIX_CHARS} characters and more / Cần mã SHA-256 mà `truc cert status` hiện ra, hoặc ít nhất {PREFIX_CHARS} ký tự đầu"
+        ))
+    };
+    match text.parse() {
+        Ok(whole) => Ok(whole),
+        Err(error) if text.len() < PREFIX_CHARS => Err(wanted(&error)),
+        Err(error) => {
+            let held = shell.held.load();
+            let named =
+                held.iter().map(|key| key.certificate.sha256()).filter(|sha256| sha256.to_string().starts_with(text));
+            let named: BTreeSet<Digest> = named.collect();
+            match (named.len(), named.first()) {
+                (1, Some(one)) => Ok(*one),
+                (0, _) => Err(wanted(&error)),
+                _ => Err(wanted(&"this is the beginning of several")),
+            }
+        }
+    }
 }
 
 fn slot(settings: &Settings, text: &str) -> Result<KeySlot, Error> {

@@ -8,7 +8,7 @@ use truc_proto::{
     limits::{PEM_BYTES_MAX, SETTINGS_BYTES_MAX},
     node_v1,
 };
-use truc_signer::{Certificate, NewKey, NewKeyKind, SoftKey, Verdict, validate};
+use truc_signer::{Certificate, NewKey, NewKeyKind, SignError, SoftKey, Verdict, validate};
 
 use super::{Held, disk, files_in, keys_folder, named, slot};
 use crate::{
@@ -142,14 +142,7 @@ fn newest(held: &[Held], slot: &KeySlot) -> Option<Certificate> {
 
 /// What an authority's form for a device's, service's or software's certificate asks for (NĐ 68/2024/NĐ-CP).
 fn form(shell: &Shell, slot: &KeySlot, like: &Certificate, request_pem: &str, now: Timestamp) -> String {
-    let holder = match slot.code() {
-        Some(code) => {
-            let directory = shell.directory();
-            let name = directory.as_ref().and_then(|directory| Some(directory.agency(code)?.name().to_owned()));
-            format!("{} (mã định danh {code})", name.unwrap_or_default())
-        }
-        None => format!("Nút trục {}", shell.node),
-    };
+    let holder = holder(shell, slot);
     let purpose = match slot {
         KeySlot::Node => "Ký số điểm kiểm soát sổ cái của nút trục (checkpoints)",
         KeySlot::Tls => "Xác thực kết nối với trục (TLS)",
@@ -173,6 +166,18 @@ fn form(shell: &Shell, slot: &KeySlot, like: &Certificate, request_pem: &str, no
         made = now.in_vietnam(),
         sha256 = Digest::of(request_pem.as_bytes()),
     )
+}
+
+/// Whom a key's certificate is for, as an authority's form has it.
+pub(super) fn holder(shell: &Shell, slot: &KeySlot) -> String {
+    match slot.code() {
+        Some(code) => {
+            let directory = shell.directory();
+            let name = directory.as_ref().and_then(|directory| Some(directory.agency(code)?.name().to_owned()));
+            format!("{} (mã định danh {code})", name.unwrap_or_default())
+        }
+        None => format!("Nút trục {}", shell.node),
+    }
 }
 
 pub(crate) async fn import(
@@ -218,6 +223,9 @@ fn take(
     let mut warnings = warnings(shell, &slot, &certificate);
     if SoftKey::pkcs12_is_old(&request.pkcs12) {
         warnings.push("the PKCS#12 file is encrypted with old ciphers, which protect nothing: delete its copies, and ask for files with AES / Tệp PKCS#12 dùng thuật toán mã hóa cũ, không còn an toàn: hãy xóa các bản sao và đề nghị cấp tệp mã hóa AES".to_owned());
+    }
+    if let Some(why) = away(&source, &slot) {
+        warnings.push(format!("the key was not tried, because it cannot be reached from this node now: {why} / chưa thử được khóa vì nút chưa truy cập được thiết bị lưu khóa"));
     }
     add_key(&settings, &slot, &source).map_err(|error| Error::internal(crate::chain(&error)))?;
     shell.reload_keys().map_err(|error| Error::internal(format!("{error:#}")))?;
@@ -287,6 +295,16 @@ fn with_key(
     write_private(&file("password"), request.password.as_bytes()).map_err(disk("write the password"))?;
     write_private(&file("p12"), &request.pkcs12).map_err(disk("write the PKCS#12 file"))?;
     Ok(source)
+}
+
+/// Why a key in a token that signs cannot be reached now; none: it can, or it is no such key.
+fn away(source: &KeySource, slot: &KeySlot) -> Option<String> {
+    let (KeySource::Token(_), KeySlot::Node | KeySlot::Service(_)) = (source, slot) else { return None };
+    let key = source.load_signing().ok()?;
+    match key.sign(b"truc: is the key there?") {
+        Err(error @ SignError::Away { .. }) => Some(error.to_string()),
+        _ => None,
+    }
 }
 
 /// Believed for its use, not revoked, and not here already.

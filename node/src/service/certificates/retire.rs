@@ -35,7 +35,7 @@ pub(crate) async fn retire(
     request: node_v1::RetireCertificateRequest,
 ) -> Result<node_v1::RetireCertificateReply, Error> {
     grant.need(May::Administer)?;
-    let sha256 = digest(&request.certificate)?;
+    let sha256 = digest(shell, &request.certificate)?;
     let _one = shell.changing_keys.lock().await;
     let directory = shell.directory().ok_or_else(no_directory)?;
     let key = shell.held.load().iter().find(|key| key.certificate.sha256() == sha256).cloned();
@@ -140,6 +140,10 @@ fn end(shell: &Shell, key: &Held) -> Result<Vec<String>, Error> {
         done.push(format!("destroyed {} / đã hủy {}", file.display(), file.display()));
     }
     fs::remove_file(&note).map_err(disk("clear the note of which files are to go"))?;
+    let sha256 = key.certificate.sha256();
+    if !shell.held.load().iter().any(|held| held.certificate.sha256() == sha256) {
+        settings.stopped.forget(&folder, &sha256).map_err(disk("forget what was declared of the key"))?;
+    }
     Ok(done)
 }
 

@@ -74,7 +74,7 @@ impl Rotation {
             )));
         }
         let wanted: BTreeSet<Digest> =
-            request.certificates.iter().map(|text| digest(text)).collect::<Result<_, _>>()?;
+            request.certificates.iter().map(|text| digest(shell, text)).collect::<Result<_, _>>()?;
         let directory = shell.directory().ok_or_else(no_directory)?;
         let held = shell.held.load_full();
         let known = |sha256: &Digest| held.iter().any(|key| key.certificate.sha256() == *sha256);
@@ -85,7 +85,7 @@ impl Rotation {
         }
         let is_new = |key: &Held| {
             let chosen = wanted.is_empty() || wanted.contains(&key.certificate.sha256());
-            chosen && key.bound(shell, &directory).is_none()
+            chosen && key.bound(shell, &directory).is_none() && !shell.is_declared(&key.certificate.sha256())
         };
         let new: Vec<usize> = held.iter().enumerate().filter(|(_, key)| is_new(key)).map(|(place, _)| place).collect();
         if new.is_empty() {
@@ -141,6 +141,8 @@ impl Rotation {
             // What is not said of them stays as it is; those that are over say nothing any more.
             certificates.retain(|bound| bound.status == KeyStatus::Good && self.now < bound.valid_to);
             certificates.retain(|bound| self.held.iter().any(|key| key.certificate.sha256() == bound.sha256));
+            // What was declared stolen or lost speaks for nobody.
+            certificates.retain(|bound| !shell.is_declared(&bound.sha256));
             let rotated: Vec<KeyUse> = self.fresh().filter(is_own).map(|key| key.slot.key_use()).collect();
             if let Some(ends) = self.old_ends {
                 let ends_earlier = |bound: &&mut CertificateBinding| {
@@ -210,7 +212,12 @@ impl Rotation {
         let ledger = ledger.map_err(|error| Error::unavailable(crate::chain(&error)))?;
         let request = BindingRequest { axis: shell.axis.clone(), lane: shell.lane, time: self.now, entries };
         let keys: Vec<&dyn SigningKey> = keys.iter().map(AsRef::as_ref).collect();
-        let signed = make_binding(request, &ledger, &keys).map_err(|error| Error::unavailable(crate::chain(&error)))?;
+        let signed = make_binding(request, &ledger, &keys).map_err(|error| {
+            Error::unavailable(format!(
+                "{}; nothing was written, give the command again when it is there / Chưa lập yêu cầu: khóa mới phải ký được mới gắn vào danh bạ; hãy kiểm tra thiết bị lưu khóa rồi chạy lại",
+                crate::chain(&error)
+            ))
+        })?;
         Ok((signed.bytes().to_vec(), unproven))
     }
 
