@@ -16,7 +16,7 @@ use truc_proto::{
     limits::{ADMINISTRATION_NOTE_BYTES_MAX, ADMINISTRATION_NOTES_MAX},
 };
 
-use crate::files::{read_private, sync, write_private};
+use crate::files::{read_private, replace_private, sync};
 
 /// Where notes lie in a folder of a node or relay.
 pub const NOTES: &str = "store/administration";
@@ -133,9 +133,26 @@ pub fn done(action: AdminAction, subject: AdminSubject, who: Administrator, why:
 /// # Errors
 /// When it could not stand in the ledger, or cannot be written.
 pub fn leave(folder: &Path, node: &NodeId, deed: &Deed) -> Result<(), NoteError> {
+    let Draft { name, bytes } = draft(folder, node, deed)?;
+    put(folder, &name, &bytes).map_err(|source| NoteError::Io { folder: folder.to_owned(), source })
+}
+
+/// A note that is not left yet.
+#[derive(Debug)]
+pub struct Draft {
+    /// Of its file.
+    pub name: String,
+    /// Its text.
+    pub bytes: Vec<u8>,
+}
+
+/// A note to be left later, under its name: left twice, it is one.
+///
+/// # Errors
+/// As [`leave`].
+pub fn draft(folder: &Path, node: &NodeId, deed: &Deed) -> Result<Draft, NoteError> {
     deed.check(node)?;
     let failed = |source| NoteError::Io { folder: folder.to_owned(), source };
-    fs::create_dir_all(folder).map_err(failed)?;
     if names(folder).map_err(failed)?.len() >= ADMINISTRATION_NOTES_MAX {
         return Err(NoteError::TooMany { folder: folder.to_owned() });
     }
@@ -144,12 +161,17 @@ pub fn leave(folder: &Path, node: &NodeId, deed: &Deed) -> Result<(), NoteError>
     SystemRandom::new().fill(&mut random).map_err(|_| failed(io::Error::other("no random bytes")))?;
     let at = deed.done.map_or(0, Timestamp::unix_ms);
     // By time, so that they are taken in the order in which they were left.
-    let name = format!("{at:020}-{}", HEXLOWER.encode(&random));
-    let temporary = folder.join(format!("{name}.tmp"));
-    write_private(&temporary, &bytes).map_err(failed)?;
-    fs::rename(&temporary, folder.join(format!("{name}{NOTE}"))).map_err(failed)?;
-    sync(folder).map_err(failed)?;
-    folder.parent().map_or(Ok(()), sync).map_err(failed)
+    Ok(Draft { name: format!("{at:020}-{}{NOTE}", HEXLOWER.encode(&random)), bytes })
+}
+
+/// Leaves a note under its name; it is on the device when this returns.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn put(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
+    fs::create_dir_all(folder)?;
+    replace_private(&folder.join(name), bytes)?;
+    folder.parent().map_or(Ok(()), sync)
 }
 
 /// A note that waits, as it was read.

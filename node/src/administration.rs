@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tracing::{error, info, warn};
 use truc_custody::deeds;
-pub use truc_custody::deeds::{NoteError, at_the_machine, done, leave};
+pub use truc_custody::deeds::{NoteError, at_the_machine, done, draft, leave, put};
 
 use crate::{
     service::administration::record,

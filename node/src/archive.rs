@@ -13,7 +13,7 @@ use truc_ledger::{
     index::{Effort, Extract, Index, IndexChange, IndexError, IndexSettings, SledIndex},
     merkle::leaf_hash,
 };
-use truc_proto::{AgencyId, Digest, EnvelopeId, Event, Preamble, Raw, Timestamp};
+use truc_proto::{AgencyId, Digest, EnvelopeId, EnvelopeKind, Event, Preamble, Raw, Timestamp};
 
 use crate::{
     core::{Core, Kept, Key, Policy, Received, Sent, Source, Step},
@@ -29,7 +29,7 @@ const RECEIVED_AS: &str = "dr";
 const SENT_ABOUT: &str = "us";
 const RECEIVED_ABOUT: &str = "ur";
 /// Grows when the keys change.
-const SCHEMA: u32 = 7;
+const SCHEMA: u32 = 8;
 /// Memory for the index's cache, in bytes.
 const CACHE_BYTES: u64 = 16 * 1024 * 1024;
 /// A list waits at most so long for the index to take in what was closed just now.
@@ -347,7 +347,8 @@ impl Archive {
         let Some(received) = self.received(&key).filter(|received| received.body == body) else { return Ok(None) };
         // Somebody may have sent the same sealed bytes under another name: they go with the last one.
         let needed = self.index.scan(format!("b/{payload}/").as_bytes(), None, 2)?;
-        let alone = needed.iter().all(|(_, position)| position.0 == body);
+        let blob = incoming.payload.inline.is_none();
+        let alone = blob && needed.iter().all(|(_, position)| position.0 == body);
         Ok(Some(Kept { key, body, payload, changed_at: received.changed_at, alone }))
     }
 
@@ -525,7 +526,7 @@ fn read_key(text: &str) -> Option<Key> {
 /// | `g/<code>/<hash of docId>` | the `TakenOver` record of a document of today's axis |
 /// | `x/<sender>/<idempotency key>/<position>`, `lx/<leaf>` | a `Refused` record, by the key that its request came under, by its leaf |
 /// | `b/<payload>/<position>` | a record that needs this blob; removed by the record that says it does not any more |
-/// | `p/<position>` | the `Incoming` record of a blob that is kept; removed likewise |
+/// | `p/<position>` | the `Incoming` or `TakenOver` record of a document whose payload is kept, blob or not; removed likewise |
 ///
 /// Lists are named by [`WordKey`]; on them are the `Held`, `Outgoing`, `Content` and `TakenOver` records of documents.
 fn changes(words: &WordKey, position: Position, record: &Record) -> Vec<IndexChange> {
@@ -579,6 +580,12 @@ fn changes(words: &WordKey, position: Position, record: &Record) -> Vec<IndexCha
         Body::Incoming(incoming) if incoming.payload.inline.is_none() => {
             vec![need_key(&incoming.payload.sha256, position.0), payload_key(position.0)]
         }
+        // Short documents lie in the journal, and are kept as long as others.
+        Body::Incoming(incoming) => {
+            let preamble = Raw::<Preamble>::parse(incoming.preamble).ok();
+            let document = preamble.filter(|preamble| preamble.kind == EnvelopeKind::Document);
+            document.map(|_| payload_key(position.0)).into_iter().collect()
+        }
         Body::PayloadRemoved(removed) => {
             gone.push(need_key(&removed.needless.payload, removed.needless.position));
             gone.push(payload_key(removed.needless.position));
@@ -610,6 +617,8 @@ fn changes(words: &WordKey, position: Position, record: &Record) -> Vec<IndexCha
             }
             if taken.payload.inline.is_none() {
                 keys.extend([need_key(&taken.payload.sha256, position.0), payload_key(position.0)]);
+            } else if content.status.is_empty() {
+                keys.push(payload_key(position.0));
             }
             keys
         }

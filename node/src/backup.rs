@@ -34,5 +34,6 @@ pub fn make(
     documents: bool,
     now: Timestamp,
 ) -> anyhow::Result<BackupMade> {
+    let _one_epoch = crate::storage_key::guard::hold(settings)?;
     truc_custody::backup::make(&source(settings, documents), target, administrators, now)
 }

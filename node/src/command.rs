@@ -22,8 +22,9 @@ use crate::{
     sdk,
     settings::TokenSource,
     shell::clock::now,
+    storage_key::{self, guard},
     tokens::{Tokens, add_token, limit_token, revoke_token},
-    words::WordKey,
+    vault::Vault,
 };
 use truc_custody::{
     backup::{BackupArgs, RestoreArgs, backup, restore},
@@ -79,6 +80,14 @@ enum Command {
         #[command(subcommand)]
         action: GatewayAction,
     },
+    /// The key that everything on the node's disk lies under.
+    StorageKey {
+        /// Folder of the node.
+        #[arg(long, value_name = "FOLDER")]
+        dir: PathBuf,
+        #[command(subcommand)]
+        action: StorageKeyAction,
+    },
     /// Revocation lists.
     Crl {
         /// Folder of the node.
@@ -98,6 +107,18 @@ enum Command {
         /// Folder of the node; it must not be running.
         #[arg(long, value_name = "FOLDER")]
         dir: PathBuf,
+    },
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum StorageKeyAction {
+    /// Its epoch, since when, what lies under it, and what a rotation would destroy. The node may be running; its journal is read whole.
+    Status,
+    /// Begin a new epoch; the node must not be running. What is to stay readable is wrapped anew; the old key is destroyed, and with it the keys of
+    /// documents that were removed or closed. Interrupted at any point, the node's next start finishes or undoes it. Make a backup behind it.
+    Rotate {
+        #[command(flatten)]
+        reason: Reasoned,
     },
 }
 
@@ -240,12 +261,20 @@ fn carry_out(command: Command) -> anyhow::Result<()> {
         Command::Token { dir, action } => token(&Settings::load(&dir).context("read the settings")?, action),
         Command::Sdk { dir, action } => sdk(&Settings::load(&dir).context("read the settings")?, action),
         Command::Gateway { dir, action } => gateway(&Settings::load(&dir).context("read the settings")?, &action),
+        Command::StorageKey { dir, action } => {
+            storage_key::carry_out(&Settings::load(&dir).context("read the settings")?, action)
+        }
         Command::Crl { dir, action: CrlAction::Import { file, reason } } => {
             import(&Settings::load(&dir).context("read the settings")?, &file, reason)
         }
-        Command::Backup(arguments) => backup(*arguments, now(), |folder, documents| {
-            Ok(crate::backup::source(&Settings::load(folder).context("read the settings")?, documents))
-        }),
+        Command::Backup(arguments) => {
+            let one_epoch = std::cell::OnceCell::new();
+            backup(*arguments, now(), |folder, documents| {
+                let settings = Settings::load(folder).context("read the settings")?;
+                let _ = one_epoch.set(guard::hold(&settings)?); // asked once
+                Ok(crate::backup::source(&settings, documents))
+            })
+        }
         Command::Restore(arguments) => restore(*arguments, BackupKind::Node, now()),
         Command::Recover(arguments) => recovery::recover(*arguments, now()),
         Command::Reindex { dir } => reindex(&Settings::load(&dir).context("read the settings")?),
@@ -326,6 +355,7 @@ fn sdk(settings: &Settings, action: SdkAction) -> anyhow::Result<()> {
             if let Some(foreign) = codes.iter().find(|code| settings.codes().all(|own| own != *code)) {
                 anyhow::bail!("this node does not serve {foreign}; name codes of its own");
             }
+            let _one_epoch = guard::hold(settings)?;
             let key = StorageKey::load(&settings.storage_key).context("load the storage key")?;
             let secret = sdk::add_system(&path, &key, &system, codes.into_iter().collect(), now)?;
             if settings.sdk.is_none() {
@@ -339,7 +369,10 @@ fn sdk(settings: &Settings, action: SdkAction) -> anyhow::Result<()> {
                 println!("{}\t{}\t{}", system.id, codes.join(" "), system.created);
             }
         }
-        SdkAction::Remove { system } => sdk::remove_system(&path, &system)?,
+        SdkAction::Remove { system } => {
+            let _one_epoch = guard::hold(settings)?;
+            sdk::remove_system(&path, &system)?;
+        }
         SdkAction::Requests { done } => {
             let requests = sdk::AgencyRequests::of(&settings.sdk_requests());
             if let Some(number) = done {
@@ -368,6 +401,7 @@ fn gateway(settings: &Settings, action: &GatewayAction) -> anyhow::Result<()> {
     match action {
         GatewayAction::Secret => {
             let section = section()?;
+            let _one_epoch = guard::hold(settings)?;
             let key = StorageKey::load(&settings.storage_key).context("load the storage key")?;
             let mut secret = zeroize::Zeroizing::new(String::new());
             std::io::stdin().read_line(&mut secret).context("read the secret from standard input")?;
@@ -384,7 +418,10 @@ fn gateway(settings: &Settings, action: &GatewayAction) -> anyhow::Result<()> {
                 println!("{}\t{} wait", message.as_str(), items.len());
             }
         }
-        GatewayAction::Forget => crate::gateway::forget_secret(&path)?,
+        GatewayAction::Forget => {
+            let _one_epoch = guard::hold(settings)?;
+            crate::gateway::forget_secret(&path)?;
+        }
     }
     Ok(())
 }
@@ -427,6 +464,7 @@ fn serve(settings: Settings) -> anyhow::Result<()> {
 
 /// sled and snapshots may be deleted at any time (I12); this does it under the store's lock, and checks the journal.
 fn reindex(settings: &Settings) -> anyhow::Result<()> {
+    storage_key::finish(settings).context("finish the rotation of the storage key")?;
     let store = settings.store();
     let origin = settings.origin();
     let key = truc_ledger::LedgerKey::from_file(&origin, &settings.ledger_key).context("load the ledger key")?;
@@ -452,7 +490,7 @@ fn reindex(settings: &Settings) -> anyhow::Result<()> {
             .context("open the journal")?;
     tracing::info!(records = recovered.next_position.0, leaves = recovered.next_leaf, "journal read whole");
     ledger.snapshot(recovered.next_position, core.snapshot()).context("write a snapshot")?;
-    let words = WordKey::of(&StorageKey::load(&settings.storage_key).context("load the storage key")?);
+    let words = Vault::open(settings)?.words()?;
     let archive =
         crate::archive::Archive::open(ledger.clone(), store.join("index"), policy, words).context("open the index")?;
     archive.wait();

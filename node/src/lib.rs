@@ -25,12 +25,14 @@ pub mod sdk;
 pub mod service;
 pub mod shell;
 pub mod statistics;
+pub mod storage_key;
 pub mod terminal;
 
 pub mod init;
 pub mod settings;
 pub mod tokens;
 pub mod uploads;
+pub mod vault;
 pub mod webhooks;
 pub mod words;
 

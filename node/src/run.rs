@@ -49,8 +49,8 @@ use crate::{
     shell::{self, Shell, clock, engine::Engine},
     tokens::LiveTokens,
     uploads::{self, Uploads},
+    vault::Vault,
     webhooks::{Store, Webhooks},
-    words::WordKey,
 };
 
 /// Most bytes of one message from a document system: 1 MiB of data and its frame.
@@ -364,6 +364,7 @@ fn build(
     dead: watch::Sender<bool>,
 ) -> anyhow::Result<Shell> {
     crate::service::certificates::finish_destroying(&settings).context("destroy the keys that were retired")?;
+    crate::storage_key::finish(&settings).context("finish the rotation of the storage key")?;
     let revocations = crate::revocation::open(&settings)?;
     let trust = crate::revocation::trust(&settings, revocations.as_ref()).context("load the trust files")?;
     let trust = Arc::new(ArcSwap::from_pointee(trust));
@@ -432,7 +433,7 @@ fn build(
     link.stop_presenting(keyring.stopped_tls());
     let blobs = Arc::new(BlobStore::open(volume).context("open the blob store")?);
     let made = pipeline(&settings, Arc::clone(&blobs), trust.load_full())?;
-    let words = WordKey::of(&StorageKey::load(&settings.storage_key).context("load the storage key")?);
+    let words = Vault::open(&settings)?.words()?;
     let archive = Archive::open(ledger.clone(), settings.store().join("index"), policy, words)
         .context("open the look-up index")?;
     let on_dead = move || _ = dead.send_replace(true);

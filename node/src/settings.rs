@@ -301,6 +301,12 @@ impl Settings {
         self.folder.join("directory")
     }
 
+    /// What documents' secrets of earlier epochs became under the storage key.
+    #[must_use]
+    pub fn document_keys(&self) -> PathBuf {
+        self.store().join("document-keys")
+    }
+
     /// Document systems that speak the axis SDK, with their secrets under the storage key.
     #[must_use]
     pub fn sdk_systems(&self) -> PathBuf {

@@ -493,6 +493,89 @@ fn read_whole(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<bool> {
     }
 }
 
+/// A part of an upload that lies under the storage key, under another one.
+pub(crate) enum Rewrapped {
+    /// What the upload will be.
+    About {
+        /// Which.
+        upload: UploadId,
+        /// The whole file.
+        bytes: Vec<u8>,
+    },
+    /// The key of a segment.
+    Key {
+        /// Of which upload.
+        upload: UploadId,
+        /// Where in the file of its parts.
+        at: u64,
+        /// In place of as many bytes there.
+        bytes: Vec<u8>,
+    },
+}
+
+/// Where it stands what an upload will be.
+pub(crate) fn about_path(folder: &Path, upload: UploadId) -> PathBuf {
+    path(folder, upload, ABOUT)
+}
+
+/// Where its segments lie.
+pub(crate) fn parts_path(folder: &Path, upload: UploadId) -> PathBuf {
+    path(folder, upload, PARTS)
+}
+
+/// All uploads' [`about_path`]s; none where there is no folder.
+pub(crate) fn abouts(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == ABOUT) && id_of(&path).is_some() {
+            found.push(path);
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Shows what of the uploads in `folder` goes under another storage key, upload by upload, and says how many there are. What does not open is
+/// passed over, as at a start; so is what stands behind a segment that does not.
+pub(crate) fn rewrap(
+    folder: &Path,
+    old: &StorageKey,
+    new: &StorageKey,
+    see: &mut dyn FnMut(Rewrapped) -> io::Result<()>,
+) -> io::Result<u64> {
+    let mut count = 0;
+    for about in abouts(folder)? {
+        let Some(upload) = id_of(&about) else { continue };
+        let Ok(bytes) = old.rewrap(&fs::read(&about)?, &context(upload, ABOUT), new) else { continue };
+        see(Rewrapped::About { upload, bytes })?;
+        count += 1;
+        let file = match parts_file().open(path(folder, upload, PARTS)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            file => file?,
+        };
+        let (mut from, mut plain, end) = (0, 0, file.metadata()?.len());
+        while from < end {
+            let mut head = [0; HEAD_BYTES];
+            if !read_whole(&mut At { file: file.try_clone()?, from, end }, &mut head)? {
+                break;
+            }
+            let (length, rest) = head.split_at(4);
+            let length = u64::from(u32::from_be_bytes(length.try_into().map_err(io::Error::other)?));
+            let (wrapped, _) = rest.split_at(KEY_BYTES);
+            let Ok(bytes) = old.rewrap(wrapped, &context(upload, &plain.to_string()), new) else { break };
+            see(Rewrapped::Key { upload, at: from + 4, bytes })?;
+            plain += length;
+            from += to_u64(HEAD_BYTES + TAG_BYTES) + length;
+        }
+    }
+    Ok(count)
+}
+
 fn context(id: UploadId, what: &str) -> Vec<u8> {
     format!("truc/upload/1\n{id}\n{what}").into_bytes()
 }

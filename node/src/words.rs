@@ -18,6 +18,8 @@ use crate::records::{About, Particulars};
 
 /// Most words of a number and notation, or anything else that begins with a digit, that stand together.
 const JOINED_WORDS_MAX: usize = 6;
+/// What the secret is derived for that words have their names from.
+pub(crate) const NAMES: &str = "truc/index-words/1";
 /// Years that documents are of; what says another is taken for a mistake.
 const YEARS: std::ops::RangeInclusive<u16> = 1900..=2199;
 
@@ -26,10 +28,15 @@ const YEARS: std::ops::RangeInclusive<u16> = 1900..=2199;
 pub struct WordKey(hmac::Key);
 
 impl WordKey {
-    /// Of a node's storage key.
+    /// Of a node's first storage key.
     #[must_use]
     pub fn of(storage: &StorageKey) -> Self {
-        Self(storage.naming_key("truc/index-words/1"))
+        Self::named(&*storage.naming_secret(NAMES))
+    }
+
+    /// Of the secret that the first storage key gave, and later ones keep.
+    pub(crate) fn named(secret: &[u8]) -> Self {
+        Self(hmac::Key::new(hmac::HMAC_SHA256, secret))
     }
 
     /// Tells indexes of one key and version of keys from others.

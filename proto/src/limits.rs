@@ -171,6 +171,10 @@ pub const REVOCATION_BUDGET_MS_MAX: u64 = 10_000;
 pub const VERDICTS_CACHED_MAX: usize = 262_144;
 /// Most bytes of a secret wrapped under the storage key.
 pub const WRAPPED_SECRET_BYTES_MAX: usize = 4 * 1024;
+/// Memory for what is sorted when the storage key changes, in bytes; what is more goes through files.
+pub const STORAGE_KEY_SORT_BYTES: usize = 32 * 1024 * 1024;
+/// Most bytes of one line of what a change of the storage key replaces: a whole file of webhooks or systems.
+pub const STORAGE_KEY_CHANGE_BYTES_MAX: u64 = 2 * TOKEN_FILE_BYTES_MAX + 64 * 1024;
 /// Most bytes of a storage key file, plain or sealed.
 pub const STORAGE_KEY_FILE_BYTES_MAX: usize = 64 * 1024;
 

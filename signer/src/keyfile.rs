@@ -1,35 +1,40 @@
-//! The key file: what survives a change of storage-key epoch (see the module `storage`).
+//! The key file: what documents' secrets of earlier storage-key epochs became (see the module `storage`).
 //!
-//! File keys of documents lie wrapped in journal records. When the epoch changes, the surviving ones are wrapped again
-//! into one file, sorted by id; an entry left out is destroyed with the old epoch's key. Entries are of one size and
-//! looked up by binary search on the disk, so a file of ten million costs no memory.
-//!
-//! Form: magic 8 bytes ‖ epoch u32 BE ‖ count u64 BE ‖ count × (id 32 ‖ wrapped key) ‖ SHA-256 of all before.
+//! Secrets of documents lie wrapped in journal records. When the epoch changes, what is to be kept of them is wrapped
+//! again into one file, sorted by id; what is left out is destroyed with the old epoch's key. Entries are of one size and
+//! looked up by binary search on the disk, so a file of ten million costs no memory. What ids and secrets mean is the
+//! node's business (`docs/FORMATS.md`, "Storage key and key file").
 
 use std::{
     fs::{self, File},
     io::{self, BufReader, BufWriter, Read, Write},
-    iter::Peekable,
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
 };
 
-use truc_proto::{Digest, Hasher};
+use truc_proto::{Digest, Hasher, Timestamp};
+use zeroize::Zeroizing;
 
 use crate::{
     files::{self, FileError},
     storage::{StorageKey, WRAP_OVERHEAD_BYTES, WrapError},
 };
 
-const MAGIC: &[u8; 8] = b"TRUCKEY1";
-const HEADER_BYTES: usize = 8 + 4 + 8;
-const SECRET_BYTES: usize = 32;
+const MAGIC: &[u8; 8] = b"TRUCKEY2";
+/// Magic, epoch, when, journal position, two counts, names.
+const HEADER_BYTES: usize = 8 + 4 + 8 + 8 + 8 + 8 + WRAPPED_NAMES_BYTES;
+const NAMES_BYTES: usize = 32;
+const WRAPPED_NAMES_BYTES: usize = NAMES_BYTES + WRAP_OVERHEAD_BYTES;
+const NAMES_CONTEXT: &[u8] = b"truc/index-words/1";
 const ID_BYTES: usize = 32;
+/// Length of the secret of one document.
+pub const SECRET_BYTES: usize = 76;
 const WRAPPED_BYTES: usize = SECRET_BYTES + WRAP_OVERHEAD_BYTES;
 const ENTRY_BYTES: usize = ID_BYTES + WRAPPED_BYTES;
+const CHECKSUM_BYTES: usize = 32;
 
-/// A wrapped 32-byte key, as it lies in a key file or a journal record.
-pub type WrappedKey = [u8; WRAPPED_BYTES];
+/// A wrapped secret, as it lies in a key file.
+pub type WrappedSecret = [u8; WRAPPED_BYTES];
 
 /// Why a key file could not be written, opened or read.
 #[derive(Debug, thiserror::Error)]
@@ -49,72 +54,98 @@ pub enum KeyFileError {
         /// The entry.
         id: Digest,
     },
-    /// An entry does not open under the old key.
-    #[error("the key of {id} does not open under the old storage key; nothing was changed")]
+    /// Something in it does not open under the storage key.
+    #[error("entry {id} of the key file does not open with the storage key")]
     Entry {
         /// The entry.
         id: Digest,
         /// What is wrong with it.
         source: WrapError,
     },
+    /// The key that names lists of the index does not open under the storage key.
+    #[error("the key file {path} does not open with the storage key", path = path.display())]
+    Names {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: WrapError,
+    },
 }
 
-/// An open key file, checked whole when opened.
+/// What a key file says of itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct KeyFileHead {
+    /// Epoch of the storage key that its entries are wrapped under.
+    pub epoch: u32,
+    /// When that epoch began.
+    pub made: Timestamp,
+    /// Journal records before this position were looked at: what they had of secrets is here, or gone.
+    pub position: u64,
+}
+
+/// An open key file.
 #[derive(Debug)]
 pub struct KeyFile {
     file: File,
     path: PathBuf,
-    epoch: u32,
+    head: KeyFileHead,
     count: u64,
+    whole: u64,
+    names: [u8; WRAPPED_NAMES_BYTES],
 }
 
 impl KeyFile {
-    /// Opens a key file and checks it to its last byte.
+    /// Opens a key file by its header and length: an entry that is damaged shows when it is unwrapped.
     ///
     /// # Errors
-    /// When it cannot be read or is damaged.
+    /// When it cannot be read or is not one.
     pub fn open(path: &Path) -> Result<Self, KeyFileError> {
         let read_failed = |source| FileError::Read { path: path.into(), source };
         let damaged = || KeyFileError::Damaged { path: path.into() };
         let file = File::open(path).map_err(read_failed)?;
         let length = file.metadata().map_err(read_failed)?.len();
-        let mut reader = BufReader::new(&file);
         let mut header = [0; HEADER_BYTES];
-        let mut take = |buffer: &mut [u8]| match reader.read_exact(buffer) {
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(damaged()),
-            other => other.map_err(|source| read_failed(source).into()),
-        };
-        take(&mut header)?;
-        let (epoch, count) = parse_header(&header).ok_or_else(damaged)?;
-        let expected = count.checked_mul(ENTRY_BYTES as u64).and_then(|n| n.checked_add((HEADER_BYTES + 32) as u64));
-        if expected != Some(length) {
+        match file.read_exact_at(&mut header, 0) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Err(damaged()),
+            other => other.map_err(read_failed)?,
+        }
+        let Header { head, count, whole, names } = Header::parse(&header).ok_or_else(damaged)?;
+        let around = (HEADER_BYTES + CHECKSUM_BYTES) as u64;
+        let expected = count.checked_mul(ENTRY_BYTES as u64).and_then(|n| n.checked_add(around));
+        if expected != Some(length) || whole > count {
             return Err(damaged());
         }
-        let mut hasher = Hasher::default();
-        hasher.update(&header);
-        let mut entry = [0; ENTRY_BYTES];
-        let mut previous: Option<[u8; ID_BYTES]> = None;
-        for _ in 0..count {
-            take(&mut entry)?;
-            hasher.update(&entry);
-            let (id, _) = split_entry(&entry);
-            if previous.is_some_and(|previous| previous >= id) {
-                return Err(damaged());
-            }
-            previous = Some(id);
-        }
-        let mut checksum = [0; 32];
-        take(&mut checksum)?;
-        if hasher.finish() != Digest(checksum) {
-            return Err(damaged());
-        }
-        Ok(Self { file, path: path.into(), epoch, count })
+        Ok(Self { file, path: path.into(), head, count, whole, names })
     }
 
-    /// The epoch of the storage key its entries are wrapped under.
+    /// Reads it to its last byte.
+    ///
+    /// # Errors
+    /// When it cannot be read or is damaged.
+    pub fn check(&self) -> Result<(), KeyFileError> {
+        let read_failed = |source| FileError::Read { path: self.path.clone(), source };
+        let end = (HEADER_BYTES as u64) + self.count * ENTRY_BYTES as u64;
+        let mut checksum = [0; CHECKSUM_BYTES];
+        self.file.read_exact_at(&mut checksum, end).map_err(read_failed)?;
+        let rising = self.entries().try_fold(None, |previous: Option<Digest>, entry| {
+            let (id, _) = entry?;
+            Ok::<_, KeyFileError>(match previous {
+                Some(previous) if previous >= id => return Err(KeyFileError::Order { id }),
+                _ => Some(id),
+            })
+        });
+        let sum = hash_of(At { file: &self.file, at: 0, end }).map_err(read_failed)?;
+        match rising {
+            Ok(_) if sum == Digest(checksum) => Ok(()),
+            Err(KeyFileError::File(error)) => Err(error.into()),
+            _ => Err(KeyFileError::Damaged { path: self.path.clone() }),
+        }
+    }
+
+    /// What it says of itself.
     #[must_use]
-    pub const fn epoch(&self) -> u32 {
-        self.epoch
+    pub const fn head(&self) -> KeyFileHead {
+        self.head
     }
 
     /// How many entries it holds.
@@ -129,11 +160,17 @@ impl KeyFile {
         self.count == 0
     }
 
-    /// The wrapped key of this entry; `None` when there is none (never was, or erased).
+    /// How many of its entries open a document.
+    #[must_use]
+    pub const fn whole(&self) -> u64 {
+        self.whole
+    }
+
+    /// The secret of this entry; `None` when there is none (never was, or left out).
     ///
     /// # Errors
-    /// When the file cannot be read.
-    pub fn find(&self, id: Digest) -> Result<Option<WrappedKey>, KeyFileError> {
+    /// When the file cannot be read, or the entry does not open.
+    pub fn find(&self, id: Digest, key: &StorageKey) -> Result<Option<Zeroizing<Vec<u8>>>, KeyFileError> {
         let (mut low, mut high) = (0, self.count);
         while low < high {
             let middle = low + (high - low) / 2;
@@ -141,120 +178,136 @@ impl KeyFile {
             match found.cmp(&id) {
                 std::cmp::Ordering::Less => low = middle + 1,
                 std::cmp::Ordering::Greater => high = middle,
-                std::cmp::Ordering::Equal => return Ok(Some(wrapped)),
+                std::cmp::Ordering::Equal => return unwrapped(key, id, &wrapped).map(Some),
             }
         }
         Ok(None)
     }
 
-    /// All entries in rising order of their ids.
-    pub fn entries(&self) -> impl Iterator<Item = Result<(Digest, WrappedKey), KeyFileError>> + '_ {
-        (0..self.count).map(|position| self.entry(position))
+    /// The secret from which lists of the index have their names.
+    ///
+    /// # Errors
+    /// When it does not open.
+    pub fn names(&self, key: &StorageKey) -> Result<Zeroizing<Vec<u8>>, KeyFileError> {
+        key.unwrap(&self.names, NAMES_CONTEXT).map_err(|source| KeyFileError::Names { path: self.path.clone(), source })
     }
 
-    fn entry(&self, position: u64) -> Result<(Digest, WrappedKey), KeyFileError> {
+    /// All entries in rising order of their ids, still wrapped.
+    pub fn entries(&self) -> impl Iterator<Item = Result<(Digest, WrappedSecret), KeyFileError>> + '_ {
+        let from = HEADER_BYTES as u64;
+        let at = At { file: &self.file, at: from, end: from + self.count * ENTRY_BYTES as u64 };
+        let mut reader = BufReader::with_capacity(256 * 1024, at);
+        (0..self.count).map(move |_| {
+            let mut entry = [0; ENTRY_BYTES];
+            reader.read_exact(&mut entry).map_err(|source| FileError::Read { path: self.path.clone(), source })?;
+            Ok(split_entry(&entry))
+        })
+    }
+
+    fn entry(&self, position: u64) -> Result<(Digest, WrappedSecret), KeyFileError> {
         let mut entry = [0; ENTRY_BYTES];
         self.file
             .read_exact_at(&mut entry, HEADER_BYTES as u64 + position * ENTRY_BYTES as u64)
             .map_err(|source| FileError::Read { path: self.path.clone(), source })?;
-        let (id, wrapped) = split_entry(&entry);
-        Ok((Digest(id), wrapped))
+        Ok(split_entry(&entry))
     }
 }
 
-/// One storage key replaced by another.
-#[derive(Debug, Clone, Copy)]
-pub struct EpochChange<'a> {
-    /// The key the entries are wrapped under now.
-    pub old: &'a StorageKey,
-    /// The key they will be wrapped under.
-    pub new: &'a StorageKey,
-}
-
-/// Writes the key file of a new epoch: the entries of the old file and those added since (rising ids), each wrapped
-/// again under the new key if `keep` says so. The id is the wrapping context. On return the file is on the device whole;
-/// on error the target does not exist. Destroying the old key afterwards destroys what was not kept.
+/// The secret of an entry of a key file.
 ///
 /// # Errors
-/// When a file cannot be read or written, the target exists, or an entry does not open under the old key.
-pub fn rewrap(
-    target: &Path,
-    change: EpochChange<'_>,
-    old_file: Option<&KeyFile>,
-    added: impl IntoIterator<Item = (Digest, WrappedKey)>,
-    mut keep: impl FnMut(Digest) -> bool,
-) -> Result<KeyFile, KeyFileError> {
-    let mut writer = Writer::create(target, change.new.epoch())?;
-    let old_entries: Box<dyn Iterator<Item = _>> = match old_file {
-        Some(file) => Box::new(file.entries()),
-        None => Box::new(std::iter::empty()),
-    };
-    for entry in merged(old_entries.peekable(), added.into_iter().peekable()) {
-        let (id, wrapped) = entry?;
-        if keep(id) {
-            let again = rewrap_one(change, id, &wrapped).map_err(|source| KeyFileError::Entry { id, source })?;
-            writer.push(id, &again)?;
+/// When it does not open with this key.
+pub fn unwrapped(key: &StorageKey, id: Digest, wrapped: &WrappedSecret) -> Result<Zeroizing<Vec<u8>>, KeyFileError> {
+    let secret = key
+        .unwrap(wrapped, id.as_bytes())
+        .and_then(|secret| if secret.len() == SECRET_BYTES { Ok(secret) } else { Err(WrapError::Failed) });
+    secret.map_err(|source| KeyFileError::Entry { id, source })
+}
+
+/// Reads a file from a place of its own, whatever others do with the handle.
+struct At<'a> {
+    file: &'a File,
+    at: u64,
+    end: u64,
+}
+
+impl Read for At<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = usize::try_from(self.end - self.at).unwrap_or(usize::MAX);
+        let most = buffer.len().min(left);
+        let got = self.file.read_at(buffer.get_mut(..most).unwrap_or_default(), self.at)?;
+        self.at += got as u64;
+        Ok(got)
+    }
+}
+
+fn hash_of(mut from: impl Read) -> io::Result<Digest> {
+    let (mut hasher, mut buffer) = (Hasher::default(), vec![0; 256 * 1024]);
+    loop {
+        let count = from.read(&mut buffer)?;
+        match buffer.get(..count) {
+            Some(read @ [_, ..]) => hasher.update(read),
+            _ => return Ok(hasher.finish()),
         }
     }
-    writer.finish()?;
-    KeyFile::open(target)
 }
 
-fn rewrap_one(change: EpochChange<'_>, id: Digest, wrapped: &WrappedKey) -> Result<WrappedKey, WrapError> {
-    let secret = change.old.unwrap(wrapped, id.as_bytes())?;
-    change.new.wrap(&secret, id.as_bytes())?.try_into().map_err(|_| WrapError::Failed)
-}
-
-/// Two rising sequences as one. Where both name an id the added one wins: it is the younger.
-fn merged<E>(
-    mut old: Peekable<impl Iterator<Item = Result<(Digest, WrappedKey), E>>>,
-    mut added: Peekable<impl Iterator<Item = (Digest, WrappedKey)>>,
-) -> impl Iterator<Item = Result<(Digest, WrappedKey), E>> {
-    std::iter::from_fn(move || {
-        let (old_id, added_id) = match (old.peek(), added.peek()) {
-            (Some(Ok((old_id, _))), Some((added_id, _))) => (*old_id, *added_id),
-            (Some(_), _) => return old.next(),
-            (None, _) => return added.next().map(Ok),
-        };
-        if old_id == added_id {
-            old.next();
-        }
-        if old_id < added_id { old.next() } else { added.next().map(Ok) }
-    })
-}
-
-/// Writes beside the target and links it into place when whole.
-struct Writer {
+/// Writes a key file beside its target and links it into place when whole.
+pub struct KeyFileWriter<'k> {
     target: PathBuf,
     temporary: PathBuf,
     out: BufWriter<File>,
-    epoch: u32,
-    count: u64,
+    key: &'k StorageKey,
+    header: Header,
     previous: Option<Digest>,
 }
 
-impl Writer {
-    fn create(target: &Path, epoch: u32) -> Result<Self, KeyFileError> {
+impl<'k> KeyFileWriter<'k> {
+    /// A key file of this key's epoch; `names` is the secret from which lists of the index have their names.
+    ///
+    /// # Errors
+    /// When the target exists, or beside it nothing can be written.
+    pub fn create(
+        target: &Path,
+        key: &'k StorageKey,
+        (made, position): (Timestamp, u64),
+        names: &[u8; NAMES_BYTES],
+    ) -> Result<Self, KeyFileError> {
         if target.exists() {
             return Err(FileError::Exists { path: target.into() }.into());
         }
+        let wrapped = key.wrap(names, NAMES_CONTEXT).and_then(|names| names.try_into().map_err(|_| WrapError::Failed));
+        let names = wrapped.map_err(|source| KeyFileError::Names { path: target.into(), source })?;
         let temporary = files::temporary_beside(target);
         let file =
             files::create_secret(&temporary).map_err(|source| FileError::Write { path: target.into(), source })?;
-        let mut writer =
-            Self { target: target.into(), temporary, out: BufWriter::new(file), epoch, count: 0, previous: None };
+        let head = KeyFileHead { epoch: key.epoch(), made, position };
+        let mut writer = Self {
+            target: target.into(),
+            temporary,
+            out: BufWriter::with_capacity(256 * 1024, file),
+            key,
+            header: Header { head, count: 0, whole: 0, names },
+            previous: None,
+        };
         writer.write(&[0; HEADER_BYTES])?;
         Ok(writer)
     }
 
-    fn push(&mut self, id: Digest, wrapped: &WrappedKey) -> Result<(), KeyFileError> {
+    /// The next entry; `whole`: it opens a document.
+    ///
+    /// # Errors
+    /// When ids do not rise, or it cannot be wrapped or written.
+    pub fn push(&mut self, id: Digest, secret: &[u8; SECRET_BYTES], whole: bool) -> Result<(), KeyFileError> {
         if self.previous.is_some_and(|previous| previous >= id) {
             return Err(KeyFileError::Order { id });
         }
         self.previous = Some(id);
-        self.count += 1;
+        self.header.count += 1;
+        self.header.whole += u64::from(whole);
+        let wrapped = self.key.wrap(secret, id.as_bytes()).map_err(|source| KeyFileError::Entry { id, source })?;
         self.write(id.as_bytes())?;
-        self.write(wrapped)
+        self.write(&wrapped)
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<(), KeyFileError> {
@@ -265,123 +318,146 @@ impl Writer {
         FileError::Write { path: self.target.clone(), source }.into()
     }
 
-    /// The count is known only now: header, then the checksum over what really lies there, then into place.
-    fn finish(mut self) -> Result<(), KeyFileError> {
+    /// The counts are known only now: header, then the checksum over what really lies there, then into place. On return
+    /// the file is on the device whole; before, the target does not exist.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn finish(mut self) -> Result<KeyFile, KeyFileError> {
         self.out.flush().map_err(|source| self.failed(source))?;
         self.seal().map_err(|source| self.failed(source))?;
         // link, unlike rename, fails where the target exists.
         fs::hard_link(&self.temporary, &self.target).map_err(|source| self.failed(source))?;
         fs::remove_file(&self.temporary).map_err(|source| self.failed(source))?;
-        files::sync_directory_of(&self.target).map_err(|source| self.failed(source))
+        files::sync_directory_of(&self.target).map_err(|source| self.failed(source))?;
+        KeyFile::open(&self.target)
     }
 
     fn seal(&self) -> io::Result<()> {
-        let header = header(self.epoch, self.count);
-        self.out.get_ref().write_all_at(&header, 0)?;
-        let mut written = BufReader::new(File::open(&self.temporary)?);
-        let mut hasher = Hasher::default();
-        let mut buffer = [0; 64 * 1024];
-        loop {
-            let count = written.read(&mut buffer)?;
-            let Some(read @ [_, ..]) = buffer.get(..count) else { break };
-            hasher.update(read);
-        }
-        let end = self.out.get_ref().metadata()?.len();
-        self.out.get_ref().write_all_at(hasher.finish().as_bytes(), end)?;
-        self.out.get_ref().sync_all()
+        let out = self.out.get_ref();
+        out.write_all_at(&self.header.encode(), 0)?;
+        let end = out.metadata()?.len();
+        let sum = hash_of(File::open(&self.temporary)?)?;
+        out.write_all_at(sum.as_bytes(), end)?;
+        out.sync_all()
     }
 }
 
-fn header(epoch: u32, count: u64) -> [u8; HEADER_BYTES] {
-    let mut header = [0; HEADER_BYTES];
-    for (to, from) in header.iter_mut().zip(MAGIC.iter().copied().chain(epoch.to_be_bytes()).chain(count.to_be_bytes()))
-    {
-        *to = from;
+impl std::fmt::Debug for KeyFileWriter<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "KeyFileWriter({})", self.target.display())
     }
-    header
 }
 
-fn parse_header(header: &[u8; HEADER_BYTES]) -> Option<(u32, u64)> {
-    let rest = header.strip_prefix(MAGIC)?;
-    let (epoch, count) = rest.split_first_chunk()?;
-    Some((u32::from_be_bytes(*epoch), u64::from_be_bytes(count.try_into().ok()?)))
+struct Header {
+    head: KeyFileHead,
+    count: u64,
+    whole: u64,
+    names: [u8; WRAPPED_NAMES_BYTES],
 }
 
-fn split_entry(entry: &[u8; ENTRY_BYTES]) -> ([u8; ID_BYTES], WrappedKey) {
+impl Header {
+    fn encode(&self) -> Vec<u8> {
+        let made = self.head.made.unix_ms().to_be_bytes();
+        let numbers = [made, self.head.position.to_be_bytes(), self.count.to_be_bytes(), self.whole.to_be_bytes()];
+        [MAGIC, self.head.epoch.to_be_bytes().as_slice(), numbers.concat().as_slice(), &self.names].concat()
+    }
+
+    fn parse(header: &[u8; HEADER_BYTES]) -> Option<Self> {
+        let (epoch, rest) = header.strip_prefix(MAGIC)?.split_first_chunk()?;
+        let (made, rest) = rest.split_first_chunk()?;
+        let (position, rest) = rest.split_first_chunk()?;
+        let (count, rest) = rest.split_first_chunk()?;
+        let (whole, names) = rest.split_first_chunk()?;
+        let made = Timestamp::from_unix_ms(i64::from_be_bytes(*made));
+        let head = KeyFileHead { epoch: u32::from_be_bytes(*epoch), made, position: u64::from_be_bytes(*position) };
+        let (count, whole) = (u64::from_be_bytes(*count), u64::from_be_bytes(*whole));
+        Some(Self { head, count, whole, names: names.try_into().ok()? })
+    }
+}
+
+fn split_entry(entry: &[u8; ENTRY_BYTES]) -> (Digest, WrappedSecret) {
     let (id, wrapped) = entry.split_first_chunk::<ID_BYTES>().expect("an entry begins with its id");
-    (*id, wrapped.try_into().expect("an entry is an id and a wrapped key"))
+    (Digest(*id), wrapped.try_into().expect("an entry is an id and a wrapped secret"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn wrapped(key: &StorageKey, n: u8) -> (Digest, WrappedKey) {
-        let id = Digest([n; 32]);
-        (id, key.wrap(&[n; 32], id.as_bytes()).unwrap().try_into().unwrap())
+    fn made() -> (Timestamp, u64) {
+        (Timestamp::from_unix_s(1_790_000_000), 77)
     }
 
-    fn secret_of(file: &KeyFile, key: &StorageKey, n: u8) -> Option<u8> {
-        let id = Digest([n; 32]);
-        let wrapped = file.find(id).unwrap()?;
-        Some(key.unwrap(&wrapped, id.as_bytes()).unwrap()[0])
-    }
-
-    #[test]
-    fn kept_keys_open_under_the_new_epoch_and_others_are_gone() {
-        let directory = tempfile::tempdir().unwrap();
-        let keys: Vec<StorageKey> = (1..=3).map(|epoch| StorageKey::generate(epoch).unwrap()).collect();
-        let path = |epoch: u32| directory.path().join(format!("keys.{epoch}"));
-
-        let change = EpochChange { old: &keys[0], new: &keys[1] };
-        let second =
-            rewrap(&path(2), change, None, (0..100).map(|n| wrapped(&keys[0], n)), |id| id.0[0] != 42).unwrap();
-        assert_eq!((second.epoch(), second.len()), (2, 99));
-        assert_eq!(secret_of(&second, &keys[1], 7), Some(7));
-        assert_eq!(secret_of(&second, &keys[1], 42), None);
-
-        let change = EpochChange { old: &keys[1], new: &keys[2] };
-        let added = [50, 150, 200].map(|n| wrapped(&keys[1], n));
-        let third = rewrap(&path(3), change, Some(&second), added, |id| id.0[0] != 7).unwrap();
-        assert_eq!(third.len(), 100);
-        assert_eq!(secret_of(&third, &keys[2], 7), None);
-        assert_eq!([0, 50, 99, 150, 200].map(|n| secret_of(&third, &keys[2], n)), [0, 50, 99, 150, 200].map(Some));
-        let rising: Vec<Digest> = third.entries().map(|entry| entry.unwrap().0).collect();
-        assert!(rising.is_sorted());
+    fn write(path: &Path, key: &StorageKey, entries: &[u8]) -> Result<KeyFile, KeyFileError> {
+        let mut writer = KeyFileWriter::create(path, key, made(), &[9; 32])?;
+        for n in entries {
+            writer.push(Digest([*n; 32]), &[*n; SECRET_BYTES], n % 2 == 0)?;
+        }
+        writer.finish()
     }
 
     #[test]
-    fn damage_anywhere_and_truncation_are_noticed_at_opening() {
+    fn what_was_written_is_found_and_opens_with_its_key_alone() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("keys");
-        let (old, new) = (StorageKey::generate(1).unwrap(), StorageKey::generate(2).unwrap());
-        rewrap(&path, EpochChange { old: &old, new: &new }, None, (0..3).map(|n| wrapped(&old, n)), |_| true).unwrap();
-        let whole = fs::read(&path).unwrap();
-        for position in 0..whole.len() {
-            let mut changed = whole.clone();
+        let key = StorageKey::generate(2).unwrap();
+        let all: Vec<u8> = (0..200).filter(|n| *n != 42).collect();
+        write(&path, &key, &all).unwrap();
+        let file = KeyFile::open(&path).unwrap();
+        file.check().unwrap();
+        assert_eq!(file.head(), KeyFileHead { epoch: 2, made: made().0, position: 77 });
+        assert_eq!((file.len(), file.whole()), (199, 99));
+        assert_eq!(&**file.names(&key).unwrap(), [9; 32]);
+        for n in 0..=255 {
+            let found = file.find(Digest([n; 32]), &key).unwrap().map(|secret| secret[0]);
+            assert_eq!(found, all.contains(&n).then_some(n));
+        }
+        let ids: Vec<Digest> = file.entries().map(|entry| entry.unwrap().0).collect();
+        assert!(ids.len() == 199 && ids.is_sorted());
+        let other = StorageKey::generate(2).unwrap();
+        assert!(matches!(file.find(Digest([7; 32]), &other), Err(KeyFileError::Entry { .. })));
+        assert!(matches!(file.names(&other), Err(KeyFileError::Names { .. })));
+    }
+
+    #[test]
+    fn an_entry_in_anothers_place_does_not_open() {
+        let key = StorageKey::generate(1).unwrap();
+        let (one, two) = (Digest([1; 32]), Digest([2; 32]));
+        let wrapped = key.wrap(&[1; SECRET_BYTES], one.as_bytes()).unwrap().try_into().unwrap();
+        assert!(unwrapped(&key, one, &wrapped).is_ok());
+        assert!(unwrapped(&key, two, &wrapped).is_err());
+    }
+
+    #[test]
+    fn damage_anywhere_and_truncation_are_noticed() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("keys");
+        let key = StorageKey::generate(2).unwrap();
+        write(&path, &key, &[0, 1, 2]).unwrap();
+        let bytes = fs::read(&path).unwrap();
+        for position in 0..bytes.len() {
+            let mut changed = bytes.clone();
             changed[position] ^= 1;
             fs::write(&path, &changed).unwrap();
-            assert!(matches!(KeyFile::open(&path), Err(KeyFileError::Damaged { .. })), "byte {position}");
-            fs::write(&path, &whole[..position]).unwrap();
+            let seen = KeyFile::open(&path).and_then(|file| file.check());
+            assert!(matches!(seen, Err(KeyFileError::Damaged { .. })), "byte {position}");
+            fs::write(&path, &bytes[..position]).unwrap();
             assert!(KeyFile::open(&path).is_err(), "cut at {position}");
         }
     }
 
     #[test]
-    fn a_failed_rewrap_leaves_no_target_and_an_existing_one_stays() {
+    fn what_is_not_finished_leaves_no_target_and_an_existing_one_stays() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("keys");
-        let (old, new) = (StorageKey::generate(1).unwrap(), StorageKey::generate(2).unwrap());
-        let change = EpochChange { old: &old, new: &new };
-        let foreign = StorageKey::generate(1).unwrap();
-        let result = rewrap(&path, change, None, [wrapped(&foreign, 1)], |_| true);
-        assert!(matches!(result, Err(KeyFileError::Entry { .. })));
-        assert!(!path.exists());
-        let unordered = [wrapped(&old, 2), wrapped(&old, 1)];
-        assert!(matches!(rewrap(&path, change, None, unordered, |_| true), Err(KeyFileError::Order { .. })));
-        assert!(!path.exists());
+        let key = StorageKey::generate(2).unwrap();
+        for unordered in [[2, 1], [1, 1]] {
+            assert!(matches!(write(&path, &key, &unordered), Err(KeyFileError::Order { .. })));
+            assert!(!path.exists());
+        }
         fs::write(&path, b"precious").unwrap();
-        assert!(rewrap(&path, change, None, [wrapped(&old, 1)], |_| true).is_err());
+        assert!(write(&path, &key, &[1]).is_err());
         assert_eq!(fs::read(&path).unwrap(), b"precious");
     }
 }

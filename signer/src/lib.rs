@@ -34,7 +34,7 @@ pub use cms::{CmsError, CmsSignature, sign_detached, verify_detached};
 pub use crl::{Crl, CrlError, RevocationReason};
 pub use files::FileError;
 pub use keyenvelope::{OpenError, SealError, SealingAlgorithm, is_sealed_to, open_key, seal_key};
-pub use keyfile::{KeyFile, KeyFileError};
+pub use keyfile::{KeyFile, KeyFileError, KeyFileWriter};
 pub use keys::{OpeningKey, OpeningKeyError, SignError, SigningKey};
 pub use ocsp::{OcspAnswer, OcspError, OcspNonce, OcspRequest, OcspStatus};
 pub use pades::{AddTimeStamp, PdfSignError, PdfSignature, SignatureBox, sign_pdf};

@@ -9,7 +9,7 @@ use std::{fmt, path::Path};
 use data_encoding::BASE64;
 use ring::{
     aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
-    hkdf, hmac,
+    hkdf,
     rand::{SecureRandom, SystemRandom},
 };
 use truc_proto::limits::{STORAGE_KEY_FILE_BYTES_MAX, WRAPPED_SECRET_BYTES_MAX};
@@ -215,15 +215,23 @@ impl StorageKey {
         Ok(secret)
     }
 
-    /// A key for naming things without telling what they are, of this storage key and `label` (HKDF-SHA256, RFC 5869, without salt).
+    /// Unwraps what this key wrapped, and wraps it under another.
+    ///
+    /// # Errors
+    /// As [`StorageKey::unwrap`] and [`StorageKey::wrap`].
+    pub fn rewrap(&self, wrapped: &[u8], context: &[u8], under: &Self) -> Result<Vec<u8>, WrapError> {
+        under.wrap(&self.unwrap(wrapped, context)?, context)
+    }
+
+    /// A secret for naming things without telling what they are, of this storage key and `label` (HKDF-SHA256, RFC 5869, without salt).
     #[must_use]
-    pub fn naming_key(&self, label: &str) -> hmac::Key {
+    pub fn naming_secret(&self, label: &str) -> Zeroizing<[u8; 32]> {
         let secret = hkdf::Salt::new(hkdf::HKDF_SHA256, &[]).extract(&*self.key);
         let info = [label.as_bytes()];
         let key = secret.expand(&info, hkdf::HKDF_SHA256).expect("one hash is never too long for HKDF");
         let mut bytes = Zeroizing::new([0; 32]);
         key.fill(&mut *bytes).expect("the key has the length that was asked for");
-        hmac::Key::new(hmac::HMAC_SHA256, &*bytes)
+        bytes
     }
 
     fn cipher(&self) -> LessSafeKey {
@@ -285,6 +293,9 @@ mod tests {
         assert_eq!(other.unwrap(&wrapped, b"document 1"), Err(WrapError::Failed));
         let later = StorageKey::generate(8).unwrap();
         assert_eq!(later.unwrap(&wrapped, b"document 1"), Err(WrapError::Epoch { found: 7, held: 8 }));
+        let again = key.rewrap(&wrapped, b"document 1", &later).unwrap();
+        assert_eq!(&**later.unwrap(&again, b"document 1").unwrap(), b"file key");
+        assert_eq!(key.rewrap(&wrapped, b"document 2", &later), Err(WrapError::Failed));
     }
 
     #[test]
@@ -302,10 +313,10 @@ mod tests {
     }
 
     #[test]
-    fn a_naming_key_is_of_one_storage_key_and_one_label_and_always_the_same() {
+    fn a_naming_secret_is_of_one_storage_key_and_one_label_and_always_the_same() {
         let key = StorageKey::generate(7).unwrap();
         let again = StorageKey::from_text(key.to_text().as_bytes()).unwrap();
-        let name = |key: &StorageKey, label: &str| hmac::sign(&key.naming_key(label), b"word").as_ref().to_vec();
+        let name = |key: &StorageKey, label: &str| key.naming_secret(label);
         assert_eq!(name(&key, "a"), name(&again, "a"));
         assert_ne!(name(&key, "a"), name(&key, "b"));
         assert_ne!(name(&key, "a"), name(&StorageKey::generate(7).unwrap(), "a"));

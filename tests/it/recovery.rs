@@ -84,6 +84,31 @@ async fn a_node_that_was_backed_up_while_it_ran_comes_back_with_its_documents_an
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_backup_behind_a_rotation_of_the_storage_key_comes_back_and_opens_what_was_received_before() {
+    let mut world = started().await;
+    let bytes = noise("old", 300_000);
+    let old =
+        world.api("N-G22").accepted(&Letter::new("old", "G22", &["H26"]).with_file("lớn.bin", bytes.clone())).await;
+    world.api("N-H26").until_consigned(&old, "H26").await;
+    world.stop_node("N-H26").await;
+    let folder = world.node_folder("N-H26");
+    let settings = truc_node::Settings::load(&folder).unwrap();
+    let who = Administrator { name: "Trần Thị Bình".into(), role: CallerRole::CipherAdmin };
+    let rotated = truc_node::storage_key::rotate(&settings, who, "định kỳ".into(), world::now()).unwrap();
+    assert_eq!((rotated.epoch, rotated.kept), (2, 1));
+    world.serve_node("N-H26").await;
+    world.api("N-H26").until_connected().await;
+    let backup = back_up_node(&world, "N-H26");
+    world.stop_node("N-H26").await;
+    restore(&world, &backup, &folder);
+    world.serve_node("N-H26").await;
+    world.api("N-H26").until_connected().await;
+    assert_eq!(world.api("N-H26").attachment(&old, "H26", "lớn.bin").await, bytes);
+    let new = world.api("N-G22").accepted(&Letter::new("new", "G22", &["H26"])).await;
+    world.api("N-H26").until_consigned(&new, "H26").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_node_restored_from_a_backup_that_is_behind_signs_nothing_and_keeps_what_it_was_shown() {
     let mut world = started().await;
     let backup = back_up_node(&world, "N-G22");

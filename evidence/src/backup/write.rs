@@ -25,13 +25,14 @@ use super::{
 };
 
 /// What is made again by itself, or is of one process only. Relative to the machine's folder.
-const LEFT_OUT: [&str; 9] = [
+const LEFT_OUT: [&str; 10] = [
     "index",
     "store/index",
     "store/journal",
     "store/lock",
     "store/snapshots",
     "store/spool",
+    "store/storage-key.lock",
     "store/tmp",
     "store/tree",
     "store/uploads",

@@ -22,6 +22,7 @@ pub use secret::{SecretError, forget_secret, keep_secret};
 
 pub(crate) use pass::pass;
 pub(crate) use poll::run;
+pub(crate) use secret::rewrapped;
 
 /// The gateway of a running node.
 #[derive(Debug)]

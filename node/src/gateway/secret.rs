@@ -69,6 +69,21 @@ pub fn forget_secret(path: &Path) -> Result<(), SecretError> {
     }
 }
 
+/// The file with the secret under another storage key; none when there is no file.
+pub(crate) fn rewrapped(
+    path: &Path,
+    old: &StorageKey,
+    new: &StorageKey,
+    system: &str,
+) -> Result<Option<String>, SecretError> {
+    if !path.exists() {
+        return Ok(None);
+    }
+    let secret = read(path, old, system)?;
+    let wrapped = new.wrap(&secret, context(system).as_bytes()).map_err(SecretError::Sealed)?;
+    Ok(Some(BASE64.encode(&wrapped)))
+}
+
 pub(super) fn read(path: &Path, key: &StorageKey, system: &str) -> Result<Zeroizing<Vec<u8>>, SecretError> {
     let failed = |source| SecretError::Io { what: "read", path: path.to_owned(), source };
     let (text, _) = read_private(path, 8 * 1_024).map_err(failed)?;

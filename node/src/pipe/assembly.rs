@@ -303,7 +303,7 @@ impl<'p> Assembly<'p> {
         let WrittenContainer { sink, manifest, length, digest, .. } = written;
         let (sink, sealed) = sink.finish().map_err(ComposeError::Store)?;
         let payload = sink.finish(held.is_some()).map_err(ComposeError::Store)?;
-        let wrapped = secrets.wrap(&pipes.storage, &preamble.sender, preamble.envelope)?;
+        let wrapped = secrets.wrap(pipes.storage.key(), &preamble.sender, preamble.envelope)?;
         let about = About { container_length: length, ..about };
         if let Some(why) = held {
             let draft = Draft { preamble, manifest, payload, wrapped, about, labels, why };
@@ -346,7 +346,7 @@ impl<'p> Assembly<'p> {
         let WrittenContainer { sink, manifest, length, .. } = container.finish(|_| Ok(Vec::new()))?;
         let (sink, _) = sink.finish().map_err(ComposeError::Store)?;
         let payload = sink.finish(false).map_err(ComposeError::Store)?;
-        let wrapped = secrets.wrap(&pipes.storage, &preamble.sender, preamble.envelope)?;
+        let wrapped = secrets.wrap(pipes.storage.key(), &preamble.sender, preamble.envelope)?;
         let commitment = content_commitment(&secrets.salt, &manifest);
         let (about, envelope) = (About { container_length: length, ..about }, envelope.bytes().to_vec());
         Ok(Unsigned { preamble, manifest, envelope, payload, wrapped, about, commitment })

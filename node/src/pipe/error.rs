@@ -13,6 +13,7 @@ use truc_signer::{
     stream::StreamError,
 };
 
+use super::secrets::SecretsError;
 use crate::{
     chain,
     pipeline::{PipelineError, Refusal},
@@ -128,8 +129,11 @@ pub(super) enum ComposeError {
     #[error("the document cannot be sealed")]
     Stream(#[from] StreamError),
     /// The storage key.
-    #[error("the document's key cannot be wrapped or unwrapped")]
+    #[error("the document's key cannot be wrapped")]
     Wrap(#[from] WrapError),
+    /// The same, of a document that is here.
+    #[error("the stored document cannot be opened")]
+    Secrets(#[from] SecretsError),
 }
 
 impl ComposeError {
@@ -209,7 +213,8 @@ impl ComposeError {
             | Self::Stored(_)
             | Self::Record(_)
             | Self::Stream(_)
-            | Self::Wrap(_) => return None,
+            | Self::Wrap(_)
+            | Self::Secrets(_) => return None,
         })
     }
 }

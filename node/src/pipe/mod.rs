@@ -22,6 +22,8 @@ mod takeover;
 
 pub(crate) use compose::is_code;
 pub(crate) use fetch::status_packet;
+pub(crate) use repack::held_secrets;
+pub(crate) use secrets::{Carried, DOCUMENT_BYTES, Holder, document_name, entry_id};
 pub(crate) use spool::Spool;
 pub use spool::Stored;
 pub(crate) use takeover::{is_unlisted, sender_of};
@@ -36,13 +38,14 @@ use std::{
 use truc_evidence::Directory;
 use truc_ledger::blobs::{BlobError, BlobStore};
 use truc_proto::{AgencyId, AxisId, BusinessStatus, Digest, EnvelopeId, Lane, Timestamp, WireLevel, node_v1};
-use truc_signer::{PdfSignature, StorageKey, StorageKeyError, TrustStore};
+use truc_signer::{PdfSignature, TrustStore};
 
 use crate::{
     core::Sealed,
     pipeline::{Composed, FetchSink, FetchWhat, Listed, Moment, Opened, Parts, Pipeline, PipelineError, Resolved},
     records::{Content, Held, Incoming, KeyEnvelope, Outgoing, TakenOver},
     settings::{MaterialError, Settings},
+    vault::{Vault, VaultError},
 };
 
 pub use keys::{AgencyKeys, Keys};
@@ -57,7 +60,7 @@ pub struct Pipes {
     /// Folder for what does not fit into memory; nothing in it has a name for longer than a moment.
     spool: PathBuf,
     keys: RwLock<Arc<Keys>>,
-    storage: StorageKey,
+    storage: Vault,
     trust: RwLock<Arc<TrustStore>>,
     blobs: Arc<BlobStore>,
     /// Codes of this node for which documents go through today's axis to those who are still there.
@@ -72,7 +75,7 @@ pub enum PipesError {
     Material(#[from] MaterialError),
     /// The storage key.
     #[error(transparent)]
-    Storage(#[from] StorageKeyError),
+    Storage(#[from] VaultError),
     /// Left-overs in the blob store.
     #[error("cannot clear what an earlier run left unfinished in the blob store")]
     Blobs(#[from] BlobError),
@@ -84,7 +87,7 @@ impl Pipes {
     /// # Errors
     /// When a file is missing, exposed or unusable.
     pub fn load(settings: &Settings, trust: Arc<TrustStore>, blobs: Arc<BlobStore>) -> Result<Self, PipesError> {
-        let storage = StorageKey::load(&settings.storage_key)?;
+        let storage = Vault::open(settings)?;
         Self::new(settings, Keys::load(settings)?, storage, trust, blobs)
     }
 
@@ -95,7 +98,7 @@ impl Pipes {
     pub fn new(
         settings: &Settings,
         keys: Keys,
-        storage: StorageKey,
+        storage: impl Into<Vault>,
         trust: Arc<TrustStore>,
         blobs: Arc<BlobStore>,
     ) -> Result<Self, PipesError> {
@@ -106,7 +109,7 @@ impl Pipes {
             ttl: settings.ttl,
             spool: settings.spool(),
             keys: RwLock::new(Arc::new(keys)),
-            storage,
+            storage: storage.into(),
             trust: RwLock::new(trust),
             blobs,
             gateway: settings.gateway.as_ref().map(|gateway| gateway.codes.clone()).unwrap_or_default(),
@@ -258,9 +261,9 @@ impl Pipeline for Pipes {
     }
 
     fn salt(&self, wrapped: &[u8], sender: &AgencyId, envelope: EnvelopeId) -> Result<[u8; 32], PipelineError> {
-        let secrets = secrets::Secrets::unwrap(wrapped, &self.storage, sender, envelope)
+        let salt = secrets::salt(wrapped, &self.storage, sender, envelope)
             .map_err(|error| failed("the document's salt cannot be unwrapped", &error))?;
-        Ok(secrets.salt.0)
+        Ok(salt.0)
     }
 }
 

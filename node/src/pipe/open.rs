@@ -259,7 +259,7 @@ impl<'i> Announced<'i> {
         let envelope = self.check_envelope(&found)?;
         found.check(&envelope, &self.preamble, directory)?;
         let wrapped = secrets
-            .wrap(&pipes.storage, &self.preamble.sender, self.preamble.envelope)
+            .wrap(pipes.storage.key(), &self.preamble.sender, self.preamble.envelope)
             .map_err(|error| Unread::Ours(failed("the document's key cannot be wrapped", &error)))?;
         let content = content(&self.preamble, wrapped, container, found, signed);
         Ok(Document { envelope: envelope.into_value(), content })

@@ -68,6 +68,11 @@ pub(super) fn hold(draft: Draft) -> HeldRequest {
     }
 }
 
+/// The draft's secrets, wrapped, as a change of the storage key carries them over.
+pub(crate) fn held_secrets(held: &Held) -> Option<Vec<u8>> {
+    HeldBody::decode(held.body.as_slice()).ok().map(|body| body.wrapped)
+}
+
 /// See [`crate::pipeline::Pipeline::finish`].
 pub(super) fn finish(
     pipes: &Pipes,

@@ -33,6 +33,7 @@ pub use doc_id::doc_id;
 pub use listener::raise_file_limit;
 pub(crate) use listener::{MANNERS, serve};
 pub use requests::{AgencyRequest, AgencyRequests, AgencyText, RequestKind, RequestsError};
+pub(crate) use systems::rewrapped;
 pub use systems::{
     LiveSystems, SecretText, System, SystemEntry, Systems, SystemsError, add_system, list_systems, remove_system,
 };

@@ -192,9 +192,34 @@ fn context(id: &str) -> String {
     format!("{WRAP_CONTEXT}{id}")
 }
 
+/// The file with every secret under another storage key, and how many there are; none when there is no file.
+pub(crate) fn rewrapped(
+    path: &Path,
+    old: &StorageKey,
+    new: &StorageKey,
+) -> Result<Option<(String, u64)>, SystemsError> {
+    if !path.exists() {
+        return Ok(None);
+    }
+    let (mut systems, _) = read(path)?;
+    for entry in &mut systems {
+        let id = entry.id.clone();
+        let wrong = |source| SystemsError::Secret { system: id.clone(), source };
+        let wrapped = BASE64.decode(entry.secret.as_bytes()).map_err(|_| wrong(WrapError::Failed))?;
+        let again = old.rewrap(&wrapped, context(&id).as_bytes(), new).map_err(wrong)?;
+        entry.secret = BASE64.encode(&again);
+    }
+    let count = systems.len() as u64;
+    Ok(Some((text_of(path, systems)?, count)))
+}
+
+fn text_of(path: &Path, systems: Vec<SystemEntry>) -> Result<String, SystemsError> {
+    toml::to_string(&FileForm { system: systems })
+        .map_err(|error| SystemsError::Malformed { path: path.to_owned(), why: error.to_string() })
+}
+
 fn write(path: &Path, systems: Vec<SystemEntry>) -> Result<(), SystemsError> {
-    let text = toml::to_string(&FileForm { system: systems })
-        .map_err(|error| SystemsError::Malformed { path: path.to_owned(), why: error.to_string() })?;
+    let text = text_of(path, systems)?;
     replace_private(path, text.as_bytes()).map_err(|source| SystemsError::Io {
         what: "write",
         path: path.to_owned(),

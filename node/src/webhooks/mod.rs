@@ -37,6 +37,7 @@ use events::Seen;
 pub use call::Outcome;
 pub use events::Message;
 pub use store::{EventType, Hook, Progress, Secret, Store, StoreError};
+pub(crate) use store::{list, rewrapped};
 
 /// First wait behind a failure, in milliseconds; it doubles with each.
 const RETRY_MS_MIN: u64 = 500;

@@ -191,17 +191,7 @@ impl Store {
     /// # Errors
     /// When the file cannot be read, is exposed, or is something else.
     pub fn list(&self) -> Result<Vec<Hook>, StoreError> {
-        if !self.file.exists() {
-            return Ok(Vec::new());
-        }
-        let (text, _) =
-            read_private(&self.file, TOKEN_FILE_BYTES_MAX).map_err(|error| failed("read", &self.file, error))?;
-        let malformed = |why: String| StoreError::Malformed { path: self.file.clone(), why };
-        let form: FileForm = toml::from_str(&text).map_err(|error| malformed(error.message().to_owned()))?;
-        if form.webhook.len() > WEBHOOKS_MAX {
-            return Err(malformed(format!("it holds more than {WEBHOOKS_MAX} webhooks")));
-        }
-        Ok(form.webhook)
+        list(&self.file)
     }
 
     /// Registers one; its id and secret are drawn here. Blocks.
@@ -289,10 +279,43 @@ impl Store {
     }
 
     fn save(&self, hooks: Vec<Hook>) -> Result<(), StoreError> {
-        let text = toml::to_string(&FileForm { webhook: hooks })
-            .map_err(|error| StoreError::Malformed { path: self.file.clone(), why: error.to_string() })?;
+        let text = text_of(&self.file, hooks)?;
         replace_private(&self.file, text.as_bytes()).map_err(|error| failed("write", &self.file, error))
     }
+}
+
+/// All that are registered in a file; none when there is no file. Blocks.
+pub(crate) fn list(file: &Path) -> Result<Vec<Hook>, StoreError> {
+    if !file.exists() {
+        return Ok(Vec::new());
+    }
+    let (text, _) = read_private(file, TOKEN_FILE_BYTES_MAX).map_err(|error| failed("read", file, error))?;
+    let malformed = |why: String| StoreError::Malformed { path: file.to_owned(), why };
+    let form: FileForm = toml::from_str(&text).map_err(|error| malformed(error.message().to_owned()))?;
+    if form.webhook.len() > WEBHOOKS_MAX {
+        return Err(malformed(format!("it holds more than {WEBHOOKS_MAX} webhooks")));
+    }
+    Ok(form.webhook)
+}
+
+/// The file with every secret under another storage key, and how many there are; none when there is no file.
+pub(crate) fn rewrapped(file: &Path, old: &StorageKey, new: &StorageKey) -> Result<Option<(String, u64)>, StoreError> {
+    if !file.exists() {
+        return Ok(None);
+    }
+    let mut hooks = list(file)?;
+    for hook in &mut hooks {
+        let wrapped = BASE64.decode(hook.secret.as_bytes()).map_err(|_| StoreError::Secret(WrapError::Failed))?;
+        let again = old.rewrap(&wrapped, context(&hook.id).as_bytes(), new).map_err(StoreError::Secret)?;
+        hook.secret = BASE64.encode(&again);
+    }
+    let count = hooks.len() as u64;
+    Ok(Some((text_of(file, hooks)?, count)))
+}
+
+fn text_of(file: &Path, hooks: Vec<Hook>) -> Result<String, StoreError> {
+    toml::to_string(&FileForm { webhook: hooks })
+        .map_err(|error| StoreError::Malformed { path: file.to_owned(), why: error.to_string() })
 }
 
 impl fmt::Debug for Store {

@@ -19,6 +19,7 @@ mod revocation;
 mod roles;
 mod schemathesis;
 mod search;
+mod storage_key;
 mod tools;
 mod uploads;
 mod webhooks;

@@ -23,11 +23,11 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(crate) struct Came {
     headers: Vec<(String, String)>,
-    body: String,
+    pub(crate) body: String,
 }
 
 impl Came {
-    fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str()).unwrap()
     }
 

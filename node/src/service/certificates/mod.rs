@@ -34,7 +34,7 @@ use crate::{
 };
 
 pub(crate) use request::{import, request};
-pub(crate) use retire::{finish_destroying, retire};
+pub(crate) use retire::{destroy, finish_destroying, overwrite, retire};
 pub(crate) use revoke::revoke;
 pub(crate) use rotation::{plan, rotate};
 pub(crate) use watch::{days_left, watch};

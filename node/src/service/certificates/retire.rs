@@ -148,21 +148,24 @@ fn end(shell: &Shell, key: &Held) -> Result<Vec<String>, Error> {
 }
 
 /// Overwritten and removed. What a solid-state disk or a copying file system kept of it, only the disk's own encryption protects; docs/ROTATION.md says so.
-fn destroy(file: &Path) -> io::Result<()> {
-    match OpenOptions::new().write(true).open(file) {
+pub(crate) fn destroy(file: &Path) -> io::Result<()> {
+    match overwrite(file) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error),
-        Ok(mut open) => {
-            let length = usize::try_from(open.metadata()?.len()).unwrap_or(usize::MAX).min(1 << 20);
-            open.write_all(&vec![0; length])?;
-            open.sync_all()?;
-        }
+        overwritten => overwritten?,
     }
     fs::remove_file(file)?;
     match file.parent() {
         Some(folder) => File::open(folder)?.sync_all(),
         None => Ok(()),
     }
+}
+
+/// Zeroes in place of what was there, on the device.
+pub(crate) fn overwrite(file: &Path) -> io::Result<()> {
+    let mut open = OpenOptions::new().write(true).open(file)?;
+    let length = usize::try_from(open.metadata()?.len()).unwrap_or(usize::MAX).min(1 << 20);
+    open.write_all(&vec![0; length])?;
+    open.sync_all()
 }
 
 /// Carries out what a crash interrupted: files that settings name no more are destroyed, others stay.
