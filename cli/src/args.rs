@@ -149,6 +149,19 @@ pub(crate) struct NodeArgs {
     /// File that holds the bearer token.
     #[arg(long, env = "TRUC_TOKEN_FILE", value_name = "FILE")]
     pub(crate) token_file: Option<PathBuf>,
+    /// Client certificate instead of a token, for a node at https://: X.pem with X.key, X.p12 with X.password beside it, or X.token.
+    #[arg(long, env = "TRUC_CLIENT_CERT", value_name = "FILE")]
+    pub(crate) client_cert: Option<PathBuf>,
+    /// Authorities that vouch for the certificate of a node at https://, PEM.
+    #[arg(long, env = "TRUC_NODE_CA", value_name = "FILE")]
+    pub(crate) node_ca: Option<PathBuf>,
+}
+
+impl NodeArgs {
+    /// A node on this machine, with a token.
+    pub(crate) const fn local(node: String, token_file: PathBuf) -> Self {
+        Self { node, token_file: Some(token_file), client_cert: None, node_ca: None }
+    }
 }
 
 #[derive(Args, Debug)]

@@ -9,6 +9,8 @@ use tonic::{
     service::{Interceptor, interceptor::InterceptedService},
     transport::{Channel, Endpoint},
 };
+use truc_custody::KeySource;
+use truc_link::connect_local;
 use truc_proto::{
     node_v1::{
         administration_client::AdministrationClient, node_client::NodeClient, oversight_client::OversightClient,
@@ -70,6 +72,9 @@ async fn channel(args: &NodeArgs) -> Result<(Channel, Bearer), Failure> {
     if !args.node.starts_with("http://") && !args.node.starts_with("https://") {
         return Err(Failure::new(Exit::Usage, anyhow!(not_one())));
     }
+    if args.node.starts_with("https://") {
+        return Ok((secure_channel(args).await?, Bearer(token)));
+    }
     let endpoint = Endpoint::from_shared(args.node.clone())
         .or_exit(Exit::Usage, not_one())?
         .connect_timeout(Duration::from_secs(5));
@@ -78,6 +83,21 @@ async fn channel(args: &NodeArgs) -> Result<(Channel, Bearer), Failure> {
         format!("no node answers at {}; start `truc-node serve` or give its address with --node", args.node),
     )?;
     Ok((channel, Bearer(token)))
+}
+
+/// Over TLS, with a client certificate where one is named.
+async fn secure_channel(args: &NodeArgs) -> Result<Channel, Failure> {
+    let no_authority = "name whose certificates vouch for the node, with --node-ca FILE";
+    let authorities = args.node_ca.as_deref().context("no authority is named").or_exit(Exit::Usage, no_authority)?;
+    let authorities = truc_custody::read_certificates(authorities).or_exit(Exit::Usage, no_authority)?;
+    let load = |path: &Path| -> anyhow::Result<_> { Ok(KeySource::beside(path)?.load_identity()?.1) };
+    let identity = args.client_cert.as_deref().map(load).transpose();
+    let identity = identity.or_exit(Exit::Usage, "the client certificate cannot be used")?;
+    let connected = connect_local(&args.node, &authorities, identity.as_ref()).await;
+    connected.or_exit(
+        Exit::Unavailable,
+        format!("no node answers at {}, or one side does not believe the other's certificate", args.node),
+    )
 }
 
 fn read_token(file: &Path) -> anyhow::Result<MetadataValue<Ascii>> {

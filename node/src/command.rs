@@ -23,7 +23,7 @@ use crate::{
     settings::TokenSource,
     shell::clock::now,
     storage_key::{self, guard},
-    tokens::{Tokens, add_token, limit_token, revoke_token},
+    tokens::{Tokens, add_certificate, add_token, limit_token, revoke_token},
     vault::Vault,
 };
 use truc_custody::{
@@ -145,6 +145,9 @@ enum TokenAction {
         /// A code it is limited to; repeat for further ones. None: all codes of the node.
         #[arg(long = "code", value_name = "CODE")]
         codes: Vec<AgencyId>,
+        /// A client certificate, PEM, to let in instead of making a token: whoever shows it over TLS (`local.tls`, `rest.tls`) is this.
+        #[arg(long, value_name = "CERT.pem")]
+        certificate: Option<PathBuf>,
         #[command(flatten)]
         limits: Limits,
         #[command(flatten)]
@@ -313,13 +316,26 @@ fn init(arguments: InitArgs) -> anyhow::Result<()> {
 fn token(settings: &Settings, action: TokenAction) -> anyhow::Result<()> {
     let path = &settings.tokens;
     match action {
-        TokenAction::Add { name, role, codes, limits, reason } => {
+        TokenAction::Add { name, role, codes, certificate, limits, reason } => {
             if let Some(foreign) = codes.iter().find(|code| settings.codes().all(|own| own != *code)) {
                 anyhow::bail!("this node does not serve {foreign}; name codes of its own");
             }
             let codes = codes.into_iter().collect();
-            let subject = AdminSubject::named(format!("{name} ({role})"));
-            let deed = reason.deed(&settings.id, AdminAction::TokenMade, subject, now())?;
+            let named = format!("{name} ({role})");
+            if let Some(file) = certificate {
+                let certificate = truc_custody::read_certificates(&file)?
+                    .into_iter()
+                    .next()
+                    .context("there is no certificate in it")?;
+                let sha256 = certificate.sha256();
+                let subject = AdminSubject::with_hash(format!("{named}: {}", certificate.subject()), sha256);
+                let deed = reason.deed(&settings.id, AdminAction::TokenMade, subject, now())?;
+                add_certificate(path, &name, sha256, role, codes, limits.into(), now())?;
+                note(settings, &deed)?;
+                println!("{sha256}");
+                return Ok(());
+            }
+            let deed = reason.deed(&settings.id, AdminAction::TokenMade, AdminSubject::named(named), now())?;
             let text = add_token(path, &name, role, codes, limits.into(), now())?;
             note(settings, &deed)?;
             println!("{}", text.expose());
@@ -334,7 +350,9 @@ fn token(settings: &Settings, action: TokenAction) -> anyhow::Result<()> {
                         format!("\t{limit} {}/{} s", what.as_str(), what.period().as_secs())
                     })
                 });
-                println!("{}\t{}\t{codes}\t{}{}", token.name, token.role, token.created, limits.concat());
+                let certificate =
+                    if token.certificate { format!("\tcertificate {}", token.sha256) } else { String::new() };
+                println!("{}\t{}\t{codes}\t{}{}{certificate}", token.name, token.role, token.created, limits.concat());
             }
         }
         TokenAction::Limit { name, limits } => limit_token(path, &name, limits.into())?,

@@ -19,19 +19,29 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
-use rustls::{ServerConfig, crypto::aws_lc_rs, sign::SingleCertAndKey, version};
+use rustls::{
+    DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme,
+    client::danger::HandshakeSignatureValid,
+    crypto::{WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls12_signature, verify_tls13_signature},
+    pki_types::{CertificateDer, UnixTime},
+    server::danger::{ClientCertVerified, ClientCertVerifier},
+    sign::SingleCertAndKey,
+    version,
+};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
-    sync::{Semaphore, watch},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
     time::{Instant, Sleep},
 };
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tokio_stream::{Stream, wrappers::ReceiverStream};
+use tonic::transport::server::Connected;
 use tracing::{debug, info, warn};
 use truc_link::Identity;
-use truc_proto::limits::HANDSHAKE_MS_MAX;
+use truc_proto::limits::{HANDSHAKE_MS_MAX, LOCAL_CONNECTIONS_MAX};
 
-use crate::settings::KeySource;
+use crate::{service::caller::Presented, settings::KeySource};
 
 /// After a failed accept (no file descriptors left), before the next.
 const AFTER_FAILURE: Duration = Duration::from_millis(100);
@@ -55,6 +65,8 @@ pub(crate) struct Manners {
     pub(crate) stall_ms: Option<u64>,
     /// Header lines that are none are passed over, and clients may close their half first.
     pub(crate) lenient: bool,
+    /// Clients may show certificates.
+    pub(crate) certificates: bool,
 }
 
 /// A listener, bound and ready to serve.
@@ -89,7 +101,9 @@ impl Door {
             );
         }
         let tls = match tls {
-            Some(source) => Some(tokio::task::spawn_blocking(move || Tls::load(name, source)).await??),
+            Some(source) => Some(
+                Tls::open(name, source, Speaks { protocol: b"http/1.1", certificates: manners.certificates }).await?,
+            ),
             None => None,
         };
         info!(%address, https = tls.is_some(), "the {name} listener is open");
@@ -151,32 +165,43 @@ impl std::fmt::Debug for Door {
     }
 }
 
-/// TLS over a certificate with its key, both read again when their file changes. Document systems may know TLS 1.2 at most; none has a
-/// certificate.
-struct Tls {
+/// What is agreed in a handshake.
+#[derive(Clone, Copy)]
+pub(crate) struct Speaks {
+    /// The ALPN name.
+    pub(crate) protocol: &'static [u8],
+    /// Clients may show certificates.
+    pub(crate) certificates: bool,
+}
+
+/// TLS over a certificate with its key, both read again when their file changes. Document systems may know TLS 1.2 at most.
+pub(crate) struct Tls {
     name: &'static str,
     source: KeySource,
+    speaks: Speaks,
     config: Arc<ServerConfig>,
     changed: Option<SystemTime>,
     looked: Instant,
 }
 
 impl Tls {
-    /// Blocks.
-    fn load(name: &'static str, source: KeySource) -> anyhow::Result<Self> {
-        let changed = changed(&source);
-        let config = load(name, &source)?;
-        Ok(Self { name, source, config, changed, looked: Instant::now() })
+    pub(crate) async fn open(name: &'static str, source: KeySource, speaks: Speaks) -> anyhow::Result<Self> {
+        let load = move || {
+            let changed = changed(&source);
+            let config = load(name, &source, speaks)?;
+            Ok(Self { name, source, speaks, config, changed, looked: Instant::now() })
+        };
+        tokio::task::spawn_blocking(load).await?
     }
 
     /// What is in force for a connection that comes now; a file that cannot be used changes nothing.
-    async fn current(&mut self) -> Arc<ServerConfig> {
+    pub(crate) async fn current(&mut self) -> Arc<ServerConfig> {
         if self.looked.elapsed() >= CERTIFICATE_EVERY {
             self.looked = Instant::now();
-            let (name, source, before) = (self.name, self.source.clone(), self.changed);
+            let (name, source, speaks, before) = (self.name, self.source.clone(), self.speaks, self.changed);
             let look = move || {
                 let now = changed(&source);
-                (now != before).then(|| (now, load(name, &source)))
+                (now != before).then(|| (now, load(name, &source, speaks)))
             };
             match tokio::task::spawn_blocking(look).await {
                 Ok(Some((now, Ok(config)))) => {
@@ -197,18 +222,73 @@ fn changed(source: &KeySource) -> Option<SystemTime> {
     std::fs::metadata(source.path()).and_then(|metadata| metadata.modified()).ok()
 }
 
-fn load(name: &str, source: &KeySource) -> anyhow::Result<Arc<ServerConfig>> {
+fn load(name: &str, source: &KeySource, speaks: Speaks) -> anyhow::Result<Arc<ServerConfig>> {
     let (_, identity) = source.load_identity().with_context(|| format!("load the {name} listener's key"))?;
-    Ok(Arc::new(config(&identity).with_context(|| format!("use the {name} listener's certificate"))?))
+    Ok(Arc::new(config(&identity, speaks).with_context(|| format!("use the {name} listener's certificate"))?))
 }
 
-fn config(identity: &Identity) -> Result<ServerConfig, rustls::Error> {
-    let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+fn config(identity: &Identity, speaks: Speaks) -> Result<ServerConfig, rustls::Error> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let clients = AnyClient { asked: speaks.certificates, known: provider.signature_verification_algorithms };
+    let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&version::TLS13, &version::TLS12])?
-        .with_no_client_auth()
+        .with_client_cert_verifier(Arc::new(clients))
         .with_cert_resolver(Arc::new(SingleCertAndKey::from(identity.certified())));
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.alpn_protocols = vec![speaks.protocol.to_vec()];
     Ok(config)
+}
+
+/// Has the key of a client's certificate proven, where the client shows one. Whom the certificate is of, and whether it is believed, is asked at each
+/// request ([`Presented`]): then the answer can say why not, and what was revoked meanwhile is refused.
+#[derive(Debug)]
+struct AnyClient {
+    asked: bool,
+    known: WebPkiSupportedAlgorithms,
+}
+
+impl ClientCertVerifier for AnyClient {
+    fn offer_client_auth(&self) -> bool {
+        self.asked
+    }
+
+    fn client_auth_mandatory(&self) -> bool {
+        false
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signed, &self.known)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signed, &self.known)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.known.supported_schemes()
+    }
 }
 
 async fn stopped(stopping: &mut watch::Receiver<bool>) {
@@ -229,12 +309,11 @@ where
 {
     stream.set_nodelay(true)?;
     match tls {
-        None => exchange(manners, answer, stream, stopping).await,
+        None => exchange(manners, answer, stream, None, stopping).await,
         Some(tls) => {
-            let handshake = TlsAcceptor::from(tls).accept(stream);
-            let handshake = tokio::time::timeout(Duration::from_millis(HANDSHAKE_MS_MAX), handshake);
-            let stream = handshake.await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
-            exchange(manners, answer, stream, stopping).await
+            let stream = shake(tls, stream).await?;
+            let presented = Presented::of(stream.get_ref().1.peer_certificates());
+            exchange(manners, answer, stream, presented, stopping).await
         }
     }
 }
@@ -243,6 +322,7 @@ async fn exchange<A, F, B, S>(
     manners: Manners,
     answer: A,
     stream: S,
+    presented: Option<Presented>,
     mut stopping: watch::Receiver<bool>,
 ) -> io::Result<()>
 where
@@ -251,7 +331,10 @@ where
     B: Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static,
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let service = service_fn(move |request| {
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        if let Some(presented) = &presented {
+            request.extensions_mut().insert(presented.clone());
+        }
         let answered = answer(request);
         async move { Ok::<_, Infallible>(answered.await) }
     });
@@ -274,6 +357,92 @@ where
         }
     };
     ended.map_err(io::Error::other)
+}
+
+/// Who is at the other end of a connection of the local API.
+#[derive(Clone, Debug)]
+pub(crate) struct Client(pub(crate) Option<Presented>);
+
+/// A connection of the local API over TLS.
+pub(crate) struct Secured {
+    stream: TlsStream<TcpStream>,
+    client: Client,
+    _room: OwnedSemaphorePermit,
+}
+
+/// Takes connections over TLS for tonic's `serve_with_incoming_shutdown`, until `stopping` says so. Handshakes run beside each other; as many connections
+/// as there is room for.
+pub(crate) fn secured(
+    listener: TcpListener,
+    mut tls: Tls,
+    mut stopping: watch::Receiver<bool>,
+) -> impl Stream<Item = io::Result<Secured>> {
+    let (sender, taken) = mpsc::channel(1);
+    tokio::spawn(async move {
+        let room = Arc::new(Semaphore::new(LOCAL_CONNECTIONS_MAX));
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                () = stopped(&mut stopping) => return,
+            };
+            let (stream, permit) = match (accepted, Arc::clone(&room).try_acquire_owned()) {
+                (Ok((stream, _)), Ok(permit)) => (stream, permit),
+                // Closed at once: who comes again finds room, or that there is none.
+                (Ok(_), Err(_)) => continue,
+                (Err(error), _) => {
+                    warn!(%error, "the local API could not take a connection");
+                    tokio::time::sleep(AFTER_FAILURE).await;
+                    continue;
+                }
+            };
+            let (config, sender) = (tls.current().await, sender.clone());
+            tokio::spawn(async move {
+                match shake(config, stream).await {
+                    Ok(stream) => {
+                        let client = Client(Presented::of(stream.get_ref().1.peer_certificates()));
+                        let _ = sender.send(Ok(Secured { stream, client, _room: permit })).await; // the node is stopping
+                    }
+                    Err(error) => debug!(%error, "a handshake of the local API came to nothing"),
+                }
+            });
+        }
+    });
+    ReceiverStream::new(taken)
+}
+
+async fn shake(config: Arc<ServerConfig>, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+    stream.set_nodelay(true)?;
+    let handshake = TlsAcceptor::from(config).accept(stream);
+    let handshake = tokio::time::timeout(Duration::from_millis(HANDSHAKE_MS_MAX), handshake);
+    handshake.await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
+}
+
+impl Connected for Secured {
+    type ConnectInfo = Client;
+
+    fn connect_info(&self) -> Client {
+        self.client.clone()
+    }
+}
+
+impl AsyncRead for Secured {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Secured {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
 }
 
 /// A stream whose peer takes what is written to it, or is cut off.
@@ -390,7 +559,7 @@ mod tests {
     #[test]
     fn clients_that_know_tls_1_2_alone_are_served_and_newer_ones_with_1_3() {
         let pki = Pki::new(KeyKind::P256, truc_certs_dev::now()).unwrap();
-        let server = config(&key(&pki)).unwrap();
+        let server = config(&key(&pki), Speaks { protocol: b"http/1.1", certificates: false }).unwrap();
         assert_eq!(version_with(&pki, &server, &version::TLS12), Some(ProtocolVersion::TLSv1_2));
         assert_eq!(version_with(&pki, &server, &version::TLS13), Some(ProtocolVersion::TLSv1_3));
     }
@@ -409,7 +578,8 @@ mod tests {
         };
         put(1_000);
         let source = KeySource::Pem { certificate: certificate.clone(), key: private.clone() };
-        let mut tls = Tls::load("SDK", source).unwrap();
+        let speaks = Speaks { protocol: b"http/1.1", certificates: false };
+        let mut tls = Tls::open("SDK", source, speaks).await.unwrap();
         let before = tls.current().await;
         let look_again = |tls: &mut Tls| tls.looked = Instant::now().checked_sub(CERTIFICATE_EVERY).unwrap();
         look_again(&mut tls);

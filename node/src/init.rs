@@ -440,6 +440,7 @@ fn write_node(request: &InitRequest, loaded: &Loaded, draft: &Draft) -> Result<I
         trust: copier.trust(&request.trust)?,
         ttl: Duration::from_secs(TTL_DAYS_DEFAULT * 86_400),
         retention: None,
+        local_tls: None,
         sdk: None,
         rest: None,
         gateway: None,

@@ -39,7 +39,7 @@ use crate::{
     api::Api,
     archive::Archive,
     core::{Alarm, Core, Input, Policy},
-    door::Door,
+    door::{Door, Speaks, Tls, secured},
     pipe::Pipes,
     pipeline::Pipeline,
     rest::{self, Rest},
@@ -170,9 +170,15 @@ pub async fn run(
 pub async fn start(settings: Settings, doors: impl Into<Doors>, pipeline: MakePipeline) -> anyhow::Result<Running> {
     let Doors { local, sdk: sdk_door, rest: rest_door } = doors.into();
     let address = local.local_addr().context("read the local API's address")?;
-    if !address.ip().is_loopback() {
-        bail!("the local API listens on {address}; it is for this machine alone: set `local` to a loopback address");
+    if settings.local_tls.is_none() && !address.ip().is_loopback() {
+        bail!(
+            "the local API listens on {address} without a certificate; set `local.tls`, or `local.listen` to a loopback address"
+        );
     }
+    let local_tls = match settings.local_tls.clone() {
+        Some(source) => Some(Tls::open("local API", source, Speaks { protocol: b"h2", certificates: true }).await?),
+        None => None,
+    };
     let reload = Arc::new(Notify::new());
     let (stop, stopping) = watch::channel(false);
     let (dead_sender, dead) = watch::channel(false);
@@ -217,7 +223,7 @@ pub async fn start(settings: Settings, doors: impl Into<Doors>, pipeline: MakePi
         tokio::spawn(crate::administration::run(Arc::clone(&shell))),
         tokio::spawn(crate::gateway::run(Arc::clone(&shell))),
     ];
-    let mut servers = vec![tokio::spawn(serve(Arc::clone(&shell), Arc::clone(&tokens), local))];
+    let mut servers = vec![tokio::spawn(serve(Arc::clone(&shell), Arc::clone(&tokens), local, local_tls))];
     if let Some((face, door)) = sdk {
         tasks.push(tokio::spawn(watch_sdk(Arc::clone(&face), Arc::clone(&shell))));
         servers.push(tokio::spawn(sdk::serve(face, door, shell.stopping.clone())));
@@ -572,7 +578,8 @@ fn admission(
     }
 }
 
-async fn serve(shell: Arc<Shell>, tokens: Arc<LiveTokens>, local: TcpListener) {
+async fn serve(shell: Arc<Shell>, tokens: Arc<LiveTokens>, local: TcpListener, tls: Option<Tls>) {
+    let secured_stopping = shell.stopping.clone();
     let mut stopping = shell.stopping.clone();
     let (health_reporter, health) = tonic_health::server::health_reporter();
     let api = Api::new(Arc::clone(&shell), tokens);
@@ -591,16 +598,18 @@ async fn serve(shell: Arc<Shell>, tokens: Arc<LiveTokens>, local: TcpListener) {
     let shutdown = async move {
         let _ = stopping.wait_for(|stop| *stop).await; // an error: the node is gone already
     };
-    let served = tonic::transport::Server::builder()
+    let server = tonic::transport::Server::builder()
         .concurrency_limit_per_connection(LOCAL_CALLS_MAX as usize)
         .max_concurrent_streams(LOCAL_CALLS_MAX)
         .add_service(health)
         .add_service(reflection)
         .add_service(service)
         .add_service(oversight)
-        .add_service(administration)
-        .serve_with_incoming_shutdown(TcpListenerStream::new(local), shutdown)
-        .await;
+        .add_service(administration);
+    let served = match tls {
+        Some(tls) => server.serve_with_incoming_shutdown(secured(local, tls, secured_stopping), shutdown).await,
+        None => server.serve_with_incoming_shutdown(TcpListenerStream::new(local), shutdown).await,
+    };
     if let Err(error) = served {
         error!(error = crate::chain(&error), "the local API ended");
     }

@@ -64,8 +64,10 @@ pub struct Settings {
     pub id: NodeId,
     /// Counts up at every recovery that starts a new ledger origin.
     pub epoch: u64,
-    /// Where the local API listens; loopback.
+    /// Where the local API listens; without a certificate a loopback address.
     pub local: SocketAddr,
+    /// Certificate and key for the local API over TLS, where clients may show certificates; none: in the clear.
+    pub local_tls: Option<KeySource>,
     /// The relay's address, `host:port`.
     pub relay: String,
     /// The relay's id in the directory.
@@ -201,7 +203,9 @@ impl Settings {
         table.insert("epoch".into(), integer(self.epoch));
         let relay = [("id".to_owned(), text(&self.relay_id)), ("address".to_owned(), text(&self.relay))];
         table.insert("relay".into(), Table::from_iter(relay).into());
-        table.insert("local".into(), Table::from_iter([("listen".to_owned(), text(&self.local))]).into());
+        let mut local = Table::from_iter([("listen".to_owned(), text(&self.local))]);
+        local.extend(self.local_tls.iter().map(|tls| ("tls".to_owned(), self.key_table(tls))));
+        table.insert("local".into(), local.into());
         if let Some(sdk) = &self.sdk {
             let mut section = Table::from_iter([("listen".to_owned(), text(&sdk.listen))]);
             section.extend((!sdk.path.is_empty()).then(|| ("path".to_owned(), text(&sdk.path))));
@@ -377,7 +381,7 @@ impl Settings {
     pub fn prompted(&self) -> Vec<&TokenSource> {
         let agencies = self.agencies.iter().flat_map(|agency| agency.service.iter().chain(&agency.sealing));
         let doors = self.sdk.iter().filter_map(|sdk| sdk.tls.as_ref());
-        let doors = doors.chain(self.rest.iter().filter_map(|rest| rest.tls.as_ref()));
+        let doors = doors.chain(&self.local_tls).chain(self.rest.iter().filter_map(|rest| rest.tls.as_ref()));
         TokenSource::prompted(agencies.chain(&self.node_keys).chain(&self.tls_keys).chain(doors))
     }
 

@@ -103,6 +103,12 @@ pub enum TokenError {
         /// As given.
         name: String,
     },
+    /// The certificate is let in under another name.
+    #[error("this certificate is let in already, as {name:?}; revoke that first")]
+    CertificateKnown {
+        /// Under which.
+        name: String,
+    },
     /// The system gave no randomness.
     #[error("the operating system gave no random bytes")]
     Random,
@@ -135,8 +141,11 @@ impl Grant {
 pub struct Token {
     /// What people call it.
     pub name: String,
-    /// SHA-256 of its text.
+    /// SHA-256 of its text, or of the client certificate that it is.
     pub sha256: Digest,
+    /// It is a client certificate, shown in the handshake, and no text.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub certificate: bool,
     /// What it is there for; tokens of before there were roles may what they could.
     #[serde(default = "before_roles")]
     pub role: CallerRole,
@@ -193,7 +202,7 @@ impl Tokens {
     fn find(&self, bearer: &str) -> Option<&Token> {
         let shown = Digest::of(bearer.as_bytes());
         let mut found = None;
-        for token in &self.tokens {
+        for token in self.tokens.iter().filter(|token| !token.certificate) {
             if bool::from(token.sha256.as_bytes().ct_eq(shown.as_bytes())) {
                 found = Some(token);
             }
@@ -207,14 +216,13 @@ impl Tokens {
         self.find(bearer).map(|token| token.grant(Arc::new(Meter::new(token.quota))))
     }
 
-    fn add(
-        &mut self,
-        name: &str,
-        role: CallerRole,
-        codes: BTreeSet<AgencyId>,
-        quota: Quota,
-        now: Timestamp,
-    ) -> Result<TokenText, TokenError> {
+    /// The client certificate with this SHA-256.
+    fn of_certificate(&self, sha256: &Digest) -> Option<&Token> {
+        self.tokens.iter().find(|token| token.certificate && token.sha256 == *sha256)
+    }
+
+    fn add(&mut self, token: Token) -> Result<(), TokenError> {
+        let name = token.name.as_str();
         let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
         let plain = !name.is_empty() && name.len() <= TOKEN_NAME_CHARS_MAX && name.chars().all(good);
         if !plain || self.tokens.iter().any(|token| token.name == name) {
@@ -223,10 +231,11 @@ impl Tokens {
         if self.tokens.len() >= TOKENS_MAX {
             return Err(TokenError::TooMany);
         }
-        let text = TokenText::generate()?;
-        let sha256 = Digest::of(text.expose().as_bytes());
-        self.tokens.push(Token { name: name.to_owned(), sha256, role, codes, created: now, quota });
-        Ok(text)
+        if let Some(known) = self.of_certificate(&token.sha256).filter(|_| token.certificate) {
+            return Err(TokenError::CertificateKnown { name: known.name.clone() });
+        }
+        self.tokens.push(token);
+        Ok(())
     }
 
     fn save(&self, path: &Path) -> Result<(), TokenError> {
@@ -252,10 +261,33 @@ pub fn add_token(
     quota: Quota,
     now: Timestamp,
 ) -> Result<TokenText, TokenError> {
-    let mut tokens = if path.exists() { Tokens::load(path)? } else { Tokens::default() };
-    let text = tokens.add(name, role, codes, quota, now)?;
-    tokens.save(path)?;
+    let text = TokenText::generate()?;
+    let sha256 = Digest::of(text.expose().as_bytes());
+    let name = name.to_owned();
+    add(path, Token { name, sha256, certificate: false, role, codes, created: now, quota })?;
     Ok(text)
+}
+
+/// Lets a client certificate in, as [`add_token`] does a token.
+///
+/// # Errors
+/// As there; also when the certificate is let in already.
+pub fn add_certificate(
+    path: &Path,
+    name: &str,
+    sha256: Digest,
+    role: CallerRole,
+    codes: BTreeSet<AgencyId>,
+    quota: Quota,
+    now: Timestamp,
+) -> Result<(), TokenError> {
+    add(path, Token { name: name.to_owned(), sha256, certificate: true, role, codes, created: now, quota })
+}
+
+fn add(path: &Path, token: Token) -> Result<(), TokenError> {
+    let mut tokens = if path.exists() { Tokens::load(path)? } else { Tokens::default() };
+    tokens.add(token)?;
+    tokens.save(path)
 }
 
 /// Takes a token away. A running node refuses it from the next call on.
@@ -308,6 +340,15 @@ impl LiveTokens {
     pub fn authorise(&self, bearer: &str) -> Result<Option<Grant>, TokenError> {
         let tokens = self.current()?;
         Ok(tokens.find(bearer).map(|token| token.grant(self.meter(&tokens, token))))
+    }
+
+    /// What the holder of a client certificate may do; none: it is not let in. Whether the certificate is believed is not asked here.
+    ///
+    /// # Errors
+    /// As [`LiveTokens::authorise`].
+    pub fn by_certificate(&self, sha256: &Digest) -> Result<Option<Grant>, TokenError> {
+        let tokens = self.current()?;
+        Ok(tokens.of_certificate(sha256).map(|token| token.grant(self.meter(&tokens, token))))
     }
 
     /// What a token of this name may do now; none: it was revoked.

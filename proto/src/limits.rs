@@ -457,6 +457,9 @@ pub const SDK_BODY_MS_MAX: u64 = 30 * 60_000;
 
 // REST (node/src/rest).
 
+/// Most connections of the local API over TLS; further ones are closed at once.
+pub const LOCAL_CONNECTIONS_MAX: usize = 256;
+
 /// Most connections of the REST listener; further ones wait in the kernel.
 pub const REST_CONNECTIONS_MAX: usize = 4_096;
 /// Largest block of headers of one request, and most bytes read from a connection at once.

@@ -27,6 +27,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "truc-signer",
             "truc-evidence",
             "truc-link",
+            "truc-custody",
             "truc-relay",
             "truc-node",
             "truc-report",

@@ -6,6 +6,7 @@ mod api_rules;
 mod bundles;
 mod certificates;
 mod changes;
+mod client_certificates;
 mod closings;
 mod dependencies;
 mod directories;

@@ -12,7 +12,7 @@ impl Administration for Api {
         &self,
         request: Request<node_v1::CertificatesRequest>,
     ) -> Result<Response<node_v1::CertificatesReply>, Status> {
-        let grant = self.grant(request.metadata())?;
+        let grant = self.grant(&request)?;
         Ok(Response::new(certificates::list(&self.shell, &grant).await?))
     }
 
@@ -20,7 +20,7 @@ impl Administration for Api {
         &self,
         request: Request<node_v1::RequestCertificateRequest>,
     ) -> Result<Response<node_v1::RequestCertificateReply>, Status> {
-        let grant = self.grant(request.metadata())?;
+        let grant = self.grant(&request)?;
         Ok(Response::new(certificates::request(&self.shell, &grant, request.into_inner()).await?))
     }
 
@@ -28,7 +28,7 @@ impl Administration for Api {
         &self,
         request: Request<node_v1::ImportCertificateRequest>,
     ) -> Result<Response<node_v1::ImportCertificateReply>, Status> {
-        let grant = self.grant(request.metadata())?;
+        let grant = self.grant(&request)?;
         Ok(Response::new(certificates::import(&self.shell, &grant, request.into_inner()).await?))
     }
 
@@ -36,12 +36,12 @@ impl Administration for Api {
         &self,
         request: Request<node_v1::RotateRequest>,
     ) -> Result<Response<node_v1::RotationPlan>, Status> {
-        let grant = self.grant(request.metadata())?;
+        let grant = self.grant(&request)?;
         Ok(Response::new(certificates::plan(&self.shell, &grant, request.into_inner()).await?))
     }
 
     async fn rotate(&self, request: Request<node_v1::RotateRequest>) -> Result<Response<node_v1::RotateReply>, Status> {
-        let grant = self.grant(request.metadata())?;
+        let grant = self.grant(&request)?;
         Ok(Response::new(certificates::rotate(&self.shell, &grant, request.into_inner()).await?))
     }
 
@@ -49,7 +49,7 @@ impl Administration for Api {
         &self,
         request: Request<node_v1::RetireCertificateRequest>,
     ) -> Result<Response<node_v1::RetireCertificateReply>, Status> {
-        let grant = self.grant(request.metadata())?;
+        let grant = self.grant(&request)?;
         Ok(Response::new(certificates::retire(&self.shell, &grant, request.into_inner()).await?))
     }
 
@@ -57,7 +57,7 @@ impl Administration for Api {
         &self,
         request: Request<node_v1::RevokeCertificateRequest>,
     ) -> Result<Response<node_v1::RevokeCertificateReply>, Status> {
-        let grant = self.grant(request.metadata())?;
+        let grant = self.grant(&request)?;
         Ok(Response::new(certificates::revoke(&self.shell, &grant, request.into_inner()).await?))
     }
 }

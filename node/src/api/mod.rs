@@ -9,13 +9,14 @@ use std::{io, pin::Pin, sync::Arc};
 use prost::Message as _;
 use tokio::sync::mpsc;
 use tokio_stream::{Stream, StreamExt as _, wrappers::ReceiverStream};
-use tonic::{Code, Request, Response, Status, Streaming, metadata::MetadataMap};
+use tonic::{Code, Request, Response, Status, Streaming};
 use truc_proto::{
     limits::STREAM_CHUNK_BYTES,
     node_v1::{self, node_server::Node, send_request},
 };
 
 use crate::{
+    door::Client,
     pipeline::Part,
     service::{
         Error, ErrorKind, bundle, caller, directory, duties, groups, inbox, outbox, receipts, roles::May, search, send,
@@ -39,11 +40,12 @@ impl Api {
         Self { shell, tokens }
     }
 
-    /// Who calls, by the bearer token.
-    fn grant(&self, metadata: &MetadataMap) -> Result<Grant, Status> {
-        let header = metadata.get("authorization").and_then(|value| value.to_str().ok());
+    /// Who calls, by the bearer token or the client certificate.
+    fn grant<T>(&self, request: &Request<T>) -> Result<Grant, Status> {
+        let header = request.metadata().get("authorization").and_then(|value| value.to_str().ok());
         let bearer = header.and_then(|value| value.strip_prefix("Bearer "));
-        Ok(caller::admit(&self.tokens, bearer)?)
+        let presented = request.extensions().get::<Client>().and_then(|client| client.0.as_ref());
+        Ok(caller::admit(&self.tokens, &self.shell.trust.load(), bearer, presented)?)
     }
 }
 
@@ -67,7 +69,7 @@ impl Node for Api {
         &self,
         request: Request<Streaming<node_v1::SendRequest>>,
     ) -> Result<Response<node_v1::SendReply>, Status> {
-        let grant = self.grant(request.metadata())?;
+        let grant = self.grant(&request)?;
         let mut stream = request.into_inner();
         let Some(send_request::Part::Header(header)) = stream.message().await?.and_then(|first| first.part) else {
             return Err(Error::invalid("the first message of a Send is its header").into());
@@ -81,7 +83,7 @@ impl Node for Api {
         &self,
         request: Request<node_v1::ListInboxRequest>,
     ) -> Result<Response<node_v1::ListInboxReply>, Status> {
-        let grant = self.grant(request.metadata())?;
+        let grant = self.grant(&request)?;
         Ok(Response::new(inbox::list(&self.shell, grant, request.into_inner()).await?))
     }
 
@@ -89,12 +91,12 @@ impl Node for Api {
         &self,
         request: Request<node_v1::WatchInboxRequest>,
     ) -> Result<Response<Self::WatchInboxStream>, Status> {
-        let grant = self.grant(request.metadata())?;
+        let grant = self.grant(&request)?;
         Ok(Response::new(replies(inbox::watch(Arc::clone(&self.shell), grant, &request.into_inner())?)))
     }
 
     async fn fetch(&self, request: Request<node_v1::FetchRequest>) -> Result<Response<Self::FetchStream>, Status> {
-        let grant = self.grant(request.metadata())?;
+        let grant = self.grant(&request)?;
         Ok(Response::new(replies(inbox::fetch(&self.shell, &grant, request.into_inner()).await?)))
     }
 
@@ -102,7 +104,7 @@ impl Node for Api {
         &self,
         request: Request<node_v1::ConfirmRequest>,
     ) -> Result<Response<node_v1::ConfirmReply>, Status> {
-        let grant = self.grant(request.metadata())?;
+        let grant = self.grant(&request)?;
         Ok(Response::new(inbox::confirm(&self.shell, &grant, request.into_inner()).await?))
     }
 
@@ -110,7 +112,7 @@ impl Node for Api {
         &self,
         request: Request<node_v1::SetStatusRequest>,
     ) -> Result<Response<node_v1::SetStatusReply>, Status> {
-        let grant = self.grant(request.metadata())?;
+        let grant = self.grant(&request)?;
         Ok(Response::new(status::set(&self.shell, &grant, request.into_inner()).await?))
     }
 
@@ -118,7 +120,7 @@ impl Node for Api {
         &self,
         request: Request<node_v1::WithdrawRequest>,
     ) -> Result<Response<node_v1::WithdrawReply>, Status> {
-        let grant = self.grant(request.metadata())?;
+        let grant = self.grant(&request)?;
         Ok(Response::new(withdraw::withdraw(&self.shell, &grant, request.into_inner()).await?))
     }
 
@@ -126,7 +128,7 @@ impl Node for Api {
         &self,
         request: Request<node_v1::ListOutboxRequest>,
     ) -> Result<Response<node_v1::ListOutboxReply>, Status> {
-        let grant = self.grant(request.metadata())?;
+        let grant = self.grant(&request)?;
         Ok(Response::new(outbox::list(&self.shell, grant, request.into_inner()).await?))
     }
 
@@ -134,7 +136,7 @@ impl Node for Api {
         &self,
         request: Request<node_v1::SearchDocumentsRequest>,
     ) -> Result<Response<node_v1::SearchDocumentsReply>, Status> {
-        let grant = self.grant(request.metadata())?;
+        let grant = self.grant(&request)?;
         Ok(Response::new(search::search(&self.shell, &grant, request.into_inner()).await?))
     }
 
@@ -142,7 +144,7 @@ impl Node for Api {
         &self,
         request: Request<node_v1::ListReceiptsRequest>,
     ) -> Result<Response<node_v1::ListReceiptsReply>, Status> {
-        let grant = self.grant(request.metadata())?;
+        let grant = self.grant(&request)?;
         Ok(Response::new(receipts::list(&self.shell, grant, &request.into_inner()).await?))
     }
 
@@ -150,7 +152,7 @@ impl Node for Api {
         &self,
         request: Request<node_v1::GetReceiptRequest>,
     ) -> Result<Response<node_v1::GetReceiptReply>, Status> {
-        let grant = self.grant(request.metadata())?;
+        let grant = self.grant(&request)?;
         Ok(Response::new(receipts::fetch(&self.shell, grant, &request.into_inner()).await?))
     }
 
@@ -158,7 +160,7 @@ impl Node for Api {
         &self,
         request: Request<node_v1::ExportBundleRequest>,
     ) -> Result<Response<Self::ExportBundleStream>, Status> {
-        let grant = self.grant(request.metadata())?;
+        let grant = self.grant(&request)?;
         Ok(Response::new(replies(bundle::export(&self.shell, grant, request.into_inner()).await?)))
     }
 
@@ -167,7 +169,7 @@ impl Node for Api {
         request: Request<node_v1::SearchDirectoryRequest>,
     ) -> Result<Response<node_v1::SearchDirectoryReply>, Status> {
         // Whoever may use the node at all may look up whom to write to.
-        self.grant(request.metadata())?.need(May::Directory)?;
+        self.grant(&request)?.need(May::Directory)?;
         Ok(Response::new(directory::search(&self.shell, request.into_inner()).await?))
     }
 
@@ -176,7 +178,7 @@ impl Node for Api {
         request: Request<node_v1::AuditDirectoryRequest>,
     ) -> Result<Response<Self::AuditDirectoryStream>, Status> {
         // The directory is no secret among agencies.
-        self.grant(request.metadata())?.need(May::Directory)?;
+        self.grant(&request)?.need(May::Directory)?;
         Ok(Response::new(replies(directory::audit(&self.shell, request.into_inner()).await?)))
     }
 
@@ -184,7 +186,7 @@ impl Node for Api {
         &self,
         request: Request<node_v1::ListGroupsRequest>,
     ) -> Result<Response<node_v1::ListGroupsReply>, Status> {
-        let grant = self.grant(request.metadata())?;
+        let grant = self.grant(&request)?;
         Ok(Response::new(groups::list(&self.shell, &grant, request.into_inner()).await?))
     }
 
@@ -192,7 +194,7 @@ impl Node for Api {
         &self,
         request: Request<node_v1::PutGroupRequest>,
     ) -> Result<Response<node_v1::PutGroupReply>, Status> {
-        let grant = self.grant(request.metadata())?;
+        let grant = self.grant(&request)?;
         Ok(Response::new(groups::put(&self.shell, &grant, request.into_inner()).await?))
     }
 
@@ -200,7 +202,7 @@ impl Node for Api {
         &self,
         request: Request<node_v1::DeleteGroupRequest>,
     ) -> Result<Response<node_v1::DeleteGroupReply>, Status> {
-        let grant = self.grant(request.metadata())?;
+        let grant = self.grant(&request)?;
         Ok(Response::new(groups::delete(&self.shell, &grant, request.into_inner()).await?))
     }
 
@@ -208,7 +210,7 @@ impl Node for Api {
         &self,
         request: Request<node_v1::CountersRequest>,
     ) -> Result<Response<node_v1::CountersReply>, Status> {
-        let grant = self.grant(request.metadata())?;
+        let grant = self.grant(&request)?;
         Ok(Response::new(duties::counters(&self.shell, &grant, request.into_inner()).await?))
     }
 
@@ -216,7 +218,7 @@ impl Node for Api {
         &self,
         request: Request<node_v1::ListDutiesRequest>,
     ) -> Result<Response<node_v1::ListDutiesReply>, Status> {
-        let grant = self.grant(request.metadata())?;
+        let grant = self.grant(&request)?;
         Ok(Response::new(duties::list(&self.shell, &grant, request.into_inner()).await?))
     }
 
@@ -224,12 +226,12 @@ impl Node for Api {
         &self,
         request: Request<node_v1::StatisticsRequest>,
     ) -> Result<Response<Self::StatisticsStream>, Status> {
-        let grant = self.grant(request.metadata())?;
+        let grant = self.grant(&request)?;
         Ok(Response::new(replies(statistics::stream(&self.shell, grant, request.into_inner())?)))
     }
 
     async fn status(&self, request: Request<node_v1::StatusRequest>) -> Result<Response<node_v1::StatusReply>, Status> {
-        let grant = self.grant(request.metadata())?;
+        let grant = self.grant(&request)?;
         Ok(Response::new(status::of_node(&self.shell, &grant).await?))
     }
 }

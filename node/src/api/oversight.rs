@@ -12,7 +12,7 @@ impl Oversight for Api {
         &self,
         request: Request<node_v1::AdministrationLogRequest>,
     ) -> Result<Response<node_v1::AdministrationLogReply>, Status> {
-        let grant = self.grant(request.metadata())?;
+        let grant = self.grant(&request)?;
         Ok(Response::new(administration::log(&self.shell, &grant, request.into_inner()).await?))
     }
 
@@ -20,7 +20,7 @@ impl Oversight for Api {
         &self,
         request: Request<node_v1::PendingApprovalsRequest>,
     ) -> Result<Response<node_v1::PendingApprovalsReply>, Status> {
-        let grant = self.grant(request.metadata())?;
+        let grant = self.grant(&request)?;
         Ok(Response::new(administration::pending(&self.shell, &grant).await?))
     }
 
@@ -28,7 +28,7 @@ impl Oversight for Api {
         &self,
         request: Request<node_v1::AnswerApprovalRequest>,
     ) -> Result<Response<node_v1::AnswerApprovalReply>, Status> {
-        let grant = self.grant(request.metadata())?;
+        let grant = self.grant(&request)?;
         Ok(Response::new(administration::answer(&self.shell, &grant, request.into_inner()).await?))
     }
 
@@ -36,7 +36,7 @@ impl Oversight for Api {
         &self,
         request: Request<node_v1::WithdrawTokenRequest>,
     ) -> Result<Response<node_v1::WithdrawTokenReply>, Status> {
-        let grant = self.grant(request.metadata())?;
+        let grant = self.grant(&request)?;
         let withdrawn = administration::withdraw_token(&self.shell, &self.tokens, &grant, request.into_inner());
         Ok(Response::new(withdrawn.await?))
     }
@@ -44,7 +44,7 @@ impl Oversight for Api {
         &self,
         request: Request<node_v1::GivePinRequest>,
     ) -> Result<Response<node_v1::GivePinReply>, Status> {
-        let grant = self.grant(request.metadata())?;
+        let grant = self.grant(&request)?;
         Ok(Response::new(pins::give(&self.shell, &grant, request.into_inner()).await?))
     }
 }

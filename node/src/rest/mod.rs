@@ -54,6 +54,7 @@ pub(crate) const MANNERS: Manners = Manners {
     idle_ms: REST_IDLE_MS_MAX,
     stall_ms: Some(REST_STALL_MS_MAX),
     lenient: false,
+    certificates: true,
 };
 
 /// The face over a running node.

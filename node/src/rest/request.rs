@@ -19,9 +19,12 @@ use super::{
     Rest,
     problem::{Kind, Problem},
 };
-use crate::{service::caller, tokens::Grant};
+use crate::{
+    service::caller::{self, Presented},
+    tokens::Grant,
+};
 
-/// Who asks, by the bearer token.
+/// Who asks, by the bearer token or the client certificate.
 pub(super) struct Caller(pub(super) Grant);
 
 impl FromRequestParts<Rest> for Caller {
@@ -33,7 +36,8 @@ impl FromRequestParts<Rest> for Caller {
             let (scheme, token) = header.split_once(' ')?;
             scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
         });
-        Ok(Self(caller::admit(&rest.tokens, bearer)?))
+        let presented = parts.extensions.get::<Presented>();
+        Ok(Self(caller::admit(&rest.tokens, &rest.shell.trust.load(), bearer, presented)?))
     }
 }
 

@@ -19,6 +19,7 @@ pub(crate) const MANNERS: Manners = Manners {
     stall_ms: None,
     // Over http, the client cuts letters with diacritics to bytes that are no header; the call is still answered in words.
     lenient: true,
+    certificates: false,
 };
 
 /// Serves until `stopping` says so; calls in progress end then.

@@ -14,7 +14,7 @@ impl Settings {
         all.extend(self.trust.intermediates.iter().chain(&self.trust.crls).map(PathBuf::as_path));
         let agencies = self.agencies.iter().flat_map(|agency| agency.service.iter().chain(&agency.sealing));
         let doors = self.sdk.iter().filter_map(|sdk| sdk.tls.as_ref());
-        let doors = doors.chain(self.rest.iter().filter_map(|rest| rest.tls.as_ref()));
+        let doors = doors.chain(&self.local_tls).chain(self.rest.iter().filter_map(|rest| rest.tls.as_ref()));
         for key in self.tls_keys.iter().chain(&self.node_keys).chain(agencies).chain(doors) {
             all.extend(key.files());
         }

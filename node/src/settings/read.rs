@@ -58,11 +58,7 @@ impl Reader<'_> {
         let epoch = self.number(&mut table, "epoch", "", 1..=u64::from(u32::MAX)).unwrap_or(Some(1));
 
         let mut local = self.section(&mut table, "local");
-        let listen = self.parsed::<SocketAddr>(&mut local, "listen", "local.");
-        if let Some(address) = listen.filter(|address| !address.ip().is_loopback()) {
-            self.mistakes
-                .push(format!("local.listen: {address} is not a loopback address; the local API is for this machine"));
-        }
+        let (listen, local_tls) = self.listener(&mut local, "local.", "read the tokens");
         self.nothing_else(&local, "local.");
 
         let mut relay = self.section(&mut table, "relay");
@@ -118,6 +114,7 @@ impl Reader<'_> {
             id: id?,
             epoch: epoch?,
             local: listen?,
+            local_tls: local_tls?,
             relay: address?,
             relay_id: relay_id?,
             agencies: agencies?,

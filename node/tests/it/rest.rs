@@ -7,11 +7,18 @@ use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
 };
-use truc_node::{quota::Quota, tokens::limit_token};
+use truc_certs_dev::KeyFiles;
+use truc_node::{
+    quota::Quota,
+    shell::clock,
+    tokens::{add_certificate, limit_token},
+};
+use truc_proto::CallerRole;
+use truc_signer::Certificate;
 
 use crate::{
     http::{Answer, BOUNDARY, form, raw, request},
-    tools::{named, required},
+    tools::{named, required, tool},
     world::{World, until},
 };
 
@@ -505,6 +512,39 @@ async fn curl_sends_a_form_over_tls_1_2() {
     assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
     let reply: Value = serde_json::from_slice(&said.stdout).unwrap();
     assert_eq!(reply["state"], "accepted", "{reply:#}");
+}
+
+/// In the role and for the codes that it was let in with; whoever shows another, or none, is nobody.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_certificate_takes_a_tokens_place() {
+    let Some(curl) = tool("curl") else { return };
+    let mut world = started().await;
+    world.stop_node("N-A").await;
+    world.set_rest_tls("N-A");
+    world.start_node("N-A").await;
+    let asks = |files: Option<KeyFiles>, path: &str| {
+        let mut command = std::process::Command::new(&curl);
+        command.args(["--silent", "--show-error", "--insecure"]);
+        if let Some(files) = files {
+            command.arg("--cert").arg(files.certificate).arg("--key").arg(files.key);
+        }
+        command.arg(format!("https://{}/api/v1{path}", world.rest("N-A")));
+        async move {
+            let said = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
+            assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+            serde_json::from_slice::<Value>(&said.stdout).unwrap()
+        }
+    };
+    let (let_in, stranger) = (world.tls_key("N-B"), world.relay_tls_key());
+    let sha256 = Certificate::from_pem(&std::fs::read(&let_in.certificate).unwrap()).unwrap()[0].sha256();
+    let tokens = &world.settings("N-A").tokens;
+    add_certificate(tokens, "kt", sha256, CallerRole::Auditor, Default::default(), Quota::default(), clock::now())
+        .unwrap();
+    assert_eq!(asks(Some(let_in.clone()), "/token").await["name"], "kt");
+    assert_eq!(asks(Some(let_in), "/counters").await["status"], 403, "an auditor sees no counters");
+    for nobody in [Some(stranger), None] {
+        assert_eq!(asks(nobody, "/token").await["status"], 401);
+    }
 }
 
 /// Node.js with what the verify page is tried with, and the folder of the page's sources.

@@ -10,7 +10,7 @@ use std::{
 
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 use tonic::{Request, metadata::MetadataValue, transport::Channel};
-use truc_certs_dev::{AgencyPlan, KeyKind, Plan, Tree, write_tree};
+use truc_certs_dev::{AgencyPlan, KeyFiles, KeyKind, Plan, Tree, write_tree};
 use truc_evidence::{Directory, DirectoryDraft, PinnedOperator, verify_binding};
 use truc_ledger::{LedgerKey, volume::DirVolume};
 use truc_link::{ConnectSettings, Identity, Link, LinkTrust, NotAdmitted};
@@ -126,8 +126,7 @@ impl World {
     }
 
     fn init_node(&mut self, id: &str, codes: &[&str]) {
-        let source =
-            |files: truc_certs_dev::KeyFiles| KeySource::Pem { certificate: files.certificate, key: files.key };
+        let source = |files: KeyFiles| KeySource::Pem { certificate: files.certificate, key: files.key };
         let agencies = codes.iter().map(|code| AgencyInit {
             code: code.parse().unwrap(),
             name: None,
@@ -275,15 +274,25 @@ impl World {
         self.path(id)
     }
 
-    /// Its REST listener speaks https from its next start on.
     /// Takes effect with the next start of the node.
     pub(crate) fn allow_webhooks(&mut self, id: &str, below: &str) {
         let rest = self.nodes.get_mut(id).unwrap().settings.rest.as_mut().unwrap();
         rest.webhooks = vec![below.parse().unwrap()];
     }
 
+    /// The files of a node's TLS key.
+    pub(crate) fn tls_key(&self, id: &str) -> KeyFiles {
+        self.tree.node(id, "tls")
+    }
+
+    /// The files of the relay's TLS key.
+    pub(crate) fn relay_tls_key(&self) -> KeyFiles {
+        self.tree.relay("tls")
+    }
+
+    /// Its REST listener speaks https from its next start on.
     pub(crate) fn set_rest_tls(&mut self, id: &str) {
-        let files = self.tree.node(id, "tls");
+        let files = self.tls_key(id);
         let tls = KeySource::Pem { certificate: files.certificate, key: files.key };
         let rest = self.nodes.get_mut(id).unwrap().settings.rest.as_mut().unwrap();
         rest.tls = Some(tls);

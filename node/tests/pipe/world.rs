@@ -356,6 +356,7 @@ fn settings(folder: PathBuf, id: &str, lane: Lane) -> Settings {
         id: id.parse().unwrap(),
         epoch: 1,
         local: "127.0.0.1:0".parse().unwrap(),
+        local_tls: None,
         relay: "localhost:1".to_owned(),
         relay_id: "R1".parse().unwrap(),
         agencies: Vec::new(),

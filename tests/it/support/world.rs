@@ -421,6 +421,11 @@ impl World {
         self.nodes[id].running.as_ref().unwrap().address
     }
 
+    /// A token for all codes of a node.
+    pub(crate) fn token(&self, id: &str) -> &str {
+        &self.nodes[id].token
+    }
+
     /// A document system of a node, with a token for all its codes.
     pub(crate) fn api(&self, id: &str) -> Api {
         Api::new(self.node_address(id), Some(&self.nodes[id].token))

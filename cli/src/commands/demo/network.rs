@@ -264,7 +264,7 @@ impl Network {
                 truc_node::tokens::add_token(&tokens, "drill", CallerRole::CipherAdmin, BTreeSet::new(), quota, now());
             write_token(&file, made.context("make a token for a cipher administrator")?.expose())?;
         }
-        let args = NodeArgs { node: node.clone(), token_file: Some(file) };
+        let args = NodeArgs::local(node.clone(), file);
         client::administer(&args).await.map_err(|failure| failure.source)
     }
 
@@ -479,7 +479,7 @@ impl Network {
         let settings = truc_node::Settings { rest: node.rest.clone(), sdk, gateway, ..settings };
         let (shutdown, ended) = oneshot::channel::<()>();
         let task = tokio::spawn(truc_node::run(settings, doors, async { _ = ended.await }));
-        let api = NodeArgs { node: format!("http://{address}"), token_file: Some(self.token_file(code)) };
+        let api = NodeArgs::local(format!("http://{address}"), self.token_file(code));
         self.nodes.insert(code.to_owned(), RunningNode { running: Running { shutdown, task }, api, rest });
         Ok(())
     }
