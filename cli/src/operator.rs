@@ -62,6 +62,14 @@ impl OperatorFolder {
         verified.context("the operator's newest version does not verify; restore the folder from its backup").map(Some)
     }
 
+    /// A version that was signed before, verified.
+    pub(crate) fn version(&self, version: u64, trust: &Trust, now: Timestamp) -> anyhow::Result<Directory> {
+        let verified = Directory::open(&self.path.join(version_file(version)), &trust.operator, &trust.store, now);
+        verified.with_context(|| {
+            format!("version {version} is missing among the versions that were signed, or does not verify; restore the folder from its backup")
+        })
+    }
+
     /// The draft as saved, or a fresh one after the newest version; none when there is neither.
     fn draft(&self, previous: Option<&Directory>) -> anyhow::Result<Option<DirectoryDraft>> {
         let path = self.path.join("draft");
@@ -207,12 +215,16 @@ impl OperatorFolder {
         let bytes = encode_directory(&signed);
         let directory = Directory::verify(signed, &trust.operator, &trust.store, &statement.axis, statement.lane, now)
             .context("the new version would be refused by every node; correct the draft")?;
-        self.write_whole(&format!("versions/{:08}.directory", statement.version), &bytes)?;
+        self.write_whole(&version_file(statement.version), &bytes)?;
         self.write_whole(CURRENT, &bytes)?;
         // The draft is this version now. Were it left behind by a crash here, it would only be signed again unchanged.
         let _ = fs::remove_file(self.path.join("draft"));
         Ok(directory)
     }
+}
+
+fn version_file(version: u64) -> String {
+    format!("versions/{version:08}.directory")
 }
 
 /// The first problems in words.

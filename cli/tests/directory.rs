@@ -249,3 +249,76 @@ fn a_signed_version_is_searched_without_a_node() {
     assert_eq!((shown["entries"].as_array().unwrap().len(), code), (1, 0));
     assert!(Path::new(&operator.path("operator")).is_dir());
 }
+
+/// A relay on a free port, until it is told to stop.
+struct Relay {
+    runtime: tokio::runtime::Runtime,
+    stop: tokio::sync::oneshot::Sender<()>,
+    running: tokio::task::JoinHandle<anyhow::Result<()>>,
+    address: String,
+}
+
+impl Relay {
+    fn start(folder: &Path) -> Self {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let settings = truc_relay::Settings::load(folder).unwrap();
+        let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let (stop, stopped) = tokio::sync::oneshot::channel();
+        let running = runtime.spawn(truc_relay::run(settings, listener, async { _ = stopped.await }));
+        Self { runtime, stop, running, address }
+    }
+
+    fn stop(self) {
+        self.stop.send(()).unwrap();
+        self.runtime.block_on(self.running).unwrap().unwrap();
+    }
+}
+
+#[test]
+fn versions_that_did_not_reach_the_relay_are_published_before_the_newest() {
+    let operator = Operator::new();
+    let source =
+        |files: truc_certs_dev::KeyFiles| truc_relay::KeySource::Pem { certificate: files.certificate, key: files.key };
+    let folder = operator.path("relay");
+    let made = truc_relay::init(&truc_relay::InitOptions {
+        dir: folder.clone(),
+        axis: "dev".parse().unwrap(),
+        lane: Lane::Ordinary,
+        id: "RELAY".parse().unwrap(),
+        listen: "127.0.0.1:0".parse().unwrap(),
+        tls: source(operator.tree.relay("tls")),
+        node: source(operator.tree.relay("node")),
+        anchors: operator.path("trust.pem"),
+        operator: operator.tree.operator_certificate(),
+        crls: operator.tree.crls().to_vec(),
+        now: now(),
+    });
+    made.unwrap();
+    let signing = operator.tree.operator();
+    let [certificate, key] = [&signing.certificate, &signing.key].map(|path| path.to_str().unwrap());
+    let sign = || operator.directory(&["sign", "--certificate", certificate, "--key", key]).1;
+    let tls = operator.tree.relay("tls");
+    let [tls_certificate, tls_key] = [&tls.certificate, &tls.key].map(|path| path.to_str().unwrap());
+    let lists = operator.tree.crls();
+    let publish = |relay: &Relay| {
+        let connects = ["--relay", &relay.address, "--tls-certificate", tls_certificate, "--tls-key", tls_key];
+        let crls: Vec<&str> = lists.iter().map(|path| path.to_str().unwrap()).collect();
+        let arguments = [["publish"].as_slice(), &connects, &["--crl"], &crls].concat();
+        let (said, code) = operator.directory(&arguments);
+        assert_eq!(code, 0, "{said:#}");
+        (said["version"].as_u64().unwrap(), said["before"].clone())
+    };
+    let binding = folder.join("RELAY.binding");
+    let add = ["add", "--codes", "level1", "--confirm-endorsement", binding.to_str().unwrap()];
+    assert_eq!((operator.directory(&add).1, sign()), (0, 0));
+    let relay = Relay::start(&folder);
+    assert_eq!(publish(&relay), (1, serde_json::json!([])));
+    relay.stop();
+    for _ in 0..3 {
+        assert_eq!(sign(), 0, "the same once more, for another month");
+    }
+    let relay = Relay::start(&folder);
+    assert_eq!(publish(&relay), (4, serde_json::json!([2, 3])));
+    relay.stop();
+}

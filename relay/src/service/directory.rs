@@ -87,24 +87,22 @@ impl<S: Store> Service<S> {
             let new = NewDirectory { published_by: Some(publisher), ..service.changes(&directory) };
             Ok::<_, Refusal>((directory, new))
         });
+        let refused = |refusal: Refusal| {
+            let held = self.directory.borrow().as_ref().map_or(0, |directory| directory.version());
+            wire::PublishDirectoryReply { refused: Some(refusal.into_wire()), held, logged: None }
+        };
         let (directory, new) = match checked.await? {
             Ok(checked) => checked,
-            Err(refusal) => {
-                return Ok(wire::PublishDirectoryReply { refused: Some(refusal.into_wire()), logged: None });
-            }
+            Err(refusal) => return Ok(refused(refusal)),
         };
         if new.moved.len() > MOVED_CODES_MAX {
             let what = format!("at most {MOVED_CODES_MAX} codes change their node in one version; publish several");
-            let refused = Some(Refusal::because(Reason::TooLarge, what).into_wire());
-            return Ok(wire::PublishDirectoryReply { refused, logged: None });
+            return Ok(refused(Refusal::because(Reason::TooLarge, what)));
         }
         let outcome = self.store.publish(new).await;
         let at = match outcome {
             Ok(at) => at,
-            Err(StoreError::Refused(refused)) => {
-                let refusal = Refusal::from(StoreError::Refused(refused));
-                return Ok(wire::PublishDirectoryReply { refused: Some(refusal.into_wire()), logged: None });
-            }
+            Err(error @ StoreError::Refused(_)) => return Ok(refused(Refusal::from(error))),
             Err(error) => return Err(error.into()),
         };
         let (service, version, leaf) = (Arc::clone(self), directory.version(), at.leaf_index);
@@ -114,7 +112,7 @@ impl<S: Store> Service<S> {
         });
         let logged = logged.await?.map_err(Refusal::from)?;
         tracing::info!(%from, version, leaf, "directory in force");
-        Ok(wire::PublishDirectoryReply { logged: Some(logged), refused: None })
+        Ok(wire::PublishDirectoryReply { logged: Some(logged), ..Default::default() })
     }
 
     fn check_directory(&self, coming: DirectoryWriter) -> Result<Arc<Directory>, Refusal> {

@@ -452,6 +452,7 @@ async fn a_directory_that_follows_is_served_proven_and_a_forged_one_is_refused()
     second.verify_logged(&logged.unwrap()).unwrap();
     let stale = world.publish(world.directory.read_signed().unwrap()).await;
     assert!(stale.refused.is_some(), "an older version does not come back");
+    assert_eq!(stale.held, 2, "its operator is told which one the next must follow");
     assert_eq!(differences(&mut clients[1], 1).await, (1, vec!["agency/H53".to_owned()], vec![]));
     world.stop().await;
     world.start().await;
