@@ -906,7 +906,7 @@ pub(crate) enum DirectoryCommand {
         #[arg(long, value_name = "K", value_parser = clap::value_parser!(u64).range(1..=1_000))]
         quorum: Option<u64>,
     },
-    /// Publish the newest signed version to the relay.
+    /// Publish the newest signed version to the relay, behind those that it does not have yet.
     Publish(PublishArgs),
     /// Find agencies by code, old code or words of their names.
     ///

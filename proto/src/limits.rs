@@ -455,10 +455,10 @@ pub const SDK_STALL_MS_MAX: u64 = 30_000;
 /// How long a call's body may take altogether, in milliseconds: 30 minutes.
 pub const SDK_BODY_MS_MAX: u64 = 30 * 60_000;
 
-// REST (node/src/rest).
-
 /// Most connections of the local API over TLS; further ones are closed at once.
 pub const LOCAL_CONNECTIONS_MAX: usize = 256;
+
+// REST (node/src/rest).
 
 /// Most connections of the REST listener; further ones wait in the kernel.
 pub const REST_CONNECTIONS_MAX: usize = 4_096;

@@ -51,7 +51,7 @@ pub(crate) fn run(args: &PublishArgs, output: &Output) -> Outcome {
         let mut client = connect(&directory, identity, link_trust, &args.relay, &relay).await?;
         let held = match offer(&mut client, &directory).await? {
             Answer::Logged(leaf) => return Ok((leaf, Vec::new())),
-            Answer::Refused { held, .. } if held + 1 < directory.version() => held,
+            Answer::Refused { held, .. } if held.saturating_add(1) < directory.version() => held,
             Answer::Refused { refusal, .. } => return Err(not_taken(&refusal)),
         };
         // Versions follow one another: those that did not reach the relay when they were signed go first.
