@@ -50,8 +50,8 @@ pub use bundle::{
     bundled_receipt, conclude, is_bundle, verify_bundle,
 };
 pub use checkpoint::{
-    CheckpointCmsError, CmsLine, checkpoint_signature, find_cms_line, is_stamped, ledger_origin, sign_checkpoint,
-    stamp_checkpoint, verify_checkpoint_cms,
+    CheckpointCmsError, CheckpointStamp, CmsLine, checkpoint_signature, find_cms_line, is_stamped, ledger_origin,
+    sign_checkpoint, stamp_checkpoint, verify_checkpoint_cms,
 };
 pub use codes::{CodeChange, CodeList, CodeListError, CodeProblem, CodeProblems, CodeRow, ImportPlan, LEVEL1_CODES};
 pub use directory::{

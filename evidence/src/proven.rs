@@ -56,6 +56,8 @@ pub struct ProvenBatch {
     pub note: SignedNote,
     /// As [`Proven::cms`].
     pub cms: bool,
+    /// True when the certificate's line carries a time-stamp that is not wrong; whether it is believed is for who verifies the receipt.
+    pub stamped: bool,
     /// Every item, or why it is refused; one's failure does not touch another's.
     pub items: Vec<Result<ProvenItem, EvidenceError>>,
 }
@@ -242,13 +244,16 @@ pub fn verify_batch(
         return Err(EvidenceError::TooMany(wire.items.len()));
     }
     let Verified { kind, node, checkpoint, note } = verify_note(&wire.checkpoint, directory, from)?;
-    let cms = match trust.filter(|_| find_cms_line(&note, checkpoint.origin(), node, now).is_some()) {
-        Some(trust) => verify_checkpoint_cms(&note, node, trust, now).map(|_| true)?,
-        None => false,
+    let (cms, stamped) = match trust.filter(|_| find_cms_line(&note, checkpoint.origin(), node, now).is_some()) {
+        Some(trust) => {
+            let (signature, _) = verify_checkpoint_cms(&note, node, trust, now)?;
+            (true, !signature.time_stamp_tokens.is_empty())
+        }
+        None => (false, false),
     };
     let item = |item| verify_item(item, &checkpoint, kind, node, directory, now);
     let items = wire.items.iter().map(item).collect();
-    Ok(ProvenBatch { node: node.id.clone(), checkpoint, note, cms, items })
+    Ok(ProvenBatch { node: node.id.clone(), checkpoint, note, cms, stamped, items })
 }
 
 /// A leaf of our own with its proof to `head`, for a peer.

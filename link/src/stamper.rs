@@ -189,6 +189,13 @@ impl Stamper {
         Err(if failed.is_empty() { StampError::Resting } else { StampError::NoneGave(failed) })
     }
 
+    /// Whether all of them failed a moment ago and are left in peace: asking now would give nothing.
+    #[must_use]
+    pub fn rests(&self) -> bool {
+        let now = Instant::now();
+        self.servers.iter().all(|(_, breaker)| breaker.lock().unwrap_or_else(PoisonError::into_inner).rests(now))
+    }
+
     async fn ask(
         &self,
         server: &StampServer,

@@ -423,6 +423,9 @@ pub struct Evidence {
     /// Keys of the look-up index that lead here: what is about documents that left memory, or about none yet.
     #[prost(string, repeated, tag = "6")]
     pub index_keys: Vec<String>,
+    /// True when the certificate's line carries a time-stamp.
+    #[prost(bool, tag = "7")]
+    pub stamped: bool,
 }
 
 /// One leaf of others.
@@ -520,6 +523,9 @@ pub struct Pushed {
     /// True when the relay refused them for good: nothing is sent of them any more.
     #[prost(bool, tag = "3")]
     pub refused: bool,
+    /// True when that checkpoint waits for its time-stamp: they are sent once more under a stamped one.
+    #[prost(bool, tag = "4")]
+    pub unstamped: bool,
 }
 
 /// A signed note of our own.
@@ -528,6 +534,9 @@ pub struct Note {
     /// Its bytes.
     #[prost(bytes = "vec", tag = "1")]
     pub note: Vec<u8>,
+    /// What time-stamping authorities said of it, as [`truc_evidence::CheckpointStamp`] counts.
+    #[prost(uint32, tag = "2")]
+    pub stamp: u32,
 }
 
 /// A peer's signed note.
@@ -887,6 +896,7 @@ mod tests {
                 from: "R1".into(),
                 checkpoint: b"c".to_vec(),
                 cms: true,
+                stamped: true,
                 at_ms: 5,
                 items: vec![EvidenceItem {
                     leaf: b"l".to_vec(),
@@ -920,8 +930,8 @@ mod tests {
             Body::Consigned(CodeFact { detail: "d".into() }),
             Body::ConsignmentFailed(CodeFact { detail: "d".into() }),
             Body::HandedOver(CodeFact { detail: "d".into() }),
-            Body::Pushed(Pushed { leaves: vec![1, 2], finally: true, refused: true }),
-            Body::OwnCheckpoint(Note { note: b"n".to_vec() }),
+            Body::Pushed(Pushed { leaves: vec![1, 2], finally: true, refused: true, unstamped: true }),
+            Body::OwnCheckpoint(Note { note: b"n".to_vec(), stamp: 1 }),
             Body::PeerCheckpoint(PeerNote { node: "R1".into(), note: b"n".to_vec() }),
             Body::PeerFork(PeerFork { node: "R1".into(), held: b"h".to_vec(), shown: b"s".to_vec(), at_ms: 1 }),
             Body::DirectoryTaken(DirectoryTaken { version: 3, statement: vec![9; 32] }),

@@ -295,6 +295,10 @@ pub const CALL_HEADER_BYTES_MAX: u32 = 16 * 1024;
 pub const OPEN_ENVELOPES_MAX: usize = 4_000_000;
 /// Most finalisations kept for leaves that have not come yet; the oldest go first.
 pub const FINALS_PARKED_MAX: usize = 65_536;
+/// Most own leaves of a node that others are shown once more when the time-stamp comes that was missing; the oldest go first.
+pub const NODE_UNSTAMPED_MAX: usize = 100_000;
+/// The same of the relay, for all nodes together.
+pub const RELAY_UNSTAMPED_MAX: usize = 1_000_000;
 /// How long a business status stays in memory for a document system that has not taken it, in milliseconds: 90 days.
 pub const STATUS_UNREAD_MAX_MS: u64 = 90 * 86_400_000;
 /// Longest idempotency key, in characters of printable ASCII.

@@ -303,6 +303,9 @@ pub struct Signed {
     /// The note with ledger-key line and CMS line.
     #[prost(bytes = "bytes", tag = "2")]
     pub note: Bytes,
+    /// What time-stamping authorities said of it, as [`truc_evidence::CheckpointStamp`] counts.
+    #[prost(uint32, tag = "3")]
+    pub stamp: u32,
 }
 
 /// See [`Body::Directory`].
@@ -505,7 +508,7 @@ mod tests {
             }),
             Body::Acknowledged(Acknowledged { node: "N1".into(), numbers: vec![1, 3] }),
             Body::Failed(Failed { time_ms: 1, key: key(), recipient: "H37".into(), superseded: true, ended: false }),
-            Body::Signed(Signed { size: 4, note: Bytes::from_static(b"note") }),
+            Body::Signed(Signed { size: 4, note: Bytes::from_static(b"note"), stamp: 2 }),
             Body::Directory(DirectoryPublished {
                 time_ms: 1,
                 version: 2,

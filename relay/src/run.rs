@@ -11,7 +11,8 @@ use anyhow::{Context, anyhow, bail};
 use tokio::net::TcpListener;
 use truc_custody::{Keyring, deeds::NOTES};
 use truc_evidence::{
-    Directory, DirectoryWriter, PinnedOperator, checkpoint_signature, sign_checkpoint, stamp_checkpoint,
+    CheckpointStamp, Directory, DirectoryWriter, PinnedOperator, checkpoint_signature, sign_checkpoint,
+    stamp_checkpoint,
 };
 use truc_ledger::{LedgerKey, volume::DirVolume};
 use truc_link::{
@@ -38,6 +39,8 @@ use crate::{
 const OPERATOR_TOOL: &str = "OPERATOR";
 /// At least this long between two signatures of the certificate.
 const SIGN_EVERY: Duration = Duration::from_secs(1);
+/// Between two looks whether time-stamping authorities that failed may be asked again.
+const STAMP_AGAIN: Duration = Duration::from_secs(1);
 /// Longest pause before the signer tries again while the key is away.
 const SIGN_RETRY_MAX: Duration = Duration::from_secs(60);
 /// How often files of certificates and revocation lists are looked at.
@@ -525,7 +528,10 @@ async fn sign(
 ) {
     let mut pause = every;
     loop {
-        store.to_sign().await;
+        tokio::select! {
+            () = store.to_sign() => {}
+            () = stamp_due(&store, stamper.as_ref()) => {}
+        }
         if service.is_silenced() {
             tokio::time::sleep(every).await;
             continue;
@@ -546,8 +552,8 @@ async fn sign(
         .await;
         let stored = match signed {
             Ok(Ok(note)) => {
-                let note = with_what_others_say(&service, size, note, &certificate, stamper.as_ref()).await;
-                store.signed(size, note.to_string().into_bytes().into()).await.map_err(anyhow::Error::from)
+                let (note, stamp) = with_what_others_say(&service, size, note, &certificate, stamper.as_ref()).await;
+                store.signed(size, note.to_string().into_bytes().into(), stamp).await.map_err(anyhow::Error::from)
             }
             Ok(Err(error)) => Err(error),
             Err(error) => Err(error.into()),
@@ -578,13 +584,30 @@ async fn with_what_others_say(
     note: SignedNote,
     certificate: &Digest,
     stamper: Option<&Stamper>,
-) -> SignedNote {
+) -> (SignedNote, CheckpointStamp) {
     let stamping = time_stamp(&note, certificate, stamper, service.trust());
     let (mut cosigned, token) = tokio::join!(service.cosigned_by_nodes(size, note.clone()), stamping);
-    if let Some(Err(error)) = token.map(|token| stamp_checkpoint(&mut cosigned, certificate, &token)) {
-        tracing::warn!(%error, "the time-stamp could not be embedded");
+    let stamp = match token.map(|token| stamp_checkpoint(&mut cosigned, certificate, &token)) {
+        Some(Ok(())) => CheckpointStamp::There,
+        Some(Err(error)) => {
+            tracing::warn!(%error, "the time-stamp could not be embedded");
+            CheckpointStamp::Awaited
+        }
+        None if stamper.is_some() => CheckpointStamp::Awaited,
+        None => CheckpointStamp::NotAsked,
+    };
+    (cosigned, stamp)
+}
+
+/// Completes when nodes have proofs without the time-stamp that was asked for, and authorities may be asked again: the same tree is then signed once more.
+async fn stamp_due(store: &Embedded, stamper: Option<&Stamper>) {
+    let Some(stamper) = stamper else { return std::future::pending().await };
+    loop {
+        tokio::time::sleep(STAMP_AGAIN).await;
+        if store.unstamped() > 0 && !stamper.rests() {
+            return;
+        }
     }
-    cosigned
 }
 
 /// A time-stamp over the certificate's signature, where settings name authorities and one answers.

@@ -146,7 +146,7 @@ fn the_report_is_stamped(bundle: &[u8]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn delivery_goes_on_while_the_authority_is_away_and_own_receipts_are_stamped_once_it_is_back() {
+async fn delivery_goes_on_while_the_authority_is_away_and_every_copy_of_every_receipt_is_stamped_once_it_is_back() {
     let mut world = World::make(Lane::Ordinary, &NODES).await;
     let authority = Authority::start(&mut world);
     authority.away.store(true, Ordering::SeqCst);
@@ -157,22 +157,40 @@ async fn delivery_goes_on_while_the_authority_is_away_and_own_receipts_are_stamp
     world.all_receipts_valid("N-G22", &envelope, 4).await;
     let said = sender.until_alarm(&["time-stamps", "no answer"]).await;
     assert!(said.contains("dấu thời gian"), "{said}");
-    let submission = || async {
-        let items = sender.receipts(&envelope).await;
-        let item = items.into_iter().find(|item| item.event == "SubmissionAcceptance").unwrap();
-        world.assert_valid(&sender.receipt(&item.leaf_hash, false).await).summary.unwrap().levels
-    };
-    assert_eq!(submission().await, [EvidenceLevel::Signed]);
+    // Signed by their makers, without a stamp, and that for good if nobody showed them again.
+    world.all_receipts_valid("N-H26", &envelope, 4).await;
+    for id in ["N-G22", "N-H26"] {
+        let levels = levels(&world, id, &envelope).await;
+        assert!(levels.iter().all(|(_, levels)| *levels == [EvidenceLevel::Signed]), "{id}: {levels:?}");
+    }
 
+    // Nothing new is sent: the authority's return is enough.
     authority.away.store(false, Ordering::SeqCst);
-    let count = std::sync::atomic::AtomicUsize::new(0);
-    let quiet = || async {
-        // A checkpoint is signed when there is something new.
-        let n = count.fetch_add(1, Ordering::SeqCst);
-        sender.accepted(&Letter::new(&format!("after-{n}"), "G22", &["H26"])).await;
-        let alarms = sender.status().await?.alarms;
-        alarms.iter().all(|text| !text.contains("time-stamps")).then_some(())
-    };
-    until("the alarm is gone", quiet).await;
-    assert_eq!(submission().await, [EvidenceLevel::Signed, EvidenceLevel::Stamped]);
+    for id in ["N-G22", "N-H26"] {
+        let stamped = || async {
+            let levels = levels(&world, id, &envelope).await;
+            levels.iter().all(|(_, levels)| levels.contains(&EvidenceLevel::Stamped)).then_some(())
+        };
+        until("every receipt is stamped, whoever made it", stamped).await;
+        let quiet = || async {
+            let alarms = world.api(id).status().await?.alarms;
+            alarms.iter().all(|text| !text.contains("time-stamps")).then_some(())
+        };
+        until("the alarm is gone", quiet).await;
+        for item in world.api(id).receipts(&envelope).await {
+            let receipt = world.api(id).receipt(&item.leaf_hash, false).await;
+            let later = verify_receipt(&receipt, &auditor(&world), None, now() + 6 * YEAR);
+            assert!(passed(&later, Check::CertificateExpiry).contains("by the time-stamp of"), "{later:?}");
+        }
+    }
+}
+
+/// What every receipt about a document that a node hands out reaches.
+async fn levels(world: &World, id: &str, envelope: &str) -> Vec<(String, Vec<EvidenceLevel>)> {
+    let mut all = Vec::new();
+    for item in world.api(id).receipts(envelope).await {
+        let receipt = world.api(id).receipt(&item.leaf_hash, false).await;
+        all.push((item.event, world.assert_valid(&receipt).summary.unwrap().levels));
+    }
+    all
 }

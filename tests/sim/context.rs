@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
-use truc_evidence::{Agency, Directory};
+use truc_evidence::{Agency, CheckpointStamp, Directory};
 use truc_ledger::{LedgerKey, StoreTag, simdisk::SimRandom};
 use truc_proto::{AgencyId, Digest, DirectoryRef, EnvelopeKind, EventUri, NodeId, NoteKey, Preamble, Role, Timestamp};
 use truc_relay::{core::OfferedRecipient, service::offered_recipient};
@@ -206,6 +206,8 @@ pub(crate) struct Context {
     pub(crate) sabotage: Sabotage,
     /// No new work and no new faults.
     pub(crate) healed: bool,
+    /// Checkpoints are time-stamped, by authorities that come and go. Every second seed.
+    stamps: bool,
     pub(crate) map: Map,
     pub(crate) book: Book,
     pub(crate) log: Vec<String>,
@@ -229,12 +231,23 @@ impl Context {
             faults,
             sabotage,
             healed: false,
+            stamps: seed.is_multiple_of(2),
             book: Book::new(machines),
             map,
             log: Vec::new(),
             cut: vec![false; machines],
             queue: BTreeMap::new(),
             queued: 0,
+        }
+    }
+
+    /// What authorities say of a checkpoint that `machine` signs now.
+    pub(crate) fn stamp(&self, machine: usize) -> CheckpointStamp {
+        let minute = self.now.unix_s().unsigned_abs() / 60 + machine as u64;
+        match (self.stamps, self.healed || minute.is_multiple_of(3)) {
+            (false, _) => CheckpointStamp::NotAsked,
+            (true, false) => CheckpointStamp::Awaited,
+            (true, true) => CheckpointStamp::There,
         }
     }
 

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use prost::{Message as _, bytes::Bytes};
+use truc_evidence::CheckpointStamp;
 use truc_ledger::{Fold, FoldError, Record, Replayed, simdisk::SimDisk};
 use truc_node::{
     core::{Answer, CodeState, Core, Effect, HeldRequest, Input, Key, OwnLeaf, Policy, Sealed, Token},
@@ -274,17 +275,19 @@ impl Node {
         let pull = connected && beats % 8 == 0;
         let due = live.store.core.next_due().is_some_and(|at| at <= now);
         let head = live.store.ledger.head();
-        let newer = live.store.core.own_checkpoint().is_none_or(|own| own.size < head.size) && head.size > 0;
-        let sign = live.wants_sign
+        let own = live.store.core.own_checkpoint();
+        let newer = own.is_none_or(|own| own.size < head.size) && head.size > 0;
+        let stamp = cx.stamp(id);
+        let again = own.is_some_and(|own| own.stamp == CheckpointStamp::Awaited) && stamp == CheckpointStamp::There;
+        let sign = ((live.wants_sign && newer) || again)
             && live.may_sign
-            && newer
             && !self.key_away
             && live.signed_at + Duration::from_secs(1) <= cx.now;
         if sign {
             live.wants_sign = false;
             live.signed_at = cx.now;
-            let note = wire::certify(id, &head.note);
-            self.input(cx, Input::CheckpointSigned { note })?;
+            let note = wire::certify(id, &head.note, stamp);
+            self.input(cx, Input::CheckpointSigned { note, stamp })?;
         }
         if due {
             self.input(cx, Input::Tick)?;

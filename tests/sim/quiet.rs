@@ -62,6 +62,9 @@ pub(crate) fn unrest(world: &mut World) -> Vec<String> {
     if live.store.core.unsigned_leaves() > 0 {
         unrest.push(format!("{} leaves of the relay are not final", live.store.core.unsigned_leaves()));
     }
+    if live.store.core.unstamped_leaves() > 0 {
+        unrest.push(format!("{} leaves of the relay wait for a time-stamp", live.store.core.unstamped_leaves()));
+    }
     for node in names {
         let pull = Input::Pull { node: node.clone(), cursor: Cursor::default(), limit: 1_000 };
         for effect in live.store.core.handle(world.cx.now, pull) {
@@ -83,6 +86,9 @@ fn unrest_of(node: &Node, unrest: &mut Vec<String>) {
     let id = node.id;
     let Some(live) = &node.live else { return unrest.push(format!("node {id} is off")) };
     let core = &live.store.core;
+    if core.unstamped_leaves() > 0 {
+        unrest.push(format!("{} leaves of node {id} wait for a time-stamp", core.unstamped_leaves()));
+    }
     if node.office.waiting() > 0 {
         unrest.push(format!("{} requests at node {id} have no answer", node.office.waiting()));
     }

@@ -6,6 +6,7 @@ use std::{
 };
 
 use prost::{Message as _, bytes::Bytes};
+use truc_evidence::CheckpointStamp;
 use truc_ledger::{FoldError, Position, Record, Replayed, simdisk::SimDisk};
 use truc_node::core::Key;
 use truc_proto::{AgencyId, Digest, EnvelopeId, Timestamp, limits};
@@ -227,14 +228,16 @@ impl Relay {
         cx.after(pause, Event::Beat { machine: RELAY, life });
         let head = live.store.ledger.head();
         let due = live.store.core.next_due().is_some_and(|at| at <= now);
-        let sign = live.store.core.unsigned_leaves() > 0
+        let stamp = cx.stamp(RELAY);
+        let again = live.store.core.unstamped_leaves() > 0 && stamp == CheckpointStamp::There;
+        let sign = (live.store.core.unsigned_leaves() > 0 || again)
             && live.signed_at + Duration::from_secs(1) <= cx.now
             && !live.greeted.is_empty();
         if sign {
             live.signed_at = cx.now;
             live.signing = true;
-            let note = wire::certify(RELAY, &head.note);
-            self.input(cx, Input::Signed { size: head.size, note }, None)?;
+            let note = wire::certify(RELAY, &head.note, stamp);
+            self.input(cx, Input::Signed { size: head.size, note, stamp }, None)?;
         }
         // As the shell follows the directory and the clock.
         let out = cx.map.directory(RELAY, now).map(|directory| directory.out_of_service(now).0).unwrap_or_default();

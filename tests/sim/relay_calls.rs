@@ -306,18 +306,19 @@ impl Relay {
         let mut finals = BTreeMap::<NodeId, Vec<VerifiedFinalisation>>::new();
         for batch in &batches {
             facts.extend(self.checked(cx, &from, batch)?);
-            let (_, checkpoint) = wire::verify_batch(cx, from.node, batch)?;
+            let (shown, checkpoint) = wire::verify_batch(cx, from.node, batch)?;
             for item in batch.items.iter().filter(|item| item.leaf.is_empty()) {
                 let leaf = Digest::from_slice(&item.leaf_hash).map_err(|e| e.to_string())?;
                 for (to, keys) in self.counterparts(cx, &node, item)? {
                     let leaf = FinalisedLeaf { keys, leaf, item: item.clone() };
                     let mark = mark(&checkpoint);
                     let of_node = finals.entry(to.clone()).or_default();
-                    match of_node.iter_mut().find(|one| one.mark == mark) {
+                    match of_node.iter_mut().find(|one| one.mark == mark && one.stamped == shown.stamped) {
                         Some(one) => one.items.push(leaf),
                         None => {
                             let note = batch.checkpoint.clone();
-                            of_node.push(VerifiedFinalisation { to, mark, note, items: vec![leaf] });
+                            let stamped = shown.stamped;
+                            of_node.push(VerifiedFinalisation { to, mark, note, stamped, items: vec![leaf] });
                         }
                     }
                 }

@@ -1,6 +1,7 @@
 //! What both sides check of what they are shown: ledger-key lines, inclusion, leaf hashes. Real proofs, with a stand-in for the certificate's line.
 
 use prost::bytes::Bytes;
+use truc_evidence::CheckpointStamp;
 use truc_ledger::merkle::{leaf_hash, verify_inclusion};
 use truc_node::core::{ReceivedItem, ReceivedLeaves};
 use truc_proto::{
@@ -15,13 +16,29 @@ fn certificate(machine: usize) -> Digest {
 }
 
 /// The certificate's line: a keyed hash, since nobody lies here and a real signature would not be the same twice.
-pub(crate) fn certify(machine: usize, note: &SignedNote) -> Bytes {
+pub(crate) fn certify(machine: usize, note: &SignedNote, stamp: CheckpointStamp) -> Bytes {
     let mut note = note.clone();
     let name = origin(machine);
-    let signature = Digest::of_parts(&[certificate(machine).as_bytes(), note.text().as_bytes()]).as_bytes().to_vec();
+    let mut signature =
+        Digest::of_parts(&[certificate(machine).as_bytes(), note.text().as_bytes()]).as_bytes().to_vec();
+    if stamp == CheckpointStamp::There {
+        signature.push(STAMP);
+    }
     let key_id = KeyId::cms(&name, &certificate(machine));
     note.add_signature(NoteSignature { name, key_id, signature }).expect("a second line");
     note.to_string().into()
+}
+
+/// Stands behind the certificate's signature for a time-stamp.
+const STAMP: u8 = 0x7f;
+
+/// Whether the certificate's line carries a time-stamp.
+fn is_stamped(machine: usize, note: &[u8]) -> bool {
+    let line = |note: SignedNote| {
+        let name = origin(machine);
+        note.find(&name, KeyId::cms(&name, &certificate(machine))).is_some_and(|line| line.signature.len() > 32)
+    };
+    SignedNote::parse(note).is_ok_and(line)
 }
 
 /// A checkpoint of `machine` as somebody else reads it; whoever reads it has seen it (I5). True: the certificate vouches for it too.
@@ -78,7 +95,13 @@ pub(crate) fn verify_batch(
         });
     }
     Ok((
-        ReceivedLeaves { from: cx.map.name(machine).clone(), checkpoint: batch.checkpoint.clone(), cms, items },
+        ReceivedLeaves {
+            from: cx.map.name(machine).clone(),
+            checkpoint: batch.checkpoint.clone(),
+            cms,
+            stamped: is_stamped(machine, &batch.checkpoint),
+            items,
+        },
         checkpoint,
     ))
 }

@@ -1,17 +1,17 @@
 //! Evidence both ways: what others say about our envelopes, and own leaves until all who need them have them, finally.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use bytes::Bytes;
-use truc_evidence::fork_file_name;
+use truc_evidence::{CheckpointStamp, fork_file_name};
 use truc_proto::{
     Checkpoint, Digest, Event, EventUri, NodeId, Raw, Submission, Timestamp,
-    limits::{ENVELOPE_TTL_MAX_MS, FINALS_PARKED_MAX, FUTURE_SKEW_MAX_MS},
+    limits::{ENVELOPE_TTL_MAX_MS, FINALS_PARKED_MAX, FUTURE_SKEW_MAX_MS, NODE_UNSTAMPED_MAX},
 };
 
 use super::{
     Alarm, Answer, Core, Effect, EntitledRef, ItemRef, Key, OwnCheckpoint, OwnLeaf, ReceivedItem, ReceivedLeaves,
-    RefusedLeaf, Rejection, Sent, Source, Stage, Step, Token, Unsent, digest, inbox::step_of_event, parsed,
+    RefusedLeaf, Rejection, Sent, Source, Stage, Step, Token, Unsent, Unstamped, digest, inbox::step_of_event, parsed,
     timers::Due,
 };
 use crate::records::{
@@ -36,7 +36,7 @@ impl Core {
     pub(super) fn evidence(&mut self, now: Timestamp, numbers: Vec<u64>, leaves: ReceivedLeaves) {
         let mut items = Vec::new();
         for item in &leaves.items {
-            match self.examine(item, leaves.cms) {
+            match self.examine(item, &leaves) {
                 Finding::New => items.push(EvidenceItem {
                     leaf: item.leaf.as_ref().map(|leaf| leaf.to_vec()).unwrap_or_default(),
                     leaf_hash: item.leaf_hash.as_bytes().to_vec(),
@@ -56,6 +56,7 @@ impl Core {
                 from: leaves.from.to_string(),
                 checkpoint: leaves.checkpoint.to_vec(),
                 cms: leaves.cms,
+                stamped: leaves.stamped,
                 at_ms: now.unix_ms(),
                 index_keys: self.strays(&items),
                 items,
@@ -91,17 +92,21 @@ impl Core {
         keys
     }
 
-    fn examine(&self, item: &ReceivedItem, cms: bool) -> Finding {
+    fn examine(&self, item: &ReceivedItem, under: &ReceivedLeaves) -> Finding {
         let known_sent = self.sent_by_leaf(&item.leaf_hash);
         let known_received = self.received_by_leaf(&item.leaf_hash);
-        let is_final = known_sent.is_some_and(|sent| sent.finals.contains_key(&item.leaf_hash))
-            || known_received.is_some_and(|received| received.finals.contains_key(&item.leaf_hash));
+        let finals = [
+            known_sent.and_then(|sent| sent.finals.get(&item.leaf_hash)),
+            known_received.and_then(|received| received.finals.get(&item.leaf_hash)),
+        ];
+        let finalises = |known: &ItemRef| under.cms && known.yields_to(under.stamped);
         let Some(leaf) = &item.leaf else {
             // A finalisation; without the certificate's line it would say nothing new.
-            let new = cms && !is_final && !self.parked.contains_key(&item.leaf_hash);
-            return if new { Finding::New } else { Finding::Known };
+            let mut known = finals.into_iter().flatten().chain(self.parked.get(&item.leaf_hash));
+            return if under.cms && known.all(finalises) { Finding::New } else { Finding::Known };
         };
-        let news = |known: bool| if known && (is_final || !cms) { Finding::Known } else { Finding::New };
+        let is_news = under.cms && finals.into_iter().flatten().all(finalises);
+        let news = |known: bool| if known && !is_news { Finding::Known } else { Finding::New };
         if let Ok(event) = Raw::<Event>::parse(leaf.clone()) {
             return match self.contradiction(&event) {
                 Some(why) => Finding::Contradicts(why),
@@ -144,17 +149,25 @@ impl Core {
         let now = |index: &&u64| self.deferred.get(*index) != Some(&true);
         let leaves = self.wants_leaf.range(size..).filter(now).take(max);
         let leaves: Vec<OwnLeaf> = leaves.filter_map(|i| self.own_leaf(*i)).collect();
-        let both = self.wants_leaf.range(..size).chain(self.wants_final.range(..size)).filter(now);
-        let finals: Vec<OwnLeaf> = both.take(max).filter_map(|i| self.own_leaf(*i)).collect();
+        let stamped = self.own_checkpoint.is_some_and(|own| own.stamp == CheckpointStamp::There);
+        let both = self.wants_leaf.range(..size).chain(self.wants_final.range(..size));
+        let unstamped = self.unstamped.range(..size).map(|(index, _)| index).filter(|_| stamped);
+        let finals = both.chain(unstamped).filter(now).take(max);
+        let finals: Vec<OwnLeaf> = finals.filter_map(|i| self.own_leaf(*i)).collect();
         if leaves.is_empty() && finals.is_empty() {
             return;
         }
         self.pushing = leaves.iter().chain(&finals).map(|leaf| leaf.index).collect();
-        let finals = self.own_checkpoint.filter(|_| !finals.is_empty()).map(|own| (own.position, finals));
-        self.effects.push(Effect::Push { leaves, finals });
+        let under = self.own_checkpoint.filter(|_| !finals.is_empty());
+        self.pushing_unstamped = under.is_some_and(|own| own.stamp == CheckpointStamp::Awaited);
+        self.effects.push(Effect::Push { leaves, finals: under.map(|own| (own.position, finals)) });
     }
 
     fn own_leaf(&self, index: u64) -> Option<OwnLeaf> {
+        if let Some(unstamped) = self.unstamped.get(&index) {
+            let Unstamped { envelope, leaf, position } = *unstamped;
+            return Some(OwnLeaf { index, position, leaf, envelope, known: true });
+        }
         let unsent = self.unsent.get(&index)?;
         let known = unsent.stage == Stage::Final;
         Some(OwnLeaf { index, position: unsent.position, leaf: unsent.leaf, envelope: unsent.key.envelope, known })
@@ -168,9 +181,11 @@ impl Core {
                 self.alarms.remove(&Alarm::EvidenceWaits(unsent.key.envelope));
             }
         }
-        let new: Vec<u64> = leaves.into_iter().filter(|index| self.unsent.contains_key(index)).collect();
+        let wanted = |index: &u64| self.unsent.contains_key(index) || self.unstamped.contains_key(index);
+        let new: Vec<u64> = leaves.into_iter().filter(wanted).collect();
         if !new.is_empty() {
-            self.commit(Body::Pushed(Pushed { leaves: new, finally, refused: false }), None);
+            let unstamped = finally && self.pushing_unstamped;
+            self.commit(Body::Pushed(Pushed { leaves: new, finally, refused: false, unstamped }), None);
         }
     }
 
@@ -179,6 +194,14 @@ impl Core {
         let mut given_up = Vec::new();
         for RefusedLeaf { index, kind, why } in leaves {
             self.pushing.remove(&index);
+            if self.unstamped.contains_key(&index) {
+                // Whoever waits for it has it under the certificate; nobody need be told.
+                match kind {
+                    Rejection::NotNow => self.defer(now, index),
+                    Rejection::Final | Rejection::UnknownEnvelope => given_up.push(index),
+                }
+                continue;
+            }
             let Some(key) = self.unsent.get(&index).map(|unsent| unsent.key.clone()) else { continue };
             let ends = match kind {
                 Rejection::Final => true,
@@ -191,16 +214,23 @@ impl Core {
                 let next = "it is not sent again; its receipt stays here: show it to the axis operator";
                 (Alarm::EvidenceRefused(key.envelope), next)
             } else {
-                self.deferred.insert(index, true);
-                self.timers.set(now + Duration::from_millis(self.policy.retry_max_ms), Due::Deferred);
+                self.defer(now, index);
                 (Alarm::EvidenceWaits(key.envelope), "it is sent again by itself")
             };
             let what = "the relay does not take our evidence about";
             self.set_alarm(alarm, Some(format!("{what} {key}: {why}; {next}")));
         }
         if !given_up.is_empty() {
-            self.commit(Body::Pushed(Pushed { leaves: given_up, finally: false, refused: true }), None);
+            self.commit(
+                Body::Pushed(Pushed { leaves: given_up, finally: false, refused: true, unstamped: false }),
+                None,
+            );
         }
+    }
+
+    fn defer(&mut self, now: Timestamp, index: u64) {
+        self.deferred.insert(index, true);
+        self.timers.set(now + Duration::from_millis(self.policy.retry_max_ms), Due::Deferred);
     }
 
     pub(super) fn push_failed(&mut self, now: Timestamp) {
@@ -210,11 +240,15 @@ impl Core {
         self.timers.set(now + Duration::from_millis(self.policy.retry_min_ms), Due::Push);
     }
 
-    pub(super) fn checkpoint_signed(&mut self, note: Bytes) {
-        let newer = Checkpoint::parse_note(&note)
-            .is_ok_and(|(_, checkpoint)| self.own_checkpoint.is_none_or(|own| own.size < checkpoint.size));
-        if newer {
-            self.commit(Body::OwnCheckpoint(Note { note: note.to_vec() }), None);
+    /// Kept when it covers more than the one before, or is that one with the time-stamp that it waited for.
+    pub(super) fn checkpoint_signed(&mut self, note: Bytes, stamp: CheckpointStamp) {
+        let Ok((_, checkpoint)) = Checkpoint::parse_note(&note) else { return };
+        let says_more = self.own_checkpoint.is_none_or(|own| {
+            let stamped = own.stamp == CheckpointStamp::Awaited && stamp == CheckpointStamp::There;
+            own.size < checkpoint.size || (own.size == checkpoint.size && stamped)
+        });
+        if says_more {
+            self.commit(Body::OwnCheckpoint(Note { note: note.to_vec(), stamp: stamp.number() }), None);
         }
     }
 
@@ -382,7 +416,7 @@ impl Core {
     pub(super) fn fold_evidence(&mut self, place: Place, record: &Evidence) -> Result<(), RecordError> {
         self.saw(record);
         for (item, number) in record.items.iter().zip(0u32..) {
-            let at = ItemRef { position: place.position, item: number };
+            let at = ItemRef { position: place.position, item: number, stamped: record.cms && record.stamped };
             let hash = digest(&item.leaf_hash, "leaf")?;
             if item.leaf.is_empty() {
                 self.fold_final(place, hash, at);
@@ -478,21 +512,21 @@ impl Core {
     fn fold_final(&mut self, place: Place, hash: Digest, at: ItemRef) {
         let mut found = false;
         if let Some(sent) = self.sent_leaves.get(&hash).and_then(|position| self.sent.get_mut(position)) {
-            sent.finals.entry(hash).or_insert(at);
+            put_final(&mut sent.finals, hash, at);
             if sent.places.last() != Some(&place) {
                 sent.places.push(place);
             }
             found = true;
         }
         if let Some(received) = self.received_leaves.get(&hash).and_then(|position| self.received.get_mut(position)) {
-            received.finals.entry(hash).or_insert(at);
+            put_final(&mut received.finals, hash, at);
             if received.places.last() != Some(&place) {
                 received.places.push(place);
             }
             found = true;
         }
         if !found {
-            self.parked.insert(hash, at);
+            put_final(&mut self.parked, hash, at);
             if self.parked.len() > FINALS_PARKED_MAX {
                 let oldest = self.parked.iter().min_by_key(|(_, at)| at.position).map(|(hash, _)| *hash);
                 oldest.map(|hash| self.parked.remove(&hash));
@@ -503,17 +537,34 @@ impl Core {
     pub(super) fn fold_pushed(&mut self, record: &Pushed) {
         for index in &record.leaves {
             if record.finally || record.refused {
+                if record.unstamped
+                    && let Some(Unsent { key, leaf, position, .. }) = self.unsent.get(index)
+                {
+                    let unstamped = Unstamped { envelope: key.envelope, leaf: *leaf, position: *position };
+                    self.unstamped.insert(*index, unstamped);
+                } else {
+                    self.unstamped.remove(index);
+                }
                 self.forget_unsent(*index);
             } else {
                 self.leaf_is_known(*index);
             }
+        }
+        // A stamp says the less, the longer ago it happened.
+        while self.unstamped.len() > NODE_UNSTAMPED_MAX {
+            self.unstamped.pop_first();
         }
     }
 
     pub(super) fn fold_own_checkpoint(&mut self, place: Place, record: &Note) -> Result<(), RecordError> {
         let (_, checkpoint) =
             Checkpoint::parse_note(&record.note).map_err(|e| RecordError::Inconsistent(e.to_string()))?;
-        self.own_checkpoint = Some(OwnCheckpoint { position: place.position, size: checkpoint.size });
+        let stamp = CheckpointStamp::from_number(record.stamp);
+        if stamp == CheckpointStamp::NotAsked {
+            // The authorities were taken out of the settings: no stamp will come.
+            self.unstamped.clear();
+        }
+        self.own_checkpoint = Some(OwnCheckpoint { position: place.position, size: checkpoint.size, stamp });
         Ok(())
     }
 
@@ -574,6 +625,14 @@ impl Core {
             );
             self.alarms.insert(Alarm::Fork(node.clone()), text);
         }
+    }
+}
+
+/// The first final proof of a leaf stays, unless a later one is time-stamped and it is not.
+fn put_final(finals: &mut BTreeMap<Digest, ItemRef>, leaf: Digest, at: ItemRef) {
+    let known = finals.entry(leaf).or_insert(at);
+    if known.yields_to(at.stamped) {
+        *known = at;
     }
 }
 

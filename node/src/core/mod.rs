@@ -28,6 +28,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
+use truc_evidence::CheckpointStamp;
 use truc_ledger::Record;
 use truc_proto::{AgencyId, Checkpoint, Digest, Event, NodeId, Raw, Submission, Timestamp};
 
@@ -39,7 +40,7 @@ pub use gateway::{PassOutcome, Passage};
 pub use groups::Group;
 pub use state::{
     Business, Code, Delivery, EarlyStatus, Hashes, ItemRef, Key, Pair, Received, Removal, Sent, Source, Stage,
-    StatusAbout, StatusNote, Step, Unsent, Work,
+    StatusAbout, StatusNote, Step, Unsent, Unstamped, Work,
 };
 pub use table::{Asking, CodeState, Move, PairState, Standing, StatusRefused, code_move, pair_move, status_move};
 pub use takeover::Origin;
@@ -67,6 +68,8 @@ pub struct Core {
     received: BTreeMap<u64, Received>,
     requests: BTreeMap<(AgencyId, String), Request>,
     unsent: BTreeMap<u64, Unsent>,
+    /// Own leaves that others have finally, but without the time-stamp that was asked for; at most [`truc_proto::limits::NODE_UNSTAMPED_MAX`].
+    unstamped: BTreeMap<u64, Unstamped>,
     own_checkpoint: Option<OwnCheckpoint>,
     peers: BTreeMap<NodeId, Bytes>,
     /// The largest checkpoint that came with evidence, by node.
@@ -99,6 +102,8 @@ pub struct Core {
     connected: bool,
     /// Own leaves in the push under way.
     pushing: BTreeSet<u64>,
+    /// Its checkpoint came without the time-stamp that was asked for.
+    pushing_unstamped: bool,
     /// The last push failed: the next one waits for its timer.
     push_waits: bool,
     /// Own leaves that the relay did not take when it was last shown them; true: left out until their timer.
@@ -144,6 +149,9 @@ pub struct OwnCheckpoint {
     pub position: u64,
     /// Leaves it covers.
     pub size: u64,
+    /// What time-stamping authorities said of it.
+    #[serde(default)]
+    pub stamp: CheckpointStamp,
 }
 
 /// What entitled an actor, and when.
@@ -171,6 +179,7 @@ impl Core {
             received: BTreeMap::new(),
             requests: BTreeMap::new(),
             unsent: BTreeMap::new(),
+            unstamped: BTreeMap::new(),
             own_checkpoint: None,
             peers: BTreeMap::new(),
             seen: BTreeMap::new(),
@@ -191,6 +200,7 @@ impl Core {
             warned: duties::Warned::default(),
             connected: false,
             pushing: BTreeSet::new(),
+            pushing_unstamped: false,
             push_waits: false,
             deferred: BTreeMap::new(),
             offering: BTreeSet::new(),
@@ -247,7 +257,7 @@ impl Core {
             Input::Pushed { leaves, finally } => self.pushed(leaves, finally),
             Input::PushRefused { leaves } => self.push_refused(now, leaves),
             Input::PushFailed => self.push_failed(now),
-            Input::CheckpointSigned { note } => self.checkpoint_signed(note),
+            Input::CheckpointSigned { note, stamp } => self.checkpoint_signed(note, stamp),
             Input::PeerCheckpoint { node, note } => self.peer_checkpoint(node, note),
             Input::Cosign { node, checkpoint, reply } => self.cosign(&node, &checkpoint, reply),
             Input::PeerFork { node, held, shown } => self.peer_fork(now, node, held, shown),
@@ -364,6 +374,12 @@ impl Core {
     #[must_use]
     pub const fn directory(&self) -> Option<(u64, Digest)> {
         self.directory
+    }
+
+    /// Own leaves that others are to be shown once more, under a time-stamped checkpoint.
+    #[must_use]
+    pub fn unstamped_leaves(&self) -> usize {
+        self.unstamped.len()
     }
 
     /// Own leaves of which others have still to hear.

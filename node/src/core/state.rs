@@ -54,6 +54,17 @@ pub struct ItemRef {
     pub position: u64,
     /// Index among its items.
     pub item: u32,
+    /// Of a final proof: its checkpoint is time-stamped.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stamped: bool,
+}
+
+impl ItemRef {
+    /// Whether another final proof of the same leaf is better: a time-stamp that came late is worth more than none.
+    #[must_use]
+    pub const fn yields_to(&self, stamped: bool) -> bool {
+        stamped && !self.stamped
+    }
 }
 
 /// Where a leaf stands.
@@ -520,6 +531,17 @@ pub struct Unsent {
     pub position: u64,
     /// What is still to be done.
     pub stage: Stage,
+}
+
+/// An own leaf that others have finally, but without the time-stamp that was asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Unstamped {
+    /// The envelope.
+    pub envelope: EnvelopeId,
+    /// Its hash.
+    pub leaf: Digest,
+    /// Its journal position.
+    pub position: u64,
 }
 
 /// How far others have heard of an own leaf.

@@ -4,6 +4,7 @@ mod administration;
 mod duties;
 mod gateway;
 mod groups;
+mod stamps;
 mod statuses;
 mod unread;
 mod withdraw;
@@ -227,6 +228,7 @@ fn leaves(from: &str, cms: bool, envelope: EnvelopeId, leaf: Option<&[u8]>, hash
         from: node(from),
         checkpoint: Bytes::from_static(b"checkpoint"),
         cms,
+        stamped: false,
         items: vec![ReceivedItem {
             leaf: leaf.map(Bytes::copy_from_slice),
             leaf_hash: hash,
@@ -659,7 +661,7 @@ fn own_leaves_are_pushed_until_acknowledged_and_again_under_the_certificates_sig
     assert_eq!(again, first);
     receiver.handle(after(3_100), Input::Pushed { leaves: again.iter().map(|l| l.index).collect(), finally: false });
     let note = signed_note(receiver.core.next_leaf());
-    let effects = receiver.handle(after(3_200), Input::CheckpointSigned { note });
+    let effects = receiver.handle(after(3_200), Input::CheckpointSigned { note, stamp: CheckpointStamp::NotAsked });
     let (leaves, finals) = push(&effects).expect("finalisations");
     let (_, finals) = finals.expect("under the signed checkpoint");
     assert!(leaves.is_empty() && finals.len() == 4 && finals.iter().all(|leaf| leaf.known));

@@ -351,7 +351,8 @@ pub(super) async fn verified(
             });
         }
         actors.dedup();
-        let leaves = ReceivedLeaves { from: proven.node, checkpoint, cms: proven.cms, items };
+        let (cms, stamped) = (proven.cms, proven.stamped);
+        let leaves = ReceivedLeaves { from: proven.node, checkpoint, cms, stamped, items };
         Ok(Examined { leaves, actors, waits, wrong })
     };
     shell.work("verifying evidence", work).await

@@ -8,7 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use tracing::warn;
-use truc_evidence::{checkpoint_signature, sign_checkpoint, stamp_checkpoint};
+use truc_evidence::{CheckpointStamp, checkpoint_signature, sign_checkpoint, stamp_checkpoint};
 use truc_link::StampError;
 use truc_proto::{Digest, SignedNote};
 use truc_signer::{CertificateUse, Verdict, validate};
@@ -20,6 +20,9 @@ use crate::core::{Alarm, Input};
 pub const SIGN_EVERY: Duration = Duration::from_secs(1);
 /// Between two tries while the key is away; doubles up to the second.
 const RETRY: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(60));
+
+/// Between two looks whether authorities that failed may be asked again.
+const STAMP_AGAIN: Duration = Duration::from_secs(1);
 
 /// Runs until the node stops.
 pub async fn run_signer(shell: Arc<Shell>) {
@@ -33,6 +36,7 @@ pub async fn run_signer(shell: Arc<Shell>) {
             _ = stopping.changed() => return,
             // A first Hello lifts the ban on signing.
             changed = relay.changed() => if changed.is_err() { return },
+            () = stamp_due(&shell) => {}
         }
         if !shell.may_sign() {
             continue;
@@ -63,10 +67,9 @@ pub async fn run_signer(shell: Arc<Shell>) {
 }
 
 async fn sign_newest(shell: &Arc<Shell>) -> Result<(), String> {
-    let signed = shell.engine.ask(|core| core.own_checkpoint().map_or(0, |own| own.size)).await;
-    let signed = signed.map_err(|error| error.to_string())?;
+    let signed = shell.engine.ask(|core| core.own_checkpoint()).await.map_err(|error| error.to_string())?;
     let head = shell.ledger.head();
-    if head.size <= signed {
+    if signed.is_some_and(|own| head.size <= own.size && !may_stamp(shell, own.stamp)) || head.size == 0 {
         return Ok(());
     }
     let key = shell.node_key();
@@ -87,10 +90,10 @@ async fn sign_newest(shell: &Arc<Shell>) -> Result<(), String> {
     let work = move || sign_checkpoint(&mut note, key.as_ref(), clock::now()).map(|()| note);
     let note = shell.work("signing a checkpoint", work).await.map_err(|error| error.to_string())?;
     let note = note.map_err(|error| crate::chain(&error))?;
-    let note = with_what_others_say(shell, note, &certificate).await;
+    let (note, stamp) = with_what_others_say(shell, note, &certificate).await;
     let note = Bytes::from(note.to_string());
     let clear = Input::Alarm { alarm: Alarm::KeyAway, text: None };
-    for input in [Input::CheckpointSigned { note }, clear] {
+    for input in [Input::CheckpointSigned { note, stamp }, clear] {
         shell.engine.tell(input).await.map_err(|error| error.to_string())?;
     }
     shell.signed_at_ms.store(clock::now().unix_ms(), Ordering::Relaxed);
@@ -99,14 +102,38 @@ async fn sign_newest(shell: &Arc<Shell>) -> Result<(), String> {
 
 /// What others add to a signed checkpoint before it is published: all are asked at once, each within a budget of its own. Whatever does not come in time is
 /// left out; nothing waits for it, and neither acceptance nor delivery waits for any of this.
-async fn with_what_others_say(shell: &Shell, note: SignedNote, certificate: &Digest) -> SignedNote {
+async fn with_what_others_say(shell: &Shell, note: SignedNote, certificate: &Digest) -> (SignedNote, CheckpointStamp) {
     let (mut cosigned, token) =
         tokio::join!(shell.cosigned_by_relay(note.clone()), time_stamp(shell, &note, certificate));
-    let stamp = |token: Vec<u8>| stamp_checkpoint(&mut cosigned, certificate, &token);
-    if let Some(Err(error)) = token.map(stamp) {
-        warn!(error = crate::chain(&error), "the time-stamp could not be embedded");
+    let stamp = match token.map(|token| stamp_checkpoint(&mut cosigned, certificate, &token)) {
+        Some(Ok(())) => CheckpointStamp::There,
+        Some(Err(error)) => {
+            warn!(error = crate::chain(&error), "the time-stamp could not be embedded");
+            CheckpointStamp::Awaited
+        }
+        None if shell.stamper.is_some() => CheckpointStamp::Awaited,
+        None => CheckpointStamp::NotAsked,
+    };
+    (cosigned, stamp)
+}
+
+/// Whether the same tree is signed again: its time-stamp is missing, and there is somebody to ask.
+fn may_stamp(shell: &Shell, stamp: CheckpointStamp) -> bool {
+    stamp == CheckpointStamp::Awaited && shell.stamper.as_ref().is_some_and(|stamper| !stamper.rests())
+}
+
+/// Completes when the time-stamp that the newest checkpoint lacks may be asked for: what was shown to others without it is shown again under it.
+async fn stamp_due(shell: &Shell) {
+    if shell.stamper.is_none() {
+        return std::future::pending().await;
     }
-    cosigned
+    loop {
+        tokio::time::sleep(STAMP_AGAIN).await;
+        let own = shell.engine.ask(|core| core.own_checkpoint()).await;
+        if own.is_ok_and(|own| own.is_some_and(|own| may_stamp(shell, own.stamp))) {
+            return;
+        }
+    }
 }
 
 /// A time-stamp over the certificate's signature, where settings name authorities and one answers.

@@ -1,10 +1,13 @@
 //! The fold: one record changes the state. The same code runs live, in recovery and in the simulator.
 
+use std::collections::BTreeMap;
+
 use prost::Message;
+use truc_evidence::CheckpointStamp;
 use truc_ledger::Position;
 use truc_proto::{
     AgencyId, Digest, EnvelopeId, NodeId, Timestamp,
-    limits::{FINAL_LEAVES_PER_DELIVERY_MAX, RECALLED_ENVELOPES_MAX},
+    limits::{FINAL_LEAVES_PER_DELIVERY_MAX, RECALLED_ENVELOPES_MAX, RELAY_UNSTAMPED_MAX},
 };
 
 use super::{
@@ -283,12 +286,32 @@ impl Core {
     }
 
     fn apply_signed(&mut self, position: Position, record: &records::Signed, after: &mut Vec<Effect>) {
-        self.signed_size = self.signed_size.max(record.size);
+        let stamp = CheckpointStamp::from_number(record.stamp);
+        if record.size >= self.signed_size {
+            (self.signed_size, self.signed_stamp) = (record.size, stamp);
+        }
         let mut woken = Vec::new();
         for (node, queue) in &mut self.queues {
-            let later = queue.unsigned.split_off(&record.size);
-            let covered: Vec<_> = std::mem::replace(&mut queue.unsigned, later).into_iter().collect();
+            let mut covered = first_leaves(&mut queue.unsigned, record.size);
             self.unsigned -= covered.len();
+            match stamp {
+                CheckpointStamp::Awaited => {
+                    let before = queue.unstamped.len();
+                    queue.unstamped.extend(covered.iter().copied());
+                    self.unstamped += queue.unstamped.len() - before;
+                    // A stamp says the less, the longer ago it happened.
+                    while self.unstamped > RELAY_UNSTAMPED_MAX && queue.unstamped.pop_first().is_some() {
+                        self.unstamped -= 1;
+                    }
+                }
+                CheckpointStamp::There => {
+                    let again = first_leaves(&mut queue.unstamped, record.size);
+                    self.unstamped -= again.len();
+                    covered.extend(again);
+                }
+                // The authorities were taken out of the settings: no stamp will come.
+                CheckpointStamp::NotAsked => self.unstamped -= std::mem::take(&mut queue.unstamped).len(),
+            }
             for leaves in covered.chunks(FINAL_LEAVES_PER_DELIVERY_MAX) {
                 let delivery = Delivery::Final { signed: position, size: record.size, leaves: leaves.to_vec() };
                 queue.deliveries.insert(self.next_delivery, delivery);
@@ -315,7 +338,7 @@ impl Core {
             let node = self.node(node)?;
             self.peers.remove(&node);
         }
-        let mut moved = std::collections::BTreeMap::new();
+        let mut moved = BTreeMap::new();
         for code in &record.moved {
             moved.insert(self.agency(&code.code)?, self.node(&code.node)?);
         }
@@ -327,7 +350,7 @@ impl Core {
     }
 
     /// A code is served elsewhere now: what still waits for it goes there.
-    fn reroute(&mut self, moved: &std::collections::BTreeMap<AgencyRef, NodeRef>, after: &mut Vec<Effect>) {
+    fn reroute(&mut self, moved: &BTreeMap<AgencyRef, NodeRef>, after: &mut Vec<Effect>) {
         let mut changed = Vec::new();
         for (key, envelope) in &mut self.envelopes {
             let rank = envelope.rank();
@@ -531,4 +554,10 @@ pub(super) fn digest(bytes: &[u8]) -> Result<Digest, ApplyError> {
 
 fn index(leaf_index: Option<u64>) -> Result<u64, ApplyError> {
     leaf_index.ok_or(ApplyError::Field("leaf"))
+}
+
+/// Takes those out that a tree of this size covers.
+fn first_leaves(leaves: &mut BTreeMap<u64, OwnLeaf>, size: u64) -> Vec<(u64, OwnLeaf)> {
+    let later = leaves.split_off(&size);
+    std::mem::replace(leaves, later).into_iter().collect()
 }

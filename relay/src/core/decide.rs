@@ -1,6 +1,7 @@
 //! Decisions about envelopes: accept once, refuse with evidence, lease, expire, replace.
 
 use bytes::Bytes;
+use truc_evidence::CheckpointStamp;
 use truc_ledger::Position;
 use truc_proto::{
     Actor, AgencyId, Event, EventUri, Reason, Role, Timestamp,
@@ -392,9 +393,10 @@ impl Core {
         Ok(Acceptance { position, leaf_index, leaf: Some(directory.statement) })
     }
 
-    pub(super) fn signed(&mut self, size: u64, note: Bytes, turn: &mut Turn) {
-        if size > self.signed_size {
-            self.append(Body::Signed(records::Signed { size, note }), None, turn);
+    pub(super) fn signed(&mut self, size: u64, note: Bytes, stamp: CheckpointStamp, turn: &mut Turn) {
+        let stamped = self.signed_stamp == CheckpointStamp::Awaited && stamp == CheckpointStamp::There;
+        if size > self.signed_size || (size == self.signed_size && stamped) {
+            self.append(Body::Signed(records::Signed { size, note, stamp: stamp.number() }), None, turn);
         }
     }
 

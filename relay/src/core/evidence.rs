@@ -132,11 +132,12 @@ impl Core {
         Ok(())
     }
 
-    /// Passes on what was not passed on before. A leaf is final once: a later tree proves nothing more about it.
+    /// Passes on what was not passed on before. A leaf is final once, and once more when the time-stamp comes that was missing: another tree proves nothing
+    /// more about it.
     fn one_finalisation(&mut self, now: Timestamp, from: &NodeId, item: VerifiedFinalisation, turn: &mut Turn) {
         let (mut leaves, mut passed_on, mut fresh) = (Vec::new(), Vec::new(), BTreeMap::new());
         for leaf in item.items {
-            let seen = final_seen(&item.to, &leaf.leaf);
+            let seen = final_seen(&item.to, &leaf.leaf, item.stamped);
             let news: Vec<_> = leaf.keys.iter().filter(|key| self.is_news(from, key, seen, &mut fresh)).collect();
             if news.is_empty() {
                 continue;
@@ -281,9 +282,10 @@ impl Core {
     }
 }
 
-/// What tells one final proof from another: the leaf and the node it goes to.
-fn final_seen(to: &NodeId, leaf: &Digest) -> [u8; 8] {
-    prefix(&Digest::of_parts(&[b"truc/relay/final/1", to.as_str().as_bytes(), &leaf.0])).to_be_bytes()
+/// What tells one final proof from another: the leaf, the node it goes to, and whether it is time-stamped.
+fn final_seen(to: &NodeId, leaf: &Digest, stamped: bool) -> [u8; 8] {
+    let domain: &[u8] = if stamped { b"truc/relay/final-stamped/1" } else { b"truc/relay/final/1" };
+    prefix(&Digest::of_parts(&[domain, to.as_str().as_bytes(), &leaf.0])).to_be_bytes()
 }
 
 /// The note under an encoded batch; the bytes themselves where they are none.

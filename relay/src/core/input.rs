@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use truc_custody::deeds::Deed;
+use truc_evidence::CheckpointStamp;
 use truc_ledger::{Position, Record};
 use truc_proto::{AgencyId, Digest, EnvelopeId, NodeId, Reason, Supersedes, Timestamp, wire_v1::EvidenceItem};
 
@@ -128,6 +129,8 @@ pub struct VerifiedFinalisation {
     pub mark: Mark,
     /// Its note.
     pub note: Bytes,
+    /// The certificate's line under it carries a time-stamp.
+    pub stamped: bool,
     /// The leaves.
     pub items: Vec<FinalisedLeaf>,
 }
@@ -254,6 +257,8 @@ pub enum Input {
         size: u64,
         /// The note.
         note: Bytes,
+        /// What time-stamping authorities said of it.
+        stamp: CheckpointStamp,
     },
     /// The operator published a directory.
     Published(Box<NewDirectory>),

@@ -23,6 +23,7 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use truc_evidence::CheckpointStamp;
 use truc_ledger::{Position, Record};
 use truc_proto::{AgencyId, Digest, NodeId, Raw, Statement, Timestamp, limits};
 
@@ -98,7 +99,10 @@ pub struct Core {
     /// The note on an administrator's deed that was taken last.
     noted: Option<Digest>,
     signed_size: u64,
+    signed_stamp: CheckpointStamp,
     unsigned: usize,
+    /// Leaves in the queues' `unstamped`; at most [`truc_proto::limits::RELAY_UNSTAMPED_MAX`].
+    unstamped: usize,
     /// Volatile: who is working on what until when. A restart forgets it; nodes lease again.
     leases: BTreeMap<(KeyRef, NodeRef), Timestamp>,
     /// Volatile, as the directory says by the clock: codes that take nothing more, with who has their mail now.
@@ -131,7 +135,9 @@ impl Core {
             directory: None,
             noted: None,
             signed_size: 0,
+            signed_stamp: CheckpointStamp::NotAsked,
             unsigned: 0,
+            unstamped: 0,
             leases: BTreeMap::new(),
             out_of_service: BTreeMap::new(),
         }
@@ -162,8 +168,8 @@ impl Core {
                 let shown = witness::Shown { node: &node, origin, mark: &mark, note };
                 Some(Reply::Cosign(self.cosign(now, shown, &proofs, &mut turn)))
             }
-            Input::Signed { size, note } => {
-                self.signed(size, note, &mut turn);
+            Input::Signed { size, note, stamp } => {
+                self.signed(size, note, stamp, &mut turn);
                 Some(Reply::Done(Ok(())))
             }
             Input::Published(directory) => Some(Reply::Published(self.published(now, *directory, &mut turn))),
@@ -207,6 +213,12 @@ impl Core {
     #[must_use]
     pub const fn unsigned_leaves(&self) -> usize {
         self.unsigned
+    }
+
+    /// Leaves that nodes are to be shown once more, under a time-stamped checkpoint.
+    #[must_use]
+    pub const fn unstamped_leaves(&self) -> usize {
+        self.unstamped
     }
 
     /// Leaves that the certificate signed.

@@ -1,6 +1,7 @@
 //! The state as entries of a snapshot, and back. A snapshot is only a faster way to the same state: tests hold that both ways end alike.
 
 use prost::Message;
+use truc_evidence::CheckpointStamp;
 use truc_ledger::Position;
 use truc_proto::{AgencyId, Digest, EnvelopeId, NodeId, Timestamp};
 
@@ -37,6 +38,8 @@ struct Entry {
     entries_before: u64,
     #[prost(message, repeated, tag = "10")]
     recalled: Vec<RecalledRow>,
+    #[prost(message, repeated, tag = "11")]
+    unstamped: Vec<UnsignedRow>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -69,6 +72,8 @@ struct Head {
     directory: Option<DirectoryRow>,
     #[prost(bytes = "vec", tag = "9")]
     noted: Vec<u8>,
+    #[prost(uint32, tag = "10")]
+    signed_stamp: u32,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -285,6 +290,13 @@ impl Core {
         for rows in unsigned.chunks(ENVELOPES_PER_ENTRY) {
             entries.push(Entry { unsigned: rows.to_vec(), ..Entry::default() }.encode_to_vec());
         }
+        let rows = |(node, queue): (&NodeRef, &super::Queue)| -> Vec<UnsignedRow> {
+            queue.unstamped.iter().map(|(index, leaf)| unsigned_row(*node, *index, leaf)).collect()
+        };
+        let unstamped: Vec<_> = self.queues.iter().flat_map(rows).collect();
+        for rows in unstamped.chunks(ENVELOPES_PER_ENTRY) {
+            entries.push(Entry { unstamped: rows.to_vec(), ..Entry::default() }.encode_to_vec());
+        }
     }
 
     /// Takes the state from a snapshot's entries. `self` must be new.
@@ -340,6 +352,13 @@ impl Core {
             let node = self.node_ref(row.node)?;
             self.own_leaf_again(node, row)?;
         }
+        for row in &entry.unstamped {
+            let node = self.node_ref(row.node)?;
+            let (leaf_index, leaf) = own_leaf_of(row)?;
+            if self.queue(node).unstamped.insert(leaf_index, leaf).is_none() {
+                self.unstamped += 1;
+            }
+        }
         for row in &entry.peers {
             let node = self.node_ref(row.node)?;
             let seen = |size, root: &[u8], position| {
@@ -365,6 +384,7 @@ impl Core {
         self.next_delivery = head.next_delivery;
         self.clock = Timestamp::from_unix_ms(head.clock_ms);
         self.signed_size = head.signed_size;
+        self.signed_stamp = CheckpointStamp::from_number(head.signed_stamp);
         self.noted = if head.noted.is_empty() { None } else { Some(digest(&head.noted)?) };
         for code in &head.agencies {
             self.book.agency(&code.parse::<AgencyId>().map_err(|_| ApplyError::Field("agency code"))?);
@@ -490,6 +510,7 @@ impl Core {
             next_delivery: self.next_delivery,
             clock_ms: self.clock.unix_ms(),
             signed_size: self.signed_size,
+            signed_stamp: self.signed_stamp.number(),
             agencies: self.book.agencies.all().iter().map(ToString::to_string).collect(),
             nodes: self.book.nodes.all().iter().map(ToString::to_string).collect(),
             directory: self.directory.map(|mark| DirectoryRow {

@@ -199,6 +199,8 @@ pub(super) struct Queue {
     pub(super) deliveries: BTreeMap<u64, Delivery>,
     /// The relay's leaves by index that this node still needs under the certificate.
     pub(super) unsigned: BTreeMap<u64, OwnLeaf>,
+    /// Those that it has under the certificate, but without the time-stamp that was asked for.
+    pub(super) unstamped: BTreeMap<u64, OwnLeaf>,
 }
 
 /// A state of a node's ledger that was seen, and the record with its note.

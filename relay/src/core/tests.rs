@@ -410,7 +410,7 @@ fn leaves_of_the_relay_are_delivered_under_the_certificate_once_it_has_signed() 
         world.accepted(offer(n, vec![open("H26", "N-H26")]));
     }
     assert_eq!(world.core.unsigned_leaves(), 3);
-    world.give(Input::Signed { size: 2, note: Bytes::from_static(b"cms") });
+    world.give(Input::Signed { size: 2, note: Bytes::from_static(b"cms"), stamp: CheckpointStamp::NotAsked });
     assert_eq!(world.core.unsigned_leaves(), 1);
     let page = world.pull("N-G22");
     let [(number, DeliveryItem::Final { size: 2, leaves, .. })] = &page.deliveries[..] else {
@@ -424,10 +424,59 @@ fn leaves_of_the_relay_are_delivered_under_the_certificate_once_it_has_signed() 
 }
 
 #[test]
+fn leaves_that_went_out_without_time_stamp_go_again_under_the_first_stamped_tree() {
+    let mut world = World::new();
+    let sign = |world: &mut World, size, stamp| {
+        world.give(Input::Signed { size, note: Bytes::from_static(b"cms"), stamp });
+    };
+    let finals = |world: &mut World| {
+        let deliveries = world.pull("N-G22").deliveries;
+        let numbers = deliveries.iter().map(|(number, _)| *number).collect();
+        world.give(Input::Acknowledged { node: node("N-G22"), numbers });
+        let leaves = |item: &DeliveryItem| match item {
+            DeliveryItem::Final { leaves, .. } => leaves.iter().map(|leaf| leaf.leaf_index).collect::<Vec<_>>(),
+            other => panic!("{other:?}"),
+        };
+        deliveries.iter().map(|(_, item)| leaves(item)).collect::<Vec<_>>()
+    };
+    for n in 1..=3 {
+        world.accepted(offer(n, vec![open("H26", "N-H26")]));
+    }
+    sign(&mut world, 2, CheckpointStamp::Awaited);
+    assert_eq!(finals(&mut world), [[0, 1]]);
+    assert_eq!(world.core.unstamped_leaves(), 2);
+    let before = world.journal.len();
+    sign(&mut world, 2, CheckpointStamp::Awaited);
+    assert_eq!(world.journal.len(), before, "the same tree without stamp says nothing new");
+    world.check_fold();
+    // The same tree is stamped later: nothing new need have happened.
+    sign(&mut world, 2, CheckpointStamp::There);
+    assert_eq!(finals(&mut world), [[0, 1]]);
+    let before = world.journal.len();
+    sign(&mut world, 2, CheckpointStamp::There);
+    assert_eq!((world.journal.len(), world.core.unstamped_leaves()), (before, 0));
+    // A stamped tree that covers more.
+    sign(&mut world, 3, CheckpointStamp::Awaited);
+    assert_eq!(finals(&mut world), [[2]]);
+    world.accepted(offer(4, vec![open("H26", "N-H26")]));
+    world.check_fold();
+    sign(&mut world, 4, CheckpointStamp::There);
+    assert_eq!(finals(&mut world), [[3, 2]]);
+    assert_eq!(world.core.unstamped_leaves(), 0);
+    // Authorities that are taken out of the settings are not waited for.
+    world.accepted(offer(5, vec![open("H26", "N-H26")]));
+    sign(&mut world, 5, CheckpointStamp::Awaited);
+    world.accepted(offer(6, vec![open("H26", "N-H26")]));
+    sign(&mut world, 6, CheckpointStamp::NotAsked);
+    assert_eq!((finals(&mut world), world.core.unstamped_leaves()), (vec![vec![4], vec![5]], 0));
+    world.check_fold();
+}
+
+#[test]
 fn a_recipients_node_gets_the_relays_acceptance_under_the_certificate_once_it_has_answered_for_the_envelope() {
     let mut world = World::new();
     world.accepted(offer(1, vec![open("H26", "N-H26"), open("H26.18", "N-H26"), open("H37", "N-H37")]));
-    world.give(Input::Signed { size: 1, note: Bytes::from_static(b"cms") });
+    world.give(Input::Signed { size: 1, note: Bytes::from_static(b"cms"), stamp: CheckpointStamp::NotAsked });
     assert_eq!(world.pull("N-H26").deliveries.len(), 0, "it may never take it");
     // Both codes of the node at once; and one node when all is over but for the hand-over.
     for code in ["H26", "H26.18"] {
@@ -435,7 +484,11 @@ fn a_recipients_node_gets_the_relays_acceptance_under_the_certificate_once_it_ha
     }
     assert_eq!(world.core.unsigned_leaves(), 1, "one leaf for one node");
     world.check_fold();
-    world.give(Input::Signed { size: world.core.next_leaf(), note: Bytes::from_static(b"cms") });
+    world.give(Input::Signed {
+        size: world.core.next_leaf(),
+        note: Bytes::from_static(b"cms"),
+        stamp: CheckpointStamp::NotAsked,
+    });
     let page = world.pull("N-H26");
     let [(_, DeliveryItem::Final { leaves, .. })] = &page.deliveries[..] else { panic!("{:?}", page.deliveries) };
     assert_eq!(leaves.iter().map(|leaf| leaf.leaf_index).collect::<Vec<_>>(), [0]);
@@ -445,7 +498,11 @@ fn a_recipients_node_gets_the_relays_acceptance_under_the_certificate_once_it_ha
     world.later(61 * MINUTE_MS);
     world.give(Input::Tick);
     world.evidence("N-H37", said(1, "H37", Fact::Taken));
-    world.give(Input::Signed { size: world.core.next_leaf(), note: Bytes::from_static(b"cms") });
+    world.give(Input::Signed {
+        size: world.core.next_leaf(),
+        note: Bytes::from_static(b"cms"),
+        stamp: CheckpointStamp::NotAsked,
+    });
     assert!(matches!(world.pull("N-H37").deliveries[..], [(_, DeliveryItem::Final { .. })]));
     world.check_fold();
 }
@@ -594,7 +651,11 @@ fn random_step(world: &mut World, dice: &mut Dice) {
             let (from, to) = if dice.below(2) == 0 { (at, "N-G22") } else { ("N-G22", at) };
             Input::Finalised { from: node(from), items: vec![finalised(n, &leaf, to, 1)] }
         }
-        8 => Input::Signed { size: dice.below(world.core.next_leaf() + 1), note: Bytes::from_static(b"cms") },
+        8 => Input::Signed {
+            size: dice.below(world.core.next_leaf() + 1),
+            note: Bytes::from_static(b"cms"),
+            stamp: CheckpointStamp::from_number(u32::try_from(dice.below(3)).unwrap()),
+        },
         _ => {
             let id = ["N-A", "N-B", "N-G22"][usize::try_from(dice.below(3)).unwrap()];
             let numbers = (0..dice.below(6)).map(|_| dice.below(100)).collect();
@@ -756,7 +817,7 @@ fn finalised(n: u64, leaf: &str, to: &str, size: u64) -> VerifiedFinalisation {
     let (leaf, item) = (Digest::of(leaf.as_bytes()), EvidenceItem { index: n, ..EvidenceItem::default() });
     let items = vec![FinalisedLeaf { keys: vec![key(n)], leaf, item }];
     let mark = Mark { size, root: Digest::of(&size.to_be_bytes()) };
-    VerifiedFinalisation { to: node(to), mark, note: Bytes::from_static(b"note"), items }
+    VerifiedFinalisation { to: node(to), mark, note: Bytes::from_static(b"note"), stamped: false, items }
 }
 
 #[track_caller]
@@ -801,6 +862,21 @@ fn a_final_proof_is_written_and_passed_on_once() {
     let before = world.journal.len();
     finalise(&mut world, "N-G22", both());
     finalise(&mut world, "N-H26", vec![finalised(1, "1 H26 HandedOver", "N-G22", 6)]);
+    assert_eq!(world.journal.len(), before);
+    world.check_fold();
+}
+
+#[test]
+fn a_final_proof_that_is_stamped_later_is_passed_on_once_more() {
+    let mut world = World::new();
+    world.accepted(offer(1, vec![open("H26", "N-H26")]));
+    let stamped = |size| VerifiedFinalisation { stamped: true, ..finalised(1, "s", "N-H26", size) };
+    finalise(&mut world, "N-G22", vec![finalised(1, "s", "N-H26", 20)]);
+    finalise(&mut world, "N-G22", vec![stamped(20)]);
+    assert_eq!(world.pull("N-H26").deliveries.len(), 2);
+    let before = world.journal.len();
+    finalise(&mut world, "N-G22", vec![stamped(21)]);
+    finalise(&mut world, "N-G22", vec![finalised(1, "s", "N-H26", 22)]);
     assert_eq!(world.journal.len(), before);
     world.check_fold();
 }

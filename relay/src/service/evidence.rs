@@ -331,7 +331,9 @@ impl<S: Store> Service<S> {
             }
         }
         let mark = Mark { size: proven.checkpoint.size, root: proven.checkpoint.root };
-        let items = batches.into_iter().map(|(to, items)| VerifiedFinalisation { to, mark, note: note.clone(), items });
+        let stamped = proven.stamped;
+        let all = batches.into_iter();
+        let items = all.map(|(to, items)| VerifiedFinalisation { to, mark, note: note.clone(), stamped, items });
         for part in parts(items.collect(), finalisation_bytes) {
             self.store.append_finalisations(node.clone(), part).await?;
         }

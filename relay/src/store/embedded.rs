@@ -77,6 +77,7 @@ struct Shell {
     clock: fn() -> Timestamp,
     news: Mutex<HashMap<NodeId, watch::Sender<u64>>>,
     unsigned: AtomicUsize,
+    unstamped: AtomicUsize,
     to_sign: Notify,
     /// Payloads that an offer in progress counts on.
     claims: Mutex<HashMap<Digest, usize>>,
@@ -103,6 +104,7 @@ impl Embedded {
             clock: settings.clock,
             news: Mutex::default(),
             unsigned: AtomicUsize::new(core.unsigned_leaves()),
+            unstamped: AtomicUsize::new(core.unstamped_leaves()),
             to_sign: Notify::new(),
             claims: Mutex::default(),
             unneeded,
@@ -169,6 +171,11 @@ impl Embedded {
     /// Leaves about which a node wants the certificate's word.
     pub(crate) fn unsigned(&self) -> u64 {
         self.outside.unsigned.load(Ordering::Acquire) as u64
+    }
+
+    /// Leaves that nodes have under the certificate without the time-stamp that was asked for.
+    pub(crate) fn unstamped(&self) -> u64 {
+        self.outside.unstamped.load(Ordering::Acquire) as u64
     }
 
     /// Completes when the store stopped by itself: the process should end and be started again.
@@ -327,6 +334,7 @@ impl Outside for Shell {
         self.gauges.signed.store(core.signed_leaves(), Ordering::Relaxed);
         let unsigned = core.unsigned_leaves();
         self.unsigned.store(unsigned, Ordering::Release);
+        self.unstamped.store(core.unstamped_leaves(), Ordering::Release);
         if unsigned > 0 {
             self.to_sign.notify_one();
         }

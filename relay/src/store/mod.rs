@@ -12,6 +12,7 @@ use std::{future::Future, sync::Arc};
 
 use bytes::Bytes;
 use truc_custody::deeds::Deed;
+use truc_evidence::CheckpointStamp;
 use truc_ledger::{Committed, Position, ProofFailure, blobs::BlobStore};
 use truc_proto::{AgencyId, Digest, EnvelopeId, NodeId, Reason};
 
@@ -222,8 +223,13 @@ pub trait Store: Send + Sync + 'static {
     }
 
     /// The certificate signed a checkpoint.
-    fn signed(&self, size: u64, note: Bytes) -> impl Future<Output = Result<(), StoreError>> + Send {
-        async move { done(self.ask(Input::Signed { size, note }).await?) }
+    fn signed(
+        &self,
+        size: u64,
+        note: Bytes,
+        stamp: CheckpointStamp,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send {
+        async move { done(self.ask(Input::Signed { size, note, stamp }).await?) }
     }
 
     /// A directory version is in force from now on.
