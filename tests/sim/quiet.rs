@@ -1,5 +1,6 @@
 //! What must hold at every moment, and what must hold once everything has come to rest.
 
+use truc_evidence::CheckpointStamp;
 use truc_ledger::Position;
 use truc_node::core::{CodeState, Key, PairState, Step};
 use truc_proto::{AgencyId, EventUri, Reason, Role};
@@ -123,6 +124,28 @@ fn unrest_of(node: &Node, unrest: &mut Vec<String>) {
     }
 }
 
+/// Authorities came and went; in the end everybody holds what others signed under a stamped checkpoint.
+fn check_stamps(world: &World, wrong: &mut Vec<String>) {
+    if world.cx.stamp(RELAY) != CheckpointStamp::There {
+        return;
+    }
+    for node in &world.nodes {
+        let Some(core) = node.live.as_ref().map(|live| &live.store.core) else { continue };
+        let sent = core.sent().values().map(|sent| (&sent.key, &sent.finals));
+        let received = core.received().values().map(|received| (&received.key, &received.finals));
+        for (key, finals) in sent.chain(received) {
+            let unstamped = finals.values().filter(|at| !at.stamped).count();
+            if unstamped > 0 {
+                wrong.push(format!(
+                    "{unstamped} of {} proofs about {key} at node {} are not stamped",
+                    finals.len(),
+                    node.id
+                ));
+            }
+        }
+    }
+}
+
 /// Everything is at rest: do both sides say the same?
 pub(crate) fn check(world: &mut World) {
     let mut wrong = Vec::new();
@@ -135,6 +158,7 @@ pub(crate) fn check(world: &mut World) {
         }
     }
     check_relays_word(world, &mut wrong);
+    check_stamps(world, &mut wrong);
     for node in &world.nodes {
         for sent in node.live.iter().flat_map(|live| live.store.core.sent().values()) {
             for (code, pair) in &sent.pairs {
