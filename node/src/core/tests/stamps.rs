@@ -2,8 +2,10 @@
 
 use super::*;
 
+type Push = (Vec<OwnLeaf>, Option<(u64, Vec<OwnLeaf>)>);
+
 /// The leaves and finals of the push that is to be done.
-fn push(effects: &[Effect]) -> Option<(Vec<OwnLeaf>, Option<(u64, Vec<OwnLeaf>)>)> {
+fn push(effects: &[Effect]) -> Option<Push> {
     effects.iter().find_map(|effect| match effect {
         Effect::Push { leaves, finals } => Some((leaves.clone(), finals.clone())),
         _ => None,
