@@ -221,7 +221,7 @@ pub fn write_tree(out: &Path, plan: &Plan) -> Result<Tree, TreeError> {
         move |source| TreeError::Pki { name, source }
     };
     let mut pki = Pki::new(plan.authority_keys, crate::now()).map_err(failed("the authorities"))?;
-    let jobs = jobs(plan);
+    let jobs = jobs(plan, pki.now());
     let issued = issue_all(&pki, &jobs)?;
 
     for (job, made) in jobs.iter().zip(&issued) {
@@ -265,11 +265,16 @@ struct Made {
     password: String,
 }
 
-fn jobs(plan: &Plan) -> Vec<Job> {
+fn jobs(plan: &Plan, now: Timestamp) -> Vec<Job> {
     let axis = "Trục liên thông văn bản DEV";
     let mut jobs = Vec::new();
     let mut add = |stem: String, profile, subject| {
-        jobs.push(Job { stem, request: Request::new(profile, plan.keys, subject) });
+        let mut request = Request::new(profile, plan.keys, subject);
+        if profile == Profile::TimeStamping {
+            // What it stamps is to outlive those who signed it.
+            request.not_after = Some(now + Duration::from_secs(10 * 365 * 86_400));
+        }
+        jobs.push(Job { stem, request });
     };
     let named = |name: &str| Subject::new(name).organization(axis);
     add("operator/operator".into(), Profile::Operator, named("Đơn vị vận hành trục liên thông văn bản"));

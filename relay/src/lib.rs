@@ -21,5 +21,5 @@ mod settings;
 pub use init::{InitOptions, Initialised, init};
 pub use keys::bind;
 pub use run::{clock, reindex, run};
-pub use settings::{SETTINGS_FILE, Settings, SettingsError};
+pub use settings::{SETTINGS_FILE, Settings, SettingsError, StampSettings};
 pub use truc_custody::KeySource;

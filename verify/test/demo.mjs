@@ -8,6 +8,7 @@ import { give, verdicts, withPage } from './browser.mjs';
 const folder = process.argv[2];
 const file = (...parts) => join(folder, ...parts);
 const receipts = readdirSync(join(folder, 'receipts')).map((name) => file('receipts', name));
+const bundles = readdirSync(join(folder, 'bundles')).filter((name) => name.endsWith('.zip')).map((name) => file('bundles', name));
 // The packet as it was delivered carries the stamps of its way, and is no part of what was signed; the one that was sent is.
 const documents = ['received/H26', 'outgoing']
   .flatMap((part) => readdirSync(file(part)).map((name) => file(part, name)))
@@ -29,3 +30,12 @@ await withPage(async (page, complaints) => {
   if (complaints.length > 0) throw new Error(complaints.join('\n'));
 });
 console.log(`${receipts.length} of ${receipts.length} receipts valid`);
+for (const bundle of bundles) {
+  await withPage(async (page, complaints) => {
+    await give(page, 'any', [file('trust.pem'), file('pki', 'operator.pem'), bundle]);
+    const [verdict] = await verdicts(page, 1);
+    if (verdict !== 'valid') throw new Error(`${basename(bundle)}: ${verdict}`);
+    if (complaints.length > 0) throw new Error(complaints.join('\n'));
+    console.log(`${basename(bundle)}: ${await page.$$eval('.recipient', (all) => all.map((one) => `${one.dataset.recipient} ${one.dataset.standing}`).join(', '))}`);
+  });
+}

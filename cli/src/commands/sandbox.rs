@@ -50,7 +50,8 @@ async fn play(args: SandboxArgs, dir: &std::path::Path, output: &Output) -> anyh
         NodePlan { local: args.local, rest: Some(rest), ..NodePlan::new(OWN, OWN_CODES.to_vec()) },
         NodePlan::new(PARTNERS, partners.to_vec()),
     ];
-    let network = Network::start(dir, Cast { axis: "vn-sandbox", nodes, codes: CODES, changes: None }).await?;
+    let network =
+        Network::start(dir, Cast { axis: "vn-sandbox", nodes, codes: CODES, changes: None, stamps: false }).await?;
     let mut tasks = tokio::task::JoinSet::new();
     for partner in partner::ALL {
         tasks.spawn(partner::play(partner, network.node(PARTNERS).await?));

@@ -11,15 +11,19 @@ use std::{
 
 use anyhow::{Context as _, bail, ensure};
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
-use truc_certs_dev::{AgencyPlan, KeyFiles, Plan, Tree, write_tree};
+use truc_certs_dev::{
+    AgencyPlan, KeyFiles, Plan, TokenPlan, Tree, Tsa,
+    tsa::{Answer, TsaServer},
+    write_tree,
+};
 use truc_evidence::{CodeList, Confirmation, Directory, LEVEL1_CODES, PinnedOperator};
 use truc_link::endpoint::Endpoint;
-use truc_link::{ConnectSettings, Connected, Identity, Link, LinkTrust};
+use truc_link::{ConnectSettings, Connected, Identity, Link, LinkTrust, StampServer};
 use truc_node::{
     gateway::{self, Axis},
     init::AgencyInit,
     sdk::{self, SecretText},
-    settings::{GatewaySettings, KeySource, RestSettings, SdkSettings, TrustFiles},
+    settings::{GatewaySettings, KeySource, RestSettings, SdkSettings, StampSettings, TrustFiles},
 };
 use truc_proto::{AxisId, CallerRole, Digest, Lane, NodeId, Raw, SignedBinding, node_v1::StatusRequest};
 use truc_signer::{Certificate, SoftKey, TrustStore, storage::StorageKey};
@@ -50,6 +54,8 @@ pub(in crate::commands) struct Cast {
     pub(in crate::commands) codes: &'static str,
     /// A list of what is different from there.
     pub(in crate::commands) changes: Option<&'static str>,
+    /// An authority stamps what relay, nodes and operator sign (RFC 3161).
+    pub(in crate::commands) stamps: bool,
 }
 
 /// A node to be.
@@ -113,7 +119,7 @@ impl Cast {
             },
             NodePlan { rest: Some(rest), ..NodePlan::new("H37", vec![("H37", "UBND tỉnh Lạng Sơn")]) },
         ];
-        Self { axis: "vn-demo", nodes, codes: LEVEL1_CODES, changes: Some(ON_TODAYS_AXIS) }
+        Self { axis: "vn-demo", nodes, codes: LEVEL1_CODES, changes: Some(ON_TODAYS_AXIS), stamps: true }
     }
 
     /// What plays today's axis: whoever speaks the SDK to it cannot tell the difference.
@@ -121,7 +127,7 @@ impl Cast {
         let agencies = vec![("G22", "Văn phòng Chính phủ"), ("H17", "UBND thành phố Đà Nẵng")];
         let systems = vec![(GATEWAY_SYSTEM, vec!["G22"]), (H17_SYSTEM, vec!["H17"])];
         let nodes = vec![NodePlan { systems, ..NodePlan::new("TODAY", agencies) }];
-        Self { axis: "vn-today", nodes, codes: LEVEL1_CODES, changes: None }
+        Self { axis: "vn-today", nodes, codes: LEVEL1_CODES, changes: None, stamps: false }
     }
 
     fn pki(&self) -> Plan {
@@ -156,6 +162,31 @@ impl Running {
     }
 }
 
+/// A time-stamping authority of the development PKI.
+struct Authority {
+    tsa: Arc<Tsa>,
+    server: TsaServer,
+}
+
+impl Authority {
+    fn start(files: &KeyFiles) -> anyhow::Result<Self> {
+        let tsa = Arc::new(Tsa::load(files).context("load the time-stamping authority")?);
+        let answering = Arc::clone(&tsa);
+        let answer = move |request: &[u8]| answering.answer(request, now()).map_or(Answer::Status(500), Answer::Reply);
+        Ok(Self { tsa, server: TsaServer::start(answer).context("start the time-stamping authority")? })
+    }
+
+    /// As settings name it.
+    fn servers(&self) -> anyhow::Result<Vec<StampServer>> {
+        Ok(vec![StampServer::new(&self.server.url(), None)?])
+    }
+
+    /// A token over a signature's value.
+    fn token(&self, signature: &[u8]) -> anyhow::Result<Vec<u8>> {
+        Ok(self.tsa.token(&Digest::of(signature), &TokenPlan::at(now()))?)
+    }
+}
+
 /// A node of the network.
 struct RunningNode {
     running: Running,
@@ -168,6 +199,7 @@ pub(in crate::commands) struct Network {
     cast: Cast,
     dir: PathBuf,
     tree: Tree,
+    authority: Option<Authority>,
     codes: usize,
     relay_address: SocketAddr,
     relay: Option<Running>,
@@ -183,12 +215,14 @@ impl Network {
         let tree = tokio::task::spawn_blocking(move || write_tree(&folder, &plan))
             .await?
             .context("make the development PKI")?;
+        let authority = if cast.stamps { Some(Authority::start(&tree.files("services/tsa"))?) } else { None };
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let relay_address = listener.local_addr()?;
         let mut network = Self {
             cast,
             dir: dir.to_owned(),
             tree,
+            authority,
             codes: 0,
             relay_address,
             relay: None,
@@ -308,6 +342,12 @@ impl Network {
         Ok(newest.context("the operator has no version")?.version())
     }
 
+    /// Whose cosignatures an auditor may ask for, as the operator's newest version lists them: `truc directory policy`.
+    pub(super) fn witness_policy(&self) -> anyhow::Result<String> {
+        let newest = OperatorFolder::open(&self.dir.join("operator"))?.newest(&self.trust()?, now())?;
+        Ok(newest.context("the operator has no version")?.witness_policy(None)?)
+    }
+
     /// How to reach a node: its local API with a token, and REST.
     pub(in crate::commands) fn doors(&self, id: &str) -> anyhow::Result<(&NodeArgs, Option<SocketAddr>)> {
         let node = self.nodes.get(id).with_context(|| format!("no node {id}"))?;
@@ -370,7 +410,8 @@ impl Network {
             ensure!(taken, "the list of changes was not taken");
         }
         let key = self.tree.operator();
-        folder.sign(&SoftKey::load_pem(&key.certificate, &key.key)?, &trust, 30, now(), |_| Ok(None))
+        let stamp = |signature: &[u8]| self.authority.as_ref().map(|one| one.token(signature)).transpose();
+        folder.sign(&SoftKey::load_pem(&key.certificate, &key.key)?, &trust, 30, now(), stamp)
     }
 
     fn trust(&self) -> anyhow::Result<Trust> {
@@ -422,6 +463,13 @@ impl Network {
         let settings = truc_relay::Settings::load(&self.dir.join("relay"))?;
         // Stopped in the middle means stopped: an upload that is under way is not waited for.
         let settings = truc_relay::Settings { drain: Duration::from_millis(100), ..settings };
+        let time_stamps = self
+            .authority
+            .as_ref()
+            .map(Authority::servers)
+            .transpose()?
+            .map(|servers| truc_relay::StampSettings { servers, every: Duration::from_secs(1), anchors: None });
+        let settings = truc_relay::Settings { time_stamps, ..settings };
         let (shutdown, ended) = oneshot::channel::<()>();
         let task = tokio::spawn(truc_relay::run(settings, listener, async { _ = ended.await }));
         self.relay = Some(Running { shutdown, task });
@@ -476,7 +524,10 @@ impl Network {
             self.add_systems(node, &settings, address)?;
         }
         let gateway = node.gateway.as_ref().map(|account| connect_gateway(account, &settings)).transpose()?;
-        let settings = truc_node::Settings { rest: node.rest.clone(), sdk, gateway, ..settings };
+        let time_stamps = self.authority.as_ref().map(Authority::servers).transpose()?;
+        let time_stamps =
+            time_stamps.map(|servers| StampSettings { servers, every: Duration::from_secs(1), anchors: None });
+        let settings = truc_node::Settings { rest: node.rest.clone(), sdk, gateway, time_stamps, ..settings };
         let (shutdown, ended) = oneshot::channel::<()>();
         let task = tokio::spawn(truc_node::run(settings, doors, async { _ = ended.await }));
         let api = NodeArgs::local(format!("http://{address}"), self.token_file(code));

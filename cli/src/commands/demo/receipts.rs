@@ -1,10 +1,19 @@
 //! The demo's receipts: got from the sender's node, written as files, verified off line.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs::File,
+    io::{BufReader, Write as _},
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context as _, ensure};
-use truc_evidence::{Document, PinnedOperator, ReceiptTrust, ReceiptVerdict, verify_receipt};
-use truc_proto::node_v1::{GetReceiptRequest, ListReceiptsRequest};
+use truc_evidence::{
+    BundleReport, Document, PinnedOperator, ReceiptTrust, ReceiptVerdict, verify_bundle, verify_receipt,
+};
+use truc_proto::{
+    Policy, Timestamp,
+    node_v1::{ExportBundleRequest, GetReceiptRequest, ListReceiptsRequest},
+};
 use truc_signer::{Certificate, TrustStore};
 
 use crate::{client::Node, clock::now};
@@ -41,8 +50,7 @@ pub(super) fn verify(
     operator: &Path,
     document: Option<&Path>,
 ) -> anyhow::Result<Verified> {
-    let store = TrustStore::new(Certificate::from_pem(&std::fs::read(anchors)?)?, Vec::new(), Vec::new())?;
-    let trust = ReceiptTrust::new(store, PinnedOperator::from_pem(&std::fs::read(operator)?)?);
+    let trust = trust(anchors, operator)?;
     let document = document.map(Document::open).transpose()?;
     let mut valid = 0;
     for file in files {
@@ -54,4 +62,41 @@ pub(super) fn verify(
         }
     }
     Ok(Verified { valid })
+}
+
+fn trust(anchors: &Path, operator: &Path) -> anyhow::Result<ReceiptTrust> {
+    let store = TrustStore::new(Certificate::from_pem(&std::fs::read(anchors)?)?, Vec::new(), Vec::new())?;
+    Ok(ReceiptTrust::new(store, PinnedOperator::from_pem(&std::fs::read(operator)?)?))
+}
+
+/// Gets the bundle of a document, as `truc receipt export --opening` does.
+pub(super) async fn export(node: &mut Node, envelope: &str, to: &Path) -> anyhow::Result<()> {
+    let request = ExportBundleRequest { envelope: envelope.to_owned(), with_opening: true, ..Default::default() };
+    let mut chunks = node.export_bundle(request).await?.into_inner();
+    let mut file = File::create(to)?;
+    while let Some(chunk) = chunks.message().await? {
+        file.write_all(&chunk.data)?;
+    }
+    Ok(())
+}
+
+/// Who has nothing but the root and the operator's certificate: no relay, no node, no revocation list.
+pub(super) struct Auditor<'a> {
+    pub(super) anchors: &'a Path,
+    pub(super) operator: &'a Path,
+}
+
+impl Auditor<'_> {
+    /// What a bundle says at a time, with the document beside it; under a policy only what enough witnesses cosigned holds.
+    pub(super) fn judge(
+        &self,
+        bundle: &Path,
+        document: &Path,
+        policy: Option<Policy>,
+        at: Timestamp,
+    ) -> anyhow::Result<BundleReport> {
+        let trust = policy.into_iter().fold(trust(self.anchors, self.operator)?, ReceiptTrust::with_policy);
+        let document = Document::open(document)?;
+        Ok(verify_bundle(BufReader::new(File::open(bundle)?), &trust, Some(&document), at))
+    }
 }

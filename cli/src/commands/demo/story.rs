@@ -11,8 +11,9 @@ use std::{
 use anyhow::{Context as _, anyhow, bail, ensure};
 use indicatif::ProgressBar;
 use serde_json::json;
+use truc_evidence::{EvidenceLevel, ReceiptVerdict, Standing};
 use truc_proto::{
-    Digest, Hasher,
+    Digest, Hasher, Policy,
     edxml::Date,
     node_v1::{
         ConfirmRequest, DocumentForm, FetchRequest, InboxItem, ListInboxRequest, ListOutboxRequest, OutboxItem,
@@ -24,7 +25,8 @@ use super::{
     account::Account,
     fixture::{self, LARGE_NAME, PDF_NAME, SUBJECT},
     network::{Cast, GATEWAY_SYSTEM, Network},
-    receipts, search,
+    receipts::{self, Auditor},
+    search,
 };
 use crate::{
     client::Node,
@@ -35,6 +37,8 @@ use crate::{
 
 /// How long anything may take before the demo says that it did not happen.
 const PATIENCE: Duration = Duration::from_secs(50);
+/// When the auditor looks: every certificate of today but the time-stamping authority's has expired.
+const SIX_YEARS: Duration = Duration::from_secs(6 * 365 * 86_400);
 /// How often the demo looks at the sender's outbox, as a person with a screen would.
 const GLANCE: Duration = Duration::from_millis(40);
 
@@ -66,6 +70,7 @@ pub(super) async fn play(dir: &Path, output: &Output) -> anyhow::Result<Stage> {
     story.closed_code().await?;
     let small = story.answered_with_statuses().await?;
     story.receipts(&[&large.envelope, &small]).await?;
+    story.years_later(&large).await?;
     story.one_system_on_each_api().await?;
     story.gateway_both_ways().await?;
     story.relay_is_blind(&large).await?;
@@ -250,6 +255,65 @@ impl Story {
             receipts::verify(&consignments, &self.network.anchors(), &self.network.operator(), Some(&document))?;
         let held = proven.valid == 1;
         self.account.promise("a receipt proves the PDF that was received", held, PDF_NAME.to_owned());
+        Ok(())
+    }
+
+    /// A bundle, the document, the root and the operator's certificate: no relay, no node, and most certificates long expired.
+    async fn years_later(&mut self, circular: &Circular) -> anyhow::Result<()> {
+        self.chapter(
+            "Six years later an auditor has the bundle, the document, the root and the operator's certificate",
+        );
+        let folder = self.dir.join("bundles");
+        std::fs::create_dir_all(&folder)?;
+        let (bundle, policy) = (folder.join(format!("{}.zip", circular.envelope)), folder.join("witnesses.policy"));
+        let text = self.network.witness_policy()?;
+        std::fs::write(&policy, &text)?;
+        let (anchors, operator) = (self.network.anchors(), self.network.operator());
+        let auditor = Auditor { anchors: &anchors, operator: &operator };
+        let document = self.dir.join("received/H26").join(PDF_NAME);
+        // A time-stamp that comes late is shown to everybody later; the bundle that is kept is one with all of them.
+        let look = async || {
+            receipts::export(&mut self.node("G22").await?, &circular.envelope, &bundle).await?;
+            let report = auditor.judge(&bundle, &document, None, now())?;
+            let levels = report.receipts.iter().filter_map(|(_, receipt)| receipt.summary.as_ref());
+            let stamped = levels.filter(|summary| summary.levels.contains(&EvidenceLevel::Stamped)).count();
+            Ok((stamped == report.receipts.len()).then_some(report))
+        };
+        let report = self.until("every receipt to be time-stamped", look).await?;
+        let then = now() + SIX_YEARS;
+        let later = auditor.judge(&bundle, &document, None, then)?;
+        for conclusion in &later.conclusions {
+            let shown = conclusion.shown_by.as_ref();
+            self.output.line(format!(
+                "  {:<4} {}, {}",
+                conclusion.recipient.as_str(),
+                conclusion.standing.as_str(),
+                shown.map_or_else(String::new, |event| format!("{} {}", event.event.name(), event.time.in_vietnam())),
+            ));
+        }
+        let handed_over = later.conclusions.iter().filter(|one| one.standing == Standing::HandedOver).count();
+        self.account.promise(
+            "a bundle says who received what, six years later, with relay and nodes gone",
+            [&report, &later].iter().all(|report| report.verdict == ReceiptVerdict::Valid) && handed_over == 2,
+            format!("{} receipts, all time-stamped", later.receipts.len()),
+        );
+        let witnessed = auditor.judge(&bundle, &document, Some(Policy::parse(text.as_bytes())?), now())?;
+        let enough = witnessed.receipts.iter().filter(|(_, receipt)| receipt.verdict == ReceiptVerdict::Valid).count();
+        self.output.line(format!("  {enough} of {} receipts are cosigned by enough witnesses", report.receipts.len()));
+        let (forged, mut bytes) = (folder.join("forged.zip"), std::fs::read(&bundle)?);
+        let middle = bytes.len() / 2;
+        *bytes.get_mut(middle).context("an empty bundle")? ^= 1;
+        std::fs::write(&forged, bytes)?;
+        let refused = auditor.judge(&forged, &document, None, now())?.verdict == ReceiptVerdict::Invalid;
+        std::fs::remove_file(&forged)?;
+        self.account.promise("one changed bit in it is noticed", refused, String::new());
+        self.output.line(format!(
+            "  truc receipt verify {} --trust {} --operator {} --document '{}' --at {then}",
+            bundle.display(),
+            anchors.display(),
+            operator.display(),
+            document.display()
+        ));
         Ok(())
     }
 

@@ -52,7 +52,8 @@ pub(super) async fn play(dir: &Path, every: Duration, output: &Output) -> anyhow
         NodePlan::new("G22", vec![("G22", "Văn phòng Chính phủ")]),
         NodePlan::new("H26", vec![("H26", "UBND thành phố Hà Nội")]),
     ];
-    let network = Network::start(dir, Cast { axis: "vn-drill", nodes, codes: CODES, changes: None }).await?;
+    let network =
+        Network::start(dir, Cast { axis: "vn-drill", nodes, codes: CODES, changes: None, stamps: false }).await?;
     let drill = Drill { account: Account::default(), steps: Vec::new(), output: *output };
     let mut story = Story { network, drill, every };
     story.drill.account.fact("dir", json!(dir));
