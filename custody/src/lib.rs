@@ -1,5 +1,5 @@
 //! What node and relay keep in the same way: how settings name their keys ([`KeySource`]), which of their own keys serve ([`Keyring`]), private files
-//! ([`files`]), backups under two administrators' halves ([`backup`]) and the beginning of a new ledger origin ([`Begun`]).
+//! ([`files`]), backups under two administrators' halves ([`backup`]), counts of signed checkpoints ([`SignedCheckpoints`]) and the beginning of a new ledger origin ([`Begun`]).
 //!
 //! Knows nothing of documents and of what else stands in either's settings.
 
@@ -10,6 +10,7 @@ pub mod files;
 mod keyring;
 mod origin;
 mod reader;
+mod signed;
 mod source;
 pub mod stopped;
 mod token;
@@ -17,6 +18,7 @@ mod token;
 pub use keyring::Keyring;
 pub use origin::Begun;
 pub use reader::{Away, Reader, SettingsError};
+pub use signed::{SignedCheckpoints, WitnessStates};
 pub use source::{KeySource, MaterialError, read_certificates, read_file};
 pub use token::{PinSource, TokenSource};
 pub use truc_proto::chain;

@@ -39,7 +39,7 @@ pub use local::{LocalError, connect_local};
 pub use metrics::{Figures, serve_metrics};
 pub use registry::Side;
 pub use revocation::{Learnt, RevocationFile, RevocationFolder, RevocationSettings, Revocations};
-pub use stamper::{StampError, StampServer, Stamped, Stamper};
+pub use stamper::{ServerRecord, StampError, StampServer, Stamped, Stamper};
 pub use stream::{LinkStream, Peer};
 pub use trust::{LinkTrust, PeerRefused, Revocation, TrustError, WhyUnknown};
 

@@ -38,8 +38,28 @@ impl Figures {
         help: &str,
         samples: impl IntoIterator<Item = (Vec<(&'static str, &'l str)>, u64)>,
     ) {
+        self.family("gauge", name, help, samples);
+    }
+
+    /// Ones that only rise, from the start on; `name` ends in `_total`.
+    pub fn counters<'l>(
+        &mut self,
+        name: &str,
+        help: &str,
+        samples: impl IntoIterator<Item = (Vec<(&'static str, &'l str)>, u64)>,
+    ) {
+        self.family("counter", name, help, samples);
+    }
+
+    fn family<'l>(
+        &mut self,
+        kind: &str,
+        name: &str,
+        help: &str,
+        samples: impl IntoIterator<Item = (Vec<(&'static str, &'l str)>, u64)>,
+    ) {
         // Writing to a text does not fail.
-        let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} gauge");
+        let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
         for (labels, value) in samples {
             let labels: Vec<String> =
                 labels.into_iter().map(|(label, value)| format!("{label}=\"{}\"", escaped(value))).collect();
@@ -152,6 +172,9 @@ mod tests {
         figures.gauges("truc_b", "By code.", [(vec![("code", "H26"), ("kind", "a\"b\\c\nd")], 1)]);
         let wanted = "# HELP truc_a How many.\n# TYPE truc_a gauge\ntruc_a 7\n# HELP truc_b By code.\n# TYPE truc_b gauge\ntruc_b{code=\"H26\",kind=\"a\\\"b\\\\c\\nd\"} 1\n";
         assert_eq!(figures.into_text(), wanted);
+        let mut figures = Figures::default();
+        figures.counters("truc_c_total", "Since.", [(Vec::new(), 2)]);
+        assert_eq!(figures.into_text(), "# HELP truc_c_total Since.\n# TYPE truc_c_total counter\ntruc_c_total 2\n");
     }
 
     async fn ask(address: std::net::SocketAddr, request: &[u8]) -> String {

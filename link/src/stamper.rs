@@ -3,6 +3,7 @@
 //! Whatever is handed back was verified and will be believed by whoever trusts the same authorities. Nothing here waits longer than the budget.
 
 use std::{
+    collections::BTreeMap,
     fmt,
     str::FromStr,
     sync::{Mutex, PoisonError},
@@ -128,7 +129,22 @@ pub struct Stamped {
 /// The authorities of one process, in the order in which they are asked.
 pub struct Stamper {
     client: Client,
-    servers: Vec<(StampServer, Mutex<Breaker>)>,
+    servers: Vec<(StampServer, Mutex<State>)>,
+}
+
+#[derive(Default)]
+struct State {
+    breaker: Breaker,
+    record: ServerRecord,
+}
+
+/// What an authority did since the start.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct ServerRecord {
+    /// When it last gave a time-stamp.
+    pub last_success: Option<Timestamp>,
+    /// How often it was asked and gave none.
+    pub failures: u64,
 }
 
 /// Since an authority failed.
@@ -160,13 +176,13 @@ impl Stamper {
     pub async fn stamp(&self, signature: &[u8], trust: &TrustStore) -> Result<Stamped, StampError> {
         let until = Instant::now() + STAMP_WITHIN;
         let mut failed = Vec::new();
-        for (n, (server, breaker)) in self.servers.iter().enumerate() {
+        for (n, (server, state)) in self.servers.iter().enumerate() {
             let now = Instant::now();
             if now >= until {
                 break;
             }
-            let breaker = || breaker.lock().unwrap_or_else(PoisonError::into_inner);
-            if breaker().rests(now) {
+            let state = || state.lock().unwrap_or_else(PoisonError::into_inner);
+            if state().breaker.rests(now) {
                 continue;
             }
             // The last one left may take what is left.
@@ -177,11 +193,15 @@ impl Stamper {
             let asked = tokio::time::timeout(within, self.ask(server, &request, trust)).await;
             match asked.unwrap_or(Err(ServerError::Slow(within))) {
                 Ok(stamped) => {
-                    *breaker() = Breaker::default();
+                    let mut state = state();
+                    state.breaker = Breaker::default();
+                    state.record.last_success = Some(self::now());
                     return Ok(stamped);
                 }
                 Err(error) => {
-                    breaker().fail(Instant::now());
+                    let mut state = state();
+                    state.breaker.fail(Instant::now());
+                    state.record.failures += 1;
                     failed.push((server.endpoint.clone(), error));
                 }
             }
@@ -193,7 +213,22 @@ impl Stamper {
     #[must_use]
     pub fn rests(&self) -> bool {
         let now = Instant::now();
-        self.servers.iter().all(|(_, breaker)| breaker.lock().unwrap_or_else(PoisonError::into_inner).rests(now))
+        self.servers.iter().all(|(_, state)| state.lock().unwrap_or_else(PoisonError::into_inner).breaker.rests(now))
+    }
+
+    /// What each did since the start, by its address without query, with the policy that is asked for.
+    #[must_use]
+    pub fn records(&self) -> BTreeMap<String, ServerRecord> {
+        let mut records = BTreeMap::<String, ServerRecord>::new();
+        for (server, state) in &self.servers {
+            let (mut server, one) = (server.clone(), state.lock().unwrap_or_else(PoisonError::into_inner).record);
+            // What stands behind `?` may be a secret between it and us.
+            server.endpoint.path.truncate(server.endpoint.path.find('?').unwrap_or(server.endpoint.path.len()));
+            let all = records.entry(server.to_string()).or_default();
+            all.last_success = all.last_success.max(one.last_success);
+            all.failures += one.failures;
+        }
+        records
     }
 
     async fn ask(

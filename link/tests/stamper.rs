@@ -130,12 +130,18 @@ async fn the_next_one_stamps_where_one_is_away_or_slow_and_who_failed_is_left_in
     drop(free);
     let slow = TsaServer::start(|_| Answer::Silence).unwrap();
     let good = honest();
-    let stamper = stamper(&[away, slow.url(), good.url()]);
+    let urls = [away, slow.url(), good.url()];
+    let stamper = stamper(&urls);
     let trust = trust();
     stamper.stamp(SIGNATURE, &trust).await.unwrap();
     assert_eq!((slow.asked(), good.asked()), (1, 1));
     stamper.stamp(SIGNATURE, &trust).await.unwrap();
     assert_eq!((slow.asked(), good.asked()), (1, 2), "the slow one is passed over");
+    let records = stamper.records();
+    let failures: Vec<_> = urls.iter().map(|url| records[url].failures).collect();
+    assert_eq!(failures, [1, 1, 0], "who is passed over is not asked");
+    let stamped: Vec<_> = urls.iter().map(|url| records[url].last_success.is_some()).collect();
+    assert_eq!(stamped, [false, false, true]);
 }
 
 #[tokio::test]

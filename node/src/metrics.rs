@@ -109,6 +109,7 @@ pub(crate) async fn figures(shell: Arc<Shell>) -> Option<String> {
             signed / 1_000,
         );
     }
+    shell.signed.figures(&mut out, "truc_node", shell.stamper.as_ref(), shell.witness_states());
     out.gauge("truc_node_relay_connected", "1 while the relay is there.", u64::from(shell.relay().is_some()));
     let index = shell.index_state().starts_with("ready");
     out.gauge("truc_node_index_ready", "1 while documents closed long ago can be looked up.", u64::from(index));

@@ -7,7 +7,7 @@ use std::{
     path::Path,
     sync::{
         Arc, Mutex, RwLock,
-        atomic::{AtomicBool, AtomicI64},
+        atomic::{AtomicBool, AtomicI64, AtomicU32},
     },
     time::{Duration, SystemTime},
 };
@@ -22,7 +22,7 @@ use tokio::{
 };
 use tokio_stream::wrappers::TcpListenerStream;
 use tracing::{error, info, warn};
-use truc_custody::Keyring;
+use truc_custody::{Keyring, SignedCheckpoints};
 use truc_evidence::{AdmissionError, Directory, DirectoryWriter};
 use truc_ledger::{LedgerKey, blobs::BlobStore, volume::DirVolume};
 use truc_link::{Link, LinkTrust, NotAdmitted, Stamper};
@@ -486,6 +486,8 @@ fn build(
         relay_state: ArcSwap::from_pointee("connecting".to_owned()),
         may_sign: AtomicBool::new(false),
         signed_at_ms: AtomicI64::new(0),
+        signed: SignedCheckpoints::default(),
+        witness_misses: AtomicU32::new(0),
         store_folder: settings.store(),
         restored: Mutex::new(restored),
         forks_folder: settings.forks(),

@@ -28,6 +28,8 @@ pub const NOTE_SIGNATURES_MAX: usize = 100;
 pub const COSIGNATURES_MAX: usize = 16;
 /// So long a checkpoint that the certificate has signed waits for witnesses before it is published without them, in milliseconds.
 pub const COSIGN_WAIT_MS: u64 = 1_500;
+/// A witness that so many times in a row was asked and did not answer in time is asked on, and not waited for.
+pub const COSIGN_MISSES_MAX: u32 = 3;
 /// At least so long lies between two checkpoints of one ledger that a witness cosigns, in milliseconds.
 pub const COSIGN_GAP_MS: u64 = 500;
 /// A relay notes at most one checkpoint of each node in its own ledger in so long, in milliseconds.

@@ -5,13 +5,14 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use truc_link::{Figures, revocation::AskOutcome};
+use truc_custody::{SignedCheckpoints, WitnessStates};
+use truc_link::{Figures, Stamper, revocation::AskOutcome};
 use truc_signer::path::ListState;
 
 use crate::store::{Embedded, Store};
 
 /// What the relay is, besides its store, at one moment.
-pub(crate) struct Around {
+pub(crate) struct Around<'a> {
     /// Nodes that are connected.
     pub(crate) nodes: usize,
     /// Version of the directory in force; 0: none yet.
@@ -24,6 +25,12 @@ pub(crate) struct Around {
     pub(crate) lists: Vec<ListState>,
     /// What became of questions to OCSP responders.
     pub(crate) answers: BTreeMap<AskOutcome, u64>,
+    /// What became of the checkpoints that the certificate signed.
+    pub(crate) signed: &'a SignedCheckpoints,
+    /// Time-stamping authorities, where settings name any.
+    pub(crate) stamper: Option<&'a Stamper>,
+    /// Nodes that may cosign.
+    pub(crate) witnesses: WitnessStates,
 }
 
 /// Figures that the core's thread leaves behind after every turn.
@@ -36,7 +43,7 @@ pub(crate) struct Gauges {
 }
 
 /// All figures as text.
-pub(crate) fn figures(store: &Embedded, relay: &str, lane: &str, around: &Around) -> String {
+pub(crate) fn figures(store: &Embedded, relay: &str, lane: &str, around: &Around<'_>) -> String {
     let (head, gauges) = (store.head(), store.gauges());
     let read = |gauge: &AtomicU64| gauge.load(Ordering::Relaxed);
     let mut out = Figures::default();
@@ -53,6 +60,7 @@ pub(crate) fn figures(store: &Embedded, relay: &str, lane: &str, around: &Around
         let help = "When the certificate last signed, since this start.";
         out.gauge("truc_relay_signed_time_seconds", help, read(&gauges.signed_at));
     }
+    around.signed.figures(&mut out, "truc_relay", around.stamper, around.witnesses);
     let index = store.index_state().starts_with("ready");
     out.gauge("truc_relay_index_ready", "1 while envelopes closed long ago can be looked up.", u64::from(index));
     out.gauge("truc_relay_directory_version", "Version of the directory in force; 0: none yet.", around.directory);

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, anyhow, bail};
 use tokio::net::TcpListener;
-use truc_custody::{Keyring, deeds::NOTES};
+use truc_custody::{Keyring, SignedCheckpoints, deeds::NOTES};
 use truc_evidence::{
     CheckpointStamp, Directory, DirectoryWriter, PinnedOperator, checkpoint_signature, sign_checkpoint,
     stamp_checkpoint,
@@ -107,9 +107,12 @@ pub async fn run(
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(follow_directory(link.clone(), Arc::clone(&service), Arc::clone(&keys), Arc::clone(&store)));
     tasks.spawn(follow_closings(Arc::clone(&store), service.directories(), clock));
-    let stamper = open_stamper(&settings, &trust)?;
-    let every = settings.time_stamps.as_ref().map_or(SIGN_EVERY, |stamps| stamps.every);
-    tasks.spawn(sign(Arc::clone(&store), Arc::clone(&service), Arc::clone(&keys), stamper, every));
+    let signing = Arc::new(Signing {
+        stamper: open_stamper(&settings, &trust)?,
+        every: settings.time_stamps.as_ref().map_or(SIGN_EVERY, |stamps| stamps.every),
+        signed: SignedCheckpoints::default(),
+    });
+    tasks.spawn(sign(Arc::clone(&store), Arc::clone(&service), Arc::clone(&keys), Arc::clone(&signing)));
     let lists_changed = Arc::new(tokio::sync::Notify::new());
     if let Some(revocations) = &revocations {
         let (revocations, changed) = (Arc::clone(revocations), Arc::clone(&lists_changed));
@@ -124,8 +127,8 @@ pub async fn run(
 
     if let Some(address) = settings.metrics {
         let listener = TcpListener::bind(address).await.with_context(|| format!("listen on {address} (metrics)"))?;
-        let seen = (link.clone(), revocations);
-        tasks.spawn(metrics(listener, Arc::clone(&settings), seen, Arc::clone(&store), Arc::clone(&service)));
+        let seen = Seen { link: link.clone(), revocations, signing, service: Arc::clone(&service) };
+        tasks.spawn(metrics(listener, Arc::clone(&settings), seen, Arc::clone(&store)));
     }
 
     let (server, incoming) = link.listen(listener, AcceptSettings::default());
@@ -146,16 +149,19 @@ pub async fn run(
     if told { Ok(()) } else { Err(anyhow!("the store stopped by itself; the log says why; start the relay again")) }
 }
 
-async fn metrics(
-    listener: TcpListener,
-    settings: Arc<Settings>,
-    (link, revocations): (Link, Option<Arc<Revocations>>),
-    store: Arc<Embedded>,
+/// Where figures for monitoring are read, besides the store.
+struct Seen {
+    link: Link,
+    revocations: Option<Arc<Revocations>>,
+    signing: Arc<Signing>,
     service: Arc<Service<Embedded>>,
-) {
+}
+
+async fn metrics(listener: TcpListener, settings: Arc<Settings>, seen: Seen, store: Arc<Embedded>) {
     if let Ok(address) = listener.local_addr() {
         tracing::info!(%address, "metrics in the clear at /metrics");
     }
+    let Seen { link, revocations, signing, service } = seen;
     let directories = service.directories();
     let figures = move || {
         let around = Around {
@@ -165,6 +171,9 @@ async fn metrics(
             key_away: link.key_fault().is_some(),
             lists: service.trust().lists(),
             answers: revocations.as_ref().map(|revocations| revocations.outcomes()).unwrap_or_default(),
+            signed: &signing.signed,
+            stamper: signing.stamper.as_ref(),
+            witnesses: service.witness_states(),
         };
         let text = crate::metrics::figures(&store, settings.id.as_str(), settings.lane.as_str(), &around);
         std::future::ready(Some(text))
@@ -518,19 +527,22 @@ async fn follow_closings<S: Store>(
     }
 }
 
-/// Signs the newest durable checkpoint with the certificate, at most every second, when a node waits for it.
-async fn sign(
-    store: Arc<Embedded>,
-    service: Arc<Service<Embedded>>,
-    keys: Arc<OwnKeys>,
+/// What signing with the certificate goes by, and what became of it.
+struct Signing {
     stamper: Option<Stamper>,
+    /// Least time between two signatures.
     every: Duration,
-) {
+    signed: SignedCheckpoints,
+}
+
+/// Signs the newest durable checkpoint with the certificate, at most every second, when a node waits for it.
+async fn sign(store: Arc<Embedded>, service: Arc<Service<Embedded>>, keys: Arc<OwnKeys>, signing: Arc<Signing>) {
+    let every = signing.every;
     let mut pause = every;
     loop {
         tokio::select! {
             () = store.to_sign() => {}
-            () = stamp_due(&store, stamper.as_ref()) => {}
+            () = stamp_due(&store, signing.stamper.as_ref()) => {}
         }
         if service.is_silenced() {
             tokio::time::sleep(every).await;
@@ -552,8 +564,13 @@ async fn sign(
         .await;
         let stored = match signed {
             Ok(Ok(note)) => {
-                let (note, stamp) = with_what_others_say(&service, size, note, &certificate, stamper.as_ref()).await;
-                store.signed(size, note.to_string().into_bytes().into(), stamp).await.map_err(anyhow::Error::from)
+                let (note, stamp, cosignatures) =
+                    with_what_others_say(&service, size, note, &certificate, signing.stamper.as_ref()).await;
+                let stored = store.signed(size, note.to_string().into_bytes().into(), stamp).await;
+                if stored.is_ok() {
+                    signing.signed.add(stamp, cosignatures);
+                }
+                stored.map_err(anyhow::Error::from)
             }
             Ok(Err(error)) => Err(error),
             Err(error) => Err(error.into()),
@@ -577,16 +594,18 @@ async fn sign(
 }
 
 /// What others add to a signed checkpoint before it is published: all are asked at once, each within a budget of its own. Whatever does not come in time is
-/// left out, and no call waits for any of this.
+/// left out, and no call waits for any of this. With it goes what became of the time-stamp, and how many cosigned.
 async fn with_what_others_say(
     service: &Service<Embedded>,
     size: u64,
     note: SignedNote,
     certificate: &Digest,
     stamper: Option<&Stamper>,
-) -> (SignedNote, CheckpointStamp) {
+) -> (SignedNote, CheckpointStamp, usize) {
+    let own = note.signatures().len();
     let stamping = time_stamp(&note, certificate, stamper, service.trust());
     let (mut cosigned, token) = tokio::join!(service.cosigned_by_nodes(size, note.clone()), stamping);
+    let cosignatures = cosigned.signatures().len() - own;
     let stamp = match token.map(|token| stamp_checkpoint(&mut cosigned, certificate, &token)) {
         Some(Ok(())) => CheckpointStamp::There,
         Some(Err(error)) => {
@@ -596,7 +615,7 @@ async fn with_what_others_say(
         None if stamper.is_some() => CheckpointStamp::Awaited,
         None => CheckpointStamp::NotAsked,
     };
-    (cosigned, stamp)
+    (cosigned, stamp, cosignatures)
 }
 
 /// Completes when nodes have proofs without the time-stamp that was asked for, and authorities may be asked again: the same tree is then signed once more.

@@ -6,9 +6,8 @@ use std::{collections::BTreeSet, io::Write as _, sync::Arc};
 
 use serde_json::json;
 use tokio::{runtime::Handle, sync::mpsc};
-use tracing::warn;
 use truc_evidence::{BundleWriteError, BundleWriter, Check, Directory, ReceiptReport, ReceiptTrust, verify_receipt};
-use truc_link::{RevocationFolder, Stamper};
+use truc_link::RevocationFolder;
 use truc_proto::{
     AgencyId, BUNDLE_REPORT, BundleJson, Digest, Entry, EnvelopeId, Raw, Receipt, ReceiptBody,
     limits::{BUNDLE_CERTIFICATES_MAX, BUNDLE_ENTRIES_MAX},
@@ -30,7 +29,7 @@ use super::{
 };
 use crate::{
     pipeline::PipelineError,
-    shell::{Shell, Worker, clock},
+    shell::{Shell, Worker, clock, time_stamp},
     tokens::Grant,
 };
 
@@ -203,14 +202,10 @@ fn write(
     })
 }
 
-/// With a time-stamp, where settings name authorities and one answers within the budget; without one it is a bundle, or its report, all the same.
+/// With a time-stamp, where there is one; without it is a bundle, or its report, all the same.
 fn time_stamped(shell: &Shell, cms: &[u8]) -> Option<Vec<u8>> {
-    let stamper: &Stamper = shell.stamper.as_ref()?;
-    let signature = signature_value(cms).ok()?;
-    let stamped = Handle::current().block_on(stamper.stamp(&signature, &shell.trust.load()));
-    let stamped =
-        stamped.inspect_err(|error| warn!(%error, "a bundle or its report goes out without time-stamp")).ok()?;
-    embed_time_stamp(cms, &stamped.token).ok()
+    let token = Handle::current().block_on(time_stamp(shell, &signature_value(cms).ok()?))?;
+    embed_time_stamp(cms, &token).ok()
 }
 
 /// The report with the agency's signature in its box.

@@ -20,7 +20,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock,
-        atomic::{AtomicBool, AtomicI64, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering},
     },
     time::Duration,
 };
@@ -31,7 +31,7 @@ use tokio::{
     runtime::Handle,
     sync::{Notify, OwnedSemaphorePermit, Semaphore, broadcast, watch},
 };
-use truc_custody::Keyring;
+use truc_custody::{Keyring, SignedCheckpoints};
 use truc_evidence::{Directory, PinnedOperator};
 use truc_ledger::{
     Ledger, LedgerKey,
@@ -49,6 +49,7 @@ pub use effects::run_effects;
 pub use effects::run_timer;
 pub(crate) use offer::describe;
 pub use relay_link::run_link;
+pub(crate) use signing::time_stamp;
 pub use signing::{SIGN_EVERY, run_signer};
 pub use witness::run_witness;
 
@@ -129,6 +130,10 @@ pub struct Shell {
     pub may_sign: AtomicBool,
     /// When the certificate's key last signed, in milliseconds since 1970; 0: not since this start.
     pub(crate) signed_at_ms: AtomicI64,
+    /// What became of the checkpoints that it signed.
+    pub(crate) signed: SignedCheckpoints,
+    /// How many times in a row the relay was asked to cosign and did not.
+    pub(crate) witness_misses: AtomicU32,
     /// Journal, blobs, notes about the store itself.
     pub store_folder: PathBuf,
     /// From which backup this node was restored, until the relay has said that it knows of nothing newer.

@@ -90,21 +90,29 @@ async fn sign_newest(shell: &Arc<Shell>) -> Result<(), String> {
     let work = move || sign_checkpoint(&mut note, key.as_ref(), clock::now()).map(|()| note);
     let note = shell.work("signing a checkpoint", work).await.map_err(|error| error.to_string())?;
     let note = note.map_err(|error| crate::chain(&error))?;
-    let (note, stamp) = with_what_others_say(shell, note, &certificate).await;
+    let (note, stamp, cosignatures) = with_what_others_say(shell, note, &certificate).await;
     let note = Bytes::from(note.to_string());
     let clear = Input::Alarm { alarm: Alarm::KeyAway, text: None };
     for input in [Input::CheckpointSigned { note, stamp }, clear] {
         shell.engine.tell(input).await.map_err(|error| error.to_string())?;
     }
     shell.signed_at_ms.store(clock::now().unix_ms(), Ordering::Relaxed);
+    shell.signed.add(stamp, cosignatures);
     Ok(())
 }
 
 /// What others add to a signed checkpoint before it is published: all are asked at once, each within a budget of its own. Whatever does not come in time is
-/// left out; nothing waits for it, and neither acceptance nor delivery waits for any of this.
-async fn with_what_others_say(shell: &Shell, note: SignedNote, certificate: &Digest) -> (SignedNote, CheckpointStamp) {
-    let (mut cosigned, token) =
-        tokio::join!(shell.cosigned_by_relay(note.clone()), time_stamp(shell, &note, certificate));
+/// left out; nothing waits for it, and neither acceptance nor delivery waits for any of this. With it goes what became of the time-stamp, and how many
+/// cosigned.
+async fn with_what_others_say(
+    shell: &Shell,
+    note: SignedNote,
+    certificate: &Digest,
+) -> (SignedNote, CheckpointStamp, usize) {
+    let own = note.signatures().len();
+    let stamping = async { time_stamp(shell, &checkpoint_signature(&note, certificate)?).await };
+    let (mut cosigned, token) = tokio::join!(shell.cosigned_by_relay(note.clone()), stamping);
+    let cosignatures = cosigned.signatures().len() - own;
     let stamp = match token.map(|token| stamp_checkpoint(&mut cosigned, certificate, &token)) {
         Some(Ok(())) => CheckpointStamp::There,
         Some(Err(error)) => {
@@ -114,7 +122,7 @@ async fn with_what_others_say(shell: &Shell, note: SignedNote, certificate: &Dig
         None if shell.stamper.is_some() => CheckpointStamp::Awaited,
         None => CheckpointStamp::NotAsked,
     };
-    (cosigned, stamp)
+    (cosigned, stamp, cosignatures)
 }
 
 /// Whether the same tree is signed again: its time-stamp is missing, and there is somebody to ask.
@@ -136,17 +144,16 @@ async fn stamp_due(shell: &Shell) {
     }
 }
 
-/// A time-stamp over the certificate's signature, where settings name authorities and one answers.
-async fn time_stamp(shell: &Shell, note: &SignedNote, certificate: &Digest) -> Option<Vec<u8>> {
+/// A time-stamp over a signature of this node's, where settings name authorities and one answers within the budget; the alarm says when none does.
+pub(crate) async fn time_stamp(shell: &Shell, signature: &[u8]) -> Option<Vec<u8>> {
     let stamper = shell.stamper.as_ref()?;
-    let signature = checkpoint_signature(note, certificate)?;
     let trust = shell.trust.load_full();
-    let (token, text) = match stamper.stamp(&signature, &trust).await {
+    let (token, text) = match stamper.stamp(signature, &trust).await {
         Ok(stamped) => (Some(stamped.token), None),
         // Said before, and the alarm stands.
         Err(StampError::Resting) => return None,
         Err(error) => {
-            warn!(%error, "checkpoint without time-stamp; receipts go out without");
+            warn!(%error, "no time-stamp; receipts and bundles go out without");
             (None, Some(format!("receipts go out without time-stamps: {error}")))
         }
     };

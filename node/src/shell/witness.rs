@@ -1,15 +1,19 @@
 //! Witnesses: this node cosigns what the relay's certificate signed, and has its own checkpoints cosigned by the relay. Bounded in time and in how often;
 //! whoever is away delays nothing (docs/ARCHITECTURE.md, Witnesses).
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use tracing::{debug, warn};
+use truc_custody::WitnessStates;
 use truc_evidence::{Directory, witness_of};
 use truc_ledger::fork::{HeldCheckpoint, Observation};
 use truc_proto::{
     Checkpoint, NoteKey, SignedNote,
-    limits::{COSIGN_GAP_MS, COSIGN_WAIT_MS, PEER_MARKS_MAX},
+    limits::{COSIGN_GAP_MS, COSIGN_MISSES_MAX, COSIGN_WAIT_MS, PEER_MARKS_MAX},
     relay_v1,
 };
 
@@ -100,8 +104,37 @@ impl Shell {
     }
 
     /// The note with the relay's line, where the relay is there and gives it in time.
-    pub(super) async fn cosigned_by_relay(&self, mut note: SignedNote) -> SignedNote {
+    pub(super) async fn cosigned_by_relay(&self, note: SignedNote) -> SignedNote {
         let Some(key) = self.relay_witness() else { return note };
+        // Who is away is not asked.
+        if self.relay().is_none() {
+            return note;
+        }
+        let before = note.signatures().len();
+        let note = self.asked_in_time(note, &key).await;
+        if note.signatures().len() > before {
+            self.witness_misses.store(0, Ordering::Relaxed);
+        } else {
+            self.witness_misses.fetch_add(1, Ordering::Relaxed);
+        }
+        note
+    }
+
+    /// The relay as this node's witness, by what is heard of it.
+    pub(crate) fn witness_states(&self) -> WitnessStates {
+        let mut states = WitnessStates::default();
+        if self.relay_witness().is_some() {
+            let answers = self.witness_misses.load(Ordering::Relaxed) < COSIGN_MISSES_MAX;
+            *match (self.relay().is_some(), answers) {
+                (false, _) => &mut states.away,
+                (true, true) => &mut states.answering,
+                (true, false) => &mut states.silent,
+            } = 1;
+        }
+        states
+    }
+
+    async fn asked_in_time(&self, mut note: SignedNote, key: &NoteKey) -> SignedNote {
         let wait = Duration::from_millis(COSIGN_WAIT_MS);
         let signature = match tokio::time::timeout(wait, self.ask_relay(&note)).await {
             Ok(Ok(Some(signature))) => signature,

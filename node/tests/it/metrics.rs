@@ -1,15 +1,28 @@
 //! Figures for monitoring, over sockets, read by the parser of Prometheus' own client library.
 
-use std::process::{Command, Stdio};
+use std::{
+    process::{Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use serde_json::Value;
 use tokio::net::TcpListener;
+use truc_certs_dev::{
+    Tsa, now,
+    tsa::{Answer, TsaServer},
+};
+use truc_link::StampServer;
+use truc_node::settings::StampSettings;
 
 use crate::{
     http::request,
     rest::{get, letter, send, started},
     tools::python,
-    world::until,
+    world::{World, until},
 };
 
 /// Every sample with its labels, as the foreign parser reads them; none: it is not there.
@@ -72,4 +85,96 @@ async fn monitoring_reads_how_node_and_relay_are_and_nothing_of_documents() {
     assert_eq!(value(&samples, "truc_relay_silenced", &[]), 0.0);
     assert_eq!(value(&samples, "truc_relay_directory_version", &[]), 1.0);
     assert_eq!(read(world.rest("N-B")).await.status, 404, "nowhere else");
+}
+
+/// An authority with the tree's certificate that can be taken away: then it answers 503.
+fn authority(world: &World, away: &Arc<AtomicBool>) -> TsaServer {
+    let tsa = Tsa::load(&world.tree.files("services/tsa")).unwrap();
+    let is_away = Arc::clone(away);
+    let answer = move |request: &[u8]| match is_away.load(Ordering::SeqCst) {
+        true => Answer::Status(503),
+        false => Answer::Reply(tsa.answer(request, now()).unwrap()),
+    };
+    TsaServer::start(answer).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn monitoring_reads_which_authorities_stamp_and_which_witnesses_answer() {
+    let mut world = started().await;
+    let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let away = Arc::new(AtomicBool::new(false));
+    let (broken, honest) = (TsaServer::start(|_| Answer::Status(500)).unwrap(), authority(&world, &away));
+    let servers: Vec<StampServer> =
+        [format!("{}?key=secret", broken.url()), honest.url()].iter().map(|url| url.parse().unwrap()).collect();
+    world.relay_metrics(free);
+    let of_relay = servers.clone();
+    let every = Duration::from_secs(1);
+    world.relay_stamps(truc_relay::StampSettings { servers: of_relay, every, anchors: None });
+    world.stop_relay().await;
+    world.start_relay().await;
+    world.stop_node("N-A").await;
+    world.set("N-A", move |settings| settings.time_stamps = Some(StampSettings { servers, every, anchors: None }));
+    world.start_node("N-A").await;
+    let (relay, node) = (free, world.metrics("N-A"));
+    let read =
+        |address| async move { String::from_utf8(request(address, "GET", "/metrics", &[], b"").await.body).unwrap() };
+    if parsed("").is_none() {
+        return;
+    }
+    let sent = AtomicUsize::new(0);
+    // A checkpoint is signed when there is something new.
+    let after_another = |address| {
+        let number = sent.fetch_add(1, Ordering::SeqCst).to_string();
+        let world = &world;
+        async move {
+            send(world, &number, &letter(&["H26"]), &[("a.txt", b"abc")]).await.ok(201);
+            parsed(&read(address).await).unwrap()
+        }
+    };
+    let (refusing, stamping) = (broken.url(), honest.url());
+    for (address, prefix, witnesses) in [(node, "truc_node", 1.0), (relay, "truc_relay", 2.0)] {
+        let name = |rest: &str| format!("{prefix}_{rest}");
+        let stamped = |samples: &Value| {
+            has(samples, &name("checkpoint_cosignatures"), |value| value >= 1.0)
+                && value(samples, &name("checkpoints_signed_total"), &[("time_stamp", "stamped")]) >= 1.0
+                && value(samples, &name("time_stamp_missing"), &[]) == 0.0
+                && value(samples, &name("witnesses"), &[("state", "answering")]) == witnesses
+        };
+        let samples = until("it is stamped and cosigned", || after_another(address), stamped).await;
+        assert_eq!(value(&samples, &name("checkpoints_signed_total"), &[("time_stamp", "not-asked")]), 0.0);
+        let success = name("time_stamp_success_time_seconds");
+        assert!(value(&samples, &success, &[("server", &stamping)]) > 1_700_000_000.0);
+        assert!(!samples.to_string().contains("secret"), "{samples:#}");
+        let servers = samples.as_array().unwrap().iter().filter(|sample| sample[0] == *success).count();
+        assert_eq!(servers, 1, "the other one never gave any");
+        assert!(value(&samples, &name("time_stamp_failures_total"), &[("server", &refusing)]) >= 1.0);
+        assert_eq!(value(&samples, &name("time_stamp_failures_total"), &[("server", &stamping)]), 0.0);
+        assert_eq!(value(&samples, &name("witnesses"), &[("state", "silent")]), 0.0);
+    }
+
+    away.store(true, Ordering::SeqCst);
+    for (address, prefix) in [(node, "truc_node"), (relay, "truc_relay")] {
+        let name = |rest: &str| format!("{prefix}_{rest}");
+        let missing = |samples: &Value| value(samples, &name("time_stamp_missing"), &[]) == 1.0;
+        let samples = until("the lack is said", || after_another(address), missing).await;
+        assert!(value(&samples, &name("checkpoints_signed_total"), &[("time_stamp", "missing")]) >= 1.0);
+        assert!(value(&samples, &name("time_stamp_failures_total"), &[("server", &stamping)]) >= 1.0);
+    }
+    let samples = parsed(&read(node).await).unwrap();
+    assert_eq!(value(&samples, "truc_node_alarms", &[("kind", "time-stamps")]), 1.0);
+    let alarms = get(&world, "N-A", "/status").await.ok(200)["alarms"].clone();
+    assert!(alarms.to_string().contains("time-stamps"), "{alarms}");
+
+    // A node that is gone is a witness that is away.
+    world.stop_node("N-B").await;
+    let gone = || async { parsed(&read(relay).await).unwrap() };
+    let is_away = |samples: &Value| value(samples, "truc_relay_witnesses", &[("state", "away")]) == 1.0;
+    let samples = until("the relay says so", gone, is_away).await;
+    assert_eq!(value(&samples, "truc_relay_witnesses", &[("state", "answering")]), 1.0);
+}
+
+/// Whether there is a sample of this name whose value is as wanted.
+fn has(samples: &Value, name: &str, wanted: impl Fn(f64) -> bool) -> bool {
+    let mut named = samples.as_array().unwrap().iter().filter(|sample| sample[0] == name);
+    named.any(|sample| wanted(sample[2].as_f64().unwrap()))
 }

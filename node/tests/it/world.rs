@@ -36,6 +36,7 @@ pub(crate) struct World {
     relay_address: SocketAddr,
     nodes: BTreeMap<String, Node>,
     relay_metrics: Option<SocketAddr>,
+    relay_stamps: Option<truc_relay::StampSettings>,
     draft_bindings: Vec<Raw<SignedBinding>>,
     directory: Option<Directory>,
 }
@@ -80,6 +81,7 @@ impl World {
             relay_address,
             nodes: BTreeMap::new(),
             relay_metrics: None,
+            relay_stamps: None,
             draft_bindings: Vec::new(),
             directory: None,
         };
@@ -170,7 +172,8 @@ impl World {
 
     fn run_relay(&mut self, listener: TcpListener) {
         let settings = truc_relay::Settings::load(&self.path("relay")).unwrap();
-        let settings = truc_relay::Settings { metrics: self.relay_metrics, ..settings };
+        let settings =
+            truc_relay::Settings { metrics: self.relay_metrics, time_stamps: self.relay_stamps.clone(), ..settings };
         let (stop, stopped) = oneshot::channel::<()>();
         let running = tokio::spawn(truc_relay::run(settings, listener, async {
             let _ = stopped.await;
@@ -311,6 +314,11 @@ impl World {
     /// Where the relay's figures are, from its next start on.
     pub(crate) fn relay_metrics(&mut self, address: SocketAddr) {
         self.relay_metrics = Some(address);
+    }
+
+    /// Who stamps the relay's checkpoints, from its next start on.
+    pub(crate) fn relay_stamps(&mut self, stamps: truc_relay::StampSettings) {
+        self.relay_stamps = Some(stamps);
     }
 
     pub(crate) fn token(&self, id: &str) -> &str {

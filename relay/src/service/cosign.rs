@@ -9,11 +9,12 @@ use std::{
 use bytes::Bytes;
 use tokio::sync::{Notify, watch};
 use tonic::Status;
-use truc_evidence::{Directory, witness_of};
+use truc_custody::WitnessStates;
+use truc_evidence::{Directory, NodeKind, witness_of};
 use truc_ledger::LedgerKey;
 use truc_proto::{
     NodeId, NoteSignature, Reason, SignedNote, Timestamp,
-    limits::{COSIGN_GAP_MS, COSIGN_WAIT_MS, COSIGNATURES_MAX, FUTURE_SKEW_MAX_MS, PEER_MARKS_MAX},
+    limits::{COSIGN_GAP_MS, COSIGN_MISSES_MAX, COSIGN_WAIT_MS, COSIGNATURES_MAX, FUTURE_SKEW_MAX_MS, PEER_MARKS_MAX},
     relay_v1 as wire,
 };
 
@@ -27,9 +28,6 @@ use crate::{
     core::{CosignOutcome, Mark},
     store::Store,
 };
-
-/// A node that so many times in a row was asked and did not answer in time is asked on, and not waited for.
-const MISSES_MAX: u32 = 3;
 
 /// Who is there to cosign, and what came in under the checkpoint that is asked about.
 pub(super) struct Witnesses {
@@ -91,7 +89,7 @@ impl<S: Store> Service<S> {
         let wanted = {
             let mut collected = lock(&self.witnesses.collected);
             let able = |node: &&NodeId| witness_key(&directory, node).is_some();
-            let waited = |node: &&NodeId| collected.misses.get(*node).copied().unwrap_or_default() < MISSES_MAX;
+            let waited = |node: &&NodeId| collected.misses.get(*node).copied().unwrap_or_default() < COSIGN_MISSES_MAX;
             let asked = collected.watching.keys().filter(able).count();
             let wanted: Vec<NodeId> = collected.watching.keys().filter(able).filter(waited).cloned().collect();
             if asked == 0 {
@@ -110,7 +108,11 @@ impl<S: Store> Service<S> {
         let lines = std::mem::take(&mut collected.lines);
         if lines.len() < enough {
             for node in wanted.iter().filter(|node| !lines.contains_key(*node)) {
-                *collected.misses.entry(node.clone()).or_default() += 1;
+                let misses = collected.misses.entry(node.clone()).or_default();
+                *misses += 1;
+                if *misses == COSIGN_MISSES_MAX {
+                    tracing::warn!(%node, misses, "a witness does not answer in time: it is asked on, and not waited for");
+                }
             }
         }
         for line in lines.into_values().take(COSIGNATURES_MAX) {
@@ -128,6 +130,23 @@ impl<S: Store> Service<S> {
             }
             came.await;
         }
+    }
+
+    /// The nodes that may cosign, by what is heard of them.
+    pub(crate) fn witness_states(&self) -> WitnessStates {
+        let Some(directory) = self.directory.borrow().clone() else { return WitnessStates::default() };
+        let collected = lock(&self.witnesses.collected);
+        let mut states = WitnessStates::default();
+        for (_, node) in directory.nodes().filter(|(kind, node)| *kind == NodeKind::Node && witness_of(node).is_some())
+        {
+            let misses = collected.misses.get(&node.id).copied().unwrap_or_default();
+            *match (collected.watching.contains_key(&node.id), misses < COSIGN_MISSES_MAX) {
+                (false, _) => &mut states.away,
+                (true, true) => &mut states.answering,
+                (true, false) => &mut states.silent,
+            } += 1;
+        }
+        states
     }
 
     /// A node hands in its line.
