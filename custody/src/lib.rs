@@ -1,5 +1,6 @@
 //! What node and relay keep in the same way: how settings name their keys ([`KeySource`]), which of their own keys serve ([`Keyring`]), private files
-//! ([`files`]), backups under two administrators' halves ([`backup`]), counts of signed checkpoints ([`SignedCheckpoints`]) and the beginning of a new ledger origin ([`Begun`]).
+//! ([`files`]), the witness key ([`Witness`]), backups under two administrators' halves ([`backup`]), counts of signed checkpoints
+//! ([`SignedCheckpoints`]) and the beginning of a new ledger origin ([`Begun`]).
 //!
 //! Knows nothing of documents and of what else stands in either's settings.
 
@@ -14,6 +15,7 @@ mod signed;
 mod source;
 pub mod stopped;
 mod token;
+mod witness;
 
 pub use keyring::Keyring;
 pub use origin::Begun;
@@ -22,3 +24,4 @@ pub use signed::{SignedCheckpoints, WitnessStates};
 pub use source::{KeySource, MaterialError, read_certificates, read_file};
 pub use token::{PinSource, TokenSource};
 pub use truc_proto::chain;
+pub use witness::{Asked, REQUEST, REQUEST_WITH_WITNESS, Witness};

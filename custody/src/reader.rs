@@ -263,6 +263,14 @@ impl Reader<'_> {
         Some(path)
     }
 
+    /// A place for a file that need not be there; without the setting, the one called `default`.
+    pub fn place(&mut self, table: &mut Table, key: &str, prefix: &str, default: &str) -> Option<PathBuf> {
+        if !table.contains_key(key) {
+            return Some(self.folder.join(default));
+        }
+        self.text(table, key, prefix).map(|text| self.folder.join(text))
+    }
+
     /// Whatever is left is no setting.
     pub fn nothing_else(&mut self, table: &Table, prefix: &str) {
         self.mistakes.extend(table.keys().map(|key| format!("{prefix}{key}: there is no such setting")));

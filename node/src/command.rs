@@ -100,6 +100,15 @@ enum Command {
     Backup(Box<BackupArgs>),
     /// Make a node's folder of a backup. It finds out from the relay whether it is behind before it signs anything.
     Restore(Box<RestoreArgs>),
+    /// Write the request by which the operator binds the node's own keys (connection, checkpoints, witness). A node without a witness key gets one.
+    /// Agencies' keys are bound by `truc cert rotate`.
+    Bind {
+        /// Folder of the node, running or not.
+        #[arg(long, value_name = "FOLDER")]
+        dir: PathBuf,
+        #[command(flatten)]
+        reason: Reasoned,
+    },
     /// Begin a new ledger origin: for a node whose relay holds newer checkpoints than its store has.
     Recover(Box<RecoverArgs>),
     /// Remove the look-up index and the snapshots: both are built again from the journal, which is read whole to check it.
@@ -279,9 +288,18 @@ fn carry_out(command: Command) -> anyhow::Result<()> {
             })
         }
         Command::Restore(arguments) => restore(*arguments, BackupKind::Node, now()),
+        Command::Bind { dir, reason } => bind(&Settings::load(&dir).context("read the settings")?, reason),
         Command::Recover(arguments) => recovery::recover(*arguments, now()),
         Command::Reindex { dir } => reindex(&Settings::load(&dir).context("read the settings")?),
     }
+}
+
+#[expect(clippy::print_stdout, reason = "what the administrator asked for")]
+fn bind(settings: &Settings, reason: Reasoned) -> anyhow::Result<()> {
+    ask_for_pins(&TokenSource::prompted(&settings.node_keys))?;
+    let asked = crate::bind::bind(settings, administration::at_the_machine(reason.who), reason.why, now())?;
+    println!("{}", asked.told());
+    Ok(())
 }
 
 #[expect(clippy::print_stdout, reason = "what the administrator asked for")]

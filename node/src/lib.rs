@@ -6,6 +6,7 @@ pub mod administration;
 pub mod api;
 pub mod archive;
 pub mod backup;
+pub mod bind;
 pub mod command;
 pub mod core;
 mod door;

@@ -10,18 +10,18 @@ use truc_custody::{
     deeds::Reasoned,
     files::{replace_private, write_private},
 };
-use truc_evidence::{NewOrigin, forget_behind, forget_restored, last_known, ledger_origin};
+use truc_evidence::{forget_behind, forget_restored, last_known, ledger_origin};
 use truc_ledger::{
     LedgerKey, journal_cut,
     volume::{DirVolume, Volume},
 };
 use truc_proto::{AdminAction, AdminSubject, Administrator, Checkpoint, Digest, Timestamp};
-use truc_signer::SigningKey;
 
 use crate::{
     administration::{at_the_machine, done},
+    bind::write_request,
     command::note,
-    settings::{KeySource, SETTINGS_FILE, Settings},
+    settings::{SETTINGS_FILE, Settings},
 };
 
 /// `truc-node recover`.
@@ -106,25 +106,7 @@ pub fn begin(
     }
     let key = LedgerKey::from_file(&origin, &ledger_key).context("load the new ledger key")?;
     let binding = settings.folder.join(format!("{}-{epoch}.binding", settings.id));
-    let nodes = settings.node_keys.iter().map(KeySource::load_signing).collect::<Result<Vec<_>, _>>();
-    let nodes = nodes.context("load the node's keys")?;
-    let nodes: Vec<&dyn SigningKey> = nodes.iter().map(AsRef::as_ref).collect();
-    let tls = settings.tls_keys.iter().map(KeySource::certificate).collect::<Result<Vec<_>, _>>();
-    let tls = tls.context("load the TLS keys")?;
-    let witness = LedgerKey::from_file(&origin, &settings.witness_key).context("load the witness key")?;
-    let new = NewOrigin {
-        axis: &settings.axis,
-        lane: settings.lane,
-        id: &settings.id,
-        relay: false,
-        epoch,
-        ledger: &key,
-        witness: Some(&witness),
-        nodes: &nodes,
-        tls: &tls,
-    };
-    let request = new.request(now).context("make the binding request")?;
-    replace_private(&binding, request.bytes()).with_context(|| format!("write {}", binding.display()))?;
+    write_request(settings, epoch, &key, &binding, now)?;
     note(settings, &deed)?;
     // From here on it is the new epoch.
     let next = Settings { epoch, ledger_key, ..settings.clone() };

@@ -22,7 +22,7 @@ use tokio::{
 };
 use tokio_stream::wrappers::TcpListenerStream;
 use tracing::{error, info, warn};
-use truc_custody::{Keyring, SignedCheckpoints};
+use truc_custody::{Keyring, SignedCheckpoints, Witness};
 use truc_evidence::{AdmissionError, Directory, DirectoryWriter};
 use truc_ledger::{LedgerKey, blobs::BlobStore, volume::DirVolume};
 use truc_link::{Link, LinkTrust, NotAdmitted, Stamper};
@@ -379,7 +379,10 @@ fn build(
     let origin = settings.origin();
     let ledger_key = LedgerKey::from_file(&origin, &settings.ledger_key).context("load the ledger key")?;
     let ledger_public = *ledger_key.public().public_key();
-    let witness = LedgerKey::from_file(&origin, &settings.witness_key).context("load the witness key")?;
+    let witness = Witness::open(&origin, &settings.witness_key).context("load the witness key")?;
+    if witness.key().is_none() {
+        warn!(file = %settings.witness_key.display(), "no witness key: this node does not cosign the relay's checkpoints; `truc-node bind` makes it, and nothing else changes");
+    }
     let volume = Arc::new(DirVolume::create(settings.store()).context("open the store's folder")?);
 
     let restored = truc_evidence::restored(&settings.store()).context("look whether this node was restored")?;

@@ -80,7 +80,7 @@ pub struct Settings {
     pub node_keys: Vec<KeySource>,
     /// PKCS#8 DER of the ledger's Ed25519 key.
     pub ledger_key: PathBuf,
-    /// PKCS#8 DER of the Ed25519 key that cosigns others' checkpoints.
+    /// PKCS#8 DER of the Ed25519 key that cosigns others' checkpoints; without the file this node is no witness.
     pub witness_key: PathBuf,
     /// The storage key.
     pub storage_key: PathBuf,
@@ -484,7 +484,6 @@ mod tests {
             "time_stamps.every_s: a number from 1 to 60",
             "time_stamps.anchors: there is no file",
             "keys.ledger: there is no file",
-            "keys.witness is missing",
             "keys.tls: ",
             "keys.node: ",
             "trust.anchors is missing",

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use truc_custody::{
-    KeySource,
+    Asked, KeySource,
     backup::{BackupArgs, RestoreArgs, backup, restore},
     deeds::{NOTES, Reasoned, at_the_machine, names},
 };
@@ -38,7 +38,8 @@ enum Command {
     Backup(Box<BackupArgs>),
     /// Make a relay's folder of a backup. It finds out from the nodes whether it is behind before it signs anything.
     Restore(RestoreArgs),
-    /// Write the request by which the operator binds the keys that settings name under `[keys]`: for new ones, beside those in force.
+    /// Write the request by which the operator binds the keys that settings name under `[keys]`: for new ones, beside those in force. A relay without a
+    /// witness key gets one.
     Bind {
         #[command(flatten)]
         dir: DirArgs,
@@ -169,8 +170,7 @@ fn perform(command: Command) -> anyhow::Result<()> {
         }
         Command::Restore(args) => restore(args, BackupKind::Relay, clock()),
         Command::Bind { dir, reason } => {
-            let file = bind(&Settings::load(&dir.dir)?, at_the_machine(reason.who), reason.why, clock())?;
-            tracing::info!(binding = %file.display(), "give it to the axis operator (`truc directory add`, `sign`, `publish`); nothing changes before the directory binds the new keys");
+            told(&bind(&Settings::load(&dir.dir)?, at_the_machine(reason.who), reason.why, clock())?);
             Ok(())
         }
         Command::Recover(args) => recovery::recover(&args, clock()),
@@ -180,6 +180,11 @@ fn perform(command: Command) -> anyhow::Result<()> {
         }
         Command::Crl { dir, action: CrlAction::Import { file } } => import(&Settings::load(&dir.dir)?, &file),
     }
+}
+
+#[expect(clippy::print_stdout, reason = "what the administrator asked for")]
+fn told(asked: &Asked) {
+    println!("{}", asked.told());
 }
 
 #[expect(clippy::print_stdout, reason = "what the administrator asked for")]

@@ -1,13 +1,13 @@
 //! The relay's own keys while it runs. Settings name them, the directory in force says which serve.
 
 use std::{
-    path::{Path, PathBuf},
+    path::Path,
     sync::{Arc, PoisonError, RwLock},
 };
 
 use anyhow::Context as _;
 use truc_custody::{
-    KeySource, Keyring,
+    Asked, KeySource, Keyring, REQUEST, REQUEST_WITH_WITNESS, Witness,
     deeds::{NOTES, done, leave},
     files::replace_private,
 };
@@ -85,20 +85,23 @@ impl OwnKeys {
     }
 }
 
-/// `truc-relay bind`: writes the request by which the operator binds the keys that settings name, signed by all of them that sign checkpoints. Nothing
-/// changes before the directory binds them.
+/// `truc-relay bind`: writes the request by which the operator binds the keys that settings name, signed by all of them that sign checkpoints, and makes
+/// the witness key where there is none. Nothing changes before the directory binds them.
 ///
 /// # Errors
 /// When a key cannot be used, or the file not be written.
-pub fn bind(settings: &Settings, who: Administrator, why: String, now: Timestamp) -> anyhow::Result<PathBuf> {
+pub fn bind(settings: &Settings, who: Administrator, why: String, now: Timestamp) -> anyhow::Result<Asked> {
     let deed = |subject| done(AdminAction::CertificateRotated, subject, who.clone(), why.clone(), now);
     deed(AdminSubject::named("rotation")).check(&settings.id).context("nothing was done; correct --who or --why")?;
     let key = LedgerKey::from_file(&settings.origin(), &settings.ledger_key()).context("load the ledger key")?;
     let file = settings.dir.join(format!("{}.binding", settings.id));
+    let witness = settings.key("witness.key");
+    let (_, made) = Witness::make(&settings.origin(), &witness)?;
     let request = write_request(settings, settings.epoch, &key, &file, now)?;
-    let subject = AdminSubject::with_hash("request to bind the keys of the settings", request);
+    let what = if made { REQUEST_WITH_WITNESS } else { REQUEST };
+    let subject = AdminSubject::with_hash(what, request);
     leave(&settings.dir.join(NOTES), &settings.id, &deed(subject)).context("it was done, but is not in the ledger")?;
-    Ok(file)
+    Ok(Asked { file, witness_made: made.then_some(witness) })
 }
 
 /// The relay's entry under this epoch and ledger key, with all keys that settings name, as a request to be bound; its SHA-256.

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, anyhow, bail};
 use tokio::net::TcpListener;
-use truc_custody::{Keyring, SignedCheckpoints, deeds::NOTES};
+use truc_custody::{Keyring, SignedCheckpoints, Witness, deeds::NOTES};
 use truc_evidence::{
     CheckpointStamp, Directory, DirectoryWriter, PinnedOperator, checkpoint_signature, sign_checkpoint,
     stamp_checkpoint,
@@ -406,7 +406,7 @@ fn make_service(
         relay: settings.id.clone(),
         ledger_key: store.ledger().public_key().clone(),
         statements: LedgerKey::from_file(&settings.origin(), &settings.ledger_key())?,
-        witness: witness_key(settings)?,
+        witness: Some(witness_key(settings)?),
         operator: materials.operator.clone(),
         restored: restored(settings, directory.is_some())?,
         store: settings.store_dir(),
@@ -432,14 +432,14 @@ fn restored(settings: &Settings, peers: bool) -> anyhow::Result<Option<PathBuf>>
     Ok(Some(store))
 }
 
-/// The key that cosigns nodes' checkpoints. Relays made before there was one go on without.
-fn witness_key(settings: &Settings) -> anyhow::Result<Option<LedgerKey>> {
+/// The key that cosigns nodes' checkpoints. Relays made before there was one go on without, until `truc-relay bind` makes it.
+fn witness_key(settings: &Settings) -> anyhow::Result<Witness> {
     let path = settings.key("witness.key");
-    if !path.exists() {
-        tracing::warn!(file = %path.display(), "no witness key, as in relays made before there was one: this relay does not cosign nodes' checkpoints; nothing else changes");
-        return Ok(None);
+    let witness = Witness::open(&settings.origin(), &path).context("load the witness key")?;
+    if witness.key().is_none() {
+        tracing::warn!(file = %path.display(), "no witness key, as in relays made before there was one: this relay does not cosign nodes' checkpoints; `truc-relay bind` makes it, and nothing else changes");
     }
-    Ok(Some(LedgerKey::from_file(&settings.origin(), &path).context("load the witness key")?))
+    Ok(witness)
 }
 
 /// Whom the directory lists may connect; beside them only the relay's own certificate and the operator's tool, to publish.
@@ -476,8 +476,12 @@ async fn follow_directory(link: Link, service: Arc<Service<Embedded>>, keys: Arc
         let in_force = directories.borrow().clone();
         let took_over = keys.use_those_in_force(in_force.as_deref(), clock(), &link);
         write_down(&store, service.relay_id(), took_over).await;
-        let link = link.clone();
-        let reviewed = tokio::task::spawn_blocking(move || link.review()).await;
+        let (link, looking) = (link.clone(), Arc::clone(&service));
+        let reviewed = tokio::task::spawn_blocking(move || {
+            looking.look_for_witness();
+            link.review()
+        })
+        .await;
         if let Ok(closed @ 1..) = reviewed {
             tracing::warn!(closed, "links closed: the new directory does not list them");
         }

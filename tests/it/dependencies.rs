@@ -13,7 +13,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("truc-signer", &["truc-proto"]),
     ("truc-evidence", &["truc-proto", "truc-ledger", "truc-signer"]),
     ("truc-link", &["truc-proto", "truc-signer"]),
-    ("truc-custody", &["truc-proto", "truc-signer", "truc-evidence", "truc-link"]),
+    ("truc-custody", &["truc-proto", "truc-ledger", "truc-signer", "truc-evidence", "truc-link"]),
     ("truc-relay", &["truc-proto", "truc-ledger", "truc-signer", "truc-evidence", "truc-link", "truc-custody"]),
     (
         "truc-node",

@@ -199,7 +199,7 @@ async fn a_relay_with_its_keys_in_a_token_goes_over_to_new_ones_with_a_directory
     let settings = truc_relay::Settings::load(&world.relay_folder()).unwrap();
     let lan = Administrator { name: "lan".into(), role: CallerRole::CipherAdmin };
     let binding =
-        std::fs::read(truc_relay::bind(&settings, lan.clone(), "chứng thư mới".into(), now()).unwrap()).unwrap();
+        std::fs::read(truc_relay::bind(&settings, lan.clone(), "chứng thư mới".into(), now()).unwrap().file).unwrap();
     // The old key signs for the new ones: the operator has nothing to confirm.
     world.take(&Raw::<SignedBinding>::parse(binding).unwrap(), Confirmation::default());
     world.publish().await;

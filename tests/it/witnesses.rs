@@ -7,10 +7,12 @@ use std::sync::{
 };
 
 use bytes::Bytes;
-use truc_evidence::{EvidenceLevel, ReceiptTrust, ReceiptVerdict, verify_receipt};
+use truc_custody::Asked;
+use truc_evidence::{Confirmation, EvidenceLevel, ReceiptTrust, ReceiptVerdict, verify_receipt};
 use truc_ledger::LedgerKey;
 use truc_proto::{
-    Checkpoint, Digest, NodeId, Policy, SignedNote,
+    Administrator, BindingRequest, CallerRole, Checkpoint, Digest, Entry, Lane, NodeEntry, NodeId, Policy, Raw,
+    SignedBinding, SignedNote,
     relay_v1::{WatchEvent, watch_event::Event},
 };
 
@@ -18,7 +20,7 @@ use crate::support::{
     Letter, World,
     liar::{Liar, Lie, relay_key},
     until,
-    world::now,
+    world::{edit_file, now},
 };
 
 const NODES: [(&str, &[&str]); 3] = [("N-G22", &["G22"]), ("N-H26", &["H26"]), ("N-H37", &["H37"])];
@@ -102,6 +104,84 @@ async fn a_relay_without_a_witness_key_goes_on_as_before() {
     let envelope = world.api("N-G22").accepted(&Letter::new("old", "G22", &["H26"])).await;
     world.api("N-H26").until_consigned(&envelope, "H26").await;
     world.all_receipts_valid("N-G22", &envelope, 4).await;
+}
+
+/// Draft and files as those have them who began before there were witness keys.
+fn without_witness_keys(world: &mut World) {
+    let older = |entry: &Entry| match entry {
+        Entry::Node(node) => Some(Entry::Node(NodeEntry { witness_key: None, ..node.clone() })),
+        Entry::Relay(relay) => Some(Entry::Relay(NodeEntry { witness_key: None, ..relay.clone() })),
+        _ => None,
+    };
+    let older: Vec<Entry> = world.draft.entries().filter_map(older).collect();
+    assert_eq!(older.len(), NODES.len() + 1);
+    for entry in older {
+        world.draft.put(entry).unwrap();
+    }
+    std::fs::remove_file(world.relay_folder().join("keys/witness.key")).unwrap();
+    for (id, _) in NODES {
+        std::fs::remove_file(world.node_folder(id).join("keys/witness.pk8")).unwrap();
+        let settings = world.node_folder(id).join(truc_node::settings::SETTINGS_FILE);
+        edit_file(&settings, |text| {
+            text.lines().filter(|line| !line.starts_with("witness")).collect::<Vec<_>>().join("\n")
+        });
+    }
+}
+
+/// Has the key made, and takes the request as the operator does, who has nothing to confirm.
+fn bind_witness(world: &mut World, asked: impl Fn() -> anyhow::Result<Asked>) {
+    let first = asked().unwrap();
+    let made = first.witness_made.clone().unwrap();
+    assert!(made.is_file());
+    let told = first.told();
+    assert!(told.contains("witness key: ") && told.contains("khóa chứng kiến: "), "{told}");
+    let key = |asked: &Asked| {
+        let request = Raw::<SignedBinding>::parse(std::fs::read(&asked.file).unwrap()).unwrap();
+        let entries = Raw::<BindingRequest>::parse(request.request.clone()).unwrap().into_value().entries;
+        let [Entry::Node(entry) | Entry::Relay(entry)] = entries.as_slice() else { panic!("{entries:?}") };
+        (request, entry.witness_key.clone().unwrap())
+    };
+    let again = asked().unwrap();
+    assert_eq!((again.witness_made.as_ref(), key(&again).1), (None, key(&first).1), "a second time nothing is made");
+    assert!(!again.told().contains("witness"));
+    world.take(&key(&again).0, Confirmation::default());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_began_without_a_witness_key_gets_one_and_cosigns_from_the_version_on_that_lists_it() {
+    let mut world = World::make(Lane::Ordinary, &NODES).await;
+    without_witness_keys(&mut world);
+    world.serve_relay().await;
+    world.publish().await;
+    for (id, _) in NODES {
+        world.serve_node(id).await;
+    }
+    connected(&world, &["N-G22", "N-H26", "N-H37"]).await;
+    let envelope = world.api("N-G22").accepted(&Letter::new("before", "G22", &["H26"])).await;
+    world.api("N-H26").until_consigned(&envelope, "H26").await;
+    world.all_receipts_valid("N-G22", &envelope, 4).await;
+    for item in world.api("N-G22").receipts(&envelope).await {
+        let receipt = world.api("N-G22").receipt(&item.leaf_hash, false).await;
+        assert_eq!(cosigners(&receipt), Vec::<String>::new());
+    }
+    assert!(world.directory().witness_policy(None).is_err());
+
+    // All of them go on running meanwhile.
+    let who = || Administrator { name: "lan".into(), role: CallerRole::CipherAdmin };
+    let settings = truc_relay::Settings::load(&world.relay_folder()).unwrap();
+    bind_witness(&mut world, || truc_relay::bind(&settings, who(), "làm chứng".into(), now()));
+    for (id, _) in NODES {
+        let settings = truc_node::Settings::load(&world.node_folder(id)).unwrap();
+        bind_witness(&mut world, || truc_node::bind::bind(&settings, who(), "làm chứng".into(), now()));
+    }
+    world.publish_to(&["N-G22", "N-H26", "N-H37"]).await;
+    until_all_are_witnessed(&world, "after").await;
+    // What was done stands in the ledgers.
+    let deed = || async {
+        let log = truc_relay::administration::log(&settings, truc_proto::Timestamp::EPOCH).unwrap();
+        log.iter().any(|leaf| leaf.why == "làm chứng" && leaf.subject.name.contains("witness key")).then_some(())
+    };
+    until("the relay's ledger says so", deed).await;
 }
 
 /// Asks one witness to cosign another tree than all others, of the same size.

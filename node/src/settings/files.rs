@@ -8,9 +8,9 @@ impl Settings {
     /// The files that they name outside the node's folder, each once. A token's driver belongs to the machine and is none of them.
     #[must_use]
     pub fn files_outside(&self) -> Vec<PathBuf> {
-        let mut all: Vec<&Path> =
-            vec![&self.ledger_key, &self.witness_key, &self.storage_key, &self.tokens, &self.trust.anchors];
+        let mut all: Vec<&Path> = vec![&self.ledger_key, &self.storage_key, &self.tokens, &self.trust.anchors];
         all.push(&self.trust.operator);
+        all.extend(Some(self.witness_key.as_path()).filter(|path| path.exists()));
         all.extend(self.trust.intermediates.iter().chain(&self.trust.crls).map(PathBuf::as_path));
         let agencies = self.agencies.iter().flat_map(|agency| agency.service.iter().chain(&agency.sealing));
         let doors = self.sdk.iter().filter_map(|sdk| sdk.tls.as_ref());

@@ -90,7 +90,7 @@ impl Reader<'_> {
 
         let mut keys = self.section(&mut table, "keys");
         let ledger_key = self.path(&mut keys, "ledger", "keys.");
-        let witness_key = self.path(&mut keys, "witness", "keys.");
+        let witness_key = self.place(&mut keys, "witness", "keys.", "keys/witness.pk8");
         let storage_key = self.path(&mut keys, "storage", "keys.");
         let tokens = self.path(&mut keys, "tokens", "keys.");
         let tls_keys = self.own_keys(keys.remove("tls"), "keys.tls", Away::MayNot);

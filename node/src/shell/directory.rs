@@ -174,6 +174,11 @@ impl Shell {
         let (version, statement) = (directory.version(), directory.statement().digest());
         let directory = Arc::new(directory);
         self.directory.store(Some(Arc::clone(&directory)));
+        let shell = Arc::clone(self);
+        // It may have been made for this version.
+        if let Err(error) = self.work("looking for the witness key", move || shell.witness.look()).await? {
+            warn!(error = crate::chain(&error), "the witness key cannot be used; this node does not cosign");
+        }
         self.use_keys();
         self.keys_changed.send_replace(());
         self.directory_taken.notify_one();

@@ -31,10 +31,10 @@ use tokio::{
     runtime::Handle,
     sync::{Notify, OwnedSemaphorePermit, Semaphore, broadcast, watch},
 };
-use truc_custody::{Keyring, SignedCheckpoints};
+use truc_custody::{Keyring, SignedCheckpoints, Witness};
 use truc_evidence::{Directory, PinnedOperator};
 use truc_ledger::{
-    Ledger, LedgerKey,
+    Ledger,
     blobs::{BlobStore, StoredBlob},
 };
 use truc_link::{Link, Revocations, Stamper};
@@ -148,8 +148,8 @@ pub struct Shell {
     pub(crate) administering: Arc<tokio::sync::Mutex<()>>,
     /// Held while the relay's newest checkpoint is compared with the one held: two at once would take each other's steps for a ledger cut back.
     pub(crate) comparing: tokio::sync::Mutex<()>,
-    /// Cosigns the relay's checkpoints.
-    pub witness: LedgerKey,
+    /// Cosigns the relay's checkpoints, as soon as it has a key.
+    pub witness: Witness,
     /// The checkpoint that the relay asked to be cosigned last.
     pub to_cosign: watch::Sender<Option<bytes::Bytes>>,
     /// Wakes the signer.

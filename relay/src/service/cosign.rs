@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use tokio::sync::{Notify, watch};
 use tonic::Status;
-use truc_custody::WitnessStates;
+use truc_custody::{Witness, WitnessStates};
 use truc_evidence::{Directory, NodeKind, witness_of};
 use truc_ledger::LedgerKey;
 use truc_proto::{
@@ -149,6 +149,17 @@ impl<S: Store> Service<S> {
         states
     }
 
+    /// Looks for the witness key where there was none: it may have been made for the directory version that is in force now. Blocks.
+    pub(crate) fn look_for_witness(&self) {
+        let looked = self.settings.witness.as_ref().map(Witness::look);
+        if let Some(Err(error)) = looked {
+            tracing::warn!(
+                error = truc_custody::chain(&error),
+                "the witness key cannot be used; this relay does not cosign nodes' checkpoints"
+            );
+        }
+    }
+
     /// A node hands in its line.
     pub(super) fn cosigned(
         &self,
@@ -215,8 +226,8 @@ impl<S: Store> Service<S> {
     }
 
     /// The key, where the directory in force says that it is this relay's.
-    fn own_witness(&self, directory: &Directory) -> Option<&LedgerKey> {
-        let key = self.settings.witness.as_ref()?;
+    fn own_witness(&self, directory: &Directory) -> Option<Arc<LedgerKey>> {
+        let key = self.settings.witness.as_ref()?.key()?;
         let listed = witness_of(directory.relay())?;
         (listed == *key.public()).then_some(key)
     }

@@ -36,6 +36,7 @@ use std::{
 
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status, Streaming};
+use truc_custody::Witness;
 use truc_evidence::{Directory, PinnedOperator};
 use truc_ledger::LedgerKey;
 use truc_link::Peer;
@@ -69,8 +70,8 @@ pub struct ServiceSettings {
     pub ledger_key: NoteKey,
     /// Signs undelivered statements.
     pub statements: LedgerKey,
-    /// Cosigns nodes' checkpoints; none: this relay is no witness.
-    pub witness: Option<LedgerKey>,
+    /// Cosigns nodes' checkpoints; none: this relay never is a witness.
+    pub witness: Option<Witness>,
     /// Whose signature makes a directory.
     pub operator: PinnedOperator,
     /// The store, where the relay was restored from a backup and its peers have not confirmed that nothing newer is known.

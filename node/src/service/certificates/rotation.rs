@@ -6,7 +6,7 @@ use truc_evidence::{Directory, ledger_origin, make_binding};
 use truc_ledger::LedgerKey;
 use truc_proto::{
     AdminAction, AdminSubject, BindingRequest, CertificateBinding, Digest, Entry, KeyStatus, KeyUse, Timestamp,
-    limits::AGENCY_KEYS_MAX, node_v1,
+    WitnessKey, limits::AGENCY_KEYS_MAX, node_v1,
 };
 use truc_signer::{Certificate, SigningKey};
 
@@ -116,6 +116,7 @@ impl Rotation {
 
     /// The entries as they stand, with the new certificates and earlier ends of the old ones.
     fn entries(&self, shell: &Shell) -> Result<Vec<Entry>, Error> {
+        shell.witness.look().map_err(|error| Error::unavailable(crate::chain(&error)))?;
         let mut keys: BTreeSet<String> = BTreeSet::new();
         for key in self.fresh() {
             keys.insert(match key.slot.code() {
@@ -133,6 +134,10 @@ impl Rotation {
                 Some(code) => name == format!("agency/{code}"),
                 None => name.starts_with("node/"),
             };
+            // One that was made meanwhile, and that the operator may have taken already.
+            if let (Entry::Node(node), Some(witness)) = (&mut entry, shell.witness.key()) {
+                node.witness_key = Some(WitnessKey(*witness.public().public_key()));
+            }
             let certificates = match &mut entry {
                 Entry::Agency(agency) => &mut agency.certificates,
                 Entry::Node(node) | Entry::Relay(node) => &mut node.certificates,
