@@ -15,7 +15,10 @@ use truc_certs_dev::{
     write_tree,
 };
 use truc_evidence::{CodeList, DirectoryDraft, LEVEL1_CODES, encode_directory};
-use truc_proto::{Entry, KeyUse, Lane, NodeEntry, Policy, Raw, Timestamp, WitnessKey};
+use truc_proto::{
+    Administrator, BindingRequest, CallerRole, Entry, KeyUse, Lane, NodeEntry, Policy, Raw, SignedBinding, Timestamp,
+    WitnessKey,
+};
 use truc_signer::{SoftKey, verify_detached};
 
 /// An operator's folder with PKI.
@@ -275,9 +278,8 @@ impl Relay {
     }
 }
 
-#[test]
-fn versions_that_did_not_reach_the_relay_are_published_before_the_newest() {
-    let operator = Operator::new();
+/// A relay's folder, as `truc-relay init` makes it.
+fn init_relay(operator: &Operator) -> std::path::PathBuf {
     let source =
         |files: truc_certs_dev::KeyFiles| truc_relay::KeySource::Pem { certificate: files.certificate, key: files.key };
     let folder = operator.path("relay");
@@ -295,6 +297,35 @@ fn versions_that_did_not_reach_the_relay_are_published_before_the_newest() {
         now: now(),
     });
     made.unwrap();
+    folder
+}
+
+#[test]
+fn the_request_of_a_relay_that_had_no_witness_key_is_taken_with_the_key() {
+    let operator = Operator::new();
+    let folder = init_relay(&operator);
+    let settings = truc_relay::Settings::load(&folder).unwrap();
+    std::fs::remove_file(folder.join("keys/witness.key")).unwrap();
+    let who = Administrator { name: "lan".into(), role: CallerRole::CipherAdmin };
+    let asked = truc_relay::bind(&settings, who, "làm chứng".into(), now()).unwrap();
+    assert_eq!(asked.witness_made, Some(folder.join("keys/witness.key")));
+    let binding = asked.file.to_str().unwrap();
+    let (said, code) = operator.directory(&["add", "--codes", "level1", "--confirm-endorsement", binding]);
+    assert_eq!(code, 0, "{said:#}");
+    let signed = Raw::<SignedBinding>::parse(std::fs::read(&asked.file).unwrap()).unwrap();
+    let entries = Raw::<BindingRequest>::parse(signed.request.clone()).unwrap().into_value().entries;
+    let asked_for = entries.iter().find_map(Entry::as_node).unwrap().witness_key.clone();
+    let draft = operator.draft();
+    let relay =
+        draft.lines().find_map(|line| Raw::<Entry>::parse(line.as_bytes().to_vec()).ok()?.value().as_node().cloned());
+    assert!(asked_for.is_some());
+    assert_eq!(relay.unwrap().witness_key, asked_for);
+}
+
+#[test]
+fn versions_that_did_not_reach_the_relay_are_published_before_the_newest() {
+    let operator = Operator::new();
+    let folder = init_relay(&operator);
     let signing = operator.tree.operator();
     let [certificate, key] = [&signing.certificate, &signing.key].map(|path| path.to_str().unwrap());
     let sign = || operator.directory(&["sign", "--certificate", certificate, "--key", key]).1;

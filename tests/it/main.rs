@@ -24,5 +24,6 @@ mod stolen;
 mod storage;
 mod support;
 mod tokens;
+mod two_histories;
 mod withdrawals;
 mod witnesses;
