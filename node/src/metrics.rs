@@ -110,6 +110,9 @@ pub(crate) async fn figures(shell: Arc<Shell>) -> Option<String> {
         );
     }
     shell.signed.figures(&mut out, "truc_node", shell.stamper.as_ref(), shell.witness_states());
+    let known = shell.settings.load().duties.rules.notice(clock::now()).is_none();
+    let help = "1 while the holidays of this year, in its last month also those of the next, are known.";
+    out.gauge("truc_node_calendar_known", help, u64::from(known));
     out.gauge("truc_node_relay_connected", "1 while the relay is there.", u64::from(shell.relay().is_some()));
     let index = shell.index_state().starts_with("ready");
     out.gauge("truc_node_index_ready", "1 while documents closed long ago can be looked up.", u64::from(index));

@@ -150,10 +150,13 @@ impl Calendar {
         Ok(())
     }
 
-    /// The last year whose holidays it knows; later, only weekends count.
+    /// Whether it knows the holidays of this year: those of a year without its Tết are not known, whatever else somebody added. Then only weekends count.
     #[must_use]
-    pub fn last_year(&self) -> u16 {
-        self.days.keys().next_back().map_or(0, |day| day.year())
+    pub fn knows(&self, year: u16) -> bool {
+        let day = |text: &str| format!("{year:04}-{text}").parse::<Day>().ok();
+        // The first day of Tết lies between 21 January and 20 February.
+        let Some((first, last)) = day("01-21").zip(day("02-20")) else { return false };
+        self.days.range(first..=last).any(|(_, kind)| *kind == Kind::Holiday)
     }
 
     /// Whether this day is worked.
@@ -229,15 +232,25 @@ mod tests {
         check("2026-08-28T18:00", Rule::NextMorning, "2026-09-03T12:00");
         check("2026-08-21T18:00", Rule::NextMorning, "2026-08-22T12:00");
         check("2025-04-30T08:00", Rule::SameDay, "2025-05-05T17:00");
+        // Ngày Văn hóa Việt Nam, from 2026 on.
+        check("2026-11-23T18:00", Rule::SameDay, "2026-11-25T17:00");
+        check("2027-11-23T09:00", Rule::NextMorning, "2027-11-25T12:00");
+        // Tết Đinh Mùi, as far as it is certain.
+        check("2027-02-05T09:00", Rule::NextMorning, "2027-02-11T12:00");
     }
 
     #[test]
-    fn behind_the_last_year_only_weekends_count() {
-        let calendar = Calendar::vietnam(Hours::default());
-        assert_eq!(calendar.last_year(), 2027);
+    fn in_a_year_that_is_not_known_only_weekends_count_until_its_tet_is_added() {
+        let mut calendar = Calendar::vietnam(Hours::default());
+        let known = |calendar: &Calendar| (2024..2030).filter(|year| calendar.knows(*year)).collect::<Vec<_>>();
+        assert_eq!(known(&calendar), [2025, 2026, 2027]);
         // Tết 2028 is not known.
         check("2028-01-26T09:00", Rule::SameDay, "2028-01-26T17:00");
         check("2028-01-29T09:00", Rule::SameDay, "2028-01-31T17:00");
+        calendar.add("2028-06-01 holiday Ngày truyền thống\n2028-02-12 working Làm bù").unwrap();
+        assert!(!calendar.knows(2028), "a day of one's own is no year");
+        calendar.add("2028-01-26 holiday Tết Nguyên đán Mậu Thân").unwrap();
+        assert_eq!(known(&calendar), [2025, 2026, 2027, 2028]);
     }
 
     #[test]

@@ -11,6 +11,9 @@ use truc_proto::{Priority, Timestamp};
 pub use calendar::{Calendar, CalendarError, Hours, Rule};
 pub use day::{Day, DayError};
 
+/// So many days ahead it is said that the calendar has no holidays of a year.
+const NOTICE_DAYS: i64 = 31;
+
 /// A duty.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Duty {
@@ -169,12 +172,14 @@ impl DutyRules {
         self.deadline(duty, since, priority).is_some_and(|deadline| at >= deadline)
     }
 
-    /// What a person should know of the calendar now, in both languages.
+    /// What a person should know of the calendar now, in both languages: that the holidays of this year, in its last month also those of the next, are
+    /// not known.
     #[must_use]
     pub fn notice(&self, now: Timestamp) -> Option<String> {
-        let (year, last) = (Day::of(now).year(), self.calendar.last_year());
-        (year > last).then(|| format!(
-            "the calendar of working days ends with {last}: since then only weekends are days off; name a newer one in `duties.calendar` / Lịch ngày làm việc chỉ có đến năm {last}: từ đó chỉ tính thứ Bảy, Chủ nhật là ngày nghỉ; quản trị viên khai báo lịch mới ở `duties.calendar`"
+        let years = [Day::of(now), Day::of(now).plus(NOTICE_DAYS)].map(Day::year);
+        let unknown = years.into_iter().find(|year| !self.calendar.knows(*year))?;
+        Some(format!(
+            "the calendar of working days has no holidays of {unknown}: only Saturdays and Sundays are days off in that year; name a newer calendar in `duties.calendar` / Lịch ngày làm việc chưa có ngày nghỉ lễ, Tết năm {unknown}: trong năm đó chỉ tính thứ Bảy, Chủ nhật là ngày nghỉ; quản trị viên khai báo lịch mới ở `duties.calendar`"
         ))
     }
 }
@@ -214,7 +219,16 @@ mod tests {
     #[test]
     fn a_calendar_that_ends_is_said() {
         let rules = DutyRules::default();
-        assert_eq!(rules.notice(at("2027-12-31T23:00")), None);
-        assert!(rules.notice(at("2028-01-01T00:00")).unwrap().contains("2027"));
+        assert_eq!(rules.notice(at("2026-12-31T23:00")), None);
+        assert_eq!(rules.notice(at("2027-11-30T23:00")), None);
+        for moment in ["2027-12-01T00:00", "2028-01-01T00:00", "2028-11-30T00:00"] {
+            let said = rules.notice(at(moment)).unwrap();
+            assert!(said.contains("no holidays of 2028") && said.contains("Tết năm 2028"), "{said}");
+        }
+        let mut calendar = Calendar::vietnam(Hours::default());
+        calendar.add("2028-01-26 holiday Tết Nguyên đán Mậu Thân").unwrap();
+        let rules = DutyRules { calendar, ..rules };
+        assert_eq!(rules.notice(at("2028-01-01T00:00")), None);
+        assert!(rules.notice(at("2028-12-15T00:00")).unwrap().contains("2029"));
     }
 }

@@ -70,6 +70,10 @@ async fn monitoring_reads_how_node_and_relay_are_and_nothing_of_documents() {
     assert_eq!(value(&samples, "truc_node_open_envelopes", &[("box", "received")]), 1.0);
     assert_eq!(value(&samples, "truc_node_relay_connected", &[]), 1.0);
     assert_eq!(value(&samples, "truc_node_alarms", &[("kind", "fork")]), 0.0);
+    // As `truc status` says it.
+    let notice = get(&world, "N-B", "/status").await.ok(200)["duties_notice"].clone();
+    let known = notice.as_str().is_none_or(str::is_empty);
+    assert_eq!(value(&samples, "truc_node_calendar_known", &[]), f64::from(u8::from(known)));
     assert!(value(&samples, "truc_node_ledger_leaves", &[]) >= 2.0);
 
     // The relay signs when somebody waits for it; then both say so.
