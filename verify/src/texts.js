@@ -505,8 +505,8 @@ export const CHECK_TEXTS = {
     en: ['the operator had bound the certificate for that time', 'The directory did not let this certificate act then; ask the axis operator.'],
   },
   'certificate-revocation': {
-    vi: ['chứng thư chưa bị thu hồi, tính đến ngày phát hành danh bạ và theo CRL được cung cấp', 'Chứng thư đã thu hồi không còn giá trị sau thời điểm thu hồi; trước đó chỉ có giá trị nếu có dấu thời gian.'],
-    en: ["the certificate was not revoked, as of the directory's issue and the CRLs given", 'A revoked certificate proves nothing after its revocation, and before it only with a time-stamp.'],
+    vi: ['chứng thư chưa bị thu hồi, tính đến ngày phát hành danh bạ và theo các danh sách thu hồi, trả lời OCSP hiện có', 'Chứng thư đã thu hồi không còn giá trị sau thời điểm thu hồi; trước đó chỉ có giá trị nếu có dấu thời gian.'],
+    en: ["the certificate was not revoked, as of the directory's issue and by the revocation lists and OCSP answers at hand", 'A revoked certificate proves nothing after its revocation, and before it only with a time-stamp.'],
   },
   'certificate-expiry': {
     vi: ['chứng thư chưa hết hạn, hoặc có dấu thời gian chứng tỏ đã ký trước khi hết hạn', 'Chứng thư đã hết hạn và không có dấu thời gian chứng tỏ đã ký trước đó; đề nghị nút đã lập cấp lại biên nhận ký mới.'],
@@ -541,8 +541,8 @@ export const CHECK_TEXTS = {
     en: ["the operator's certificate was valid at issue", "The root was issued outside the validity of the operator's certificate; it entitles nobody."],
   },
   'operator-revocation': {
-    vi: ['chứng thư đơn vị vận hành chưa bị thu hồi theo CRL được cung cấp', 'Chứng thư đơn vị vận hành đã bị thu hồi; đề nghị đơn vị vận hành ký lại gốc danh bạ.'],
-    en: ["the operator's certificate was not revoked, by the CRLs given", "The operator's certificate is revoked; ask the operator for a root signed anew."],
+    vi: ['chứng thư đơn vị vận hành chưa bị thu hồi theo các danh sách thu hồi, trả lời OCSP hiện có', 'Chứng thư đơn vị vận hành đã bị thu hồi; đề nghị đơn vị vận hành ký lại gốc danh bạ.'],
+    en: ["the operator's certificate was not revoked, by the revocation lists and OCSP answers at hand", "The operator's certificate is revoked; ask the operator for a root signed anew."],
   },
   'operator-expiry': {
     vi: ['chứng thư đơn vị vận hành chưa hết hạn, hoặc có dấu thời gian chứng tỏ đã ký trước khi hết hạn', 'Chứng thư đã hết hạn và không có dấu thời gian chứng tỏ gốc danh bạ đã ký trước đó; đề nghị nút đã lập cấp biên nhận kèm gốc danh bạ mới hơn.'],

@@ -130,10 +130,10 @@ checks! {
         en: "the operator had bound the certificate for that time", vi: "chứng thư được đăng ký trong danh bạ cho thời điểm đó",
         fix_en: "The directory did not let this certificate act then; ask the axis operator.",
         fix_vi: "Danh bạ không cho phép chứng thư này vào thời điểm đó; hãy hỏi đơn vị vận hành trục.";
-    /// Not revoked or suspended, by the signed entry and by the CRLs given, before it signed; later revocation without a time-stamp leaves doubt.
+    /// Not revoked or suspended, by the signed entry, the lists and the answers at hand, before it signed; later revocation without a time-stamp leaves doubt.
     CertificateRevocation = "certificate-revocation",
-        en: "the certificate was not revoked, as of the directory's issue and the CRLs given",
-        vi: "chứng thư chưa bị thu hồi, tính đến ngày phát hành danh bạ và theo CRL được cung cấp",
+        en: "the certificate was not revoked, as of the directory's issue and by the revocation lists and OCSP answers at hand",
+        vi: "chứng thư chưa bị thu hồi, tính đến ngày phát hành danh bạ và theo các danh sách thu hồi, trả lời OCSP hiện có",
         fix_en: "A revoked certificate proves nothing after its revocation, and before it only with a time-stamp.",
         fix_vi: "Chứng thư đã thu hồi không còn giá trị sau thời điểm thu hồi; trước đó chỉ có giá trị nếu có dấu thời gian.";
     /// The certificate has not expired since, or a time-stamp shows that it signed before.
@@ -177,9 +177,9 @@ checks! {
         en: "the operator's certificate was valid at issue", vi: "chứng thư đơn vị vận hành còn hiệu lực khi phát hành",
         fix_en: "The root was issued outside the validity of the operator's certificate; it entitles nobody.",
         fix_vi: "Gốc danh bạ phát hành ngoài thời hạn chứng thư của đơn vị vận hành; không trao quyền cho ai.";
-    /// The operator's certificate was not revoked before the root was issued; later revocation leaves doubt.
+    /// The operator's certificate was not revoked before the root was issued, by the lists and the answers at hand; later revocation leaves doubt.
     OperatorRevocation = "operator-revocation",
-        en: "the operator's certificate was not revoked, by the CRLs given", vi: "chứng thư đơn vị vận hành chưa bị thu hồi theo CRL được cung cấp",
+        en: "the operator's certificate was not revoked, by the revocation lists and OCSP answers at hand", vi: "chứng thư đơn vị vận hành chưa bị thu hồi theo các danh sách thu hồi, trả lời OCSP hiện có",
         fix_en: "The operator's certificate is revoked; ask the operator for a root signed anew.",
         fix_vi: "Chứng thư đơn vị vận hành đã bị thu hồi; đề nghị đơn vị vận hành ký lại gốc danh bạ.";
     /// The operator's certificate has not expired since, or a time-stamp shows that it signed before.

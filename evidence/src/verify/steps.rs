@@ -421,7 +421,7 @@ impl<'a> Judge<'a> {
         holds_if(good, || format!("bound {} to {}, signed {}", binding.valid_from, binding.valid_to, signing.at))
     }
 
-    /// Directory and CRLs may both speak; whoever names the earlier end is believed (I11).
+    /// Directory, lists and answers may all speak; whoever names the earlier end is believed (I11).
     fn certificate_revocation(&self) -> Finding {
         let signing = given!(self.signing);
         let binding = signing.line.binding;

@@ -15,7 +15,7 @@ use crate::PinnedOperator;
 type Verified = Result<CmsSignature, CmsError>;
 type Stamped = Result<Arc<TimeStamp>, TimeStampError>;
 
-/// Trust anchors, CRLs, the operator's pinned identity, and which witnesses count. Keep one for many receipts: it remembers directory roots and certificates checked before.
+/// Trust anchors, revocation lists, OCSP answers, the operator's pinned identity, and which witnesses count. Keep one for many receipts: it remembers directory roots and certificates checked before.
 #[derive(Debug)]
 pub struct ReceiptTrust {
     store: Arc<TrustStore>,
@@ -51,7 +51,7 @@ impl ReceiptTrust {
         self.policy.as_ref()
     }
 
-    /// Anchors, intermediates and CRLs.
+    /// Anchors, intermediates, revocation lists and OCSP answers.
     #[must_use]
     pub fn store(&self) -> &TrustStore {
         &self.store

@@ -212,7 +212,7 @@ fn print(file: &Path, report: &ReceiptReport, output: &Output) {
         }
         if let (Some(version), Some(issued)) = (summary.directory_version, summary.directory_issued) {
             output.line(format!(
-                "  certificates good as of directory {version} of {}, not checked later unless a CRL was given",
+                "  certificates good as of directory {version} of {}, not checked later unless a revocation list or an OCSP answer was at hand",
                 issued.in_vietnam()
             ));
         }
