@@ -13,7 +13,7 @@ pub use embed::embed_time_stamp;
 pub use verify::{
     CmsError, CmsSignature, has_time_stamp, signature_value, verify_attached, verify_detached, verify_detached_digest,
 };
-pub(crate) use verify::{SignedToken, explicit_algorithm, is_mgf1_sha256, is_pss_sha256, verify_token};
+pub(crate) use verify::{SignedToken, explicit_algorithm, is_mgf1_sha256, is_pss_sha256, tokens, verify_token};
 
 use der::asn1::ObjectIdentifier;
 use truc_proto::{Digest, Timestamp};

@@ -46,5 +46,7 @@ pub use public_key::{KeyKind, PublicKey, PublicKeyError, SignatureInvalid, Signa
 pub use request::{NewKey, NewKeyError, NewKeyKind};
 pub use softkey::{SoftKey, SoftKeyError};
 pub use storage::{StorageKey, StorageKeyError, WrapError};
-pub use timestamp::{TimeStamp, TimeStampError, TimeStampNonce, TimeStampPolicy, TimeStampRequest, Worth};
+pub use timestamp::{
+    TimeStamp, TimeStampError, TimeStampNonce, TimeStampPolicy, TimeStampRequest, Worth, certificates_of_stamps,
+};
 pub use token::{ObjectName, Pin, Token, TokenError, TokenKey, TokenWay};

@@ -176,6 +176,15 @@ pub fn verify_token(token: &[u8], stamped: &[u8]) -> Result<TimeStamp, TimeStamp
     Ok(TimeStamp { certificate, others, time: info.time, accuracy, policy: info.policy, nonce: info.nonce })
 }
 
+/// The certificates in the time-stamps on a signature that hold over it, those of the authorities and those beside: whom a reader may want to know more
+/// about. Whether an authority is believed is another question; what cannot be read is passed over.
+#[must_use]
+pub fn certificates_of_stamps(cms: &[u8]) -> Vec<Certificate> {
+    let Ok((signature, tokens)) = cms::tokens(cms) else { return Vec::new() };
+    let stamps = tokens.iter().filter_map(|token| verify_token(token, &signature).ok());
+    stamps.flat_map(|stamp| std::iter::once(stamp.certificate).chain(stamp.others)).collect()
+}
+
 /// Whether a time-stamp on a signature that came in, made at `made` or later by its own account, is wrong: who keeps and passes on such a signature would
 /// hold something that every verifier refuses, though anybody on the way may have put it in. What only proves nothing is let through, and so is one by an
 /// authority that had been revoked, which not everybody knows at once.

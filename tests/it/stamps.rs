@@ -10,7 +10,9 @@ use std::{
 };
 
 use truc_certs_dev::{
-    KeyKind, Profile, Request, Subject, TokenPlan, Tsa,
+    KeyKind, Profile, Request, Responder, Subject, TokenPlan, Tsa,
+    ocsp::{OcspServer, Status},
+    server,
     tsa::{Answer, TsaServer},
 };
 use truc_evidence::{
@@ -58,6 +60,10 @@ impl Authority {
         let token = self.tsa.token(&imprint, &TokenPlan::at(now())).unwrap();
         signed.cms = embed_time_stamp(&signed.cms, &token).unwrap().into();
         signed
+    }
+
+    fn certificate(&self, world: &World) -> Certificate {
+        Certificate::from_der(&world.issued("tsa").certificate_der).unwrap()
     }
 
     fn settings(&self) -> String {
@@ -143,6 +149,39 @@ fn the_report_is_stamped(bundle: &[u8]) {
         }
         Err(error) => assert!(std::env::var_os("TRUC_REQUIRE_TOOLS").is_none(), "unzip: {error}"),
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bundle_brings_what_a_responder_says_of_the_time_stamping_authority() {
+    let mut world = World::make(Lane::Ordinary, &NODES).await;
+    let authority = Authority::start(&mut world);
+    let subject = Subject::new("Dịch vụ OCSP").organization("Trục DEV");
+    let issued = world.issue("ocsp", Request::new(Profile::Ocsp, KeyKind::P256, subject));
+    let responder = Responder::new(&issued).unwrap();
+    let good = |_: &[u8]| Status::Good;
+    let server =
+        OcspServer::start(move |asked| server::Answer::Reply(responder.reply(asked, now(), good).unwrap())).unwrap();
+    let tsa = authority.certificate(&world);
+    let issuer = Certificate::from_pem(world.pki.intermediates_pem.as_bytes()).unwrap().remove(0);
+    assert!(tsa.names_issuer(&issuer));
+    let asks = format!(
+        "\n[revocation]\nresponders = [{{ issuer = \"{}\", url = \"{}\" }}]\nbudget_ms = 10000\n",
+        issuer.subject(),
+        server.url()
+    );
+    edit_file(&world.node_folder("N-G22").join(truc_node::settings::SETTINGS_FILE), |text| text + &asks);
+    start(&mut world, &authority).await;
+    let (sender, recipient) = (world.api("N-G22"), world.api("N-H26"));
+    let envelope = sender.accepted(&Letter::new("answered", "G22", &["H26"])).await;
+    recipient.until_consigned(&envelope, "H26").await;
+    world.all_receipts_valid("N-G22", &envelope, 4).await;
+    let bundle = sender.bundle(&envelope).await.unwrap();
+    let report = verify_bundle(bundle.as_slice(), &auditor(&world), None, now());
+    assert_eq!(report.verdict, ReceiptVerdict::Valid, "{:?}", report.steps);
+    let name = format!("revocation/{}.ocsp", tsa.sha256());
+    assert!(report.others.iter().any(|(other, _)| *other == name), "{name} in {:?}", report.others);
+    let place = |name: &str| bundle.windows(name.len()).position(|window| window == name.as_bytes());
+    assert!(place(&name) < place("report.pdf"), "it stands among the receipts, for which it counts");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,13 +9,13 @@ use tokio::{runtime::Handle, sync::mpsc};
 use truc_evidence::{BundleWriteError, BundleWriter, Check, Directory, ReceiptReport, ReceiptTrust, verify_receipt};
 use truc_link::RevocationFolder;
 use truc_proto::{
-    AgencyId, BUNDLE_REPORT, BundleJson, Digest, Entry, EnvelopeId, Raw, Receipt, ReceiptBody,
+    AgencyId, BUNDLE_REPORT, BundleJson, Digest, Entry, EnvelopeId, Raw, Receipt, ReceiptBody, SignedNote,
     limits::{BUNDLE_CERTIFICATES_MAX, BUNDLE_ENTRIES_MAX},
     node_v1,
 };
 use truc_signer::{
     AddTimeStamp, Certificate, PdfSignature, SignatureBox, TrustStore,
-    asic::FinishError,
+    asic::FinishError, certificates_of_stamps,
     cms::{embed_time_stamp, signature_value},
 };
 
@@ -262,6 +262,10 @@ fn unsigned(error: &PipelineError) -> Error {
 #[derive(Default)]
 struct Certificates {
     seen: BTreeSet<Digest>,
+    /// Signatures whose time-stamps were looked at: many receipts carry the same.
+    stamped: BTreeSet<Digest>,
+    /// Certificates in them.
+    stampers: BTreeSet<Digest>,
     files: Vec<(String, Vec<u8>)>,
     /// How many were looked up for answers.
     answered: usize,
@@ -278,23 +282,39 @@ impl Certificates {
         }
     }
 
+    fn add_stampers(&mut self, cms: &[u8]) {
+        if self.stamped.insert(Digest::of(cms)) {
+            let certificates = certificates_of_stamps(cms);
+            self.stampers.extend(certificates.iter().map(Certificate::sha256));
+            self.add(&certificates);
+        }
+    }
+
     /// The OCSP answers that this node has about those added since the last look, as `revocation/<SHA-256 of the certificate>.ocsp`.
     fn new_answers(&mut self, store: &TrustStore) -> Vec<(String, Vec<u8>)> {
-        let new = self.files.iter().skip(std::mem::replace(&mut self.answered, self.files.len()));
+        let first = std::mem::replace(&mut self.answered, self.files.len());
+        let new = self.files.iter().skip(first);
         let certificates = new.filter_map(|(_, der)| Certificate::from_der(der).ok());
         let named = certificates.filter_map(|certificate| {
             let mut issuers = store.intermediates().iter().chain(store.anchors());
             let issuer = issuers.find(|issuer| certificate.names_issuer(issuer))?;
-            let (answer, _) = store.answers().newest(&certificate, issuer)?;
+            let known = || store.answers().newest(&certificate, issuer);
+            // About an authority that stamped a responder may have been asked just now, by the verdict on its receipt.
+            let waits = || self.stampers.contains(&certificate.sha256()) && store.answers().settle(&certificate);
+            let (answer, _) = known().or_else(|| if waits() { known() } else { None })?;
             Some((format!("revocation/{}.ocsp", certificate.sha256()), answer.der().to_vec()))
         });
         named.collect()
     }
 
-    /// Those that the actor's directory entries in a receipt bind. Beside the receipts, for openssl: nothing rests on them.
+    /// Those that the actor's directory entries in a receipt bind, and those of the authorities that stamped its signatures. Beside the receipts, for openssl:
+    /// nothing rests on them.
     fn add_from(&mut self, receipt: &[u8]) {
         let Ok(receipt) = Receipt::parse(receipt) else { return };
+        let note = SignedNote::parse(receipt.checkpoint.as_bytes());
+        note.iter().flat_map(SignedNote::signatures).for_each(|line| self.add_stampers(&line.signature));
         let Ok(body) = Raw::<ReceiptBody>::parse(receipt.body) else { return };
+        self.add_stampers(&body.directory_cms);
         for entry in [Some(&body.node), body.agency.as_ref()].into_iter().flatten() {
             let Ok(entry) = Raw::<Entry>::parse(entry.bytes.clone()) else { continue };
             for binding in entry.certificates() {

@@ -167,6 +167,13 @@ pub fn has_time_stamp(cms: &[u8]) -> bool {
     unsigned.is_some_and(|tokens| !tokens.is_empty())
 }
 
+/// The signature value inside, with the time-stamp tokens on it; nothing is verified.
+pub(crate) fn tokens(cms: &[u8]) -> Result<(Vec<u8>, Vec<Vec<u8>>), CmsError> {
+    let der = normalised(cms)?;
+    let signer = Parts::read(&der)?.signer;
+    Ok((signer.signature.to_vec(), time_stamp_tokens(signer.unsigned)?))
+}
+
 /// The signature value inside, what a time-stamp is asked for; nothing is verified.
 ///
 /// # Errors
