@@ -685,7 +685,7 @@ pub(crate) enum ReceiptCommand {
         #[arg(short, long, value_name = "DIR", default_value = ".")]
         out: PathBuf,
     },
-    /// Get all receipts about a document as one signed bundle, with certificates, revocation lists and what was checked.
+    /// Get all receipts about a document as one signed bundle, with business statuses, certificates, revocation lists and what was checked.
     Export(ExportArgs),
     /// Verify receipt files and bundles. Needs no node, no network and no configuration.
     Verify(VerifyArgs),
@@ -703,7 +703,7 @@ pub(crate) struct ExportArgs {
     /// Its sending agency's code; needed where several senders used this envelope id.
     #[arg(long, value_name = "CODE")]
     pub(crate) sender: Option<AgencyId>,
-    /// Add what proves single files of the document.
+    /// Add what proves single files of the document, and the business statuses about it.
     #[arg(long)]
     pub(crate) opening: bool,
     /// File to write.

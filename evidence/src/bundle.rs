@@ -1,4 +1,4 @@
-//! Bundles: all receipts about one envelope in one signed file, and what they prove together.
+//! Bundles: all receipts about one envelope, and the business statuses about it, in one signed file, and what they prove together.
 //!
 //! A bundle is a container of the document's own profile (ASiC-E with CAdES), so that `unzip`, `openssl` and every reader of ours open
 //! it. Its signature says who put it together; what the receipts prove stands in the receipts, each verified by itself.
@@ -6,9 +6,11 @@
 mod check;
 mod conclusion;
 mod read;
+mod status;
 mod write;
 
 pub use check::BundleCheck;
-pub use conclusion::{Conclusion, ProvenEvent, Standing, conclude};
+pub use conclusion::{Conclusion, ProvenEvent, Standing, add_statuses, conclude};
 pub use read::{BundleReport, BundleSigner, bundled_receipt, is_bundle, verify_bundle};
+pub use status::{JudgedStatus, ProvenStatus, StatusBasis, StatusCheck, StatusJudge, StatusReport};
 pub use write::{BundleWriteError, BundleWriter};

@@ -46,8 +46,9 @@ pub use binding::{
     verify_binding,
 };
 pub use bundle::{
-    BundleCheck, BundleReport, BundleSigner, BundleWriteError, BundleWriter, Conclusion, ProvenEvent, Standing,
-    bundled_receipt, conclude, is_bundle, verify_bundle,
+    BundleCheck, BundleReport, BundleSigner, BundleWriteError, BundleWriter, Conclusion, JudgedStatus, ProvenEvent,
+    ProvenStatus, Standing, StatusBasis, StatusCheck, StatusJudge, StatusReport, add_statuses, bundled_receipt,
+    conclude, is_bundle, verify_bundle,
 };
 pub use checkpoint::{
     CheckpointCmsError, CheckpointStamp, CmsLine, checkpoint_signature, find_cms_line, is_stamped, ledger_origin,

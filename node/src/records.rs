@@ -227,6 +227,9 @@ pub struct OpeningParts {
     /// `envelope.json`.
     #[prost(bytes = "vec", tag = "2")]
     pub envelope: Vec<u8>,
+    /// The container's signature, of a business status: a bundle shows it. Empty: of a document, nobody signed, or written before it was kept.
+    #[prost(bytes = "vec", tag = "3")]
+    pub signature: Vec<u8>,
 }
 
 /// A key envelope.
@@ -863,7 +866,7 @@ mod tests {
             }),
         };
         let payload = Payload { sha256: vec![2; 32], length: 3, inline: Some(vec![1, 2, 3]) };
-        let parts = OpeningParts { manifest: b"m".to_vec(), envelope: b"e".to_vec() };
+        let parts = OpeningParts { manifest: b"m".to_vec(), envelope: b"e".to_vec(), signature: b"g".to_vec() };
         let leaf = ProvenLeaf {
             leaf: b"l".to_vec().into(),
             index: 4,

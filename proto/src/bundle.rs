@@ -8,6 +8,10 @@ use crate::{AgencyId, AxisId, EnvelopeId, Lane, NodeId, Statement, Timestamp};
 pub const BUNDLE_ENTRY: &str = "bundle.json";
 /// Folder of the receipts in a bundle.
 pub const BUNDLE_RECEIPTS: &str = "receipts/";
+/// Folder of the business statuses in a bundle, a folder each.
+pub const BUNDLE_STATUSES: &str = "statuses/";
+/// Name of a status's signature in its folder.
+pub const STATUS_SIGNATURE: &str = "signature001.p7s";
 
 /// Whether an entry of this name is an OCSP answer.
 #[must_use]
@@ -36,6 +40,13 @@ pub struct BundleJson {
     pub node: NodeId,
     /// When.
     pub made: Timestamp,
+    /// Business statuses that the node knows of and that are not in it: too many, or not to be shown.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub statuses_left_out: u64,
+}
+
+const fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 impl Statement for BundleJson {

@@ -34,7 +34,10 @@ pub use administration::{AdminAction, AdminSubject, Administration, Administrato
 pub use agency::{AgencyId, AgencyIdError, ForeignCode, ForeignCodeError, nearest, tidy_name};
 pub use audit::{AuditEnd, AuditedVersion, DirectoryAuditHead};
 pub use backup::{BackupHead, BackupKind, Restored, SealedHalf};
-pub use bundle::{BUNDLE_CHECKED, BUNDLE_ENTRY, BUNDLE_RECEIPTS, BUNDLE_REPORT, BundleJson, is_bundled_answer};
+pub use bundle::{
+    BUNDLE_CHECKED, BUNDLE_ENTRY, BUNDLE_RECEIPTS, BUNDLE_REPORT, BUNDLE_STATUSES, BundleJson, STATUS_SIGNATURE,
+    is_bundled_answer,
+};
 pub use chain::chain;
 pub use checkpoint::{Checkpoint, CheckpointError, CheckpointNoteError};
 pub use content::{

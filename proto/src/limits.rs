@@ -221,10 +221,14 @@ pub const STREAM_CHUNKS_MAX: u64 = 1 << 32;
 /// Most bytes of one container, and most decoded bytes of all its entries together: a 4 GiB attachment in base64 fits; sealed,
 /// with a tag for each chunk, the container stays below [`BLOB_BYTES_MAX`].
 pub const CONTAINER_BYTES_MAX: u64 = 8 * 1024 * 1024 * 1024 - 1024 * 1024;
+/// Most bytes of a `status.json` in a bundle: three texts of [`STATUS_TEXT_CHARS_MAX`] fit, however they are escaped.
+pub const STATUS_BYTES_MAX: usize = 64 * 1024;
 /// Most entries of one container, `mimetype`, manifest and signature included.
 pub const CONTAINER_ENTRIES_MAX: usize = 1_000;
-/// Most entries of one bundle of receipts: some ten for each of [`RECIPIENTS_MAX`] recipients.
+/// Most entries of one bundle: some ten receipts and files of statuses for each of [`RECIPIENTS_MAX`] recipients.
 pub const BUNDLE_ENTRIES_MAX: usize = 12_000;
+/// Most business statuses that a node puts into a bundle; of more the latest.
+pub const BUNDLE_STATUSES_MAX: usize = 1_000;
 /// Most certificates that stand beside the receipts of a bundle.
 pub const BUNDLE_CERTIFICATES_MAX: usize = 4_000;
 /// Decoded bytes a container may hold for each byte it takes, once past [`CONTAINER_RATIO_GRACE_BYTES`].

@@ -2,12 +2,13 @@
 // is another: a receipt stands by itself, whatever is wrong around it.
 
 import { BUNDLE, readStatement } from './statements.js';
-import { expiredFinding, failed, NOT_REACHED, passed, revokedFinding, stampFinding, unknown, verifyReceipt } from './checks.js';
+import { failed, NOT_APPLICABLE, NOT_REACHED, passed, verifyReceipt } from './checks.js';
 import { both } from './text.js';
-import { conclude } from './conclusion.js';
+import { StatusReader, judgeStatus, placeOf, statusBytesMax } from './statuses.js';
+import { addStatuses, conclude } from './conclusion.js';
+import { eachValid, eachValidOf, firstOf, signerFinding, signerPath } from './signer.js';
 import { openContainer } from './container.js';
-import { readStamps } from './stamps.js';
-import { trustAsOf, validate } from './path.js';
+import { trustAsOf } from './path.js';
 import { readableAnswer } from './ocsp.js';
 import { verifyDetached } from './cms.js';
 import { BUNDLE_ANSWERS_MAX, BUNDLE_ENTRIES_MAX, OCSP_BYTES_MAX, RECEIPT_BYTES_MAX, STATEMENT_BYTES_MAX } from './limits.js';
@@ -19,8 +20,8 @@ const RECEIPTS = 'receipts/';
 export const isBundle = (start) => [0x50, 0x4b, 3, 4].every((byte, at) => start[at] === byte);
 
 /**
- * Verifies a bundle as of `now`, with the document if one is shown: `{verdict, steps, about, signer, receipts: [{name, report}], others: [{name, length}],
- * conclusions}`. `options.progress` is told after each receipt how many were verified.
+ * Verifies a bundle as of `now`, with the document if one is shown: `{verdict, steps, about, signer, receipts: [{name, report}], statuses,
+ * others: [{name, length}], conclusions}`. `options.progress` is told after each receipt how many were verified.
  */
 export async function verifyBundle(blob, given, document, now, options = {}) {
   const trust = trustAsOf(given, now);
@@ -28,9 +29,13 @@ export async function verifyBundle(blob, given, document, now, options = {}) {
   const answers = [...given.store.answers];
   trust.store.answers = answers;
   const receipts = [];
+  const reader = new StatusReader(trust, now, options);
   let statement = null;
   const take = async (name, bytes) => {
-    if (name === ABOUT) {
+    const place = placeOf(name);
+    if (place !== null) {
+      await reader.take(place, bytes);
+    } else if (name === ABOUT) {
       statement = readStatement(BUNDLE, bytes);
     } else if (isAnswer(name)) {
       const answer = readableAnswer(bytes);
@@ -42,21 +47,29 @@ export async function verifyBundle(blob, given, document, now, options = {}) {
   };
   const opened = await openContainer(blob, { entriesMax: BUNDLE_ENTRIES_MAX, keptMax, take });
   // Of a container that is not whole nothing is believed, however much of it could be read.
-  if (opened.refused !== undefined) return report({ broken: opened.refused }, { about: null, signer: null, receipts: [], others: [], conclusions: [] });
+  if (opened.refused !== undefined) return report({ broken: opened.refused }, { about: null, signer: null, receipts: [], statuses: [], others: [], conclusions: [] });
   const about = statement === null || statement.refused !== null ? null : statement.value;
   const cms = await verifyDetached(opened.signature, opened.manifest, trust.store.intermediates);
-  const forked = forks(receipts);
-  const known = { statement, about, cms, receipts, forked, trust, path: cms.refused === undefined ? await signerPath(cms, trust, now) : null };
+  const statuses = (await reader.end()).map((read) => judgeStatus(read, about));
+  const forked = forks([...receipts, ...statuses.flatMap((status) => status.receipts)]);
+  const path = cms.refused === undefined ? await signerPath(cms, cms.signingTime ?? cms.certificate.notBefore, trust, now) : null;
+  const known = { statement, about, cms, receipts, statuses, forked, path };
+  const conclusions = conclude(receipts.filter((receipt) => isAbout(receipt, about) && !isForked(receipt, forked)).map((receipt) => receipt.report));
+  const proven = statuses.filter((status) => status.proven !== null && !status.receipts.some((receipt) => isForked(receipt, forked)));
+  addStatuses(conclusions, proven.map((status) => status.proven));
   return report(known, {
     about,
     signer: cms.refused === undefined ? { subject: cms.certificate.name, signedAt: cms.signingTime } : null,
     receipts,
+    statuses,
     others: opened.entries.filter(({ name }) => keptMax(name) === 0 || isAnswer(name)),
-    conclusions: conclude(receipts.filter((receipt) => isAbout(receipt, about) && !isForked(receipt, forked)).map((receipt) => receipt.report)),
+    conclusions,
   });
 }
 
 function keptMax(name) {
+  const place = placeOf(name);
+  if (place !== null) return statusBytesMax(place.file);
   if (name === ABOUT) return STATEMENT_BYTES_MAX;
   if (isAnswer(name)) return OCSP_BYTES_MAX;
   return name.startsWith(RECEIPTS) ? RECEIPT_BYTES_MAX : 0;
@@ -71,33 +84,11 @@ function report(known, found) {
   return { verdict, steps, ...found };
 }
 
-/** When it signed, as it says, and the path at the time nearest to that at which its certificate is valid. */
-async function signerPath(cms, trust, now) {
-  const { certificate, others, signingTime } = cms;
-  const signed = signingTime ?? certificate.notBefore;
-  const at = Math.max(Math.min(signed, certificate.notAfter), certificate.notBefore);
-  const stamps = await readStamps(cms, signed, trust, now);
-  return { ...(await validate(trust.store, certificate, others, 'service', at)), signed, isInTime: signed === at, stamps, isExpired: now > certificate.notAfter };
-}
-
 // The receipts stand by themselves: that nobody says whether the packer's certificate was revoked is said, and takes nothing from them.
 function signer({ cms: { certificate }, path }) {
   const { outcome, detail } = signerFinding(certificate, path);
   const said = (language) => [certificate.name, detail[language] ?? detail].filter((part) => part !== '').join(': ');
   return { outcome, detail: both(said('vi'), said('en')) };
-}
-
-function signerFinding(certificate, path) {
-  if (path.refused !== undefined) return failed(path.refused);
-  if (!path.isInTime) return failed(both('ký ngoài thời hạn của chứng thư', "signed outside the certificate's validity"));
-  if (path.revoked !== null) return revokedFinding(path.revoked, path.signed, path.stamps);
-  const stamped = stampFinding(path.stamps);
-  if (stamped.outcome === 'failed') return stamped;
-  if (path.isExpired && path.stamps.before !== null) return expiredFinding(certificate, path.stamps);
-  if (path.unknown === null) return passed(stamped.detail);
-  if (!path.isListMissing) return unknown(path.unknown);
-  const said = (language, text) => [stamped.detail[language] ?? stamped.detail, text].filter((part) => part !== '').join('; ');
-  return passed(both(said('vi', 'chưa kiểm tra thu hồi: không có danh sách thu hồi và trả lời OCSP'), said('en', 'whether it was revoked was not checked: there is no revocation list and no OCSP answer')));
 }
 
 const isAbout = ({ report: { summary } }, about) => about !== null && summary !== null && summary.envelope === about.envelope && summary.sender === about.sender;
@@ -128,20 +119,9 @@ const isForked = (receipt, forked) => [...forked.values()].includes(receipt.repo
 
 const noFork = ({ forked }) => (forked.size === 0 ? passed() : failed(firstOf([...forked.keys()])));
 
-function eachValid({ receipts }) {
-  const of = (verdict) => receipts.filter((receipt) => receipt.report.verdict === verdict);
-  if (receipts.length === 0) return failed(both('không có biên nhận nào', 'there is no receipt in it'));
-  if (of('invalid').length > 0) return failed(names(of('invalid')));
-  return of('cannot-tell').length > 0 ? unknown(names(of('cannot-tell'))) : passed(String(receipts.length));
-}
-
 const names = (receipts) => firstOf(receipts.map(({ name }) => name));
 
-/** The first few, and how many more. */
-function firstOf(texts) {
-  const shown = texts.slice(0, 5).join(', ');
-  return texts.length > 5 ? `${shown}, … (${texts.length})` : shown;
-}
+const eachStatusValid = ({ statuses }) => (statuses.length === 0 ? NOT_APPLICABLE : eachValidOf(statuses));
 
 function form({ statement }) {
   if (statement === null) return failed(both('không có bundle.json', 'there is no bundle.json'));
@@ -157,5 +137,6 @@ export const BUNDLE_CHECKS = {
   'bundle-signer': ofWhole((known) => (known.path === null ? NOT_REACHED : signer(known))),
   'bundle-one-document': ofWhole(oneDocument),
   'bundle-no-fork': ofWhole(noFork),
-  'bundle-receipts': ofWhole(eachValid),
+  'bundle-receipts': ofWhole(({ receipts }) => eachValid(receipts)),
+  'bundle-statuses': ofWhole(eachStatusValid),
 };

@@ -20,9 +20,9 @@ import { moment } from './moment.js';
 export const passed = (detail = '') => ({ outcome: 'passed', detail });
 export const failed = (detail) => ({ outcome: 'failed', detail });
 export const unknown = (detail) => ({ outcome: 'unknown', detail });
-const passedIf = (holds, detail) => (holds ? passed(detail) : failed(detail));
+export const passedIf = (holds, detail) => (holds ? passed(detail) : failed(detail));
 const notApplicable = (detail) => ({ outcome: 'not-applicable', detail });
-const NOT_APPLICABLE = notApplicable('');
+export const NOT_APPLICABLE = notApplicable('');
 export const NOT_REACHED = { outcome: 'not-reached', detail: '' };
 
 const form = ({ refused }) => (refused === null ? passed() : failed(refused));

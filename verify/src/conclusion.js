@@ -21,7 +21,7 @@ const SHOWN_BY = {
 const standingOf = ({ event, role }) => SHOWN_BY[`${event} ${role}`] ?? SHOWN_BY[event];
 const stepOf = (summary) => STANDINGS.indexOf(standingOf(summary));
 
-/** `[{recipient, name, standing, events}]` by recipients' codes, each with its summaries, the earliest first. Receipts that are not valid prove nothing here. */
+/** `[{recipient, name, standing, events, statuses}]` by recipients' codes, each with its summaries, the earliest first. Receipts that are not valid prove nothing here. */
 export function conclude(reports) {
   const proven = reports.filter(({ verdict }) => verdict === 'valid').map(({ summary }) => summary);
   const codes = proven.flatMap(({ addressed, recipient }) => (recipient === null ? addressed : [...addressed, recipient]));
@@ -38,5 +38,11 @@ function concluded(recipient, events) {
   events.sort((a, b) => a.time - b.time || stepOf(a) - stepOf(b));
   const furthest = events.reduce((step, summary) => Math.max(step, stepOf(summary)), 0);
   const name = events.find(({ actor }) => actor === recipient)?.actorName ?? null;
-  return { recipient, name, standing: STANDINGS[furthest], events };
+  return { recipient, name, standing: STANDINGS[furthest], events, statuses: [] };
+}
+
+/** Adds what statuses prove to the recipients that they are of, the earliest first; they change nothing of where one stands. */
+export function addStatuses(conclusions, statuses) {
+  const sorted = [...statuses].sort((a, b) => a.time - b.time || a.sequence - b.sequence);
+  for (const one of conclusions) one.statuses = sorted.filter(({ from, to }) => from === one.recipient || to === one.recipient);
 }

@@ -2,6 +2,7 @@
 
 import { BUNDLE_CHECKS, verifyBundle } from './bundle.js';
 import { CHECKS, verifyReceipt } from './checks.js';
+import { STATUS_CHECKS } from './statuses.js';
 import { fromBase64, utf8 } from './bytes.js';
 import { readDocument } from './document.js';
 import { readTrust } from './trust.js';
@@ -19,6 +20,6 @@ async function verify({ receipt, bundle, trust, operator, lists, answers = [], p
   return verifyReceipt(fromBase64(receipt), given, shown, now, { ed25519ByLibrary });
 }
 
-globalThis.trucVerify = { checks: Object.keys(CHECKS), bundleChecks: Object.keys(BUNDLE_CHECKS), verify };
+globalThis.trucVerify = { checks: Object.keys(CHECKS), bundleChecks: Object.keys(BUNDLE_CHECKS), statusChecks: Object.keys(STATUS_CHECKS), verify };
 
 start();

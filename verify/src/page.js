@@ -3,7 +3,7 @@
 import { isBundle, verifyBundle } from './bundle.js';
 import { CHECKS, verifyReceipt } from './checks.js';
 import { ASIDE, KINDS, SINGLE, kindOf, readUpTo } from './intake.js';
-import { BUNDLE_CHECK_TEXTS, CHECK_TEXTS, EVENT_NAMES, GROUPS, LEVEL_TEXTS, MEANINGS, OUTCOMES, PAGE, REASON_TEXTS, SENTENCES, STANDING_TEXTS, TRUST_FAULTS, VERDICTS } from './texts.js';
+import { BASIS_TEXTS, BUNDLE_CHECK_TEXTS, CHECK_TEXTS, EVENT_NAMES, GROUPS, LEVEL_TEXTS, MEANINGS, OUTCOMES, PAGE, REASON_TEXTS, SENTENCES, STANDING_TEXTS, STATUS_CHECK_TEXTS, STATUS_NAMES, STATUS_UNKNOWN, TRUST_FAULTS, VERDICTS } from './texts.js';
 import { fill, visible } from './text.js';
 import { hasCrypto } from './signature.js';
 import { hex, sha256 } from './bytes.js';
@@ -245,7 +245,7 @@ function meaning({ verdict, steps, summary }, shown) {
 // --- Bundles ------------------------------------------------------------------------------------------------------------------------------------
 
 function bundleArticle({ file, sha256: digest, document: shown, bundle }, isOpen) {
-  const { verdict, steps, receipts, others } = bundle;
+  const { verdict, steps, receipts, statuses, others } = bundle;
   const faulty = receipts.filter(({ report }) => report.verdict !== 'valid');
   return element(
     'article',
@@ -260,12 +260,13 @@ function bundleArticle({ file, sha256: digest, document: shown, bundle }, isOpen
     ...(others.length === 0 ? [] : [element('h4', {}, word('others')), otherList(others)]),
     element('details', isOpen ? { open: '' } : {}, element('summary', {}, stepsHeading(steps)), element('ol', { class: 'steps bundle-steps' }, ...steps.map(stepLine))),
     ...(receipts.length === 0 ? [] : [element('h4', {}, word('in-it', { count: receipts.length })), ...[...faulty, ...receipts.filter((one) => !faulty.includes(one))].map(innerReceipt)]),
+    ...(statuses.length === 0 ? [] : [element('h4', {}, word('statuses-in-it', { count: statuses.length })), ...statuses.map(innerStatus)]),
   );
 }
 
 function bundleMeaning({ verdict, steps, receipts }, shown) {
   if (verdict === 'valid') return word('bundle', { count: receipts.length });
-  const isSoundElse = steps.every(({ check, outcome }) => outcome === 'passed' || check === 'bundle-receipts');
+  const isSoundElse = steps.every(({ check, outcome }) => outcome === 'passed' || outcome === 'not-applicable' || check === 'bundle-receipts');
   if (shown !== null && isSoundElse && receipts.length > 0 && receipts.every(({ report }) => isOtherDocument(report.steps))) return word('bundle-other-document', { document: visible(shown, 120) });
   const against = steps.find(({ outcome }) => outcome === (verdict === 'invalid' ? 'failed' : 'unknown')) ?? steps.find(({ outcome }) => outcome === 'not-reached');
   return word(verdict === 'invalid' ? 'bundle-invalid' : verdict, { why: BUNDLE_CHECK_TEXTS[against.check][state.language][1] });
@@ -283,7 +284,7 @@ function recipients({ verdict, conclusions, receipts }) {
   return [heading, ...(conclusions.length === 0 ? [element('p', {}, word('no-recipients'))] : conclusions.map(recipientSection))];
 }
 
-function recipientSection({ recipient, name, standing, events }) {
+function recipientSection({ recipient, name, standing, events, statuses }) {
   const { tone, ...text } = STANDING_TEXTS[standing];
   const { mark } = VERDICTS[tone];
   return element(
@@ -292,6 +293,31 @@ function recipientSection({ recipient, name, standing, events }) {
     element('h5', {}, recipient, ...(name === null ? [] : [' · ', foreign(name, 200)])),
     element('p', { class: 'standing' }, element('span', { 'aria-hidden': 'true' }, `${mark} `), `${text[state.language]}.`),
     element('ol', { class: 'timeline' }, ...events.map(eventLine)),
+    ...(statuses.length === 0 ? [] : [element('ol', { class: 'timeline statuses' }, ...statuses.map(statusLine))]),
+  );
+}
+
+function statusTitle({ code }) {
+  return word('status-title', { code, name: (STATUS_NAMES[code] ?? STATUS_UNKNOWN)[state.language] });
+}
+
+/** What an agency said of the document, in its words. */
+function statusLine(status) {
+  const { from, to, time, reason, staff, basis, received } = status;
+  const aside = (text) => element('small', {}, text);
+  return element(
+    'li',
+    { 'data-status': status.code },
+    element('time', { datetime: new Date(time).toISOString() }, moment(time)),
+    element(
+      'span',
+      {},
+      element('strong', {}, statusTitle(status)),
+      ` — ${word('status-from', { from, to })}`,
+      ...(reason === null ? [] : [element('small', {}, foreign(reason, 1_000))]),
+      ...(staff === null ? [] : [aside(word('status-staff', { staff: visible(staff, 1_000) }))]),
+      aside([BASIS_TEXTS[basis][state.language], ...(received === null ? [] : [word('status-received', { to, time: moment(received) })])].join('; ')),
+    ),
   );
 }
 
@@ -312,6 +338,7 @@ function bundleFacts({ about, signer }, digest) {
     sender: about?.sender ?? null,
     by: about === null ? null : `${about.by} · ${about.node}`,
     made: about === null ? null : moment(about.made),
+    'left-out': (about?.statuses_left_out ?? 0) === 0 ? null : String(about.statuses_left_out),
     signer: signer?.subject ?? null,
     signed: (signer?.signedAt ?? null) === null ? null : moment(signer.signedAt),
     file: digest,
@@ -344,6 +371,18 @@ function innerReceipt({ name, report }) {
     () => all.append(...(summary === null ? [] : [facts(summary, null)]), ...groups(steps)),
     { once: true },
   );
+  return verdict === 'valid' ? details : element('div', {}, details, element('ol', { class: 'steps against' }, ...against.map(stepLine)));
+}
+
+/** One status of a bundle, with what stands against it and with its receipts. */
+function innerStatus({ name, verdict, steps, status, receipts }) {
+  const { mark, ...words } = VERDICTS[verdict];
+  const title = status === null ? name : `${statusTitle(status)} · ${name}`;
+  const summary = element('summary', {}, element('strong', { class: 'inner-verdict' }, `${mark} ${words[state.language]}`), ' ', foreign(title, 200));
+  const all = element('div', {});
+  const details = element('details', { class: `inner-status ${verdict}`, 'data-inner-status': verdict }, summary, all);
+  details.addEventListener('toggle', () => all.append(element('ol', { class: 'steps' }, ...steps.map(stepLine)), ...receipts.map(innerReceipt)), { once: true });
+  const against = steps.filter(({ outcome }) => outcome === 'failed' || outcome === 'unknown');
   return verdict === 'valid' ? details : element('div', {}, details, element('ol', { class: 'steps against' }, ...against.map(stepLine)));
 }
 
@@ -382,7 +421,7 @@ function groups(steps) {
 
 function stepLine({ check, outcome, detail }) {
   const { mark, ...name } = OUTCOMES[outcome];
-  const [holds, otherwise] = (CHECK_TEXTS[check] ?? BUNDLE_CHECK_TEXTS[check])[state.language];
+  const [holds, otherwise] = (CHECK_TEXTS[check] ?? BUNDLE_CHECK_TEXTS[check] ?? STATUS_CHECK_TEXTS[check])[state.language];
   const isAgainst = outcome === 'failed' || outcome === 'unknown';
   const said = element('span', {}, element('span', {}, `${holds} — ${name[state.language]}`));
   if (isAgainst) said.append(element('br', {}), element('strong', {}, otherwise));

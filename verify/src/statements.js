@@ -16,6 +16,7 @@ import {
   RECEIPT_BODY_BYTES_MAX,
   RECIPIENTS_MAX,
   STATEMENT_BYTES_MAX,
+  STATUS_TEXT_CHARS_MAX,
 } from './limits.js';
 import { utf8 } from './bytes.js';
 
@@ -97,7 +98,37 @@ export const BUNDLE = kind(
     by: [is.agencyId],
     node: [is.nodeId],
     made: [is.time],
+    statuses_left_out: [is.integer, 0],
   }),
+);
+
+// --- Business status --------------------------------------------------------------------------------------------------------------------------
+
+/** The codes that are read (docs/FORMATS.md, "Business status"). */
+export const STATUS_CODES = Array.from({ length: 16 }, (_, at) => String(at + 1).padStart(2, '0'));
+
+export const STATUS = kind(
+  'status',
+  record({
+    status: [is.string],
+    code: [is.oneOf(STATUS_CODES, 'a status code')],
+    from: [is.agencyId],
+    to: [is.agencyId],
+    document: [is.envelopeId],
+    document_id: [is.string, null],
+    reason: [is.string, null],
+    staff: [is.string, null],
+    sequence: [is.integer],
+    time: [is.time],
+  }),
+  ({ status, code, from, to, document_id: id, reason, staff, sequence }) =>
+    rules(
+      [status === `urn:truc:status:${code}`, 'status URI and code disagree'],
+      [from !== to, 'a status goes to another agency'],
+      [[id, reason, staff].every((text) => text === null || [...text].length <= STATUS_TEXT_CHARS_MAX), `a text of a status has at most ${STATUS_TEXT_CHARS_MAX} characters`],
+      [code !== '02' || (reason !== null && !/^\p{White_Space}*$/u.test(reason)), 'status 02 needs a reason'],
+      [sequence > 0, 'the sequence starts at 1'],
+    ),
 );
 
 // --- Submission and event ---------------------------------------------------------------------------------------------------------------------

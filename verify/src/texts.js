@@ -204,6 +204,12 @@ export const SENTENCES = {
     bytes: '{count} byte',
     more: '… và {count} tệp nữa',
     'in-it': 'Biên nhận trong đó ({count})',
+    'statuses-in-it': 'Trạng thái xử lý trong đó ({count})',
+    'status-title': 'Trạng thái {code}: {name}',
+    'status-from': '{from} báo {to}',
+    'status-staff': 'Người xử lý: {staff}',
+    'status-received': 'đến {to} lúc {time}',
+    'left-out': 'Trạng thái không kèm theo',
     successor: 'mã kế thừa {code}',
   },
   en: {
@@ -244,6 +250,12 @@ export const SENTENCES = {
     bytes: '{count} bytes',
     more: '… and {count} more',
     'in-it': 'Receipts in it ({count})',
+    'statuses-in-it': 'Business statuses in it ({count})',
+    'status-title': 'Status {code}: {name}',
+    'status-from': '{from} to {to}',
+    'status-staff': 'Officer: {staff}',
+    'status-received': 'reached {to} {time}',
+    'left-out': 'Statuses left out',
     successor: 'successor {code}',
   },
 };
@@ -444,7 +456,68 @@ export const BUNDLE_CHECK_TEXTS = {
     vi: ['từng biên nhận trong đó đều hợp lệ', 'Xem các biên nhận không hợp lệ: điều chúng nêu chưa được chứng minh.'],
     en: ['each receipt in it is valid', 'See the receipts that are not: what they say is not proven.'],
   },
+  'bundle-statuses': {
+    vi: ['từng trạng thái xử lý trong đó đều hợp lệ', 'Xem các trạng thái không hợp lệ: điều chúng nêu chưa được chứng minh.'],
+    en: ['each business status in it is valid', 'See the statuses that are not: what they say is not proven.'],
+  },
 };
+
+/** Per check of a business status in a bundle, as `CHECK_TEXTS`. */
+export const STATUS_CHECK_TEXTS = {
+  'status-form': {
+    vi: ['trạng thái xử lý đúng định dạng', 'Trạng thái thiếu hoặc có thể hiểu nhiều cách; đề nghị nơi giữ cung cấp bản gốc.'],
+    en: ['the business status is well-formed', 'The status is missing or can be read in more than one way; ask its holder for the original.'],
+  },
+  'status-receipts': {
+    vi: ['các biên nhận của trạng thái hợp lệ, trong đó có biên nhận của bên nêu', 'Xem các biên nhận không hợp lệ: thiếu chúng thì chưa chứng minh được ai đã nêu trạng thái này.'],
+    en: ['its receipts are valid, and one of them states it', 'See the receipts that are not valid: without them nobody has provably said this.'],
+  },
+  'status-envelope': {
+    vi: ['các biên nhận đều về cùng một gói tin, là gói tin trạng thái', 'Có biên nhận của gói tin khác lẫn vào; chúng không chứng minh trạng thái này.'],
+    en: ['its receipts are about one envelope, that of a status', 'Receipts of another envelope were put beside it; they do not prove it.'],
+  },
+  'status-content': {
+    vi: ['đúng với nội dung đã cam kết khi niêm phong', 'Trạng thái đã bị sửa hoặc không phải trạng thái đã gửi; không có giá trị chứng minh.'],
+    en: ['it is what the sealed content was committed to', 'The status was changed, or is another than the one that was sent; it proves nothing.'],
+  },
+  'status-parties': {
+    vi: ['bên gửi gói tin đúng là bên nêu, nơi nhận đúng là bên được báo', 'Trạng thái nêu thay cho cơ quan không gửi nó; hãy yêu cầu trạng thái của chính cơ quan đó.'],
+    en: ['who sent it is who says it, and it went to whom it is for', 'It speaks for an agency that did not send it; ask that agency for its own status.'],
+  },
+  'status-document': {
+    vi: ['trạng thái về đúng văn bản này', 'Trạng thái của văn bản khác, không nói gì về văn bản này.'],
+    en: ['it is about this document', 'It is about another document and says nothing of this one.'],
+  },
+  'status-signature': {
+    vi: ['chữ ký của cơ quan trên trạng thái đúng', 'Chữ ký không thuộc trạng thái này; không có giá trị chứng minh.'],
+    en: ["the agency's signature over it holds", 'The signature does not belong to this status; it proves nothing.'],
+  },
+  'status-signer': {
+    vi: ['người ký là chứng thư của chính cơ quan đó, do cơ quan chứng thực tin cậy cấp', 'Bên khác đã ký, hoặc chứng thư ký không còn giá trị; hãy hỏi cơ quan được nêu là bên lập trạng thái.'],
+    en: ['the signer is a certificate of that agency, of a trusted authority', 'Somebody else signed it, or with a certificate that does not count; ask the agency that is said to have set it.'],
+  },
+};
+
+/** What a business status in a bundle rests on. */
+export const BASIS_TEXTS = {
+  'taken-over': { vi: 'đến từ trục hiện hành, nơi không có chữ ký số: chỉ nút nhận nêu', en: "came from today's axis, where nothing is signed: the receiving node alone says so" },
+  stated: { vi: 'nút của cơ quan nêu; bộ chứng cứ không kèm chữ ký của chính cơ quan', en: "stated by the agency's node; its own signature is not in the bundle" },
+  signed: { vi: 'cơ quan đã ký số', en: 'signed by the agency' },
+};
+
+/** Business statuses by code; of the others nobody says what they mean. */
+export const STATUS_NAMES = {
+  '01': { vi: 'Đã đến', en: 'Arrived' },
+  '02': { vi: 'Từ chối tiếp nhận', en: 'Refused' },
+  '03': { vi: 'Đã tiếp nhận', en: 'Accepted' },
+  '04': { vi: 'Phân công', en: 'Assigned' },
+  '05': { vi: 'Đang xử lý', en: 'In progress' },
+  '06': { vi: 'Hoàn thành', en: 'Done' },
+  '13': { vi: 'Lấy lại', en: 'Asked back' },
+  '15': { vi: 'Đồng ý cập nhật / lấy lại', en: 'Agreed to the update or withdrawal' },
+  '16': { vi: 'Từ chối cập nhật / lấy lại', en: 'Refused the update or withdrawal' },
+};
+export const STATUS_UNKNOWN = { vi: 'Mã trạng thái không rõ', en: 'Unknown status' };
 
 /** Per check: what holds when it passes; what it means when it does not, and who must do what. */
 export const CHECK_TEXTS = {

@@ -10,7 +10,8 @@ await withPage(async (page, complaints) => {
   await give(page, 'any', [trust, operator, bundle]);
   const [verdict] = await verdicts(page, 1);
   if (verdict !== 'valid') throw new Error(`${verdict}: ${await page.textContent('#result')}`);
-  const standings = await page.$$eval('.recipient', (all) => all.map((one) => `${one.dataset.recipient} ${one.dataset.standing}`));
+  const told = (all) => all.map((one) => [one.dataset.recipient, one.dataset.standing, ...[...one.querySelectorAll('[data-status]')].map((line) => line.dataset.status)].join(' '));
+  const standings = await page.$$eval('.recipient', told);
   if (complaints.length > 0) throw new Error(complaints.join('\n'));
   console.log([...standings, await page.textContent('[data-proven]')].join('\n'));
 });

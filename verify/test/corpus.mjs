@@ -4,12 +4,12 @@
 import { readFileSync } from 'node:fs';
 import { give, verdicts, withPage } from './browser.mjs';
 
-const { checks, cases, bundleChecks, bundles } = JSON.parse(readFileSync(process.argv[2], 'utf8'));
+const { checks, cases, bundleChecks, statusChecks, bundles } = JSON.parse(readFileSync(process.argv[2], 'utf8'));
 const BATCH = 40;
 // Everybody's first receipts, one of each verdict, and one with a document go through the inputs.
 const BY_HAND = ['valid-consignment', 'valid-with-document', 'valid-with-revocation-lists', 'the-container', 'another-document', 'provisional', 'valid-witnessed', 'too-few-cosignatures', 'ledger-key-of-somebody-else', 'carriage-returns', 'revoked-by-its-issuer-before'];
 
-const BUNDLES_BY_HAND = ['right', 'right-with-document', 'two-recipients', 'another-document', 'two-histories', 'a-provisional-receipt', 'cut-short', 'no-receipts', 'signed-by-a-stranger', 'all-receipts-of-another-document', 'answers-revoked-before', 'answers-of-no-use-unknown'];
+const BUNDLES_BY_HAND = ['right', 'with-statuses', 'a-status-altered', 'right-with-document', 'two-recipients', 'another-document', 'two-histories', 'a-provisional-receipt', 'cut-short', 'no-receipts', 'signed-by-a-stranger', 'all-receipts-of-another-document', 'answers-revoked-before', 'answers-of-no-use-unknown'];
 
 const disagreements = [];
 const counts = { bundles: {}, 'bundles by hand': {}, 'by program': {}, 'by program, Ed25519 by the library': {}, 'by hand': {} };
@@ -44,7 +44,8 @@ async function bundlesByProgram(page) {
     if (found.refused !== undefined || (bent && verdict !== 'valid')) continue;
     const told = {
       receipts: found.receipts.map((receipt) => [receipt.name, receipt.report.verdict]),
-      conclusions: found.conclusions.map((one) => [one.recipient, one.name, one.standing, one.events.map(({ time }) => time)]),
+      conclusions: found.conclusions.map((one) => [one.recipient, one.name, one.standing, one.events.map(({ time }) => time), one.statuses.map(statusTold)]),
+      statuses: found.statuses.map((one) => [one.name, one.verdict, one.steps.map(({ outcome }) => outcome), one.receipts.map((receipt) => [receipt.name, receipt.report.verdict])]),
       others: found.others.map((other) => [other.name, other.length]),
       signed_at: found.signer === null ? null : found.signer.signedAt,
     };
@@ -53,6 +54,8 @@ async function bundlesByProgram(page) {
     }
   }
 }
+
+const statusTold = ({ code, from, to, time, sequence, reason, staff, envelope, basis, received }) => [code, from, to, time, sequence, reason, staff, envelope, basis, received];
 
 const localTime = (ms) => new Date(ms).toISOString().slice(0, 19);
 
@@ -71,10 +74,13 @@ async function bundleByHand(page, name) {
   await show(page, expected, `${name}.zip`, expected.bundle, 'any');
   const [verdict] = await verdicts(page, 1);
   compare(expected, { verdict, steps: await stepsShown(page, '.bundle-steps > li') }, 'bundles by hand', bundleChecks);
-  const standings = await page.$$eval('.recipient', (all) => all.map((one) => [one.dataset.recipient, one.dataset.standing, one.querySelectorAll('.timeline li').length]));
-  const wanted = expected.conclusions.map(([recipient, , standing, times]) => [recipient, standing, times.length]);
+  const standings = await page.$$eval('.recipient', (all) => all.map((one) => [one.dataset.recipient, one.dataset.standing, one.querySelectorAll('.timeline:not(.statuses) li').length, [...one.querySelectorAll('.statuses li')].map((line) => line.dataset.status)]));
+  const wanted = expected.conclusions.map(([recipient, , standing, times, statuses]) => [recipient, standing, times.length, statuses.map(([code]) => code)]);
   if (JSON.stringify(standings) !== JSON.stringify(wanted)) disagreements.push(`${name} (by hand): ${JSON.stringify(standings)}, not ${JSON.stringify(wanted)}`);
   const inner = await page.$$eval('.inner', (all) => all.map((one) => one.dataset.inner).sort());
+  const innerStatuses = await page.$$eval('.inner-status', (all) => all.map((one) => one.dataset.innerStatus));
+  const statusesWanted = expected.statuses.map(([, one]) => one);
+  if (innerStatuses.join() !== statusesWanted.join()) disagreements.push(`${name} (by hand): statuses ${innerStatuses}, not ${statusesWanted}`);
   const verdictsWanted = expected.receipts.map(([, one]) => one).sort();
   if (inner.join() !== verdictsWanted.join()) disagreements.push(`${name} (by hand): receipts ${inner}, not ${verdictsWanted}`);
 }
@@ -136,6 +142,8 @@ await withPage(
     if (own.join() !== checks.join()) throw new Error(`the page makes other checks, or in another order: ${own.join()}`);
     const ownOfBundles = await page.evaluate(() => globalThis.trucVerify.bundleChecks);
     if (ownOfBundles.join() !== bundleChecks.join()) throw new Error(`the page makes other checks of bundles: ${ownOfBundles.join()}`);
+    const ownOfStatuses = await page.evaluate(() => globalThis.trucVerify.statusChecks);
+    if (ownOfStatuses.join() !== statusChecks.join()) throw new Error(`the page makes other checks of statuses: ${ownOfStatuses.join()}`);
     await byProgram(page, false, cases);
     await byProgram(page, true, cases.slice(0, 60));
     for (const name of BY_HAND) await byHand(page, cases.find((one) => one.name === name));

@@ -36,4 +36,9 @@ checks! {
         en: "each receipt in it is valid", vi: "từng biên nhận trong đó đều hợp lệ",
         fix_en: "See the receipts that are not: what they say is not proven.",
         fix_vi: "Xem các biên nhận không hợp lệ: điều chúng nêu chưa được chứng minh.";
+    /// Each business status in it is valid by itself.
+    Statuses = "bundle-statuses",
+        en: "each business status in it is valid", vi: "từng trạng thái xử lý trong đó đều hợp lệ",
+        fix_en: "See the statuses that are not: what they say is not proven.",
+        fix_vi: "Xem các trạng thái không hợp lệ: điều chúng nêu chưa được chứng minh.";
 }

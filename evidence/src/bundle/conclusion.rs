@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use truc_proto::{AgencyId, EventUri, NodeId, Reason, Role, Timestamp};
 
+use super::ProvenStatus;
 use crate::{EvidenceLevel, ReceiptReport, ReceiptSummary, ReceiptVerdict};
 
 /// An event that a valid receipt proves.
@@ -129,6 +130,17 @@ pub struct Conclusion {
     pub shown_by: Option<ProvenEvent>,
     /// Everything proven, the earliest first.
     pub events: Vec<ProvenEvent>,
+    /// What it and the sender provably said of the document, the earliest first.
+    pub statuses: Vec<ProvenStatus>,
+}
+
+/// Adds what statuses prove to the recipients that they are of, the earliest first. It changes nothing of where they stand.
+pub fn add_statuses(conclusions: &mut [Conclusion], statuses: &[&ProvenStatus]) {
+    for conclusion in conclusions {
+        let of_it = |status: &&&ProvenStatus| [&status.from, &status.to].contains(&&conclusion.recipient);
+        conclusion.statuses = statuses.iter().filter(of_it).map(|status| (**status).clone()).collect();
+        conclusion.statuses.sort_by_key(|status| (status.time, status.sequence));
+    }
 }
 
 /// Puts together what the valid ones of these receipts prove, all about one envelope. Receipts that are not valid prove nothing here.
@@ -164,6 +176,7 @@ fn concluded(recipient: &AgencyId, mut found: Vec<&ReceiptSummary>) -> Conclusio
         standing: shown.map_or(Standing::Nothing, |summary| step_of(summary.event, summary.role)),
         shown_by: shown.map(|summary| event_of(summary)),
         events: found.iter().map(|summary| event_of(summary)).collect(),
+        statuses: Vec::new(),
     }
 }
 

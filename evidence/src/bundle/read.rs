@@ -6,8 +6,12 @@ use std::{
 };
 
 use truc_proto::{
-    BUNDLE_ENTRY, BUNDLE_RECEIPTS, BundleJson, Checkpoint, Digest, Raw, Timestamp, chain, is_bundled_answer,
-    limits::{BUNDLE_ANSWERS_MAX, BUNDLE_ENTRIES_MAX, OCSP_BYTES_MAX, RECEIPT_BYTES_MAX, STATEMENT_BYTES_MAX},
+    BUNDLE_ENTRY, BUNDLE_RECEIPTS, BundleJson, Checkpoint, Digest, Raw, STATUS_ENTRY, STATUS_SIGNATURE, Timestamp,
+    chain, is_bundled_answer,
+    limits::{
+        ASIC_SIGNATURE_BYTES_MAX, BUNDLE_ANSWERS_MAX, BUNDLE_ENTRIES_MAX, OCSP_BYTES_MAX, RECEIPT_BYTES_MAX,
+        STATEMENT_BYTES_MAX, STATUS_BYTES_MAX,
+    },
 };
 use truc_signer::{
     CertificateUse, CmsSignature, OcspAnswer, Verdict, WhyUnknown,
@@ -15,7 +19,11 @@ use truc_signer::{
     validate_with, verify_detached,
 };
 
-use super::{BundleCheck, Conclusion, conclusion::conclude};
+use super::{
+    BundleCheck, Conclusion, StatusJudge, StatusReport,
+    conclusion::{add_statuses, conclude},
+    status::{JudgedStatus, place},
+};
 use crate::{
     Document, Outcome, ReceiptReport, ReceiptTrust, ReceiptVerdict, Step, verify::stamps::Stamps, verify_receipt,
 };
@@ -42,6 +50,8 @@ pub struct BundleReport {
     pub signer: Option<BundleSigner>,
     /// The receipts with their reports, in the bundle's order.
     pub receipts: Vec<(String, ReceiptReport)>,
+    /// The business statuses with their reports, in the bundle's order.
+    pub statuses: Vec<StatusReport>,
     /// Names and lengths of what else the signature covers.
     pub others: Vec<(String, u64)>,
     /// Per recipient, what the valid receipts prove.
@@ -54,12 +64,12 @@ pub fn is_bundle(first: &[u8]) -> bool {
     first.starts_with(b"PK\x03\x04")
 }
 
-/// The bytes of one receipt of a bundle that was verified, by its name in the report; none where it is not there.
+/// The bytes of one receipt of a bundle that was verified, by its entry's name (`receipts/…`, `statuses/…`); none where it is not there.
 ///
 /// # Errors
 /// When the container cannot be read.
 pub fn bundled_receipt(source: impl Read, name: &str) -> Result<Option<Vec<u8>>, ContainerError> {
-    let mut one = One { wanted: format!("{BUNDLE_RECEIPTS}{name}"), taking: false, bytes: None };
+    let mut one = One { wanted: name.to_owned(), taking: false, bytes: None };
     ContainerReader::new(source)?.with_entries_max(BUNDLE_ENTRIES_MAX).read(&mut one)?;
     Ok(one.bytes)
 }
@@ -109,6 +119,8 @@ pub fn verify_bundle(
         current: Current::None,
         about: None,
         receipts: Vec::new(),
+        status: None,
+        statuses: Vec::new(),
         others: Vec::new(),
         answers: 0,
     };
@@ -125,7 +137,11 @@ pub fn verify_bundle(
         None => Err(format!("there is no {BUNDLE_ENTRY}")),
     };
     let signature = verify_detached(&opened.signature, opened.manifest.bytes(), trust.store().intermediates());
-    let forks = forks(&found.receipts);
+    found.end_status();
+    let statuses = std::mem::take(&mut found.statuses).into_iter();
+    let statuses: Vec<_> = statuses.map(|judged| judged.about(about.as_ref().ok())).collect();
+    let of_statuses = statuses.iter().flat_map(|status| &status.receipts);
+    let forks = forks(found.receipts.iter().chain(of_statuses));
     let form = about.as_ref().map_or_else(|why| (Outcome::Failed, why.clone()), |_| (Outcome::Passed, String::new()));
     let signed = match &signature {
         Ok(_) => (Outcome::Passed, String::new()),
@@ -136,11 +152,14 @@ pub fn verify_bundle(
         step(BundleCheck::Signature, signed),
         step(
             BundleCheck::Signer,
-            signature.as_ref().map_or((Outcome::NotReached, String::new()), |cms| signer(cms, trust, now)),
+            signature.as_ref().map_or((Outcome::NotReached, String::new()), |cms| {
+                signer(cms, cms.signing_time.unwrap_or(cms.certificate.not_before()), trust, now)
+            }),
         ),
         step(BundleCheck::OneDocument, one_document(about.as_ref().ok(), &found.receipts)),
         step(BundleCheck::NoFork, no_fork(&forks)),
-        step(BundleCheck::Receipts, receipts(&found.receipts)),
+        step(BundleCheck::Receipts, receipts_are_valid(&found.receipts)),
+        step(BundleCheck::Statuses, statuses_are_valid(&statuses)),
     ];
     let signer = signature
         .ok()
@@ -153,13 +172,16 @@ pub fn verify_bundle(
         !forks.iter().any(|(forked, _)| Some(*forked) == origin)
     };
     let of_this = found.receipts.iter().map(|(_, report)| report).filter(of_it).filter(of_one_history);
-    let conclusions = conclude(of_this);
+    let mut conclusions = conclude(of_this);
+    let proven = statuses.iter().filter(|status| status.receipts.iter().all(|(_, report)| of_one_history(&report)));
+    add_statuses(&mut conclusions, &proven.filter_map(|status| status.proven.as_ref()).collect::<Vec<_>>());
     BundleReport {
         verdict: ReceiptVerdict::of(&steps),
         steps,
         about: about.ok(),
         signer,
         receipts: found.receipts,
+        statuses,
         others: found.others,
         conclusions,
     }
@@ -181,15 +203,16 @@ fn no_bundle(error: &ContainerError) -> BundleReport {
         about: None,
         signer: None,
         receipts: Vec::new(),
+        statuses: Vec::new(),
         others: Vec::new(),
         conclusions: Vec::new(),
     }
 }
 
-/// The receipts stand by themselves: that nobody says whether the packer's certificate was revoked is said, and takes nothing from them.
-fn signer(cms: &CmsSignature, trust: &ReceiptTrust, now: Timestamp) -> (Outcome, String) {
+/// An agency's certificate that signed at `signed`. The receipts stand by themselves: that nobody says whether it was revoked is said, and takes nothing from
+/// them.
+pub(super) fn signer(cms: &CmsSignature, signed: Timestamp, trust: &ReceiptTrust, now: Timestamp) -> (Outcome, String) {
     let certificate = &cms.certificate;
-    let signed = cms.signing_time.unwrap_or(certificate.not_before());
     let at = signed.min(certificate.not_after()).max(certificate.not_before());
     let stamps = Stamps::of(cms, signed, trust, now);
     let (outcome, detail) = match validate_with(trust.store(), certificate, &cms.others, CertificateUse::Service, at) {
@@ -234,10 +257,10 @@ fn one_document(about: Option<&BundleJson>, receipts: &[(String, ReceiptReport)]
 
 /// Origins of ledgers that show two histories, and where: same origin and size, another root. Both checkpoints carry the ledger key's
 /// signature, or their receipts are invalid anyway.
-fn forks(receipts: &[(String, ReceiptReport)]) -> BTreeSet<(&str, String)> {
+fn forks<'r>(receipts: impl Iterator<Item = &'r (String, ReceiptReport)>) -> BTreeSet<(&'r str, String)> {
     let mut seen: BTreeMap<(&str, u64), (&str, Digest)> = BTreeMap::new();
     let mut forks = BTreeSet::new();
-    for (name, report) in receipts.iter().filter(|(_, report)| report.verdict != ReceiptVerdict::Invalid) {
+    for (name, report) in receipts.filter(|(_, report)| report.verdict != ReceiptVerdict::Invalid) {
         let Some(checkpoint) = report.summary.as_ref().and_then(|summary| summary.checkpoint.as_ref()) else {
             continue;
         };
@@ -258,21 +281,31 @@ fn no_fork(forks: &BTreeSet<(&str, String)>) -> (Outcome, String) {
     }
 }
 
-fn receipts(receipts: &[(String, ReceiptReport)]) -> (Outcome, String) {
-    let of =
-        |verdict| receipts.iter().filter(move |(_, report)| report.verdict == verdict).map(|(name, _)| name.as_str());
+pub(super) fn receipts_are_valid(receipts: &[(String, ReceiptReport)]) -> (Outcome, String) {
     if receipts.is_empty() {
         return (Outcome::Failed, "there is no receipt in it".to_owned());
     }
+    each_is_valid(receipts.iter().map(|(name, report)| (name.as_str(), report.verdict)))
+}
+
+fn statuses_are_valid(statuses: &[StatusReport]) -> (Outcome, String) {
+    if statuses.is_empty() {
+        return (Outcome::NotApplicable, String::new());
+    }
+    each_is_valid(statuses.iter().map(|status| (status.name.as_str(), status.verdict)))
+}
+
+fn each_is_valid<'n>(all: impl ExactSizeIterator<Item = (&'n str, ReceiptVerdict)> + Clone) -> (Outcome, String) {
+    let of = |wanted| all.clone().filter(move |(_, verdict)| *verdict == wanted).map(|(name, _)| name);
     match (names(of(ReceiptVerdict::Invalid)), names(of(ReceiptVerdict::CannotTell))) {
         (Some(names), _) => (Outcome::Failed, names),
         (None, Some(names)) => (Outcome::Unknown, names),
-        (None, None) => (Outcome::Passed, receipts.len().to_string()),
+        (None, None) => (Outcome::Passed, all.len().to_string()),
     }
 }
 
 /// The first few, and how many more; none where there are none.
-fn names<'n>(names: impl Iterator<Item = &'n str>) -> Option<String> {
+pub(super) fn names<'n>(names: impl Iterator<Item = &'n str>) -> Option<String> {
     const SHOWN: usize = 5;
     let names: Vec<&str> = names.collect();
     let more = names.len().checked_sub(SHOWN).filter(|more| *more > 0);
@@ -292,6 +325,9 @@ struct Found<'t> {
     current: Current,
     about: Option<Vec<u8>>,
     receipts: Vec<(String, ReceiptReport)>,
+    /// The folder of a status that is being read, and those that were.
+    status: Option<StatusJudge>,
+    statuses: Vec<JudgedStatus>,
     others: Vec<(String, u64)>,
     /// How many OCSP answers count.
     answers: usize,
@@ -303,10 +339,39 @@ enum Current {
     Answer(Vec<u8>),
     About(Vec<u8>),
     Receipt(Vec<u8>),
+    /// A file of a status, and how long such a one may be.
+    OfStatus(Vec<u8>, usize),
+}
+
+impl Found<'_> {
+    fn of_status(&mut self, folder: &str, file: &str, bytes: Vec<u8>) {
+        if self.status.as_ref().is_some_and(|open| open.name() != folder) {
+            self.end_status();
+        }
+        let open = self.status.get_or_insert_with(|| StatusJudge::new(folder.to_owned()));
+        open.take(file, bytes, self.trust, self.now);
+    }
+
+    fn end_status(&mut self) {
+        self.statuses.extend(self.status.take().map(|open| open.judge(self.trust, self.now)));
+    }
+}
+
+/// Longest file of a status, by its name.
+fn status_bytes_max(file: &str) -> usize {
+    match file {
+        STATUS_ENTRY => STATUS_BYTES_MAX,
+        STATUS_SIGNATURE => ASIC_SIGNATURE_BYTES_MAX,
+        _ => RECEIPT_BYTES_MAX,
+    }
 }
 
 impl Visitor for Found<'_> {
     fn begin(&mut self, header: &EntryHeader) -> Result<(), VisitorError> {
+        if let Some((_, file)) = place(header.name.as_str()) {
+            self.current = Current::OfStatus(Vec::new(), status_bytes_max(file));
+            return Ok(());
+        }
         self.current = match header.name.as_str() {
             BUNDLE_ENTRY => Current::About(Vec::new()),
             name if name.starts_with(BUNDLE_RECEIPTS) => Current::Receipt(Vec::new()),
@@ -322,6 +387,7 @@ impl Visitor for Found<'_> {
             Current::About(kept) => (kept, STATEMENT_BYTES_MAX),
             Current::Receipt(kept) => (kept, RECEIPT_BYTES_MAX),
             Current::Answer(kept) => (kept, OCSP_BYTES_MAX),
+            Current::OfStatus(kept, bytes_max) => (kept, *bytes_max),
         };
         if kept.len() + bytes.len() > bytes_max {
             return Err(format!("an entry is longer than the {bytes_max} bytes that such a thing has").into());
@@ -341,6 +407,11 @@ impl Visitor for Found<'_> {
                 if let Some(answer) = OcspAnswer::from_der(&bytes).ok().filter(|_| self.answers < BUNDLE_ANSWERS_MAX) {
                     self.answers += 1;
                     self.trust.store().answers().add(answer);
+                }
+            }
+            Current::OfStatus(bytes, _) => {
+                if let Some((folder, file)) = place(name) {
+                    self.of_status(folder, file, bytes);
                 }
             }
             Current::Receipt(bytes) => {

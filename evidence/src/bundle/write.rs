@@ -3,7 +3,8 @@
 use std::io::Write;
 
 use truc_proto::{
-    BUNDLE_CHECKED, BUNDLE_ENTRY, BUNDLE_RECEIPTS, BundleJson, Raw, StatementError, limits::BUNDLE_ENTRIES_MAX,
+    BUNDLE_CHECKED, BUNDLE_ENTRY, BUNDLE_RECEIPTS, BUNDLE_STATUSES, BundleJson, Raw, STATUS_ENTRY, STATUS_SIGNATURE,
+    StatementError, limits::BUNDLE_ENTRIES_MAX,
 };
 use truc_signer::asic::{ContainerWriteError, ContainerWriter, FinishError};
 
@@ -44,6 +45,19 @@ impl<W: Write> BundleWriter<W> {
     /// When there are too many, two of one name, or the sink fails.
     pub fn receipt(&mut self, name: &str, bytes: &[u8]) -> Result<(), BundleWriteError> {
         self.put(&format!("{BUNDLE_RECEIPTS}{name}"), "text/plain; charset=utf-8", bytes)
+    }
+
+    /// Adds a file of a business status to its folder: `status.json` first, then the signature, then receipts.
+    ///
+    /// # Errors
+    /// As [`BundleWriter::receipt`].
+    pub fn of_status(&mut self, folder: &str, file: &str, bytes: &[u8]) -> Result<(), BundleWriteError> {
+        let media_type = match file {
+            STATUS_ENTRY => "application/json",
+            STATUS_SIGNATURE => "application/pkcs7-signature",
+            _ => "text/plain; charset=utf-8",
+        };
+        self.put(&format!("{BUNDLE_STATUSES}{folder}/{file}"), media_type, bytes)
     }
 
     /// Adds the report of what was checked while it was put together.

@@ -33,6 +33,8 @@ pub(crate) struct Plan {
     /// OCSP answers, by entry name, before the receipts and behind them.
     pub(crate) answers: Vec<(String, Vec<u8>)>,
     pub(crate) late_answers: Vec<(String, Vec<u8>)>,
+    /// Files of business statuses, by entry name, behind the receipts.
+    pub(crate) statuses: Vec<(String, Vec<u8>)>,
 }
 
 pub(crate) fn receipt(who: Who, bend: impl FnOnce(&mut Recipe)) -> String {
@@ -56,6 +58,7 @@ impl Default for Plan {
             stamps: |_, _| vec![],
             answers: vec![],
             late_answers: vec![],
+            statuses: vec![],
         }
     }
 }
@@ -82,6 +85,9 @@ impl Plan {
         for (name, receipt) in &self.receipts {
             writer.receipt(name, receipt.as_bytes()).unwrap();
         }
+        for (name, file) in &self.statuses {
+            writer.put(name, "application/octet-stream", file).unwrap();
+        }
         put(&mut writer, &self.late_answers);
         writer.checked(b"{}").unwrap();
         writer
@@ -102,7 +108,7 @@ impl Plan {
         let about = Raw::write(self.about()).unwrap().bytes().to_vec();
         let receipts = self.receipts.iter();
         let receipts = receipts.map(|(name, text)| (format!("receipts/{name}"), text.clone().into_bytes()));
-        [("bundle.json".to_owned(), about)].into_iter().chain(receipts).collect()
+        [("bundle.json".to_owned(), about)].into_iter().chain(receipts).chain(self.statuses.clone()).collect()
     }
 
     /// Packed by another hand, with the manifest bent before it is signed and the file bent after.
@@ -156,6 +162,7 @@ pub(crate) fn about() -> BundleJson {
         by: code("G22"),
         node: node_id("N-G22"),
         made: after(HOUR_MS),
+        statuses_left_out: 0,
     }
 }
 
@@ -266,6 +273,7 @@ pub(crate) fn all() -> Vec<BundleCase> {
     all.extend(contents());
     all.extend(crate::answers::bundles());
     all.extend(crate::constrained::bundles());
+    all.extend(crate::status_cases::bundles());
     all
 }
 

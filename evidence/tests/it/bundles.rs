@@ -105,7 +105,7 @@ fn a_ledger_that_shows_two_histories_is_found() {
     assert!(fork.detail.contains("consignment.receipt") && fork.detail.contains("handover.receipt"), "{}", fork.detail);
     // Both checkpoints out of it are the proof that is handed on.
     let checkpoint = |name: &str| {
-        let bytes = bundled_receipt(bundle.as_slice(), name).unwrap().unwrap();
+        let bytes = bundled_receipt(bundle.as_slice(), &format!("receipts/{name}")).unwrap().unwrap();
         Receipt::parse(&bytes).unwrap().checkpoint.into_bytes()
     };
     let proof = ForkFile::new(&checkpoint("consignment.receipt"), &checkpoint("handover.receipt"));

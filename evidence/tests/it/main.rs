@@ -20,6 +20,7 @@ mod ledgers;
 mod proofs;
 mod searches;
 mod snapshot;
+mod status_cases;
 mod verify_page;
 mod world;
 mod zips;

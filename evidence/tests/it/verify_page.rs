@@ -11,7 +11,7 @@ use std::{
 use data_encoding::BASE64;
 use serde_json::{Value, json};
 use truc_certs_dev::KeyKind;
-use truc_evidence::{BundleCheck, Check, Document, verify_receipt};
+use truc_evidence::{BundleCheck, Check, Document, ProvenStatus, StatusCheck, StatusReport, verify_receipt};
 use truc_proto::{Actor, Digest, Event, EventUri, Reason, Receipt, Role, SignedNote};
 use truc_signer::{asic::ContainerWriter, sign_detached};
 
@@ -20,6 +20,7 @@ use crate::{
     bundle_cases::{self, BundleCase, Plan},
     cases,
     hostile::Random,
+    status_cases,
     world::{Built, DAY_MS, PACKET, Recipe, WORLD, Who, World, after, at, code, ledger_of, node_id},
 };
 
@@ -324,7 +325,8 @@ fn bundle_json(case: &BundleCase, bent: bool) -> Value {
         .iter()
         .map(|found| {
             let times: Vec<i64> = found.events.iter().map(|event| event.time.unix_ms()).collect();
-            json!([found.recipient, found.name, found.standing.as_str(), times])
+            let statuses: Vec<_> = found.statuses.iter().map(status_told).collect();
+            json!([found.recipient, found.name, found.standing.as_str(), times, statuses])
         })
         .collect();
     let signed_at = report.signer.as_ref().map(|signer| signer.signed_at.map(|at| at.unix_ms()));
@@ -333,8 +335,21 @@ fn bundle_json(case: &BundleCase, bent: bool) -> Value {
         "operator": WORLD.operator.issued.leaf_pem(), "lists": if case.with_crls { WORLD.crls_pem.as_str() } else { "" },
         "answers": encoded(&case.given), "document": case.document.map(|bytes| BASE64.encode(bytes)), "now": after(DAY_MS).unix_ms(), "bent": bent,
         "verdict": report.verdict.as_str(), "steps": steps, "receipts": receipts, "conclusions": conclusions,
-        "others": report.others, "signed_at": signed_at,
+        "others": report.others, "signed_at": signed_at, "statuses": report.statuses.iter().map(status_json).collect::<Vec<_>>(),
     })
+}
+
+fn status_told(status: &ProvenStatus) -> Value {
+    let ProvenStatus { code, from, to, time, sequence, reason, staff, envelope, basis, received } = status;
+    let received = received.map(|at| at.unix_ms());
+    json!([code, from, to, time.unix_ms(), sequence, reason, staff, envelope, basis.as_str(), received])
+}
+
+fn status_json(status: &StatusReport) -> Value {
+    let steps: Vec<&str> = status.steps.iter().map(|step| step.outcome.as_str()).collect();
+    let receipts: Vec<Value> =
+        status.receipts.iter().map(|(name, report)| json!([name, report.verdict.as_str()])).collect();
+    json!([status.name, status.verdict.as_str(), steps, receipts])
 }
 
 /// Those of the corpus, one of every kind of event, and right ones bent at random.
@@ -362,7 +377,7 @@ fn bundles() -> Vec<Value> {
     let bundle = plan.build();
     let mut random = Random(wanted("TRUC_BENT_SEED").unwrap_or(0x9E37_79B9_7F4A_7C15));
     for n in 0..bends() {
-        let bent = match n % 5 {
+        let bent = match n % 6 {
             0 => random.bend(&bundle),
             // Inside, where the container around is right.
             1 => {
@@ -375,6 +390,7 @@ fn bundles() -> Vec<Value> {
                 plan.packed(plan.files(), bend, |_| ())
             }
             3 => answers::with_one_bent(|answer| random.bend(&answer)),
+            4 => status_cases::with_one_bent(n / 6, |file| random.bend(&file)),
             _ => bundle_cases::signed_with(&plan, |signature| random.bend(&signature)),
         };
         all.push(bundle_json(&case(format!("bent-bundle-{n}"), bent, Some(PACKET)), true));
@@ -419,7 +435,8 @@ fn the_verify_page_finds_what_this_verifier_finds_in_every_check_of_every_receip
     let folder = tempfile::tempdir().unwrap();
     let corpus = folder.path().join("corpus.json");
     let bundle_checks: Vec<&str> = BundleCheck::ALL.iter().map(|check| check.id()).collect();
-    let all = json!({ "checks": checks, "cases": cases, "bundleChecks": bundle_checks, "bundles": bundles() });
+    let status_checks: Vec<&str> = StatusCheck::ALL.iter().map(|check| check.id()).collect();
+    let all = json!({ "checks": checks, "cases": cases, "bundleChecks": bundle_checks, "statusChecks": status_checks, "bundles": bundles() });
     std::fs::write(&corpus, all.to_string()).unwrap();
     let run = Command::new("node").arg(page.join("test/corpus.mjs")).arg(&corpus).output().unwrap();
     let said = format!("{}{}", String::from_utf8_lossy(&run.stdout), String::from_utf8_lossy(&run.stderr));

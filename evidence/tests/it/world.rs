@@ -439,6 +439,10 @@ pub(crate) struct Recipe {
     pub(crate) policy: Option<fn() -> String>,
     /// The OCSP answers that the verifier is given.
     pub(crate) answers: Vec<Vec<u8>>,
+    /// The content besides `envelope.json`.
+    pub(crate) files: Vec<(&'static str, Vec<u8>)>,
+    /// Leaves before it in the ledger.
+    pub(crate) fillers: u8,
 }
 
 /// A line of a witness under the checkpoint.
@@ -527,6 +531,8 @@ impl Default for Recipe {
             cosigned: vec![],
             policy: None,
             answers: vec![],
+            files: vec![("packet.edxml", PACKET.to_vec())],
+            fillers: 5,
         }
     }
 }
@@ -648,7 +654,9 @@ impl Recipe {
         };
         (self.envelope)(&mut envelope);
         let envelope = (self.envelope_bytes)(bytes_of(&envelope));
-        let manifest = (self.manifest_bytes)(manifest(&[("packet.edxml", PACKET), ("envelope.json", &envelope)]));
+        let files = self.files.iter().map(|(name, content)| (*name, content.as_slice()));
+        let files: Vec<_> = files.chain([("envelope.json", envelope.as_slice())]).collect();
+        let manifest = (self.manifest_bytes)(manifest(&files));
         let salt = [9; 32];
         let commitment = content_commitment(&ContentSalt(salt), &manifest);
         Content { preamble: preamble_bytes, commitment, opening: Opening { salt, manifest, envelope } }
@@ -718,7 +726,7 @@ impl Recipe {
 
     fn log(&self, world: &World, leaf: &[u8], ledger: &LedgerPlan) -> (u64, Vec<Digest>, SignedNote) {
         let mut tree = MemTree::default();
-        for filler in 0..5_u8 {
+        for filler in 0..self.fillers {
             tree.push(&[filler]);
         }
         let index = tree.push(leaf);

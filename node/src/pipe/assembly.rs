@@ -299,7 +299,14 @@ impl<'p> Assembly<'p> {
         let Self { pipes, preamble, recipients, secrets, container } = self;
 
         let mut held = signer.ready().err().or_else(|| waits_for(&recipients));
-        let written = container.finish(|manifest| sign_or_hold(manifest, signer, &mut held))?;
+        let mut signature = Vec::new();
+        let written = container.finish(|manifest| {
+            sign_or_hold(manifest, signer, &mut held).inspect(|cms| {
+                if !labels.status.is_empty() {
+                    signature.clone_from(cms);
+                }
+            })
+        })?;
         let WrittenContainer { sink, manifest, length, digest, .. } = written;
         let (sink, sealed) = sink.finish().map_err(ComposeError::Store)?;
         let payload = sink.finish(held.is_some()).map_err(ComposeError::Store)?;
@@ -320,7 +327,7 @@ impl<'p> Assembly<'p> {
             idempotency_key: labels.idempotency_key,
             request_hash: labels.request_hash,
             status: labels.status,
-            opening: Some(OpeningParts { manifest, envelope: envelope.bytes().to_vec() }),
+            opening: Some(OpeningParts { manifest, envelope: envelope.bytes().to_vec(), signature }),
             index_keys: Vec::new(), // the core's
             held: None,             // likewise
             continues: String::new(),

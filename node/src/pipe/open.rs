@@ -400,11 +400,12 @@ fn content(preamble: &Preamble, wrapped: Vec<u8>, container: OpenedContainer, fo
         particulars: found.particulars,
     };
     let envelope: EnvelopeId = preamble.envelope;
+    let signature = if found.status.is_empty() { Vec::new() } else { container.signature };
     Content {
         sender: preamble.sender.to_string(),
         envelope: envelope.to_string(),
         wrapped,
-        opening: OpeningParts { manifest: container.manifest.bytes().to_vec(), envelope: found.envelope },
+        opening: OpeningParts { manifest: container.manifest.bytes().to_vec(), envelope: found.envelope, signature },
         about,
         verdict: signed.verdict.to_owned(),
         verdict_text: signed.text,

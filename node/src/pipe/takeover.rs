@@ -124,7 +124,7 @@ fn record(sealed: Unsigned, sender: &AgencyId, listed: &Listed, from: String, st
             sender: sender.to_string(),
             envelope: preamble.envelope.to_string(),
             wrapped,
-            opening: OpeningParts { manifest, envelope },
+            opening: OpeningParts { manifest, envelope, signature: Vec::new() },
             about,
             verdict: "unknown".to_owned(),
             verdict_text: crate::service::came_from_today(),

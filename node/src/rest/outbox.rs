@@ -122,7 +122,7 @@ pub(super) async fn receipts_of(
     params(
         ("envelope" = inline(Envelope), Path, description = "The document"),
         ("sender" = inline(Option<AgencyCode>), Query, description = "Needed where several senders used this id"),
-        ("opening" = Option<bool>, Query, description = "Adds what proves single files; not for everybody's eyes"),
+        ("opening" = Option<bool>, Query, description = "Adds what proves single files, and the business statuses; not for everybody's eyes"),
     ),
     responses((status = 200, description = "The bundle", body = String, content_type = "application/vnd.etsi.asic-e+zip"))
 )]

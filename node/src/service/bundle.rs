@@ -1,25 +1,33 @@
-//! Bundles: all receipts about an envelope in one file, put together as it streams out, checked on the way, and signed by the agency.
+//! Bundles: all receipts about an envelope, and the business statuses about it, in one file, put together as it streams out, checked on the way, and signed by the agency.
 
 mod report;
+mod statuses;
 
 use std::{collections::BTreeSet, io::Write as _, sync::Arc};
 
+use bytes::Bytes;
 use serde_json::json;
 use tokio::{runtime::Handle, sync::mpsc};
-use truc_evidence::{BundleWriteError, BundleWriter, Check, Directory, ReceiptReport, ReceiptTrust, verify_receipt};
+use truc_evidence::{
+    BundleWriteError, BundleWriter, Check, Directory, ReceiptReport, ReceiptTrust, StatusCheck, StatusJudge,
+    StatusReport, Step, verify_receipt,
+};
 use truc_link::RevocationFolder;
 use truc_proto::{
-    AgencyId, BUNDLE_REPORT, BundleJson, Digest, Entry, EnvelopeId, Raw, Receipt, ReceiptBody, SignedNote,
+    AgencyId, BUNDLE_REPORT, BundleJson, Digest, Entry, EnvelopeId, Raw, Receipt, ReceiptBody, STATUS_ENTRY,
+    STATUS_SIGNATURE, SignedNote,
     limits::{BUNDLE_CERTIFICATES_MAX, BUNDLE_ENTRIES_MAX},
     node_v1,
 };
 use truc_signer::{
     AddTimeStamp, Certificate, PdfSignature, SignatureBox, TrustStore,
-    asic::FinishError, certificates_of_stamps,
+    asic::FinishError,
+    certificates_of_stamps,
     cms::{embed_time_stamp, signature_value},
 };
 
 use report::Facts;
+use statuses::StatusFiles;
 
 use super::{
     Error, envelope_id,
@@ -51,13 +59,19 @@ pub(crate) async fn export(
         sender: sender.to_string(),
         idempotency_key: String::new(),
     };
-    let items = receipts::list(shell, grant.clone(), &wanted).await?.items;
+    let node_v1::ListReceiptsReply { items, statuses: notes } = receipts::list(shell, grant.clone(), &wanted).await?;
     // Beside the receipts stand bundle.json, README.txt, checked.json, certificates and lists.
     if items.len() + BUNDLE_CERTIFICATES_MAX + 100 > BUNDLE_ENTRIES_MAX {
         return Err(Error::not_now(
             "there are more receipts about this document than one bundle holds; get them one by one / Số biên nhận vượt quá một bộ chứng cứ; hãy lấy từng biên nhận",
         ));
     }
+    let room = BUNDLE_ENTRIES_MAX - items.len() - BUNDLE_CERTIFICATES_MAX - 100;
+    // What a status says is seen in its opening.
+    let (statuses, left_out) = match request.with_opening {
+        true => statuses::find(shell, &grant, &notes, room).await?,
+        false => (Vec::new(), notes.len()),
+    };
     let about = BundleJson {
         axis: shell.axis.clone(),
         lane: shell.lane,
@@ -66,16 +80,35 @@ pub(crate) async fn export(
         by,
         node: shell.node.clone(),
         made: clock::now(),
+        statuses_left_out: left_out as u64,
     };
     let (ready, files) = mpsc::channel(AHEAD);
     let (inner, with_opening) = (Arc::clone(shell), request.with_opening);
     tokio::spawn(async move {
+        let fetch = async |leaf_hash| {
+            receipts::fetch(&inner, grant.clone(), &node_v1::GetReceiptRequest { leaf_hash, with_opening }).await
+        };
         for item in items {
-            let request = node_v1::GetReceiptRequest { leaf_hash: item.leaf_hash, with_opening };
-            let receipt = receipts::fetch(&inner, grant.clone(), &request).await;
+            let receipt = fetch(item.leaf_hash).await.map(|reply| Part::Receipt(reply.file_name, reply.receipt));
             let failed = receipt.is_err();
             // The bundle was given up: it says why.
             if ready.send(receipt).await.is_err() || failed {
+                return;
+            }
+        }
+        for StatusFiles { folder, status, signature, receipts } in statuses {
+            let mut parts = vec![(STATUS_ENTRY.to_owned(), Bytes::from(status))];
+            parts.extend((!signature.is_empty()).then(|| (STATUS_SIGNATURE.to_owned(), Bytes::from(signature))));
+            let mut failed = None;
+            for (leaf_hash, name) in receipts {
+                match fetch(leaf_hash.into()).await {
+                    Ok(reply) => parts.push((name, reply.receipt)),
+                    Err(error) => failed = Some(error),
+                }
+            }
+            let is_last = failed.is_some();
+            let status = failed.map_or(Ok(Part::Status(folder, parts)), Err);
+            if ready.send(status).await.is_err() || is_last {
                 return;
             }
         }
@@ -131,13 +164,21 @@ async fn party(shell: &Arc<Shell>, grant: &Grant, envelope: EnvelopeId, sender: 
     parties.into_iter().next().ok_or_else(not_found)
 }
 
-type Receipts = mpsc::Receiver<Result<node_v1::GetReceiptReply, Error>>;
+/// What goes in, in this order.
+enum Part {
+    /// Its file name, and it.
+    Receipt(String, Bytes),
+    /// A status's folder and its files.
+    Status(String, Vec<(String, Bytes)>),
+}
+
+type Parts = mpsc::Receiver<Result<Part, Error>>;
 
 fn write(
     shell: &Shell,
     about: BundleJson,
     described: Option<u64>,
-    mut files: Receipts,
+    mut files: Parts,
     directory: &Directory,
     sink: &mut ChannelSink<'_>,
 ) -> Result<(), Error> {
@@ -145,20 +186,30 @@ fn write(
     let described = described.map_err(|error| Error::internal(crate::chain(&error)))?;
     let trust = ReceiptTrust::new(shell.trust.load_full(), shell.operator.clone());
     let mut writer = BundleWriter::new(sink, about.clone()).map_err(failed)?;
-    let (mut found, mut certificates) = (Vec::new(), Certificates::default());
+    let (mut found, mut statuses, mut certificates) = (Vec::new(), Vec::new(), Certificates::default());
     certificates.add(trust.operator().certificates());
     certificates.add(trust.store().intermediates());
     certificates.add(trust.store().anchors());
-    while let Some(receipt) = writer.sink_mut().wait(|| files.blocking_recv()) {
-        let receipt = receipt?;
-        let report = verify_receipt(&receipt.receipt, &trust, None, about.made);
-        certificates.add_from(&receipt.receipt);
-        // An answer counts for what stands behind it.
-        for (name, answer) in certificates.new_answers(trust.store()) {
-            writer.put(&name, "application/ocsp-response", &answer).map_err(failed)?;
+    while let Some(part) = writer.sink_mut().wait(|| files.blocking_recv()) {
+        match part? {
+            Part::Receipt(name, receipt) => {
+                let report = verify_receipt(&receipt, &trust, None, about.made);
+                certificates.add_from(&receipt);
+                certificates.answers_into(&mut writer, trust.store())?;
+                writer.receipt(&name, &receipt).map_err(failed)?;
+                found.push((name, report));
+            }
+            Part::Status(folder, files) => {
+                let mut judge = StatusJudge::new(folder);
+                for (name, bytes) in files {
+                    judge.take(&name, bytes.to_vec(), &trust, about.made);
+                    certificates.add_from(&bytes);
+                    certificates.answers_into(&mut writer, trust.store())?;
+                    writer.of_status(judge.name(), &name, &bytes).map_err(failed)?;
+                }
+                statuses.push(judge.judge(&trust, about.made).about(Some(&about)));
+            }
         }
-        writer.receipt(&receipt.file_name, &receipt.receipt).map_err(failed)?;
-        found.push((receipt.file_name, report));
     }
     let name_of = |code| directory.agency(code).map(|agency| agency.name().to_owned()).unwrap_or_default();
     let facts = Facts {
@@ -167,6 +218,7 @@ fn write(
         about: &about,
         document: described.as_ref(),
         receipts: &found,
+        statuses: &statuses,
     };
     writer.put(BUNDLE_REPORT, "application/pdf", &signed_report(shell, &facts, directory)?).map_err(failed)?;
     let checked: Vec<_> = found.iter().map(|(name, report)| line_of(name, report)).collect();
@@ -174,7 +226,15 @@ fn write(
         .iter()
         .map(|check| json!({ "id": check.id(), "vi": check.vietnamese(), "en": check.english() }))
         .collect();
-    let report = json!({ "at": about.made, "by": "truc-node", "version": env!("CARGO_PKG_VERSION"), "checks": checks, "receipts": checked });
+    let status_checks: Vec<_> = StatusCheck::ALL
+        .iter()
+        .map(|check| json!({ "id": check.id(), "vi": check.vietnamese(), "en": check.english() }))
+        .collect();
+    let judged: Vec<_> = statuses.iter().map(line_of_status).collect();
+    let report = json!({
+        "at": about.made, "by": "truc-node", "version": env!("CARGO_PKG_VERSION"), "checks": checks, "receipts": checked,
+        "status_checks": status_checks, "statuses": judged,
+    });
     let report = serde_json::to_vec_pretty(&report).map_err(|error| Error::internal(error.to_string()))?;
     writer.checked(&report).map_err(failed)?;
     for (name, der) in certificates.files {
@@ -235,11 +295,18 @@ fn signed_report(shell: &Shell, facts: &Facts<'_>, directory: &Directory) -> Res
 
 /// What was found out about a receipt when it was put in.
 fn line_of(name: &str, report: &ReceiptReport) -> serde_json::Value {
-    let against: Vec<_> = report
-        .against()
-        .map(|step| json!({ "check": step.check.id(), "outcome": step.outcome.as_str(), "detail": step.detail }))
-        .collect();
+    let against: Vec<_> = report.against().map(|step| step_of(step, step.check.id())).collect();
     json!({ "receipt": name, "verdict": report.verdict.as_str(), "against": against })
+}
+
+fn line_of_status(report: &StatusReport) -> serde_json::Value {
+    let against: Vec<_> = report.against().map(|step| step_of(step, step.check.id())).collect();
+    let receipts: Vec<_> = report.receipts.iter().map(|(name, report)| line_of(name, report)).collect();
+    json!({ "status": report.name, "verdict": report.verdict.as_str(), "against": against, "receipts": receipts })
+}
+
+fn step_of<C>(step: &Step<C>, check: &str) -> serde_json::Value {
+    json!({ "check": check, "outcome": step.outcome.as_str(), "detail": step.detail })
 }
 
 fn failed(error: BundleWriteError) -> Error {
@@ -288,6 +355,18 @@ impl Certificates {
             self.stampers.extend(certificates.iter().map(Certificate::sha256));
             self.add(&certificates);
         }
+    }
+
+    /// Puts in what answers there are about those added since the last time: one counts for what stands behind it.
+    fn answers_into<W: std::io::Write>(
+        &mut self,
+        writer: &mut BundleWriter<W>,
+        store: &TrustStore,
+    ) -> Result<(), Error> {
+        for (name, answer) in self.new_answers(store) {
+            writer.put(&name, "application/ocsp-response", &answer).map_err(failed)?;
+        }
+        Ok(())
     }
 
     /// The OCSP answers that this node has about those added since the last look, as `revocation/<SHA-256 of the certificate>.ocsp`.

@@ -34,6 +34,7 @@ pub(crate) fn run(report: &mut Report) -> anyhow::Result<()> {
         by: "G22".parse()?,
         node: world.sender.id.clone(),
         made: world.now,
+        statuses_left_out: 0,
     };
     let envelope = about.envelope;
     let mut writer = BundleWriter::new(Vec::new(), about)?;

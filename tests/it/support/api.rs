@@ -281,8 +281,15 @@ impl Api {
     }
 
     pub(crate) async fn bundle(&self, envelope: &str) -> Result<Vec<u8>, Status> {
-        let request =
-            ExportBundleRequest { envelope: envelope.into(), with_opening: true, ..ExportBundleRequest::default() };
+        self.bundle_with(envelope, true).await
+    }
+
+    pub(crate) async fn bundle_without_openings(&self, envelope: &str) -> Result<Vec<u8>, Status> {
+        self.bundle_with(envelope, false).await
+    }
+
+    async fn bundle_with(&self, envelope: &str, with_opening: bool) -> Result<Vec<u8>, Status> {
+        let request = ExportBundleRequest { envelope: envelope.into(), with_opening, ..ExportBundleRequest::default() };
         let mut stream = self.raw.clone().export_bundle(request).await?.into_inner();
         let mut bytes = Vec::new();
         while let Some(chunk) = stream.message().await? {

@@ -8,7 +8,8 @@ use std::{
 
 use serde_json::{Value, json};
 use truc_evidence::{
-    BundleReport, Check, Conclusion, Document, Outcome as Found, ReceiptTrust, is_bundle, verify_bundle,
+    BundleReport, Check, Conclusion, Document, Outcome as Found, ProvenStatus, ReceiptTrust, StatusReport, is_bundle,
+    verify_bundle,
 };
 use truc_proto::{Timestamp, node_v1::ExportBundleRequest};
 
@@ -67,6 +68,10 @@ pub(super) fn print(file: &Path, report: &BundleReport, output: &Output) {
     if let Some(about) = &report.about {
         output.line(format!("  envelope {} from {}, {} receipts", about.envelope, about.sender, report.receipts.len()));
         output.line(format!("  put together by {} at node {}, {}", about.by, about.node, about.made.in_vietnam()));
+        if about.statuses_left_out > 0 {
+            let count = about.statuses_left_out;
+            output.line(format!("  {count} business statuses were left out / {count} trạng thái xử lý không kèm theo"));
+        }
     }
     if let Some(signer) = &report.signer {
         let at = signer.signed_at.map_or("-".to_owned(), Timestamp::in_vietnam);
@@ -85,6 +90,9 @@ pub(super) fn print(file: &Path, report: &BundleReport, output: &Output) {
             output.line(format!("      {}", step.vietnamese()));
         }
     }
+    for status in &report.statuses {
+        print_status(status, output);
+    }
     if let Some(proven) = document_proven(report) {
         output.line(format!("  {proven}"));
     }
@@ -93,6 +101,17 @@ pub(super) fn print(file: &Path, report: &BundleReport, output: &Output) {
         output.line(format!("  also covered by the signature: {}", shortened(&names)));
     }
     timeline(&report.conclusions, output);
+}
+
+fn print_status(status: &StatusReport, output: &Output) {
+    let (tone, words) = verdict_words(status.verdict);
+    let said = status.status.as_ref();
+    let said = said.map_or_else(String::new, |said| format!("status {} {}, ", said.code, said.code.english()));
+    output.line(format!("  {}  {said}{}", output.paint(tone, words), printable(&status.name)));
+    for step in status.against() {
+        output.line(format!("      {}{}", step.english(), in_brackets(&step.detail)));
+        output.line(format!("      {}", step.vietnamese()));
+    }
 }
 
 /// What the receipts say of the document that was shown; none when none was.
@@ -143,6 +162,9 @@ pub(super) fn timeline(conclusions: &[Conclusion], output: &Output) {
                 output.line(format!("      {line}"));
             }
         }
+        for status in &conclusion.statuses {
+            said(status, output);
+        }
         let tone = match conclusion.standing.as_str() {
             "consigned" | "handed-over" => Tone::Good,
             "failed" | "refused" => Tone::Bad,
@@ -150,6 +172,21 @@ pub(super) fn timeline(conclusions: &[Conclusion], output: &Output) {
         };
         output.line(format!("  {} {}", output.paint(tone, "→"), conclusion.standing.english()));
         output.line(format!("    {}", conclusion.standing.vietnamese()));
+    }
+}
+
+/// What an agency provably said of the document.
+fn said(status: &ProvenStatus, output: &Output) {
+    let ProvenStatus { code, from, to, .. } = status;
+    let words = format!("{code} {} / {}", code.english(), code.vietnamese());
+    output.line(format!("  {}  status {words} – {from} → {to}", status.time.in_vietnam()));
+    for text in [&status.reason, &status.staff].into_iter().flatten() {
+        output.line(format!("      {}", printable(text)));
+    }
+    output.line(format!("      {} / {}", status.basis.english(), status.basis.vietnamese()));
+    if let Some(at) = status.received {
+        let at = at.in_vietnam();
+        output.line(format!("      reached {to} {at} / đến {to} lúc {at}"));
     }
 }
 
@@ -165,10 +202,34 @@ pub(super) fn json(file: &Path, report: &BundleReport) -> Value {
         "file": file, "verdict": report.verdict.as_str(),
         "bundle": report.about.as_ref().map(|about| json!({
             "envelope": about.envelope, "sender": about.sender, "by": about.by, "node": about.node, "made": about.made,
+            "statuses_left_out": about.statuses_left_out,
         })),
         "signer": report.signer.as_ref().map(|signer| json!({ "subject": signer.subject, "signed_at": signer.signed_at })),
-        "steps": steps, "receipts": receipts, "conclusions": conclusions_json(&report.conclusions),
+        "steps": steps, "receipts": receipts, "statuses": report.statuses.iter().map(status_report_json).collect::<Vec<_>>(),
+        "conclusions": conclusions_json(&report.conclusions),
         "others": report.others.iter().map(|(name, length)| json!({ "name": name, "length": length })).collect::<Vec<_>>(),
+    })
+}
+
+fn status_report_json(status: &StatusReport) -> Value {
+    let steps: Vec<_> = status
+        .steps
+        .iter()
+        .map(|s| json!({ "check": s.check.id(), "outcome": s.outcome.as_str(), "english": s.english(), "vietnamese": s.vietnamese(), "detail": s.detail }))
+        .collect();
+    let receipts: Vec<_> =
+        status.receipts.iter().map(|(name, receipt)| report_json(Path::new(name), receipt)).collect();
+    json!({
+        "status": status.name, "verdict": status.verdict.as_str(), "steps": steps, "receipts": receipts,
+        "says": status.proven.as_ref().map(status_json),
+    })
+}
+
+fn status_json(status: &ProvenStatus) -> Value {
+    json!({
+        "code": status.code, "english": status.code.english(), "vietnamese": status.code.vietnamese(),
+        "from": status.from, "to": status.to, "time": status.time, "sequence": status.sequence, "reason": status.reason,
+        "staff": status.staff, "envelope": status.envelope, "basis": status.basis.as_str(), "received": status.received,
     })
 }
 
@@ -184,6 +245,7 @@ pub(super) fn conclusions_json(conclusions: &[Conclusion]) -> Value {
             "recipient": conclusion.recipient, "name": conclusion.name, "standing": conclusion.standing.as_str(),
             "english": conclusion.standing.english(), "vietnamese": conclusion.standing.vietnamese(),
             "events": conclusion.events.iter().map(event).collect::<Vec<_>>(),
+            "statuses": conclusion.statuses.iter().map(status_json).collect::<Vec<_>>(),
         })
     };
     json!(conclusions.iter().map(one).collect::<Vec<_>>())

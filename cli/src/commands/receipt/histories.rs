@@ -9,16 +9,33 @@ use std::{
 
 use anyhow::anyhow;
 use truc_evidence::{ForkFile, ReceiptReport, ReceiptVerdict, bundled_receipt};
-use truc_proto::{Digest, Receipt};
+use truc_proto::{BUNDLE_RECEIPTS, BUNDLE_STATUSES, Digest, Receipt};
 
 use super::verify::{Verified, receipt_bytes};
 use crate::exit::{Exit, ExitContext as _, Failure};
 
-/// Where a receipt is: a file, or a name in a bundle.
+/// Where a receipt is: a file, or an entry of a bundle.
 #[derive(Clone, Copy)]
 pub(super) struct Place<'r> {
     file: &'r Path,
-    name: Option<&'r str>,
+    entry: Option<Entry<'r>>,
+}
+
+/// A receipt about the document, by its name; or about a status, by that one's folder and its name.
+#[derive(Clone, Copy)]
+enum Entry<'r> {
+    Receipt(&'r str),
+    OfStatus(&'r str, &'r str),
+}
+
+impl Entry<'_> {
+    fn name(self) -> String {
+        match self {
+            Self::Receipt(name) => format!("{BUNDLE_RECEIPTS}{name}"),
+            Self::OfStatus("", name) => format!("{BUNDLE_STATUSES}{name}"),
+            Self::OfStatus(folder, name) => format!("{BUNDLE_STATUSES}{folder}/{name}"),
+        }
+    }
 }
 
 /// Two receipts with checkpoints of one ledger and size, and different roots.
@@ -46,10 +63,14 @@ pub(super) fn find<'r>(reports: &'r [(&Path, Verified)]) -> Option<TwoHistories<
 
 fn all<'r>(file: &'r Path, verified: &'r Verified) -> Vec<(Place<'r>, &'r ReceiptReport)> {
     match verified {
-        Verified::Receipt(report) => vec![(Place { file, name: None }, report)],
+        Verified::Receipt(report) => vec![(Place { file, entry: None }, report)],
         Verified::Bundle(bundle) => {
-            let receipts = bundle.receipts.iter();
-            receipts.map(|(name, report)| (Place { file, name: Some(name) }, report)).collect()
+            let receipts = bundle.receipts.iter().map(|(name, report)| (Entry::Receipt(name), report));
+            let of_statuses = bundle.statuses.iter().flat_map(|status| {
+                status.receipts.iter().map(|(name, report)| (Entry::OfStatus(&status.name, name), report))
+            });
+            let all = receipts.chain(of_statuses);
+            all.map(|(entry, report)| (Place { file, entry: Some(entry) }, report)).collect()
         }
     }
 }
@@ -67,16 +88,17 @@ impl TwoHistories<'_> {
 impl Place<'_> {
     /// For people.
     pub(super) fn text(self) -> String {
-        self.name.map_or_else(|| self.file.display().to_string(), |name| format!("{}: {name}", self.file.display()))
+        let file = self.file.display();
+        self.entry.map_or_else(|| file.to_string(), |entry| format!("{file}: {}", entry.name()))
     }
 
     fn checkpoint(self) -> Result<String, Failure> {
         let cannot = || format!("cannot read {} again", self.text());
-        let bytes = match self.name {
+        let bytes = match self.entry {
             None => receipt_bytes(self.file)?,
-            Some(name) => {
+            Some(entry) => {
                 let file = File::open(self.file).or_exit(Exit::BadData, cannot())?;
-                let found = bundled_receipt(BufReader::new(file), name).or_exit(Exit::BadData, cannot())?;
+                let found = bundled_receipt(BufReader::new(file), &entry.name()).or_exit(Exit::BadData, cannot())?;
                 found.ok_or_else(|| Failure::new(Exit::BadData, anyhow!(cannot())))?
             }
         };

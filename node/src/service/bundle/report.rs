@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use data_encoding::HEXLOWER;
-use truc_evidence::{Conclusion, ReceiptReport, ReceiptVerdict, Standing, conclude};
+use truc_evidence::{
+    Conclusion, ProvenEvent, ProvenStatus, ReceiptReport, ReceiptVerdict, Standing, StatusReport, add_statuses,
+    conclude,
+};
 use truc_proto::BundleJson;
 use truc_report::{Block, Language, Moment, Report, Table, Text};
 
@@ -27,10 +30,16 @@ pub(super) struct Facts<'f> {
     pub(super) document: Option<&'f About>,
     /// File names and reports.
     pub(super) receipts: &'f [(String, ReceiptReport)],
+    /// The business statuses.
+    pub(super) statuses: &'f [StatusReport],
 }
 
 pub(super) fn report(facts: &Facts<'_>) -> Report {
-    let conclusions = conclude(facts.receipts.iter().map(|(_, report)| report));
+    let mut conclusions = conclude(facts.receipts.iter().map(|(_, report)| report));
+    add_statuses(
+        &mut conclusions,
+        &facts.statuses.iter().filter_map(|status| status.proven.as_ref()).collect::<Vec<_>>(),
+    );
     let mut blocks = first_page(facts, &conclusions);
     blocks.push(Block::PageBreak);
     blocks.extend(annex(facts, &conclusions));
@@ -61,6 +70,15 @@ fn first_page(facts: &Facts<'_>, conclusions: &[Conclusion]) -> Vec<Block> {
         }));
     }
     details.push(("Biên nhận".to_owned(), Text::plain(format!("{valid} hợp lệ trong {}", facts.receipts.len()))));
+    let statuses = facts.statuses.iter().filter(|status| status.verdict == ReceiptVerdict::Valid).count();
+    let left_out = match about.statuses_left_out {
+        0 => String::new(),
+        count => format!("; {count} trạng thái khác không kèm theo"),
+    };
+    if !facts.statuses.is_empty() || !left_out.is_empty() {
+        let text = format!("{statuses} hợp lệ trong {}{left_out}", facts.statuses.len());
+        details.push(("Trạng thái xử lý".to_owned(), Text::plain(text)));
+    }
     details.push(("Lập bởi".to_owned(), Text::plain(format!("{} {}, nút {}", about.by, facts.by_name, about.node))));
     details.push(("Lập lúc".to_owned(), Text::plain(about.made.in_vietnam())));
     vec![
@@ -96,8 +114,12 @@ fn answer(conclusions: &[Conclusion]) -> Vec<Text> {
 fn sentence(conclusion: &Conclusion) -> Text {
     let at =
         conclusion.shown_by.as_ref().map_or_else(String::new, |event| format!(" Lúc {}.", event.time.in_vietnam()));
+    let said = conclusion.statuses.last().map_or_else(String::new, |status| {
+        let (code, time) = (status.code, status.time.in_vietnam());
+        format!(" Trạng thái gần nhất: {code} {}, {} báo lúc {time}.", code.vietnamese(), status.from)
+    });
     Text::strong(format!("{}: ", named(conclusion)))
-        .and(Text::plain(format!("{}.{at}", conclusion.standing.vietnamese())))
+        .and(Text::plain(format!("{}.{at}{said}", conclusion.standing.vietnamese())))
 }
 
 fn named(conclusion: &Conclusion) -> String {
@@ -112,35 +134,18 @@ fn annex(facts: &Facts<'_>, conclusions: &[Conclusion]) -> Vec<Block> {
     for conclusion in conclusions.iter().take(IN_ANNEX) {
         blocks.push(Block::Subheading(named(conclusion)));
         blocks.push(Block::Paragraph(Text::plain(format!("{}.", conclusion.standing.vietnamese()))));
-        let moments = conclusion.events.iter().map(|event| {
-            let actor = event
-                .actor
-                .as_ref()
-                .map_or_else(|| event.node.to_string(), |code| format!("{code}, nút {}", event.node));
-            let mut what = Text::plain(event.event.vietnamese(event.role));
-            if let Some(reason) = event.reason {
-                what = what.then(Text::plain(format!("Lý do: {}", reason.vietnamese())));
-            }
-            if let Some(successor) = &event.successor {
-                what = what.then(Text::plain(format!("Mã kế thừa: {successor}")));
-            }
-            Moment {
-                time: event.time.in_vietnam(),
-                what: what.then(Text::plain(format!("{} – {actor}", event.event.name()))),
-            }
-        });
-        blocks.push(Block::Timeline(moments.collect()));
+        let events = conclusion.events.iter().map(|event| (event.time, of_event(event)));
+        let mut moments: Vec<_> =
+            events.chain(conclusion.statuses.iter().map(|status| (status.time, of_status(status)))).collect();
+        moments.sort_by_key(|(time, _)| *time);
+        blocks.push(Block::Timeline(moments.into_iter().map(|(_, moment)| moment).collect()));
     }
+    blocks.extend(status_table(facts.statuses));
     blocks.push(Block::Subheading("Biên nhận trong bộ chứng cứ".to_owned()));
     let rows = facts.receipts.iter().take(IN_ANNEX).map(|(name, report)| {
-        let verdict = match report.verdict {
-            ReceiptVerdict::Valid => "hợp lệ",
-            ReceiptVerdict::Invalid => "không hợp lệ",
-            ReceiptVerdict::CannotTell => "chưa kết luận được",
-        };
         let leaf = report.summary.as_ref().map(|summary| summary.leaf_hash.to_string()).unwrap_or_default();
         let against = report.against().map(|step| step.vietnamese()).collect::<Vec<_>>().join(" ");
-        let mut result = Text::plain(verdict);
+        let mut result = Text::plain(verdict_words(report.verdict));
         let levels = report.summary.iter().flat_map(|summary| &summary.levels);
         let levels = levels.map(|level| level.vietnamese()).collect::<Vec<_>>().join("; ");
         if !levels.is_empty() {
@@ -153,9 +158,9 @@ fn annex(facts: &Facts<'_>, conclusions: &[Conclusion]) -> Vec<Block> {
     });
     let columns = vec![("Tệp, mã băm của sự kiện".to_owned(), 3), ("Kết quả".to_owned(), 1)];
     blocks.push(Block::Table(Table { columns, rows: rows.collect() }));
-    let more = conclusions.len().max(facts.receipts.len()).saturating_sub(IN_ANNEX);
+    let more = conclusions.len().max(facts.receipts.len()).max(facts.statuses.len()).saturating_sub(IN_ANNEX);
     if more > 0 {
-        let text = format!("Phần còn lại ({more} dòng) xem trong bộ chứng cứ: receipts/ và checked.json.");
+        let text = format!("Phần còn lại ({more} dòng) xem trong bộ chứng cứ: receipts/, statuses/ và checked.json.");
         blocks.push(Block::Paragraph(Text::plain(text)));
     }
     blocks.push(Block::Subheading("Cách kiểm tra".to_owned()));
@@ -167,6 +172,71 @@ fn annex(facts: &Facts<'_>, conclusions: &[Conclusion]) -> Vec<Block> {
         "openssl cms -verify -binary -inform DER -in META-INF/signature001.p7s -content META-INF/ASiCManifest.xml -CAfile GOC.pem -purpose any -out /dev/null".to_owned(),
     ]));
     blocks
+}
+
+fn of_event(event: &ProvenEvent) -> Moment {
+    let actor =
+        event.actor.as_ref().map_or_else(|| event.node.to_string(), |code| format!("{code}, nút {}", event.node));
+    let mut what = Text::plain(event.event.vietnamese(event.role));
+    if let Some(reason) = event.reason {
+        what = what.then(Text::plain(format!("Lý do: {}", reason.vietnamese())));
+    }
+    if let Some(successor) = &event.successor {
+        what = what.then(Text::plain(format!("Mã kế thừa: {successor}")));
+    }
+    Moment {
+        time: event.time.in_vietnam(), what: what.then(Text::plain(format!("{} – {actor}", event.event.name())))
+    }
+}
+
+/// What an agency said, in its words and ours.
+fn of_status(status: &ProvenStatus) -> Moment {
+    let code = status.code;
+    let mut what = Text::plain(format!("Trạng thái {code}: {} ({})", code.vietnamese(), code.english()));
+    if let Some(reason) = &status.reason {
+        what = what.then(Text::plain(format!("Nội dung: {}", cut(reason))));
+    }
+    if let Some(staff) = &status.staff {
+        what = what.then(Text::plain(format!("Người xử lý: {}", cut(staff))));
+    }
+    let received =
+        status.received.map_or_else(String::new, |at| format!("; đến {} lúc {}", status.to, at.in_vietnam()));
+    let basis = format!("{} báo {} – {}{received}", status.from, status.to, status.basis.vietnamese());
+    Moment { time: status.time.in_vietnam(), what: what.then(Text::plain(basis)) }
+}
+
+/// Each status and what was found of it; none where there are none.
+fn status_table(statuses: &[StatusReport]) -> Vec<Block> {
+    if statuses.is_empty() {
+        return Vec::new();
+    }
+    let rows = statuses.iter().take(IN_ANNEX).map(|report| {
+        let said = report.status.as_ref().map_or_else(String::new, |status| {
+            format!("{} {}, {}", status.code, status.code.vietnamese(), status.time.in_vietnam())
+        });
+        let against = report.against().map(|step| step.vietnamese()).collect::<Vec<_>>().join(" ");
+        let mut result = Text::plain(verdict_words(report.verdict));
+        if let Some(proven) = &report.proven {
+            result = result.then(Text::plain(proven.basis.vietnamese()));
+        }
+        if !against.is_empty() {
+            result = result.then(Text::plain(against));
+        }
+        vec![Text::plain(said).then(Text::mono(cut(&report.name))), result]
+    });
+    let columns = vec![("Trạng thái, gói tin của trạng thái".to_owned(), 3), ("Kết quả".to_owned(), 1)];
+    vec![
+        Block::Subheading("Trạng thái xử lý trong bộ chứng cứ".to_owned()),
+        Block::Table(Table { columns, rows: rows.collect() }),
+    ]
+}
+
+const fn verdict_words(verdict: ReceiptVerdict) -> &'static str {
+    match verdict {
+        ReceiptVerdict::Valid => "hợp lệ",
+        ReceiptVerdict::Invalid => "không hợp lệ",
+        ReceiptVerdict::CannotTell => "chưa kết luận được",
+    }
 }
 
 /// Words of others, no longer than people read.
