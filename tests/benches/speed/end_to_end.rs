@@ -13,7 +13,10 @@ use truc_tests::network::{
     client::{Client, Document},
 };
 
-use crate::report::{Figure, Report, Target, rate, scaled, short};
+use crate::{
+    polling::own_seconds,
+    report::{Figure, Report, Target, rate, scaled, short},
+};
 
 const DOCUMENT_BYTES: usize = 10_000;
 /// Sends that wait for their answer at any time.
@@ -31,9 +34,11 @@ pub(crate) fn run(report: &mut Report) -> anyhow::Result<()> {
         let cores = cores();
         let bound = cores / per_document.as_secs_f64();
         let runtime = tokio::runtime::Runtime::new()?;
-        let per_second = runtime.block_on(throughput(kind, documents)).with_context(|| format!("with {kind} keys"))?;
+        let measured = runtime.block_on(throughput(kind, documents)).with_context(|| format!("with {kind} keys"))?;
+        let Throughput { per_second, cpu_ms } = measured;
         let from = vec![
             ("documents/s", short(per_second)),
+            ("CPU ms/document", cpu_ms.map_or_else(|| "unknown".to_owned(), short)),
             ("cores ÷ (signature + decryption)", rate(bound)),
             ("documents", documents.to_string()),
         ];
@@ -70,18 +75,27 @@ fn alone(kind: KeyKind) -> anyhow::Result<Duration> {
     Ok(start.elapsed() / ALONE)
 }
 
-/// Documents per second, from the first that is sent to the last whose consignment the sender holds.
-async fn throughput(kind: KeyKind, documents: u64) -> anyhow::Result<f64> {
+/// How fast documents went through, and what each of them took.
+struct Throughput {
+    per_second: f64,
+    /// User and system time of all parties and their client, where the system tells it: it does not depend on what else the machine does.
+    cpu_ms: Option<f64>,
+}
+
+/// From the first document that is sent to the last whose consignment the sender holds.
+async fn throughput(kind: KeyKind, documents: u64) -> anyhow::Result<Throughput> {
     let layout = Layout { keys: kind, ..Layout::new(&[("N-G22", &["G22"]), ("N-H26", &["H26"])]) };
     let network = Network::start(layout).await;
     let client = network.client("G22");
     send_all(&client, "warm-up", WARM_UP).await?;
-    let start = Instant::now();
+    let (start, used) = (Instant::now(), own_seconds().ok());
     send_all(&client, "document", documents).await?;
     let seconds = start.elapsed().as_secs_f64();
+    let used = used.and_then(|before| Some(own_seconds().ok()? - before));
     network.stop().await;
     #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
-    Ok(documents as f64 / seconds)
+    let documents = documents as f64;
+    Ok(Throughput { per_second: documents / seconds, cpu_ms: used.map(|used| used * 1e3 / documents) })
 }
 
 async fn send_all(client: &Client, name: &str, documents: u64) -> anyhow::Result<()> {

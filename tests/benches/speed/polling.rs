@@ -158,7 +158,7 @@ async fn measure(systems: u64, rounds: u64) -> anyhow::Result<(f64, u64)> {
 }
 
 /// User and system time of this process's threads.
-fn own_seconds() -> anyhow::Result<f64> {
+pub(crate) fn own_seconds() -> anyhow::Result<f64> {
     let stat = fs::read_to_string("/proc/self/stat")?;
     // Behind the name in parentheses: state is field 3, utime 14, stime 15.
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
