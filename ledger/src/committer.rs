@@ -108,9 +108,14 @@ impl Committer {
         }
     }
 
+    /// Nothing to write: only answers that wait behind what was written before.
+    fn has_no_records(&self) -> bool {
+        self.batch.iter().all(|submission| submission.records.is_empty())
+    }
+
     /// Writes the batch, unsynced.
     fn append(&mut self) -> Step {
-        if self.batch.iter().all(|submission| submission.records.is_empty()) {
+        if self.has_no_records() {
             return Step::Done;
         }
         let appended = self.journal.append(self.batch.iter().map(|submission| submission.records.as_slice()));
@@ -284,6 +289,12 @@ impl Threads {
     }
 
     fn commit(&mut self) -> Step {
+        if self.committer.has_no_records() {
+            // Whatever came before is on the device: one batch is synced before the next is collected.
+            let head = self.committer.shared.head();
+            self.committer.release(head);
+            return Step::Done;
+        }
         // Two must not make the same segment.
         if self.asked
             && self.committer.batch_bytes() > self.committer.journal.room()

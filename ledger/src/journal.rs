@@ -3,8 +3,9 @@
 //! Nothing here starts a thread or decides when to sync: the committer does, and the simulator through the same code.
 
 use std::{
+    collections::VecDeque,
     io,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
 use truc_proto::limits::BATCH_BYTES_MAX;
@@ -18,8 +19,10 @@ use crate::{
     volume::{Volume, VolumeFile},
 };
 
-/// One record in this many is remembered by its place; the ones between are found by walking.
+/// One record in this many is remembered by its place for good; the ones between are found by walking.
 const ANCHOR_EVERY: u64 = 32;
+/// So many of the newest records are remembered each by its place: what is at work reads those, and walks nowhere.
+const RECENT_PLACES: usize = 16_384;
 /// Read-ahead of a single look-up.
 const LOOKUP_AHEAD: usize = 4 * 1024;
 /// Read-ahead of a run over many records.
@@ -39,37 +42,75 @@ pub(crate) struct Anchor {
     pub(crate) chain: u32,
 }
 
-/// Sparse map from position to place, shared by writer and readers. At 32 records an anchor, ten million records take 10 MB.
+/// Map from position to place, shared by writer and readers: sparse, but for the newest records. At 32 records an anchor, ten million records take
+/// 10 MB; the newest take less than one.
 #[derive(Default)]
-pub(crate) struct Anchors(RwLock<Vec<Anchor>>);
+pub(crate) struct Anchors(RwLock<Places>);
+
+#[derive(Default)]
+struct Places {
+    sparse: Vec<Anchor>,
+    /// The newest, one for each position, without gaps.
+    recent: VecDeque<Anchor>,
+}
 
 impl Anchors {
     pub(crate) fn of(anchors: Vec<Anchor>) -> Self {
-        Self(RwLock::new(anchors))
+        Self(RwLock::new(Places { sparse: anchors, recent: VecDeque::new() }))
     }
 
-    /// Remembers the place if it is far enough from the last one, or the first in its segment: walks never leave a segment.
+    /// Remembers the place of a record. For good, if it is far enough from the last one, or the first in its segment: walks never leave a segment.
     pub(crate) fn note(&self, anchor: Anchor) {
-        let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        let wanted = all
+        let mut places = self.write();
+        let wanted = places
+            .sparse
             .last()
             .is_none_or(|last| anchor.position >= last.position + ANCHOR_EVERY || anchor.segment != last.segment);
         if wanted {
-            all.push(anchor);
+            places.sparse.push(anchor);
         }
+        places.note_recent(anchor);
     }
 
-    /// The last place at or before `position`.
+    /// The last known place at or before `position`.
     pub(crate) fn before(&self, position: u64) -> Option<Anchor> {
-        let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let after = all.partition_point(|anchor| anchor.position <= position);
-        all.get(after.checked_sub(1)?).copied()
+        let places = self.read();
+        if let Some(exact) = places.recent_at(position) {
+            return Some(exact);
+        }
+        let after = places.sparse.partition_point(|anchor| anchor.position <= position);
+        places.sparse.get(after.checked_sub(1)?).copied()
     }
 
-    /// All places of records before `position`.
+    /// All places of records before `position` that are remembered for good.
     pub(crate) fn up_to(&self, position: u64) -> Vec<Anchor> {
-        let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        all.iter().take_while(|anchor| anchor.position < position).copied().collect()
+        self.read().sparse.iter().take_while(|anchor| anchor.position < position).copied().collect()
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Places> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Places> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Places {
+    fn note_recent(&mut self, anchor: Anchor) {
+        // A scan may show a batch twice; what it shows then is what holds.
+        if self.recent.back().is_some_and(|last| last.position + 1 != anchor.position) {
+            self.recent.clear();
+        }
+        if self.recent.len() == RECENT_PLACES {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(anchor);
+    }
+
+    fn recent_at(&self, position: u64) -> Option<Anchor> {
+        let first = self.recent.front()?.position;
+        self.recent.get(usize::try_from(position.checked_sub(first)?).ok()?).copied()
     }
 }
 
@@ -378,5 +419,39 @@ impl Journal {
         self.segment = next;
         self.end.offset = SEGMENT_HEADER;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn anchor(position: u64) -> Anchor {
+        Anchor { position, leaf: position, segment: 1, offset: u32::try_from(100 * position).unwrap(), batch: 7, chain: 3 }
+    }
+
+    #[test]
+    fn the_newest_places_are_known_one_by_one_and_older_ones_in_steps() {
+        let anchors = Anchors::default();
+        let count = RECENT_PLACES as u64 + 100;
+        (0..count).for_each(|position| anchors.note(anchor(position)));
+        for position in [100, 101, count - 1] {
+            assert_eq!(anchors.before(position), Some(anchor(position)));
+        }
+        assert_eq!(anchors.before(99), Some(anchor(96)));
+        assert_eq!(anchors.before(count + 5).map(|found| found.position % ANCHOR_EVERY), Some(0));
+        assert_eq!(anchors.up_to(65), [0, 32, 64].map(anchor));
+    }
+
+    #[test]
+    fn what_is_noted_again_takes_the_place_of_what_was() {
+        let anchors = Anchors::default();
+        (0..40).for_each(|position| anchors.note(anchor(position)));
+        let moved = Anchor { offset: 1, ..anchor(38) };
+        anchors.note(moved);
+        assert_eq!(anchors.before(38), Some(moved));
+        assert_eq!(anchors.before(39), Some(anchor(32)), "what stood behind it is not believed");
+        anchors.note(anchor(39));
+        assert_eq!(anchors.before(39), Some(anchor(39)));
     }
 }

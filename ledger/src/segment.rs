@@ -115,17 +115,21 @@ impl SegmentFiles {
     }
 }
 
+/// What is read ahead first; who reads on gets twice as much each time.
+const FIRST_AHEAD: usize = 16 * 1024;
+
 /// Bytes of one file with read-ahead: `at(offset, n)` is a slice of the file.
 pub(crate) struct Window {
     file: Arc<dyn VolumeFile>,
     ahead: usize,
+    ahead_max: usize,
     start: u64,
     held: Vec<u8>,
 }
 
 impl Window {
-    pub(crate) fn new(file: Arc<dyn VolumeFile>, ahead: usize) -> Self {
-        Self { file, ahead, start: 0, held: Vec::new() }
+    pub(crate) fn new(file: Arc<dyn VolumeFile>, ahead_max: usize) -> Self {
+        Self { file, ahead: ahead_max.min(FIRST_AHEAD), ahead_max, start: 0, held: Vec::new() }
     }
 
     /// `count` bytes from `offset`; fewer at the end of the file.
@@ -136,6 +140,7 @@ impl Window {
             let got = self.file.read_at(&mut self.held, offset)?;
             self.held.truncate(got);
             self.start = offset;
+            self.ahead = (2 * self.ahead).min(self.ahead_max);
         }
         let from = usize::try_from(offset - self.start).unwrap_or(usize::MAX);
         let rest = self.held.get(from..).unwrap_or_default();
