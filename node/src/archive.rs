@@ -75,7 +75,7 @@ impl Archive {
         self.index.wait_applied();
     }
 
-    /// Says that the journal grew: what left memory is to be found at once. Never blocks.
+    /// Says that the journal grew: what left memory is to be found within milliseconds. Never blocks.
     pub fn advance(&self) {
         self.index.advance();
     }

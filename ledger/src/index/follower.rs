@@ -26,6 +26,8 @@ use crate::Position;
 const STALL: Duration = Duration::from_secs(10);
 /// Opening a large one takes seconds.
 const OPEN_STALL: Duration = Duration::from_secs(60);
+/// What comes within this time of a record is taken in with it, unless somebody waits for it: each turn costs the same, whether for one or for many.
+const GATHER: Duration = Duration::from_millis(5);
 /// After a failed build.
 const RETRY: Duration = Duration::from_secs(30);
 
@@ -58,6 +60,8 @@ struct Control {
     /// The worker is inside sled.
     busy: Option<Duration>,
     grown: bool,
+    /// Who waits until what is durable is taken in.
+    waiting: usize,
     closing: bool,
     ended: Option<Result<(), Bad>>,
 }
@@ -78,6 +82,7 @@ impl SledIndex {
             current: newest,
             busy: None,
             grown: true,
+            waiting: 0,
             closing: false,
             ended: None,
         };
@@ -99,15 +104,20 @@ impl SledIndex {
     /// Waits until everything that is durable in the journal now is in the index, or it fails or is closed.
     pub fn wait_applied(&self) {
         let target = self.shared.settings.ledger.head().position;
-        self.advance();
+        let behind = |control: &mut Control| match &control.state {
+            IndexState::Ready { applied } => *applied < target,
+            IndexState::Failed { .. } | IndexState::Closed => false,
+            IndexState::Opening | IndexState::Rebuilding { .. } => true,
+        };
+        let waited = self.shared.changed.wait_while(self.hurried(), behind);
+        waited.unwrap_or_else(PoisonError::into_inner).waiting -= 1;
+    }
+
+    fn hurried(&self) -> MutexGuard<'_, Control> {
         let mut control = self.shared.control();
-        loop {
-            match &control.state {
-                IndexState::Ready { applied } if *applied >= target => return,
-                IndexState::Failed { .. } | IndexState::Closed => return,
-                _ => control = self.shared.changed.wait(control).unwrap_or_else(PoisonError::into_inner),
-            }
-        }
+        (control.grown, control.waiting) = (true, control.waiting + 1);
+        self.shared.changed.notify_all();
+        control
     }
 
     /// As [`SledIndex::wait_applied`], at most so long: an index that is being built again may take minutes. Says whether
@@ -115,14 +125,14 @@ impl SledIndex {
     #[must_use]
     pub fn wait_applied_within(&self, limit: Duration) -> bool {
         let target = self.shared.settings.ledger.head().position;
-        self.advance();
         let behind = |control: &mut Control| match &control.state {
             IndexState::Ready { applied } => *applied < target,
             IndexState::Opening => true,
             IndexState::Rebuilding { .. } | IndexState::Failed { .. } | IndexState::Closed => false,
         };
-        let waited = self.shared.changed.wait_timeout_while(self.shared.control(), limit, behind);
-        let (control, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        let waited = self.shared.changed.wait_timeout_while(self.hurried(), limit, behind);
+        let (mut control, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        control.waiting -= 1;
         matches!(control.state, IndexState::Ready { applied } if applied >= target)
     }
 
@@ -168,8 +178,10 @@ impl Index for SledIndex {
     }
 
     fn advance(&self) {
-        self.shared.control().grown = true;
-        self.shared.changed.notify_all();
+        // Who was told and has not looked since will see this, too.
+        if !std::mem::replace(&mut self.shared.control().grown, true) {
+            self.shared.changed.notify_all();
+        }
     }
 
     fn close(&self) {
@@ -352,6 +364,7 @@ fn follow(shared: &Shared, generation: u64) -> Result<(), Bad> {
         };
         shared.set_state(generation, state);
         let mut control = shared.control();
+        let mut gathered = false;
         loop {
             if control.current != generation || control.ended.is_some() {
                 drop(control);
@@ -364,10 +377,20 @@ fn follow(shared: &Shared, generation: u64) -> Result<(), Bad> {
                 shared.busy(Some(shared.stall));
                 return open.close(&alive);
             }
-            if more || std::mem::take(&mut control.grown) {
+            if more || gathered {
                 break;
             }
-            control = shared.changed.wait(control).unwrap_or_else(PoisonError::into_inner);
+            if control.grown {
+                let alone = |control: &mut Control| {
+                    let goes_on = control.current == generation && control.ended.is_none() && !control.closing;
+                    goes_on && control.waiting == 0
+                };
+                let waited = shared.changed.wait_timeout_while(control, GATHER, alone);
+                (control, _) = waited.unwrap_or_else(PoisonError::into_inner);
+                (control.grown, gathered) = (false, true);
+            } else {
+                control = shared.changed.wait(control).unwrap_or_else(PoisonError::into_inner);
+            }
         }
     }
 }
