@@ -4,7 +4,7 @@ use bytes::Bytes;
 use truc_ledger::merkle::leaf_hash;
 use truc_proto::{
     Actor, Administration, Arrival, Digest, EnvelopeId, Event, EventUri, Raw, RootStatement, Statement, StatementError,
-    Submission, Timestamp, json::statement_type,
+    Submission, Timestamp, json::Framed,
 };
 
 /// A leaf of a node's or relay's ledger.
@@ -39,13 +39,13 @@ impl Leaf {
     /// # Errors
     /// When the bytes are no valid statement of a kind that stands in ledgers.
     pub fn parse(bytes: impl Into<Bytes>) -> Result<Self, LeafError> {
-        let bytes = bytes.into();
-        match statement_type(&bytes)?.as_str() {
-            Submission::TYPE => Ok(Self::Submission(Raw::parse(bytes)?)),
-            Event::TYPE => Ok(Self::Event(Raw::parse(bytes)?)),
-            Arrival::TYPE => Ok(Self::Arrival(Raw::parse(bytes)?)),
-            RootStatement::TYPE => Ok(Self::Root(Raw::parse(bytes)?)),
-            Administration::TYPE => Ok(Self::Administration(Raw::parse(bytes)?)),
+        let framed = Framed::read(bytes)?;
+        match framed.kind() {
+            Submission::TYPE => Ok(Self::Submission(framed.parse()?)),
+            Event::TYPE => Ok(Self::Event(framed.parse()?)),
+            Arrival::TYPE => Ok(Self::Arrival(framed.parse()?)),
+            RootStatement::TYPE => Ok(Self::Root(framed.parse()?)),
+            Administration::TYPE => Ok(Self::Administration(framed.parse()?)),
             other => Err(LeafError::Kind(other.chars().take(40).collect())),
         }
     }

@@ -93,12 +93,10 @@ struct FramedRef<'a, T> {
     body: &'a T,
 }
 
-#[derive(Deserialize)]
+/// The members that frame every statement.
 struct Frame {
-    #[serde(rename = "type")]
     statement: String,
     v: u32,
-    #[serde(default)]
     crit: Vec<String>,
 }
 
@@ -116,12 +114,16 @@ impl<T: Statement> Raw<T> {
     pub fn parse(bytes: impl Into<Bytes>) -> Result<Self, StatementError> {
         let bytes = bytes.into();
         let statement = T::TYPE;
-        let malformed = |why: String| StatementError::Malformed { statement, why };
         if bytes.len() > T::BYTES_MAX {
             return Err(StatementError::TooLarge { statement, bytes: bytes.len() });
         }
-        check_unambiguous(&bytes).map_err(malformed)?;
-        let frame: Frame = serde_json::from_slice(&bytes).map_err(|e| malformed(e.to_string()))?;
+        let frame = read_frame(&bytes).map_err(|why| StatementError::Malformed { statement, why })?;
+        Self::framed(bytes, frame)
+    }
+
+    /// Of bytes that were found unambiguous.
+    fn framed(bytes: Bytes, frame: Frame) -> Result<Self, StatementError> {
+        let statement = T::TYPE;
         if frame.statement != T::TYPE || frame.v != 1 {
             return Err(StatementError::OtherType {
                 statement,
@@ -131,7 +133,8 @@ impl<T: Statement> Raw<T> {
         if let Some(field) = frame.crit.into_iter().next() {
             return Err(StatementError::UnknownCritical { statement, field });
         }
-        let value: T = serde_json::from_slice(&bytes).map_err(|e| malformed(e.to_string()))?;
+        let value: T =
+            serde_json::from_slice(&bytes).map_err(|e| StatementError::Malformed { statement, why: e.to_string() })?;
         value.check().map_err(|why| StatementError::Inconsistent { statement, why })?;
         Ok(Self { bytes, value })
     }
@@ -206,26 +209,73 @@ impl<T> PartialEq for Raw<T> {
 
 impl<T> Eq for Raw<T> {}
 
-/// The `type` member of a statement whose kind is not known beforehand.
-///
-/// # Errors
-/// When the bytes are not an unambiguous JSON object with a `type`.
-pub fn statement_type(bytes: &[u8]) -> Result<String, StatementError> {
-    let statement = "statement";
-    if bytes.len() > STATEMENT_BYTES_MAX {
-        return Err(StatementError::TooLarge { statement, bytes: bytes.len() });
-    }
-    check_unambiguous(bytes).map_err(|why| StatementError::Malformed { statement, why })?;
-    let frame: Frame =
-        serde_json::from_slice(bytes).map_err(|e| StatementError::Malformed { statement, why: e.to_string() })?;
-    Ok(frame.statement)
+/// A statement whose kind was not known beforehand: its bytes, found unambiguous, and their `type`.
+pub struct Framed {
+    bytes: Bytes,
+    frame: Frame,
 }
 
-/// Refuses what two JSON readers could understand differently.
-fn check_unambiguous(bytes: &[u8]) -> Result<(), String> {
+impl Framed {
+    /// Reads what frames a statement.
+    ///
+    /// # Errors
+    /// When the bytes are not an unambiguous JSON object with a `type`.
+    pub fn read(bytes: impl Into<Bytes>) -> Result<Self, StatementError> {
+        let (statement, bytes) = ("statement", bytes.into());
+        if bytes.len() > STATEMENT_BYTES_MAX {
+            return Err(StatementError::TooLarge { statement, bytes: bytes.len() });
+        }
+        let frame = read_frame(&bytes).map_err(|why| StatementError::Malformed { statement, why })?;
+        Ok(Self { bytes, frame })
+    }
+
+    /// The value of its `type` member.
+    #[must_use]
+    pub fn kind(&self) -> &str {
+        &self.frame.statement
+    }
+
+    /// Reads it as a statement of this kind.
+    ///
+    /// # Errors
+    /// As [`Raw::parse`].
+    pub fn parse<T: Statement>(self) -> Result<Raw<T>, StatementError> {
+        Raw::framed(self.bytes, self.frame)
+    }
+}
+
+/// Refuses what two JSON readers could understand differently, and tells what frames the statement: one pass does both.
+fn read_frame(bytes: &[u8]) -> Result<Frame, String> {
     let mut reader = serde_json::Deserializer::from_slice(bytes);
-    Unambiguous { depth: 0, marker: PhantomData }.deserialize(&mut reader).map_err(|e| e.to_string())?;
-    reader.end().map_err(|e| e.to_string())
+    let frame = (&mut reader).deserialize_map(Framing).map_err(|e| e.to_string())?;
+    reader.end().map_err(|e| e.to_string())?;
+    Ok(frame)
+}
+
+struct Framing;
+
+impl<'de> Visitor<'de> for Framing {
+    type Value = Frame;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a statement")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Frame, A::Error> {
+        let inner = Unambiguous { depth: 0, marker: PhantomData }.inner()?;
+        let (mut statement, mut v, mut crit) = (None, None, Vec::new());
+        let mut names = Names::default();
+        while let Some(name) = names.next(&mut members)? {
+            match name.as_ref() {
+                "type" => statement = Some(members.next_value()?),
+                "v" => v = Some(members.next_value()?),
+                "crit" => crit = members.next_value()?,
+                _ => members.next_value_seed(inner)?,
+            }
+        }
+        let missing = serde::de::Error::missing_field;
+        Ok(Frame { statement: statement.ok_or_else(|| missing("type"))?, v: v.ok_or_else(|| missing("v"))?, crit })
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -280,11 +330,7 @@ impl<'de> Visitor<'de> for Unambiguous<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
         let inner = self.inner()?;
         let mut names = Names::default();
-        while let Some(Name(name)) = members.next_key()? {
-            if names.holds(&name) {
-                return Err(serde::de::Error::custom(format_args!("the name `{name}` stands twice in one object")));
-            }
-            names.add(name);
+        while names.next(&mut members)?.is_some() {
             members.next_value_seed(inner)?;
         }
         Ok(())
@@ -324,16 +370,18 @@ struct Names<'a> {
 const FEW_NAMES: usize = 32;
 
 impl<'a> Names<'a> {
-    fn holds(&self, name: &str) -> bool {
-        self.few.iter().any(|few| few == name) || self.many.contains(name)
-    }
-
-    fn add(&mut self, name: Cow<'a, str>) {
-        if self.few.len() < FEW_NAMES {
-            self.few.push(name);
-        } else {
-            self.many.insert(name);
+    /// The next name of the object, which must be another than those before.
+    fn next<A: MapAccess<'a>>(&mut self, members: &mut A) -> Result<Option<Cow<'a, str>>, A::Error> {
+        let Some(Name(name)) = members.next_key()? else { return Ok(None) };
+        if self.few.contains(&name) || self.many.contains(&name) {
+            return Err(serde::de::Error::custom(format_args!("the name `{name}` stands twice in one object")));
         }
+        if self.few.len() < FEW_NAMES {
+            self.few.push(name.clone());
+        } else {
+            self.many.insert(name.clone());
+        }
+        Ok(Some(name))
     }
 }
 

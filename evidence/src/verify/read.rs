@@ -7,7 +7,7 @@ use truc_ledger::merkle::leaf_hash;
 use truc_proto::{
     Actor, AgencyEntry, AgencyId, Checkpoint, Digest, Entry, EnvelopeId, EnvelopeJson, Event, EventUri, NodeEntry,
     Preamble, Raw, Receipt, ReceiptBody, RootStatement, SignedNote, Statement, StatementError, Submission, Timestamp,
-    json::statement_type,
+    json::Framed,
 };
 use truc_signer::asic::AsicManifest;
 
@@ -166,8 +166,10 @@ fn read_leaf(bytes: &[u8]) -> Part<LeafFacts> {
         }
         Some(Event::TYPE) => form_of(statement::<Event>(bytes)).and_then("an event", |e| Some(of_event(e, hash))),
         _ => {
-            let refused =
-                statement_type(bytes).map_or_else(|e| e.to_string(), |kind| format!("a `{kind}` is no evidence"));
+            let refused = match Framed::read(bytes.to_vec()) {
+                Ok(framed) => format!("a `{}` is no evidence", framed.kind()),
+                Err(error) => error.to_string(),
+            };
             Part { value: None, refused: Some(refused) }
         }
     }

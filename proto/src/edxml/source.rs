@@ -42,7 +42,7 @@ struct Utf16 {
 impl<R: Read> Source<R> {
     pub(super) fn new(inner: R) -> Self {
         let position = Position { byte: 0, line: 1, column: 1 };
-        let buffer = Vec::with_capacity(2 * BUFFER_BYTES);
+        let buffer = Vec::with_capacity(BUFFER_BYTES / 4);
         let (start, eof, budget, taken) = (0, false, usize::MAX, 0);
         Self { inner, buffer, start, eof, budget, stop: None, position, record: None, utf16: None, taken }
     }
