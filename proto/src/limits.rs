@@ -101,6 +101,8 @@ pub const NEAREST_CODES_MAX: usize = 5;
 
 /// Most bytes of one X.509 certificate (government certificates are about 2 KiB).
 pub const CERTIFICATE_BYTES_MAX: usize = 16 * 1024;
+/// Certificates that are kept as they were read last.
+pub const CERTIFICATES_READ_MAX: usize = 256;
 /// Most bytes of one PEM file with certificates or a key.
 pub const PEM_BYTES_MAX: usize = 1024 * 1024;
 /// Most certificates in one PEM file.

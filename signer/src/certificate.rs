@@ -3,8 +3,9 @@
 //! Leaves out trust: whether a certificate may be believed is [`crate::path`]'s question.
 
 use std::{
+    collections::HashMap,
     fmt,
-    sync::{Arc, OnceLock},
+    sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
 use data_encoding::HEXLOWER;
@@ -12,7 +13,7 @@ use der::asn1::ObjectIdentifier;
 use rustls_pki_types::{CertificateDer, pem::PemObject};
 use truc_proto::{
     Digest, Timestamp,
-    limits::{CERTIFICATE_BYTES_MAX, PEM_BYTES_MAX, PEM_CERTIFICATES_MAX},
+    limits::{CERTIFICATE_BYTES_MAX, CERTIFICATES_READ_MAX, PEM_BYTES_MAX, PEM_CERTIFICATES_MAX},
 };
 use x509_cert::{
     der::Decode,
@@ -138,6 +139,12 @@ impl PartialEq for Certificate {
 
 impl Eq for Certificate {}
 
+/// Certificates read last, by the SHA-256 of all their bytes: the same few come with every signature, and to read one takes as long as to verify with it.
+fn read_last() -> MutexGuard<'static, HashMap<Digest, Certificate>> {
+    static READ: LazyLock<Mutex<HashMap<Digest, Certificate>>> = LazyLock::new(Mutex::default);
+    READ.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Certificate {
     /// Reads the DER of one certificate.
     ///
@@ -149,6 +156,21 @@ impl Certificate {
         if der.len() > CERTIFICATE_BYTES_MAX {
             return Err(CertificateError::TooLarge { bytes: der.len() });
         }
+        let sha256 = Digest::of(der);
+        if let Some(known) = read_last().get(&sha256) {
+            return Ok(known.clone());
+        }
+        let certificate = Self::read(der, sha256)?;
+        let mut read = read_last();
+        // Whoever sends signatures chooses what comes with them.
+        if read.len() >= CERTIFICATES_READ_MAX {
+            read.clear();
+        }
+        read.insert(sha256, certificate.clone());
+        Ok(certificate)
+    }
+
+    fn read(der: &[u8], sha256: Digest) -> Result<Self, CertificateError> {
         let raw = RawFields::read(der).map_err(|Malformed| CertificateError::Malformed)?;
         // The typed decoder is the second opinion on well-formedness, and reads names and extensions.
         let parsed = x509_cert::Certificate::from_der(der).map_err(|_| CertificateError::Malformed)?;
@@ -164,7 +186,7 @@ impl Certificate {
         let extended = tbs.get_extension::<ExtendedKeyUsage>().map_err(malformed)?;
         Ok(Self(Arc::new(Fields {
             der: der.into(),
-            sha256: Digest::of(der),
+            sha256,
             issuer: OnceLock::new(),
             subject: OnceLock::new(),
             subject_name: OnceLock::new(),

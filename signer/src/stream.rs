@@ -199,13 +199,11 @@ pub enum Damage {
     EmptyLastChunk,
 }
 
-/// Lengths and digests of both forms of a stream that was sealed or opened to its end.
+/// Lengths of both forms of a stream that was sealed or opened to its end, and the digest of the sealed one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StreamSummary {
     /// Bytes of plaintext.
     pub plain_len: u64,
-    /// SHA-256 of the plaintext.
-    pub plain_digest: Digest,
     /// Bytes of the sealed form.
     pub sealed_len: u64,
     /// SHA-256 of the sealed form.
@@ -215,7 +213,6 @@ pub struct StreamSummary {
 /// Runs along both forms of a stream.
 #[derive(Default)]
 struct Tally {
-    plain: Hasher,
     plain_len: u64,
     sealed: Hasher,
     sealed_len: u64,
@@ -223,7 +220,6 @@ struct Tally {
 
 impl Tally {
     fn plain(&mut self, bytes: &[u8]) {
-        self.plain.update(bytes);
         self.plain_len += to_u64(bytes.len());
     }
 
@@ -233,12 +229,7 @@ impl Tally {
     }
 
     fn finish(self) -> StreamSummary {
-        StreamSummary {
-            plain_len: self.plain_len,
-            plain_digest: self.plain.finish(),
-            sealed_len: self.sealed_len,
-            sealed_digest: self.sealed.finish(),
-        }
+        StreamSummary { plain_len: self.plain_len, sealed_len: self.sealed_len, sealed_digest: self.sealed.finish() }
     }
 }
 

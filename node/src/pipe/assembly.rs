@@ -309,7 +309,7 @@ impl<'p> Assembly<'p> {
         })?;
         let WrittenContainer { sink, manifest, length, digest, .. } = written;
         let (sink, sealed) = sink.finish().map_err(ComposeError::Store)?;
-        let payload = sink.finish(held.is_some()).map_err(ComposeError::Store)?;
+        let payload = sink.finish(sealed.sealed_digest, held.is_some()).map_err(ComposeError::Store)?;
         let wrapped = secrets.wrap(pipes.storage.key(), &preamble.sender, preamble.envelope)?;
         let about = About { container_length: length, ..about };
         if let Some(why) = held {
@@ -351,8 +351,8 @@ impl<'p> Assembly<'p> {
         self.entry(ENVELOPE_ENTRY, "application/json", envelope.bytes())?;
         let Self { pipes, preamble, secrets, container, .. } = self;
         let WrittenContainer { sink, manifest, length, .. } = container.finish(|_| Ok(Vec::new()))?;
-        let (sink, _) = sink.finish().map_err(ComposeError::Store)?;
-        let payload = sink.finish(false).map_err(ComposeError::Store)?;
+        let (sink, sealed) = sink.finish().map_err(ComposeError::Store)?;
+        let payload = sink.finish(sealed.sealed_digest, false).map_err(ComposeError::Store)?;
         let wrapped = secrets.wrap(pipes.storage.key(), &preamble.sender, preamble.envelope)?;
         let commitment = content_commitment(&secrets.salt, &manifest);
         let (about, envelope) = (About { container_length: length, ..about }, envelope.bytes().to_vec());

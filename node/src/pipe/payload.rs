@@ -41,14 +41,14 @@ impl PayloadSink {
         Self { blobs, held: Vec::new(), upload: None }
     }
 
-    /// The payload; durable when it is a blob. `as_blob`: also when it is short.
-    pub(super) fn finish(mut self, as_blob: bool) -> io::Result<Payload> {
+    /// The payload, which has this digest; durable when it is a blob. `as_blob`: also when it is short.
+    pub(super) fn finish(mut self, digest: Digest, as_blob: bool) -> io::Result<Payload> {
         if as_blob {
             self.use_blob()?;
         }
         let Some((_, upload)) = self.upload.take() else {
             let inline = std::mem::take(&mut self.held);
-            let (sha256, length) = (Digest::of(&inline).as_bytes().to_vec(), length(inline.len()));
+            let (sha256, length) = (digest.as_bytes().to_vec(), length(inline.len()));
             return Ok(Payload { sha256, length, inline: Some(inline) });
         };
         let stored = upload.finish_as_written().map_err(io_error)?;

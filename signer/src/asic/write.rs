@@ -46,6 +46,8 @@ pub struct ContainerWriter<W: Write> {
     zip64_from: u64,
     /// Scratch for the compressor.
     packed: Vec<u8>,
+    /// The compressor of the entry before: to make one takes longer than to pack a short entry.
+    spare: Option<Compress>,
 }
 
 /// A container that was written to its end.
@@ -156,6 +158,7 @@ impl<W: Write> ContainerWriter<W> {
             failed: false,
             zip64_from,
             packed: vec![0; PIECE_BYTES],
+            spare: None,
         };
         writer.mimetype()?;
         Ok(writer)
@@ -264,8 +267,14 @@ impl<W: Write> ContainerWriter<W> {
         let zip64 = declared >= self.zip64_from.saturating_sub(ZIP64_MARGIN.min(self.zip64_from / 8));
         let record = Record::streamed(name, self.sink.length, zip64);
         self.put(&record.local_header(zip64))?;
-        // Level 1: a faster pass serves better than a few per cent less.
-        let compress = Compress::new(Compression::fast(), false);
+        let compress = match self.spare.take() {
+            Some(mut compress) => {
+                compress.reset();
+                compress
+            }
+            // Level 1: a faster pass serves better than a few per cent less.
+            None => Compress::new(Compression::fast(), false),
+        };
         self.open = Some(OpenEntry {
             record,
             media_type,
@@ -326,6 +335,7 @@ impl<W: Write> ContainerWriter<W> {
             self.failed = true;
             return Err(ContainerWriteError::LengthNotDeclared { name: record.name });
         }
+        self.spare = Some(open.compress);
         self.put(&record.descriptor(open.zip64))?;
         let entry = Entry { name: record.name.clone(), length: record.length, digest: open.hasher.finish() };
         self.records.push(record);

@@ -157,7 +157,7 @@ impl<R: Read> StreamOpener<R> {
         }
     }
 
-    /// Lengths and digests of both forms, once the plaintext was read to its end.
+    /// Lengths and digest, once the plaintext was read to its end.
     ///
     /// # Errors
     /// [`StreamError::Spent`] when it was not, or had failed.

@@ -45,7 +45,7 @@ impl<W: Write> StreamSealer<W> {
         &mut self.sink
     }
 
-    /// Writes the last chunk and flushes. Gives the sink back with lengths and digests of both forms.
+    /// Writes the last chunk and flushes. Gives the sink back with lengths and digest.
     ///
     /// # Errors
     /// The sink's; [`StreamError::TooLong`] and [`StreamError::Spent`] inside an [`io::Error`].

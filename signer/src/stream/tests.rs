@@ -64,7 +64,7 @@ fn every_length_around_a_chunk_comes_back() {
         assert_eq!(open(&sealed).unwrap(), plain, "{len}");
         assert_eq!(small().sealed_len(len as u64), Some(sealed.len() as u64), "{len}");
         assert_eq!(small().plain_len(sealed.len() as u64), Some(len as u64), "{len}");
-        assert_eq!((summary.plain_len, summary.plain_digest), (len as u64, Digest::of(&plain)));
+        assert_eq!(summary.plain_len, len as u64);
         assert_eq!((summary.sealed_len, summary.sealed_digest), (sealed.len() as u64, Digest::of(&sealed)));
     }
 }
