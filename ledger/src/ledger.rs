@@ -244,13 +244,21 @@ impl Ledger {
     /// # Errors
     /// [`ProofFailure`].
     pub fn inclusion(&self, leaf_index: u64, size: u64) -> Result<Vec<Digest>, ProofFailure> {
+        self.proven_leaf(leaf_index, size).map(|(_, proof)| proof)
+    }
+
+    /// As [`Ledger::inclusion`], with the leaf's hash: who needs that alone need not read the record.
+    ///
+    /// # Errors
+    /// [`ProofFailure`].
+    pub fn proven_leaf(&self, leaf_index: u64, size: u64) -> Result<(Digest, Vec<Digest>), ProofFailure> {
         if leaf_index >= size {
             return Err(ProofFailure::NoSuchProof(ProofError::OutOfTree { index: leaf_index, size }));
         }
         self.shared.proven(size, |tree, root| {
             let leaf = merkle::Nodes::node(tree, 0, leaf_index)?;
             let proof = merkle::inclusion_path(tree, leaf_index, size)?;
-            Ok(merkle::verify_inclusion(&leaf, leaf_index, size, &proof, root).map(|()| proof))
+            Ok(merkle::verify_inclusion(&leaf, leaf_index, size, &proof, root).map(|()| (leaf, proof)))
         })
     }
 

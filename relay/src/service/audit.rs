@@ -62,7 +62,7 @@ impl<S: Store> Service<S> {
         for mark in published {
             let folder = settings.directories.join(mark.version.to_string());
             let version = VersionFile::open(&folder).map_err(|error| unreadable(&error))?;
-            let proof = self.store.inclusion(mark.leaf_index, head.size).map_err(proof_failure)?;
+            let (_, proof) = self.store.proven_leaf(mark.leaf_index, head.size).map_err(proof_failure)?;
             let line = lines.version(&version, mark.leaf_index, proof).map_err(|error| unreadable(&error))?;
             if !send(line) {
                 return Ok(());

@@ -20,7 +20,7 @@ use crate::{
     core::{
         EnvelopeKey, EvidenceOutcome, Fact, FinalisedLeaf, Found, Mark, Recall, VerifiedEvidence, VerifiedFinalisation,
     },
-    records::Body,
+    records::{AcceptedBody, Body},
     store::{Store, StoreError},
 };
 
@@ -185,17 +185,18 @@ impl<S: Store> Service<S> {
                 (found, Some(Recall { position }))
             }
         };
-        let mut evidence = self.evidence_item(key, &found, event, item, note, wire_item, checkpoint)?;
+        let mut evidence = self.evidence_item(key, &found, None, event, item, note, wire_item, checkpoint)?;
         evidence.recalled = recalled;
         Ok(evidence)
     }
 
-    /// One event of a recipient against the envelope as it was accepted.
+    /// One event of a recipient against the envelope as it was accepted; `body` where its record was read already.
     #[expect(clippy::too_many_arguments, reason = "the event, its proof and its subject, each from another place")]
     pub(super) fn evidence_item(
         &self,
         key: &EnvelopeKey,
         found: &Found,
+        body: Option<&AcceptedBody>,
         event: &Event,
         item: &ProvenItem,
         note: &Bytes,
@@ -223,7 +224,9 @@ impl<S: Store> Service<S> {
             None => self.check_recalled(found, event, &recipient)?,
         };
         if fact == Fact::Taken {
-            self.check_key_envelope(found, event, &recipient)?;
+            let read = if body.is_none() { Some(self.accepted(found.position)?.1) } else { None };
+            let submission = body.or(read.as_ref()).and_then(|body| body.submission.as_ref());
+            check_key_envelope(submission, event, &recipient)?;
         }
         let batch = wire_v1::EvidenceBatch { checkpoint: note.clone(), items: vec![wire_item.clone()] };
         Ok(VerifiedEvidence {
@@ -259,24 +262,6 @@ impl<S: Store> Service<S> {
         }
         let broken = |_| Refusal::from(StoreError::Corrupt("a record names no node".into()));
         record.sender_node.parse().map_err(broken)
-    }
-
-    /// A recipient takes exactly the key envelope that the sender made for it.
-    fn check_key_envelope(
-        &self,
-        found: &Found,
-        event: &Event,
-        recipient: &truc_proto::AgencyId,
-    ) -> Result<(), Refusal> {
-        let (_, body, _) = self.accepted(found.position)?;
-        let leaf = body.submission.map(|proven| proven.leaf).unwrap_or_default();
-        let submission = Raw::<Submission>::parse(leaf);
-        let submission = submission.map_err(|error| Refusal::from(StoreError::Corrupt(error.to_string())))?;
-        let expected = submission.key_envelopes.get(recipient);
-        if event.key_envelope.is_some() && event.key_envelope.as_ref() == expected {
-            return Ok(());
-        }
-        Err(Refusal::invalid("the acceptance does not name the key envelope made for this recipient"))
     }
 
     async fn push_finals(
@@ -404,6 +389,22 @@ fn parts<T>(items: Vec<T>, bytes: impl Fn(&T) -> usize) -> Vec<Vec<T>> {
 fn finalisation_bytes(item: &VerifiedFinalisation) -> usize {
     let leaf = |leaf: &FinalisedLeaf| leaf.item.encoded_len() + 16 + leaf.keys.len() * FINAL_LEAF_BYTES;
     item.note.len() + item.items.iter().map(leaf).sum::<usize>()
+}
+
+/// A recipient takes exactly the key envelope that the sender made for it.
+fn check_key_envelope(
+    submission: Option<&wire_v1::ProvenLeaf>,
+    event: &Event,
+    recipient: &truc_proto::AgencyId,
+) -> Result<(), Refusal> {
+    let leaf = submission.map(|proven| proven.leaf.clone()).unwrap_or_default();
+    let submission = Raw::<Submission>::parse(leaf);
+    let submission = submission.map_err(|error| Refusal::from(StoreError::Corrupt(error.to_string())))?;
+    let expected = submission.key_envelopes.get(recipient);
+    if event.key_envelope.is_some() && event.key_envelope.as_ref() == expected {
+        return Ok(());
+    }
+    Err(Refusal::invalid("the acceptance does not name the key envelope made for this recipient"))
 }
 
 fn event_key(item: &ProvenItem) -> Option<EnvelopeKey> {

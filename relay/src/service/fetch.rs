@@ -148,6 +148,7 @@ impl<S: Store> Service<S> {
                 let evidence = service.evidence_item(
                     &key,
                     &found,
+                    Some(&body),
                     event,
                     &item,
                     &batch.checkpoint,

@@ -56,6 +56,10 @@ impl<S: Store> Service<S> {
 
     async fn decide_offer(self: &Arc<Self>, node: NodeId, checked: Checked) -> Result<Outcome, Status> {
         let Checked { mut offer, inline, verdict } = checked;
+        if inline && matches!(verdict, Verdict::Accept) {
+            // Known or not: the core gives an id that stands for something the answer it got first.
+            return self.answer(self.store.accept(offer).await?).await;
+        }
         let key = offer.key.clone();
         let known = self.store.find(vec![key.clone()]).await?.into_iter().next().flatten();
         if known.is_some() {
@@ -75,7 +79,7 @@ impl<S: Store> Service<S> {
             Verdict::Accept => {}
         }
         let closed = offer.recipients.iter().all(|recipient| matches!(recipient, OfferedRecipient::Closed { .. }));
-        if inline || closed {
+        if closed {
             return self.answer(self.store.accept(offer).await?).await;
         }
         self.await_upload(node, offer).await

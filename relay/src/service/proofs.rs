@@ -24,7 +24,7 @@ impl<S: Store> Service<S> {
             None => self.leaf_at(at.position)?,
         };
         let head = self.store.head();
-        let proof = self.store.inclusion(at.leaf_index, head.size).map_err(proof_failure)?;
+        let (_, proof) = self.store.proven_leaf(at.leaf_index, head.size).map_err(proof_failure)?;
         Ok(wire_v1::ProvenLeaf { leaf, index: at.leaf_index, proof: hashes(&proof), checkpoint: note_bytes(&head) })
     }
 
@@ -101,8 +101,7 @@ impl<S: Store> Service<S> {
     fn own_batch(&self, own: &OwnProof) -> Result<wire_v1::EvidenceBatch, StoreError> {
         let head = self.store.head();
         let leaf = self.leaf_at(own.position)?;
-        let proof = self.store.inclusion(own.leaf_index, head.size).map_err(proof_failure)?;
-        let hash = truc_ledger::merkle::leaf_hash(&leaf);
+        let (hash, proof) = self.store.proven_leaf(own.leaf_index, head.size).map_err(proof_failure)?;
         let item = item_of(Some(&leaf), hash, own.leaf_index, &proof, Some(own.envelope));
         Ok(wire_v1::EvidenceBatch { checkpoint: note_bytes(&head), items: vec![item] })
     }
@@ -118,8 +117,7 @@ impl<S: Store> Service<S> {
         };
         let mut items = Vec::with_capacity(leaves.len());
         for own in leaves {
-            let hash = truc_ledger::merkle::leaf_hash(&self.leaf_at(own.position)?);
-            let proof = self.store.inclusion(own.leaf_index, size).map_err(proof_failure)?;
+            let (hash, proof) = self.store.proven_leaf(own.leaf_index, size).map_err(proof_failure)?;
             items.push(item_of(None, hash, own.leaf_index, &proof, Some(own.envelope)));
         }
         Ok(wire_v1::EvidenceBatch { checkpoint: note.note, items })

@@ -11,6 +11,7 @@ use std::{
     thread::JoinHandle,
 };
 
+use bytes::Bytes;
 use prost::Message as _;
 use tokio::sync::{Notify, oneshot, watch};
 use truc_ledger::{
@@ -242,7 +243,7 @@ impl Store for Embedded {
 
     fn read(&self, position: Position) -> Result<StoredRecord, StoreError> {
         let record = self.ledger.read(position).map_err(|error| StoreError::Corrupt(error.to_string()))?;
-        let decoded = RelayRecord::decode(record.state.as_slice());
+        let decoded = RelayRecord::decode(Bytes::from(record.state));
         let body = decoded.ok().and_then(|record| record.body);
         let body = body.ok_or_else(|| StoreError::Corrupt(format!("record {position} cannot be read")))?;
         Ok(StoredRecord { body, leaf: record.leaf.map(Into::into) })
@@ -270,8 +271,8 @@ impl Store for Embedded {
         self.ledger.head()
     }
 
-    fn inclusion(&self, leaf_index: u64, size: u64) -> Result<Vec<Digest>, ProofFailure> {
-        self.ledger.inclusion(leaf_index, size)
+    fn proven_leaf(&self, leaf_index: u64, size: u64) -> Result<(Digest, Vec<Digest>), ProofFailure> {
+        self.ledger.proven_leaf(leaf_index, size)
     }
 
     fn consistency(&self, from: u64, to: u64) -> Result<Vec<Digest>, ProofFailure> {

@@ -81,11 +81,11 @@ pub trait Store: Send + Sync + 'static {
     /// The newest durable checkpoint.
     fn head(&self) -> Arc<Committed>;
 
-    /// Inclusion proof.
+    /// A leaf's hash with its inclusion proof.
     ///
     /// # Errors
     /// [`ProofFailure`].
-    fn inclusion(&self, leaf_index: u64, size: u64) -> Result<Vec<Digest>, ProofFailure>;
+    fn proven_leaf(&self, leaf_index: u64, size: u64) -> Result<(Digest, Vec<Digest>), ProofFailure>;
 
     /// Consistency proof.
     ///

@@ -299,8 +299,8 @@ impl Store for Unstored {
     fn head(&self) -> Arc<Committed> {
         self.inner.head()
     }
-    fn inclusion(&self, leaf_index: u64, size: u64) -> Result<Vec<Digest>, ProofFailure> {
-        self.inner.inclusion(leaf_index, size)
+    fn proven_leaf(&self, leaf_index: u64, size: u64) -> Result<(Digest, Vec<Digest>), ProofFailure> {
+        self.inner.proven_leaf(leaf_index, size)
     }
     fn consistency(&self, from: u64, to: u64) -> Result<Vec<Digest>, ProofFailure> {
         self.inner.consistency(from, to)
