@@ -427,7 +427,14 @@ mod tests {
     use super::*;
 
     fn anchor(position: u64) -> Anchor {
-        Anchor { position, leaf: position, segment: 1, offset: u32::try_from(100 * position).unwrap(), batch: 7, chain: 3 }
+        Anchor {
+            position,
+            leaf: position,
+            segment: 1,
+            offset: u32::try_from(100 * position).unwrap(),
+            batch: 7,
+            chain: 3,
+        }
     }
 
     #[test]

@@ -5,14 +5,14 @@ use std::{collections::BTreeMap, time::Duration};
 use bytes::Bytes;
 use truc_evidence::{CheckpointStamp, fork_file_name};
 use truc_proto::{
-    Checkpoint, Digest, Event, EventUri, NodeId, Raw, Submission, Timestamp,
+    Checkpoint, Digest, Event, EventUri, NodeId, Raw, Role, Submission, Timestamp,
     limits::{ENVELOPE_TTL_MAX_MS, FINALS_PARKED_MAX, FUTURE_SKEW_MAX_MS, NODE_UNSTAMPED_MAX},
 };
 
 use super::{
     Alarm, Answer, Core, Effect, EntitledRef, ItemRef, Key, OwnCheckpoint, OwnLeaf, ReceivedItem, ReceivedLeaves,
-    RefusedLeaf, Rejection, Sent, Source, Stage, Step, Token, Unsent, Unstamped, digest, inbox::step_of_event, parsed,
-    timers::Due,
+    RefusedLeaf, Rejection, Sent, Source, Stage, Step, Token, Unsent, Unstamped, Work, digest, inbox::step_of_event,
+    parsed, timers::Due,
 };
 use crate::records::{
     Body, Cosigned, DirectoryTaken, Entitled, Evidence, EvidenceItem, Note, PeerFork, PeerNote, Place, Pushed,
@@ -34,16 +34,20 @@ enum Finding {
 impl Core {
     /// Verified leaves of others. Deduplicated by leaf hash, in any order; acknowledged once on the device.
     pub(super) fn evidence(&mut self, now: Timestamp, numbers: Vec<u64>, leaves: ReceivedLeaves) {
-        let mut items = Vec::new();
+        let (mut items, mut strays) = (Vec::new(), Vec::new());
         for item in &leaves.items {
-            match self.examine(item, &leaves) {
-                Finding::New => items.push(EvidenceItem {
-                    leaf: item.leaf.as_ref().map(|leaf| leaf.to_vec()).unwrap_or_default(),
-                    leaf_hash: item.leaf_hash.as_bytes().to_vec(),
-                    index: item.index,
-                    proof: item.proof.iter().map(|hash| hash.as_bytes().to_vec()).collect(),
-                    envelope: item.envelope.to_string(),
-                }),
+            let event = item.leaf.as_ref().and_then(|leaf| Raw::<Event>::parse(leaf.clone()).ok());
+            match self.examine(item, event.as_ref(), &leaves) {
+                Finding::New => {
+                    strays.extend(self.strays(item, event.as_ref()));
+                    items.push(EvidenceItem {
+                        leaf: item.leaf.as_ref().map(|leaf| leaf.to_vec()).unwrap_or_default(),
+                        leaf_hash: item.leaf_hash.as_bytes().to_vec(),
+                        index: item.index,
+                        proof: item.proof.iter().map(|hash| hash.as_bytes().to_vec()).collect(),
+                        envelope: item.envelope.to_string(),
+                    });
+                }
                 Finding::Known | Finding::Ignored => {}
                 Finding::Contradicts(why) => {
                     let text = format!("evidence of {} about {} is not believed: {why}", leaves.from, item.envelope);
@@ -58,7 +62,7 @@ impl Core {
                 cms: leaves.cms,
                 stamped: leaves.stamped,
                 at_ms: now.unix_ms(),
-                index_keys: self.strays(&items),
+                index_keys: strays,
                 items,
             };
             if self.commit(Body::Evidence(record), None).is_none() {
@@ -70,29 +74,22 @@ impl Core {
         }
     }
 
-    /// Index keys for what is about documents that are not in memory.
-    fn strays(&self, items: &[EvidenceItem]) -> Vec<String> {
-        let mut keys = Vec::new();
-        for item in items {
-            let Ok(hash) = Digest::from_slice(&item.leaf_hash) else { continue };
-            if item.leaf.is_empty() {
-                if self.sent_by_leaf(&hash).is_none() && self.received_by_leaf(&hash).is_none() {
-                    keys.push(format!("f/{hash}"));
-                }
-            } else if let Ok(event) = Raw::<Event>::parse(item.leaf.clone())
-                && let Some(envelope) = event.envelope
-            {
-                let key = Key { sender: event.sender.clone(), envelope };
-                if self.find_sent(&key).is_none() {
-                    keys.push(super::stray_key(true, &key, self.next_position));
-                    keys.push(format!("ls/{hash}/{key}"));
-                }
-            }
+    /// Index keys for what is about a document that is not in memory.
+    fn strays(&self, item: &ReceivedItem, event: Option<&Raw<Event>>) -> Vec<String> {
+        let hash = &item.leaf_hash;
+        if item.leaf.is_none() {
+            let known = self.sent_by_leaf(hash).is_some() || self.received_by_leaf(hash).is_some();
+            return if known { Vec::new() } else { vec![format!("f/{hash}")] };
         }
-        keys
+        let Some((event, envelope)) = event.and_then(|event| Some((event, event.envelope?))) else { return Vec::new() };
+        let key = Key { sender: event.sender.clone(), envelope };
+        if self.find_sent(&key).is_some() {
+            return Vec::new();
+        }
+        vec![super::stray_key(true, &key, self.next_position), format!("ls/{hash}/{key}")]
     }
 
-    fn examine(&self, item: &ReceivedItem, under: &ReceivedLeaves) -> Finding {
+    fn examine(&self, item: &ReceivedItem, event: Option<&Raw<Event>>, under: &ReceivedLeaves) -> Finding {
         let known_sent = self.sent_by_leaf(&item.leaf_hash);
         let known_received = self.received_by_leaf(&item.leaf_hash);
         let finals = [
@@ -107,8 +104,8 @@ impl Core {
         };
         let is_news = under.cms && finals.into_iter().flatten().all(finalises);
         let news = |known: bool| if known && !is_news { Finding::Known } else { Finding::New };
-        if let Ok(event) = Raw::<Event>::parse(leaf.clone()) {
-            return match self.contradiction(&event) {
+        if let Some(event) = event {
+            return match self.contradiction(event) {
                 Some(why) => Finding::Contradicts(why),
                 None => news(known_sent.is_some()),
             };
@@ -146,7 +143,7 @@ impl Core {
         }
         let size = self.own_checkpoint.map_or(0, |own| own.size);
         let max = self.policy.push_leaves_max;
-        let now = |index: &&u64| self.deferred.get(*index) != Some(&true);
+        let now = |index: &&u64| self.deferred.get(*index) != Some(&true) && !self.goes_with_keys(**index);
         let leaves = self.wants_leaf.range(size..).filter(now).take(max);
         let leaves: Vec<OwnLeaf> = leaves.filter_map(|i| self.own_leaf(*i)).collect();
         let stamped = self.own_checkpoint.is_some_and(|own| own.stamp == CheckpointStamp::There);
@@ -161,6 +158,16 @@ impl Core {
         let under = self.own_checkpoint.filter(|_| !finals.is_empty());
         self.pushing_unstamped = under.is_some_and(|own| own.stamp == CheckpointStamp::Awaited);
         self.effects.push(Effect::Push { leaves, finals: under.map(|own| (own.position, finals)) });
+    }
+
+    /// Our acceptance is shown by the call that takes the keys; it is pushed where that fails.
+    fn goes_with_keys(&self, index: u64) -> bool {
+        let Some(unsent) = self.unsent.get(&index) else { return false };
+        let opening = self.find_received(&unsent.key).filter(|received| received.work == Work::Opening);
+        let is_it = |step: &Step| {
+            step.leaf == unsent.leaf && (step.event, step.role) == (EventUri::RelayAcceptance, Role::Recipient)
+        };
+        opening.is_some_and(|received| received.steps.iter().any(is_it))
     }
 
     fn own_leaf(&self, index: u64) -> Option<OwnLeaf> {

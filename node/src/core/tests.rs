@@ -674,6 +674,29 @@ fn own_leaves_are_pushed_until_acknowledged_and_again_under_the_certificates_sig
 }
 
 #[test]
+fn an_acceptance_goes_with_the_call_that_takes_the_keys_and_is_pushed_where_that_fails() {
+    let (sender, _, key) = delivered();
+    let mut receiver = Live::new("N2");
+    let pushed = |effects: &[Effect]| {
+        let push =
+            effects.iter().find_map(|e| if let Effect::Push { leaves, .. } = e { Some(leaves.clone()) } else { None });
+        push.unwrap_or_default().iter().map(|leaf| leaf.index).collect::<Vec<_>>()
+    };
+    receiver.handle(start(), Input::Connected);
+    let leased = Leased { incoming: incoming(&sender, &key, &["H26", "H37"]) };
+    let opening = receiver.handle(after(100), Input::Leased(Box::new(leased)));
+    let shown = opening.iter().find_map(|e| match e {
+        Effect::Open { acceptances, .. } => Some(acceptances.iter().map(|(_, leaf)| leaf.index).collect::<Vec<_>>()),
+        _ => None,
+    });
+    let shown = shown.expect("it is opened at once");
+    assert!(shown.len() == 2 && pushed(&opening).is_empty(), "{opening:?}");
+    let failed = Input::TakeFailed { key: key.clone(), error: "no answer".into(), jitter: 0, gone: false };
+    assert_eq!(pushed(&receiver.handle(after(200), failed)), shown);
+    receiver.check_fold();
+}
+
+#[test]
 fn evidence_that_the_relay_refuses_for_good_ends_and_what_it_may_take_later_waits_alone() {
     let (_, mut receiver, key) = delivered();
     let pushed = |effects: &[Effect]| {
