@@ -175,7 +175,7 @@ impl Core {
             let Unstamped { envelope, leaf, position } = *unstamped;
             return Some(OwnLeaf { index, position, leaf, envelope, known: true });
         }
-        let unsent = self.unsent.get(&index)?;
+        let unsent = self.unsent.get(index)?;
         let known = unsent.stage == Stage::Final;
         Some(OwnLeaf { index, position: unsent.position, leaf: unsent.leaf, envelope: unsent.key.envelope, known })
     }
@@ -184,11 +184,11 @@ impl Core {
         // One push is answered in two parts, shown and final: it is over with the second.
         for index in &leaves {
             self.pushing.remove(index);
-            if let (Some(_), Some(unsent)) = (self.deferred.remove(index), self.unsent.get(index)) {
+            if let (Some(_), Some(unsent)) = (self.deferred.remove(index), self.unsent.get(*index)) {
                 self.alarms.remove(&Alarm::EvidenceWaits(unsent.key.envelope));
             }
         }
-        let wanted = |index: &u64| self.unsent.contains_key(index) || self.unstamped.contains_key(index);
+        let wanted = |index: &u64| self.unsent.get(*index).is_some() || self.unstamped.contains_key(index);
         let new: Vec<u64> = leaves.into_iter().filter(wanted).collect();
         if !new.is_empty() {
             let unstamped = finally && self.pushing_unstamped;
@@ -209,7 +209,7 @@ impl Core {
                 }
                 continue;
             }
-            let Some(key) = self.unsent.get(&index).map(|unsent| unsent.key.clone()) else { continue };
+            let Some(key) = self.unsent.get(index).map(|unsent| unsent.key.clone()) else { continue };
             let ends = match kind {
                 Rejection::Final => true,
                 Rejection::UnknownEnvelope => is_too_old(&key, now),
@@ -415,7 +415,7 @@ impl Core {
     }
 
     fn unsent_of(&self, key: &Key) -> bool {
-        self.wants_leaf.iter().filter_map(|index| self.unsent.get(index)).any(|unsent| &unsent.key == key)
+        self.unsent.about(key).any(|index| self.wants_leaf.contains(&index))
     }
 
     // The fold.
@@ -545,7 +545,7 @@ impl Core {
         for index in &record.leaves {
             if record.finally || record.refused {
                 if record.unstamped
-                    && let Some(Unsent { key, leaf, position, .. }) = self.unsent.get(index)
+                    && let Some(Unsent { key, leaf, position, .. }) = self.unsent.get(*index)
                 {
                     let unstamped = Unstamped { envelope: key.envelope, leaf: *leaf, position: *position };
                     self.unstamped.insert(*index, unstamped);
@@ -587,14 +587,14 @@ impl Core {
     }
 
     pub(super) fn leaf_is_known(&mut self, index: u64) {
-        if let Some(mut unsent) = self.unsent.get(&index).cloned() {
+        if let Some(mut unsent) = self.unsent.get(index).cloned() {
             unsent.stage = Stage::Final;
             self.set_unsent(index, unsent);
         }
     }
 
     fn forget_unsent(&mut self, index: u64) {
-        self.unsent.remove(&index);
+        self.unsent.remove(index);
         self.deferred.remove(&index);
         self.wants_leaf.remove(&index);
         self.wants_final.remove(&index);

@@ -333,7 +333,7 @@ impl Core {
     pub(super) fn close_received(&mut self, now: Timestamp, position: u64) {
         let Some(received) = self.received.get(&position) else { return };
         let at = received.changed_at + Duration::from_millis(self.policy.close_after_ms);
-        if !received.is_settled() || at > now || self.unsent.values().any(|unsent| unsent.key == received.key) {
+        if !received.is_settled() || at > now || self.unsent.about(&received.key).next().is_some() {
             if received.is_settled() {
                 self.timers.set(at.max(now + Duration::from_secs(60)), Due::CloseReceived(position));
             }

@@ -19,6 +19,7 @@ mod takeover;
 mod timers;
 mod types;
 mod unread;
+mod unsent;
 mod wishes;
 mod withdraw;
 
@@ -55,6 +56,7 @@ pub use withdraw::{Withdrawing, withdrawing};
 use gateway::Outside;
 use inbox::WaitingState;
 use timers::Timers;
+use unsent::UnsentLeaves;
 
 /// The node's state: a fold of its journal, and what is under way.
 #[derive(Debug)]
@@ -67,7 +69,7 @@ pub struct Core {
     sent: BTreeMap<u64, Sent>,
     received: BTreeMap<u64, Received>,
     requests: BTreeMap<(AgencyId, String), Request>,
-    unsent: BTreeMap<u64, Unsent>,
+    unsent: UnsentLeaves,
     /// Own leaves that others have finally, but without the time-stamp that was asked for; at most [`truc_proto::limits::NODE_UNSTAMPED_MAX`].
     unstamped: BTreeMap<u64, Unstamped>,
     own_checkpoint: Option<OwnCheckpoint>,
@@ -178,7 +180,7 @@ impl Core {
             sent: BTreeMap::new(),
             received: BTreeMap::new(),
             requests: BTreeMap::new(),
-            unsent: BTreeMap::new(),
+            unsent: UnsentLeaves::default(),
             unstamped: BTreeMap::new(),
             own_checkpoint: None,
             peers: BTreeMap::new(),
@@ -385,7 +387,7 @@ impl Core {
     /// Own leaves of which others have still to hear.
     #[must_use]
     pub const fn unsent(&self) -> &BTreeMap<u64, Unsent> {
-        &self.unsent
+        self.unsent.leaves()
     }
 
     /// True while the relay is there.

@@ -426,7 +426,7 @@ impl Core {
         let at = sent.changed_at + rest;
         // Its content is still needed for a replacement, as long as that would not come too late anyway.
         let replaces = sent.expires + rest > now && !sent.replacements().is_empty();
-        if !sent.is_settled() || at > now || replaces || self.unsent.values().any(|unsent| unsent.key == sent.key) {
+        if !sent.is_settled() || at > now || replaces || self.unsent.about(&sent.key).next().is_some() {
             if sent.is_settled() {
                 self.timers.set(at.max(now + Duration::from_secs(60)), Due::CloseSent(position));
             }

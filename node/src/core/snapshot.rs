@@ -68,7 +68,7 @@ impl Core {
             .chain(self.sent.values().map(|sent| Entry::Sent(Borrowed(sent))))
             .chain(self.received.values().map(|received| Entry::Received(Borrowed(received))))
             .chain(requests)
-            .chain(self.unsent.iter().map(|(index, unsent)| Entry::Unsent(*index, unsent.clone())))
+            .chain(self.unsent().iter().map(|(index, unsent)| Entry::Unsent(*index, unsent.clone())))
             .chain(self.unstamped.iter().map(|(index, unstamped)| Entry::Unstamped(*index, *unstamped)))
             .chain(self.peers.iter().map(|(node, note)| Entry::Peer(node.clone(), note.to_vec())))
             .chain(self.seen.iter().map(|(node, (size, note))| Entry::Seen(node.clone(), *size, note.to_vec())))
