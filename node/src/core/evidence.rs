@@ -162,7 +162,7 @@ impl Core {
 
     /// Our acceptance is shown by the call that takes the keys; it is pushed where that fails.
     fn goes_with_keys(&self, index: u64) -> bool {
-        let Some(unsent) = self.unsent.get(&index) else { return false };
+        let Some(unsent) = self.unsent.get(index) else { return false };
         let opening = self.find_received(&unsent.key).filter(|received| received.work == Work::Opening);
         let is_it = |step: &Step| {
             step.leaf == unsent.leaf && (step.event, step.role) == (EventUri::RelayAcceptance, Role::Recipient)

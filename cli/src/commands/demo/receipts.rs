@@ -87,16 +87,16 @@ pub(super) struct Auditor<'a> {
 }
 
 impl Auditor<'_> {
-    /// What a bundle says at a time, with the document beside it; under a policy only what enough witnesses cosigned holds.
+    /// What a bundle says at a time, with the document beside it if it is at hand; under a policy only what enough witnesses cosigned holds.
     pub(super) fn judge(
         &self,
         bundle: &Path,
-        document: &Path,
+        document: Option<&Path>,
         policy: Option<Policy>,
         at: Timestamp,
     ) -> anyhow::Result<BundleReport> {
         let trust = policy.into_iter().fold(trust(self.anchors, self.operator)?, ReceiptTrust::with_policy);
-        let document = Document::open(document)?;
-        Ok(verify_bundle(BufReader::new(File::open(bundle)?), &trust, Some(&document), at))
+        let document = document.map(Document::open).transpose()?;
+        Ok(verify_bundle(BufReader::new(File::open(bundle)?), &trust, document.as_ref(), at))
     }
 }

@@ -70,7 +70,7 @@ pub(super) async fn play(dir: &Path, output: &Output) -> anyhow::Result<Stage> {
     story.closed_code().await?;
     let small = story.answered_with_statuses().await?;
     story.receipts(&[&large.envelope, &small]).await?;
-    story.years_later(&large).await?;
+    story.years_later(&large, &small).await?;
     story.one_system_on_each_api().await?;
     story.gateway_both_ways().await?;
     story.relay_is_blind(&large).await?;
@@ -259,7 +259,7 @@ impl Story {
     }
 
     /// A bundle, the document, the root and the operator's certificate: no relay, no node, and most certificates long expired.
-    async fn years_later(&mut self, circular: &Circular) -> anyhow::Result<()> {
+    async fn years_later(&mut self, circular: &Circular, answered: &str) -> anyhow::Result<()> {
         self.chapter(
             "Six years later an auditor has the bundle, the document, the root and the operator's certificate",
         );
@@ -274,14 +274,14 @@ impl Story {
         // A time-stamp that comes late is shown to everybody later; the bundle that is kept is one with all of them.
         let look = async || {
             receipts::export(&mut self.node("G22").await?, &circular.envelope, &bundle).await?;
-            let report = auditor.judge(&bundle, &document, None, now())?;
+            let report = auditor.judge(&bundle, Some(&document), None, now())?;
             let levels = report.receipts.iter().filter_map(|(_, receipt)| receipt.summary.as_ref());
             let stamped = levels.filter(|summary| summary.levels.contains(&EvidenceLevel::Stamped)).count();
             Ok((stamped == report.receipts.len()).then_some(report))
         };
         let report = self.until("every receipt to be time-stamped", look).await?;
         let then = now() + SIX_YEARS;
-        let later = auditor.judge(&bundle, &document, None, then)?;
+        let later = auditor.judge(&bundle, Some(&document), None, then)?;
         for conclusion in &later.conclusions {
             let shown = conclusion.shown_by.as_ref();
             self.output.line(format!(
@@ -297,16 +297,30 @@ impl Story {
             [&report, &later].iter().all(|report| report.verdict == ReceiptVerdict::Valid) && handed_over == 2,
             format!("{} receipts, all time-stamped", later.receipts.len()),
         );
-        let witnessed = auditor.judge(&bundle, &document, Some(Policy::parse(text.as_bytes())?), now())?;
+        let witnessed = auditor.judge(&bundle, Some(&document), Some(Policy::parse(text.as_bytes())?), now())?;
         let enough = witnessed.receipts.iter().filter(|(_, receipt)| receipt.verdict == ReceiptVerdict::Valid).count();
         self.output.line(format!("  {enough} of {} receipts are cosigned by enough witnesses", report.receipts.len()));
         let (forged, mut bytes) = (folder.join("forged.zip"), std::fs::read(&bundle)?);
         let middle = bytes.len() / 2;
         *bytes.get_mut(middle).context("an empty bundle")? ^= 1;
         std::fs::write(&forged, bytes)?;
-        let refused = auditor.judge(&forged, &document, None, now())?.verdict == ReceiptVerdict::Invalid;
+        let refused = auditor.judge(&forged, Some(&document), None, now())?.verdict == ReceiptVerdict::Invalid;
         std::fs::remove_file(&forged)?;
         self.account.promise("one changed bit in it is noticed", refused, String::new());
+        let bundle_of_answered = folder.join(format!("{answered}.zip"));
+        let look = async || {
+            receipts::export(&mut self.node("G22").await?, answered, &bundle_of_answered).await?;
+            let report = auditor.judge(&bundle_of_answered, None, None, now())?;
+            Ok((report.verdict == ReceiptVerdict::Valid).then_some(report))
+        };
+        let report = self.until("the receipts of the statuses to be final", look).await?;
+        let said = report.statuses.iter().filter(|one| one.proven.is_some());
+        let said: Vec<_> = said.filter_map(|one| Some(one.status.as_ref()?.code.as_str())).collect();
+        self.account.promise(
+            "what the recipient said of a document is proven, too",
+            said == ["01", "03", "06"],
+            format!("statuses {}", said.join(", ")),
+        );
         self.output.line(format!(
             "  truc receipt verify {} --trust {} --operator {} --document '{}' --at {then}",
             bundle.display(),
