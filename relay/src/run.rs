@@ -43,6 +43,8 @@ const SIGN_EVERY: Duration = Duration::from_secs(1);
 const STAMP_AGAIN: Duration = Duration::from_secs(1);
 /// Longest pause before the signer tries again while the key is away.
 const SIGN_RETRY_MAX: Duration = Duration::from_secs(60);
+/// How often the look-up index takes in what is new.
+const INDEX_EVERY: Duration = Duration::from_secs(60);
 /// How often files of certificates and revocation lists are looked at.
 const RELOAD_EVERY: Duration = Duration::from_secs(30);
 /// How often payloads without a record are collected.
@@ -122,6 +124,7 @@ pub async fn run(
     let reloading = Reloading { settings: Arc::clone(&settings), answers, lists_changed, store: Arc::clone(&store) };
     tasks.spawn(reload(reloading, digest, link.clone(), Arc::clone(&service), keys));
     tasks.spawn(sweep(Arc::clone(&store)));
+    tasks.spawn(advance_index(Arc::clone(&store)));
     tasks.spawn(take_notes(Arc::clone(&store), settings.dir.join(NOTES)));
     tasks.spawn(Arc::clone(&service).keep_forks(settings.forks_dir()));
 
@@ -729,6 +732,14 @@ async fn write_down(store: &Embedded, relay: &NodeId, took_over: Vec<(KeyUse, Ce
         if let Err(error) = store.administer(administration::took_over(relay, key_use, &certificate), None).await {
             tracing::warn!(%error, "that another key serves is not in the ledger");
         }
+    }
+}
+
+/// Else the index would have only what was in the journal when the relay started.
+async fn advance_index(store: Arc<Embedded>) {
+    loop {
+        tokio::time::sleep(INDEX_EVERY).await;
+        store.advance_index();
     }
 }
 

@@ -205,6 +205,13 @@ impl Embedded {
         self.index.as_ref().map_or_else(|| "none".to_owned(), |index| index.state().to_string())
     }
 
+    /// Has the look-up index take in what is new in the journal. What it is asked about left memory weeks ago, so now and then is enough.
+    pub(crate) fn advance_index(&self) {
+        if let Some(index) = &self.index {
+            index.advance();
+        }
+    }
+
     /// Waits until the look-up index has everything that is durable now. Blocks.
     pub fn wait_indexed(&self) {
         if let Some(index) = &self.index {

@@ -174,6 +174,15 @@ async fn the_index_finds_what_the_fold_forgot_and_is_built_again_when_it_is_gone
     let at = store.look_up(&key(7)).unwrap().unwrap();
     assert_eq!(store.leaf_index(at).unwrap(), 7);
     assert_eq!(store.look_up(&key(99)).unwrap(), None);
+    // A relay that runs on takes in what comes after its start.
+    accepted(&store, 8).await;
+    store.advance_index();
+    let found = async {
+        while store.look_up(&key(8)).unwrap().is_none() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(60), found).await.expect("the index follows the journal");
     store.close();
     drop(store);
     std::fs::remove_dir_all(&index).unwrap();
