@@ -160,9 +160,9 @@ fn what_is_no_receipt_is_invalid_and_what_is_not_there_is_bad_data() {
 
 #[test]
 fn wrong_usage_is_64_and_help_is_good() {
-    check(&["receipt", "verify"], 64, &["--trust"]);
-    check(&["no-such-command"], 64, &[]);
-    check(&["inbox", "fetch", "not-a-uuid", "--code", "H26", "-o", "x"], 64, &["UUID"]);
+    check(&["receipt", "verify"], 64, &["--trust", "thiếu tham số bắt buộc"]);
+    check(&["no-such-command"], 64, &["Không có lệnh hoặc tham số"]);
+    check(&["inbox", "fetch", "not-a-uuid", "--code", "H26", "-o", "x"], 64, &["UUID", "không hợp lệ"]);
     check(&["--help"], 0, &["64 wrong usage"]);
     check(&["--version"], 0, &["truc "]);
 }
