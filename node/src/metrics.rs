@@ -18,7 +18,7 @@ struct Seen {
     duties: BTreeMap<(AgencyId, Duty, Standing), u64>,
     alarms: BTreeMap<&'static str, u64>,
     open: [(&'static str, u64); 2],
-    queues: [(&'static str, u64); 2],
+    queues: [(&'static str, u64); 3],
     records: u64,
     leaves: u64,
     signed: u64,
@@ -43,7 +43,11 @@ impl Seen {
             duties,
             alarms,
             open: [("sent", sent as u64), ("received", received as u64)],
-            queues: [("evidence", core.unsent().len() as u64), ("announced", core.announced().count() as u64)],
+            queues: [
+                ("evidence", core.unsent().len() as u64),
+                ("unstamped", core.unstamped_leaves() as u64),
+                ("announced", core.announced().count() as u64),
+            ],
             records: core.next_position(),
             leaves: core.next_leaf(),
             signed: core.own_checkpoint().map_or(0, |own| own.size),
@@ -83,7 +87,7 @@ pub(crate) async fn figures(shell: Arc<Shell>) -> Option<String> {
     let queues = seen.queues.iter().map(|(name, count)| (vec![("queue", *name)], *count));
     out.gauges(
         "truc_node_queued",
-        "Own evidence that others have still to hear of; envelopes that wait at the relay.",
+        "Own evidence that others have still to hear of, or to be shown again with its time-stamp; envelopes that wait at the relay.",
         queues,
     );
     out.gauge("truc_node_ledger_records", "Records of the journal.", seen.records);

@@ -56,6 +56,11 @@ pub(crate) fn figures(store: &Embedded, relay: &str, lane: &str, around: &Around
     let signed = "Leaves under the newest checkpoint with the certificate's signature.";
     out.gauge("truc_relay_signed_leaves", signed, read(&gauges.signed));
     out.gauge("truc_relay_unsigned_leaves", "Leaves that a node wants the certificate's word about.", store.unsigned());
+    out.gauge(
+        "truc_relay_unstamped_leaves",
+        "Leaves to be shown to nodes again with their time-stamp.",
+        store.unstamped(),
+    );
     if read(&gauges.signed_at) > 0 {
         let help = "When the certificate last signed, since this start.";
         out.gauge("truc_relay_signed_time_seconds", help, read(&gauges.signed_at));
