@@ -1,11 +1,12 @@
 //! What node and relay keep in the same way: how settings name their keys ([`KeySource`]), which of their own keys serve ([`Keyring`]), private files
-//! ([`files`]), the witness key ([`Witness`]), backups under two administrators' halves ([`backup`]), counts of signed checkpoints
+//! ([`files`]), the witness key ([`Witness`]), requests to be bound ([`OwnEntry`]), backups under two administrators' halves ([`backup`]), counts of signed checkpoints
 //! ([`SignedCheckpoints`]) and the beginning of a new ledger origin ([`Begun`]).
 //!
 //! Knows nothing of documents and of what else stands in either's settings.
 
 mod away;
 pub mod backup;
+mod bind;
 pub mod deeds;
 pub mod files;
 mod keyring;
@@ -17,11 +18,12 @@ pub mod stopped;
 mod token;
 mod witness;
 
+pub use bind::{Asked, OwnEntry};
 pub use keyring::Keyring;
 pub use origin::Begun;
 pub use reader::{Away, Reader, SettingsError};
-pub use signed::{SignedCheckpoints, WitnessStates};
+pub use signed::{SignedCheckpoints, WitnessStates, put_stamp};
 pub use source::{KeySource, MaterialError, read_certificates, read_file};
 pub use token::{PinSource, TokenSource};
 pub use truc_proto::chain;
-pub use witness::{Asked, REQUEST, REQUEST_WITH_WITNESS, Witness};
+pub use witness::Witness;

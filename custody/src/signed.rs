@@ -2,9 +2,9 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use truc_evidence::CheckpointStamp;
+use truc_evidence::{CheckpointStamp, stamp_checkpoint};
 use truc_link::{Figures, Stamper};
-use truc_proto::Timestamp;
+use truc_proto::{Digest, SignedNote, Timestamp, chain};
 
 /// Whether a signed checkpoint has its time-stamp, as a label says it.
 const STAMPS: [(CheckpointStamp, &str); 3] = [
@@ -12,6 +12,20 @@ const STAMPS: [(CheckpointStamp, &str); 3] = [
     (CheckpointStamp::Awaited, "missing"),
     (CheckpointStamp::NotAsked, "not-asked"),
 ];
+
+/// Embeds the token that a time-stamping authority gave over this certificate's signature into a signed checkpoint, and says what became of it; `asked`:
+/// settings name authorities.
+pub fn put_stamp(note: &mut SignedNote, certificate: &Digest, asked: bool, token: Option<Vec<u8>>) -> CheckpointStamp {
+    match token.map(|token| stamp_checkpoint(note, certificate, &token)) {
+        Some(Ok(())) => CheckpointStamp::There,
+        Some(Err(error)) => {
+            tracing::warn!(error = chain(&error), "the time-stamp could not be embedded");
+            CheckpointStamp::Awaited
+        }
+        None if asked => CheckpointStamp::Awaited,
+        None => CheckpointStamp::NotAsked,
+    }
+}
 
 /// Counts of signed checkpoints.
 #[derive(Debug, Default)]

@@ -12,11 +12,6 @@ use truc_ledger::{LedgerKey, LedgerKeyError};
 
 use crate::files::replace_private;
 
-/// What a request to be bound is called in the ledger.
-pub const REQUEST: &str = "request to bind the keys of the settings";
-/// The same, where a witness key was made for it.
-pub const REQUEST_WITH_WITNESS: &str = "request to bind the keys of the settings, and a witness key made for it";
-
 /// The key, as soon as its file is there.
 #[derive(Debug)]
 pub struct Witness {
@@ -55,11 +50,11 @@ impl Witness {
         Ok(())
     }
 
-    /// The key in this file, and whether it was made now, because there was none. One that is there is never replaced.
+    /// Makes the key in this file if there is none, and says whether it did. One that is there is never replaced.
     ///
     /// # Errors
     /// When it cannot be made, written or read.
-    pub fn make(origin: &str, path: &Path) -> anyhow::Result<(LedgerKey, bool)> {
+    pub(crate) fn make(origin: &str, path: &Path) -> anyhow::Result<bool> {
         let missing = match fs::symlink_metadata(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => true,
             found => found.map(|_| false).with_context(|| format!("look for {}", path.display()))?,
@@ -68,36 +63,8 @@ impl Witness {
             let pkcs8 = LedgerKey::generate_pkcs8().context("make the witness key")?;
             replace_private(path, &pkcs8).with_context(|| format!("write {}", path.display()))?;
         }
-        Ok((LedgerKey::from_file(origin, path).context("load the witness key")?, missing))
-    }
-}
-
-/// A request to be bound that `bind` wrote.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Asked {
-    /// The file, for the axis operator.
-    pub file: PathBuf,
-    /// The witness key, where it was made for this request.
-    pub witness_made: Option<PathBuf>,
-}
-
-impl Asked {
-    /// What was done, and what comes next, in English and in Vietnamese.
-    #[must_use]
-    pub fn told(&self) -> String {
-        let file = self.file.display();
-        let made = self.witness_made.as_ref().map(|path| {
-            let path = path.display();
-            format!(
-                "witness key: {path} (made now; its cosignatures count from the directory version on that lists it)\n\
-                 khóa chứng kiến: {path} (vừa tạo; có giá trị từ phiên bản danh bạ ghi khóa này)\n"
-            )
-        });
-        format!(
-            "{}binding: {file} (give it to the axis operator: `truc directory add`, `sign`, `publish`; nothing changes before that version)\n\
-             yêu cầu gắn khóa: {file} (gửi đơn vị vận hành trục: `truc directory add`, `sign`, `publish`; trước phiên bản đó không có gì thay đổi)",
-            made.unwrap_or_default()
-        )
+        LedgerKey::from_file(origin, path).context("load the witness key")?;
+        Ok(missing)
     }
 }
 
@@ -114,13 +81,12 @@ mod tests {
         let witness = Witness::open(origin, &path).unwrap();
         witness.look().unwrap();
         assert!(witness.key().is_none());
-        let (made, new) = Witness::make(origin, &path).unwrap();
-        assert!(new);
+        assert!(Witness::make(origin, &path).unwrap());
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         witness.look().unwrap();
-        assert_eq!(witness.key().unwrap().public(), made.public());
-        let (again, new) = Witness::make(origin, &path).unwrap();
-        assert!(!new && again.public() == made.public(), "one that is there stays");
+        let made = fs::read(&path).unwrap();
+        assert_eq!(witness.key().unwrap().public(), LedgerKey::from_file(origin, &path).unwrap().public());
+        assert!(!Witness::make(origin, &path).unwrap() && fs::read(&path).unwrap() == made, "one that is there stays");
         fs::write(&path, b"no key").unwrap();
         assert!(Witness::open(origin, &path).is_err() && Witness::make(origin, &path).is_err());
         assert_eq!(fs::read(&path).unwrap(), b"no key");

@@ -35,6 +35,9 @@ const HEAD_BYTES_MAX: usize = 16 * 1024;
 const QUERY: &str = "application/timestamp-query";
 const REPLY: &str = "application/timestamp-reply";
 
+/// Between two looks whether authorities that failed may be asked again.
+const AGAIN: Duration = Duration::from_secs(1);
+
 /// A time-stamping authority, as configured: `http://tsa.example/`, with `=1.2.704.1.1` behind it where it is to stamp under a policy.
 ///
 /// In the clear over the network is no harm here: tokens are signed, and what is asked about is a hash.
@@ -229,6 +232,16 @@ impl Stamper {
             all.failures += one.failures;
         }
         records
+    }
+
+    /// Completes when a time-stamp is missing, as `is_missing` says, and there is somebody to ask. Looked at once a second.
+    pub async fn due<F: Future<Output = bool>>(&self, is_missing: impl Fn() -> F) {
+        loop {
+            tokio::time::sleep(AGAIN).await;
+            if !self.rests() && is_missing().await {
+                return;
+            }
+        }
     }
 
     async fn ask(

@@ -6,15 +6,11 @@ use std::{
 };
 
 use anyhow::Context as _;
-use truc_custody::{
-    Asked, KeySource, Keyring, REQUEST, REQUEST_WITH_WITNESS, Witness,
-    deeds::{NOTES, done, leave},
-    files::replace_private,
-};
-use truc_evidence::{Directory, NewOrigin};
+use truc_custody::{Asked, Keyring, OwnEntry};
+use truc_evidence::Directory;
 use truc_ledger::LedgerKey;
 use truc_link::{Identity, Link};
-use truc_proto::{AdminAction, AdminSubject, Administrator, Digest, KeyUse, Timestamp};
+use truc_proto::{Administrator, Digest, KeyUse, Timestamp};
 use truc_signer::{Certificate, SigningKey};
 
 use crate::Settings;
@@ -91,47 +87,31 @@ impl OwnKeys {
 /// # Errors
 /// When a key cannot be used, or the file not be written.
 pub fn bind(settings: &Settings, who: Administrator, why: String, now: Timestamp) -> anyhow::Result<Asked> {
-    let deed = |subject| done(AdminAction::CertificateRotated, subject, who.clone(), why.clone(), now);
-    deed(AdminSubject::named("rotation")).check(&settings.id).context("nothing was done; correct --who or --why")?;
-    let key = LedgerKey::from_file(&settings.origin(), &settings.ledger_key()).context("load the ledger key")?;
-    let file = settings.dir.join(format!("{}.binding", settings.id));
-    let witness = settings.key("witness.key");
-    let (_, made) = Witness::make(&settings.origin(), &witness)?;
-    let request = write_request(settings, settings.epoch, &key, &file, now)?;
-    let what = if made { REQUEST_WITH_WITNESS } else { REQUEST };
-    let subject = AdminSubject::with_hash(what, request);
-    leave(&settings.dir.join(NOTES), &settings.id, &deed(subject)).context("it was done, but is not in the ledger")?;
-    Ok(Asked { file, witness_made: made.then_some(witness) })
+    entry(settings).bind(|_| true, who, why, now)
 }
 
-/// The relay's entry under this epoch and ledger key, with all keys that settings name, as a request to be bound; its SHA-256.
+/// The same entry under another epoch and ledger key, as a request to be bound.
 pub(crate) fn write_request(
     settings: &Settings,
     epoch: u64,
     ledger: &LedgerKey,
     file: &Path,
     now: Timestamp,
-) -> anyhow::Result<Digest> {
-    let nodes = settings.node_keys.iter().map(KeySource::load_signing).collect::<Result<Vec<_>, _>>();
-    let nodes = nodes.context("load the node keys")?;
-    let nodes: Vec<&dyn SigningKey> = nodes.iter().map(AsRef::as_ref).collect();
-    let tls = settings.tls_keys.iter().map(KeySource::certificate).collect::<Result<Vec<_>, _>>();
-    let tls = tls.context("load the TLS keys")?;
-    let witness = Some(settings.key("witness.key")).filter(|path| path.exists());
-    let witness = witness.map(|path| LedgerKey::from_file(ledger.public().name(), &path)).transpose();
-    let witness = witness.context("load the witness key")?;
-    let entry = NewOrigin {
+) -> anyhow::Result<()> {
+    OwnEntry { epoch, ..entry(settings) }.write_request(ledger, |_| true, file, now).map(drop)
+}
+
+fn entry(settings: &Settings) -> OwnEntry<'_> {
+    OwnEntry {
         axis: &settings.axis,
         lane: settings.lane,
         id: &settings.id,
         relay: true,
-        epoch,
-        ledger,
-        witness: witness.as_ref(),
-        nodes: &nodes,
-        tls: &tls,
-    };
-    let request = entry.request(now).context("make the binding request")?;
-    replace_private(file, request.bytes()).with_context(|| format!("write {}", file.display()))?;
-    Ok(Digest::of(request.bytes()))
+        epoch: settings.epoch,
+        folder: &settings.dir,
+        ledger_key: settings.ledger_key(),
+        witness_key: settings.witness_key(),
+        node_keys: &settings.node_keys,
+        tls_keys: &settings.tls_keys,
+    }
 }

@@ -9,10 +9,9 @@ use std::{
 
 use anyhow::{Context, anyhow, bail};
 use tokio::net::TcpListener;
-use truc_custody::{Keyring, SignedCheckpoints, Witness, deeds::NOTES};
+use truc_custody::{Keyring, SignedCheckpoints, Witness, deeds::NOTES, put_stamp};
 use truc_evidence::{
     CheckpointStamp, Directory, DirectoryWriter, PinnedOperator, checkpoint_signature, sign_checkpoint,
-    stamp_checkpoint,
 };
 use truc_ledger::{LedgerKey, volume::DirVolume};
 use truc_link::{
@@ -39,8 +38,6 @@ use crate::{
 const OPERATOR_TOOL: &str = "OPERATOR";
 /// At least this long between two signatures of the certificate.
 const SIGN_EVERY: Duration = Duration::from_secs(1);
-/// Between two looks whether time-stamping authorities that failed may be asked again.
-const STAMP_AGAIN: Duration = Duration::from_secs(1);
 /// Longest pause before the signer tries again while the key is away.
 const SIGN_RETRY_MAX: Duration = Duration::from_secs(60);
 /// How often the look-up index takes in what is new.
@@ -437,7 +434,7 @@ fn restored(settings: &Settings, peers: bool) -> anyhow::Result<Option<PathBuf>>
 
 /// The key that cosigns nodes' checkpoints. Relays made before there was one go on without, until `truc-relay bind` makes it.
 fn witness_key(settings: &Settings) -> anyhow::Result<Witness> {
-    let path = settings.key("witness.key");
+    let path = settings.witness_key();
     let witness = Witness::open(&settings.origin(), &path).context("load the witness key")?;
     if witness.key().is_none() {
         tracing::warn!(file = %path.display(), "no witness key, as in relays made before there was one: this relay does not cosign nodes' checkpoints; `truc-relay bind` makes it, and nothing else changes");
@@ -613,26 +610,15 @@ async fn with_what_others_say(
     let stamping = time_stamp(&note, certificate, stamper, service.trust());
     let (mut cosigned, token) = tokio::join!(service.cosigned_by_nodes(size, note.clone()), stamping);
     let cosignatures = cosigned.signatures().len() - own;
-    let stamp = match token.map(|token| stamp_checkpoint(&mut cosigned, certificate, &token)) {
-        Some(Ok(())) => CheckpointStamp::There,
-        Some(Err(error)) => {
-            tracing::warn!(%error, "the time-stamp could not be embedded");
-            CheckpointStamp::Awaited
-        }
-        None if stamper.is_some() => CheckpointStamp::Awaited,
-        None => CheckpointStamp::NotAsked,
-    };
+    let stamp = put_stamp(&mut cosigned, certificate, stamper.is_some(), token);
     (cosigned, stamp, cosignatures)
 }
 
 /// Completes when nodes have proofs without the time-stamp that was asked for, and authorities may be asked again: the same tree is then signed once more.
 async fn stamp_due(store: &Embedded, stamper: Option<&Stamper>) {
-    let Some(stamper) = stamper else { return std::future::pending().await };
-    loop {
-        tokio::time::sleep(STAMP_AGAIN).await;
-        if store.unstamped() > 0 && !stamper.rests() {
-            return;
-        }
+    match stamper {
+        Some(stamper) => stamper.due(|| std::future::ready(store.unstamped() > 0)).await,
+        None => std::future::pending().await,
     }
 }
 

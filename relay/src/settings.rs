@@ -347,6 +347,10 @@ impl Settings {
         self.ledger_key_of(self.epoch)
     }
 
+    pub(crate) fn witness_key(&self) -> PathBuf {
+        self.key("witness.key")
+    }
+
     pub(crate) fn ledger_key_of(&self, epoch: u64) -> PathBuf {
         if epoch == 1 { self.key("ledger.key") } else { self.key(&format!("ledger-{epoch}.key")) }
     }

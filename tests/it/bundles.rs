@@ -122,17 +122,18 @@ fn openssl_agrees_on_a_status(world: &World, bundle: &[u8], status: &str) {
     std::fs::write(folder.path().join("manifest.xml"), body.opening.unwrap().manifest).unwrap();
     std::fs::write(folder.path().join("root.pem"), &world.pki.anchors_pem).unwrap();
     let signature = format!("{status}/signature001.p7s");
-    let run = |program: &str, arguments: &[&str]| match Command::new(program)
-        .args(arguments)
-        .current_dir(folder.path())
-        .output()
-    {
-        Ok(done) => assert!(done.status.success(), "{program}: {}", String::from_utf8_lossy(&done.stderr)),
-        Err(error) => assert!(std::env::var_os("TRUC_REQUIRE_TOOLS").is_none(), "{program}: {error}"),
-    };
+    let run = |program: &str, arguments: &[&str]| run_in(folder.path(), program, arguments);
     run("unzip", &["-q", "bundle.zip"]);
     let signed = ["-in", &signature, "-content", "manifest.xml", "-CAfile", "root.pem", "-purpose", "any"];
     run("openssl", &[&["cms", "-verify", "-binary", "-inform", "DER", "-out", "/dev/null"], &signed[..]].concat());
+}
+
+/// A program that must succeed where it is installed.
+fn run_in(folder: &Path, program: &str, arguments: &[&str]) {
+    match Command::new(program).args(arguments).current_dir(folder).output() {
+        Ok(done) => assert!(done.status.success(), "{program}: {}", String::from_utf8_lossy(&done.stderr)),
+        Err(error) => assert!(std::env::var_os("TRUC_REQUIRE_TOOLS").is_none(), "{program}: {error}"),
+    }
 }
 
 /// The signature over the manifest, and every hash in it, without any program of ours; and the report holds these words.
@@ -141,14 +142,7 @@ fn openssl_agrees(world: &World, bundle: &[u8], more: &[&str]) {
     let path = folder.path().join("bundle.zip");
     std::fs::write(&path, bundle).unwrap();
     std::fs::write(folder.path().join("root.pem"), &world.pki.anchors_pem).unwrap();
-    let run = |program: &str, arguments: &[&str]| match Command::new(program)
-        .args(arguments)
-        .current_dir(folder.path())
-        .output()
-    {
-        Ok(done) => assert!(done.status.success(), "{program}: {}", String::from_utf8_lossy(&done.stderr)),
-        Err(error) => assert!(std::env::var_os("TRUC_REQUIRE_TOOLS").is_none(), "{program}: {error}"),
-    };
+    let run = |program: &str, arguments: &[&str]| run_in(folder.path(), program, arguments);
     run("unzip", &["-q", "bundle.zip"]);
     let signed = ["-in", "META-INF/signature001.p7s", "-content", "META-INF/ASiCManifest.xml"];
     run("pdfsig", &["-nocert", "report.pdf"]);

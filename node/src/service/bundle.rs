@@ -103,7 +103,10 @@ pub(crate) async fn export(
             for (leaf_hash, name) in receipts {
                 match fetch(leaf_hash.into()).await {
                     Ok(reply) => parts.push((name, reply.receipt)),
-                    Err(error) => failed = Some(error),
+                    Err(error) => {
+                        failed = Some(error);
+                        break;
+                    }
                 }
             }
             let is_last = failed.is_some();

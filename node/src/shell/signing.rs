@@ -8,21 +8,19 @@ use std::{
 
 use bytes::Bytes;
 use tracing::warn;
-use truc_evidence::{CheckpointStamp, checkpoint_signature, sign_checkpoint, stamp_checkpoint};
+use truc_custody::put_stamp;
+use truc_evidence::{CheckpointStamp, checkpoint_signature, sign_checkpoint};
 use truc_link::StampError;
 use truc_proto::{Digest, SignedNote};
 use truc_signer::{CertificateUse, Verdict, validate};
 
 use super::{Shell, clock};
-use crate::core::{Alarm, Input};
+use crate::core::{Alarm, Input, OwnCheckpoint};
 
 /// Between two signatures, where settings do not say.
 pub const SIGN_EVERY: Duration = Duration::from_secs(1);
 /// Between two tries while the key is away; doubles up to the second.
 const RETRY: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(60));
-
-/// Between two looks whether authorities that failed may be asked again.
-const STAMP_AGAIN: Duration = Duration::from_secs(1);
 
 /// Runs until the node stops.
 pub async fn run_signer(shell: Arc<Shell>) {
@@ -113,15 +111,7 @@ async fn with_what_others_say(
     let stamping = async { time_stamp(shell, &checkpoint_signature(&note, certificate)?).await };
     let (mut cosigned, token) = tokio::join!(shell.cosigned_by_relay(note.clone()), stamping);
     let cosignatures = cosigned.signatures().len() - own;
-    let stamp = match token.map(|token| stamp_checkpoint(&mut cosigned, certificate, &token)) {
-        Some(Ok(())) => CheckpointStamp::There,
-        Some(Err(error)) => {
-            warn!(error = crate::chain(&error), "the time-stamp could not be embedded");
-            CheckpointStamp::Awaited
-        }
-        None if shell.stamper.is_some() => CheckpointStamp::Awaited,
-        None => CheckpointStamp::NotAsked,
-    };
+    let stamp = put_stamp(&mut cosigned, certificate, shell.stamper.is_some(), token);
     (cosigned, stamp, cosignatures)
 }
 
@@ -132,16 +122,10 @@ fn may_stamp(shell: &Shell, stamp: CheckpointStamp) -> bool {
 
 /// Completes when the time-stamp that the newest checkpoint lacks may be asked for: what was shown to others without it is shown again under it.
 async fn stamp_due(shell: &Shell) {
-    if shell.stamper.is_none() {
-        return std::future::pending().await;
-    }
-    loop {
-        tokio::time::sleep(STAMP_AGAIN).await;
-        let own = shell.engine.ask(|core| core.own_checkpoint()).await;
-        if own.is_ok_and(|own| own.is_some_and(|own| may_stamp(shell, own.stamp))) {
-            return;
-        }
-    }
+    let Some(stamper) = &shell.stamper else { return std::future::pending().await };
+    let is_missing = |own: Option<OwnCheckpoint>| own.is_some_and(|own| own.stamp == CheckpointStamp::Awaited);
+    // An engine that stopped asks for none.
+    stamper.due(|| async { shell.engine.ask(|core| core.own_checkpoint()).await.is_ok_and(is_missing) }).await;
 }
 
 /// A time-stamp over a signature of this node's, where settings name authorities and one answers within the budget; the alarm says when none does.

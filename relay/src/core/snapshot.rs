@@ -1,5 +1,7 @@
 //! The state as entries of a snapshot, and back. A snapshot is only a faster way to the same state: tests hold that both ways end alike.
 
+use std::collections::BTreeMap;
+
 use prost::Message;
 use truc_evidence::CheckpointStamp;
 use truc_ledger::Position;
@@ -280,23 +282,22 @@ impl Core {
             queue.deliveries.iter().map(|(number, delivery)| delivery_row(*node, *number, delivery)).collect()
         };
         let deliveries: Vec<_> = self.queues.iter().flat_map(rows).collect();
-        let rows = |(node, queue): (&NodeRef, &super::Queue)| -> Vec<UnsignedRow> {
-            queue.unsigned.iter().map(|(index, leaf)| unsigned_row(*node, *index, leaf)).collect()
-        };
-        let unsigned: Vec<_> = self.queues.iter().flat_map(rows).collect();
+        let unsigned = self.leaf_rows(|queue| &queue.unsigned);
+        let unstamped = self.leaf_rows(|queue| &queue.unstamped);
         for rows in deliveries.chunks(ENVELOPES_PER_ENTRY) {
             entries.push(Entry { deliveries: rows.to_vec(), ..Entry::default() }.encode_to_vec());
         }
         for rows in unsigned.chunks(ENVELOPES_PER_ENTRY) {
             entries.push(Entry { unsigned: rows.to_vec(), ..Entry::default() }.encode_to_vec());
         }
-        let rows = |(node, queue): (&NodeRef, &super::Queue)| -> Vec<UnsignedRow> {
-            queue.unstamped.iter().map(|(index, leaf)| unsigned_row(*node, *index, leaf)).collect()
-        };
-        let unstamped: Vec<_> = self.queues.iter().flat_map(rows).collect();
         for rows in unstamped.chunks(ENVELOPES_PER_ENTRY) {
             entries.push(Entry { unstamped: rows.to_vec(), ..Entry::default() }.encode_to_vec());
         }
+    }
+
+    fn leaf_rows(&self, of: impl Fn(&super::Queue) -> &BTreeMap<u64, OwnLeaf>) -> Vec<UnsignedRow> {
+        let rows = self.queues.iter().flat_map(|(node, queue)| of(queue).iter().map(move |leaf| (*node, leaf)));
+        rows.map(|(node, (index, leaf))| unsigned_row(node, *index, leaf)).collect()
     }
 
     /// Takes the state from a snapshot's entries. `self` must be new.
