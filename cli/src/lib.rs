@@ -14,14 +14,12 @@ mod output;
 mod partial;
 mod trust;
 
-use std::{
-    io::{IsTerminal as _, Write as _},
-    process::ExitCode,
-};
+use std::{io::IsTerminal as _, process::ExitCode};
 
-use clap::{Parser as _, error::ErrorKind};
+use clap::Parser as _;
+use truc_custody::usage;
 
-use crate::{args::Cli, exit::Exit, output::Output};
+use crate::{args::Cli, output::Output};
 
 /// Runs the tool with the process's arguments.
 #[must_use]
@@ -40,34 +38,6 @@ pub fn main() -> ExitCode {
             output.failure(&failure);
             failure.exit.into()
         }
-    }
-}
-
-/// Help and version go to standard output and are good; everything else clap refuses is bad usage.
-fn usage(error: &clap::Error) -> ExitCode {
-    // Nothing can be said when the terminal itself is gone.
-    let _ = error.print();
-    if !error.use_stderr() {
-        return Exit::Good.into();
-    }
-    let _ = writeln!(
-        std::io::stderr(),
-        "\n{}; thêm `--help` sau lệnh để xem cách dùng.",
-        usage_in_vietnamese(error.kind())
-    );
-    Exit::Usage.into()
-}
-
-/// clap speaks English alone; what it names stands above.
-const fn usage_in_vietnamese(kind: ErrorKind) -> &'static str {
-    match kind {
-        ErrorKind::MissingRequiredArgument => "Lệnh thiếu tham số bắt buộc nêu ở trên",
-        ErrorKind::InvalidValue | ErrorKind::ValueValidation | ErrorKind::InvalidUtf8 => {
-            "Giá trị của tham số nêu ở trên không hợp lệ"
-        }
-        ErrorKind::UnknownArgument | ErrorKind::InvalidSubcommand => "Không có lệnh hoặc tham số nêu ở trên",
-        ErrorKind::ArgumentConflict => "Các tham số nêu ở trên không dùng cùng nhau",
-        _ => "Lệnh chưa đúng; lý do ở trên",
     }
 }
 

@@ -1,6 +1,6 @@
 //! What node and relay keep in the same way: how settings name their keys ([`KeySource`]), which of their own keys serve ([`Keyring`]), private files
 //! ([`files`]), the witness key ([`Witness`]), requests to be bound ([`OwnEntry`]), backups under two administrators' halves ([`backup`]), counts of signed checkpoints
-//! ([`SignedCheckpoints`]) and the beginning of a new ledger origin ([`Begun`]).
+//! ([`SignedCheckpoints`]), the beginning of a new ledger origin ([`Begun`]), and what is said of a command line that is not understood ([`usage`]).
 //!
 //! Knows nothing of documents and of what else stands in either's settings.
 
@@ -16,6 +16,7 @@ mod signed;
 mod source;
 pub mod stopped;
 mod token;
+mod usage;
 mod witness;
 
 pub use bind::{Asked, OwnEntry};
@@ -26,4 +27,5 @@ pub use signed::{SignedCheckpoints, WitnessStates, put_stamp};
 pub use source::{KeySource, MaterialError, read_certificates, read_file};
 pub use token::{PinSource, TokenSource};
 pub use truc_proto::chain;
+pub use usage::{USAGE, usage};
 pub use witness::Witness;

@@ -6,7 +6,6 @@ use std::path::Path;
 use truc_custody::{Asked, OwnEntry};
 use truc_ledger::LedgerKey;
 use truc_proto::{Administrator, Timestamp};
-use truc_signer::Certificate;
 
 use crate::settings::Settings;
 
@@ -15,7 +14,7 @@ use crate::settings::Settings;
 /// # Errors
 /// When a key cannot be used, or a file not be written.
 pub fn bind(settings: &Settings, who: Administrator, why: String, now: Timestamp) -> anyhow::Result<Asked> {
-    entry(settings).bind(serves(settings, now), who, why, now)
+    entry(settings).bind(who, why, now)
 }
 
 /// The same entry under another epoch and ledger key, as a request to be bound.
@@ -26,7 +25,7 @@ pub(crate) fn write_request(
     file: &Path,
     now: Timestamp,
 ) -> anyhow::Result<()> {
-    OwnEntry { epoch, ..entry(settings) }.write_request(ledger, serves(settings, now), file, now).map(drop)
+    OwnEntry { epoch, ..entry(settings) }.write_request(ledger, file, now)
 }
 
 fn entry(settings: &Settings) -> OwnEntry<'_> {
@@ -41,10 +40,6 @@ fn entry(settings: &Settings) -> OwnEntry<'_> {
         witness_key: settings.witness_key.clone(),
         node_keys: &settings.node_keys,
         tls_keys: &settings.tls_keys,
+        stopped: Some(&settings.stopped),
     }
-}
-
-/// Keys that are over, or were declared stolen or lost, speak for nobody and are left out.
-fn serves(settings: &Settings, now: Timestamp) -> impl Fn(&Certificate) -> bool {
-    move |certificate| now < certificate.not_after() && !settings.stopped.contains(&certificate.sha256())
 }

@@ -29,6 +29,7 @@ use crate::{
 use truc_custody::{
     backup::{BackupArgs, RestoreArgs, backup, restore},
     deeds::Reasoned,
+    usage,
 };
 use truc_proto::{AdminAction, AdminSubject, AgencyId, BackupKind, CallerRole, Digest};
 use truc_signer::{path::ListKept, storage::StorageKey};
@@ -249,11 +250,7 @@ enum GatewayAction {
 pub fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
-        Err(error) => {
-            let usage = error.use_stderr();
-            let _ = error.print(); // nowhere left to say so
-            return if usage { ExitCode::from(64) } else { ExitCode::SUCCESS };
-        }
+        Err(error) => return usage(&error),
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();

@@ -8,6 +8,7 @@ use truc_custody::{
     Asked, KeySource,
     backup::{BackupArgs, RestoreArgs, backup, restore},
     deeds::{NOTES, Reasoned, at_the_machine, names},
+    usage,
 };
 use truc_proto::{AxisId, BackupKind, Lane, NodeId, Timestamp};
 
@@ -16,9 +17,6 @@ use crate::{
     recovery::{self, RecoverArgs},
     reindex, revocation, run,
 };
-
-/// Exit code for bad usage (sysexits `EX_USAGE`).
-const USAGE: u8 = 64;
 
 /// The central store-and-forward relay of a document axis. It cannot read what it carries.
 #[derive(Parser, Debug)]
@@ -140,11 +138,7 @@ struct InitArgs {
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => {
-            let asked = !error.use_stderr();
-            let _ = error.print();
-            return if asked { ExitCode::SUCCESS } else { ExitCode::from(USAGE) };
-        }
+        Err(error) => return usage(&error),
     };
     let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();

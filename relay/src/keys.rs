@@ -87,7 +87,7 @@ impl OwnKeys {
 /// # Errors
 /// When a key cannot be used, or the file not be written.
 pub fn bind(settings: &Settings, who: Administrator, why: String, now: Timestamp) -> anyhow::Result<Asked> {
-    entry(settings).bind(|_| true, who, why, now)
+    entry(settings).bind(who, why, now)
 }
 
 /// The same entry under another epoch and ledger key, as a request to be bound.
@@ -98,7 +98,7 @@ pub(crate) fn write_request(
     file: &Path,
     now: Timestamp,
 ) -> anyhow::Result<()> {
-    OwnEntry { epoch, ..entry(settings) }.write_request(ledger, |_| true, file, now).map(drop)
+    OwnEntry { epoch, ..entry(settings) }.write_request(ledger, file, now)
 }
 
 fn entry(settings: &Settings) -> OwnEntry<'_> {
@@ -113,5 +113,6 @@ fn entry(settings: &Settings) -> OwnEntry<'_> {
         witness_key: settings.witness_key(),
         node_keys: &settings.node_keys,
         tls_keys: &settings.tls_keys,
+        stopped: None,
     }
 }
