@@ -49,7 +49,7 @@ pub(crate) fn run(report: &mut Report) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Runtime::new()?;
     let mut rounds = Vec::new();
     for _ in 0..ROUNDS {
-        let offers = Arc::new(offers(&axis, scaled(OFFERS, 200))?);
+        let offers = Arc::new(offers(&axis, &mut MemTree::default(), scaled(OFFERS, 200))?);
         let bare = runtime.block_on(rate_of(&axis, &offers, false))?;
         rounds.push((runtime.block_on(rate_of(&axis, &offers, true))?, bare));
     }
@@ -65,10 +65,10 @@ pub(crate) fn run(report: &mut Report) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Offers as a node makes them, their submissions in its ledger.
-fn offers(axis: &Axis, count: u64) -> anyhow::Result<Vec<wire::OfferRequest>> {
+/// Offers as a node makes them, their submissions behind what is in its ledger.
+pub(crate) fn offers(axis: &Axis, tree: &mut MemTree, count: u64) -> anyhow::Result<Vec<wire::OfferRequest>> {
     let (key, origin) = (axis.sender.ledger_key()?, axis.sender.origin()?);
-    let (mut tree, mut offers, mut waiting) = (MemTree::default(), Vec::new(), Vec::new());
+    let (mut offers, mut waiting) = (Vec::new(), Vec::new());
     for number in 0..count {
         let offer = offer(axis, number)?;
         let leaf = offer.submission.as_ref().map(|submission| submission.leaf.clone()).unwrap_or_default();
@@ -138,6 +138,24 @@ fn offer(axis: &Axis, number: u64) -> anyhow::Result<wire::OfferRequest> {
 async fn rate_of(axis: &Arc<Axis>, offers: &Arc<Vec<wire::OfferRequest>>, stored: bool) -> anyhow::Result<f64> {
     let folder = tempfile::tempdir()?;
     let store = open_store(axis, folder.path())?;
+    let (published, directory) = publish(axis, &store).await?;
+    let offering = Offering { offers: Arc::clone(offers), in_flight: IN_FLIGHT };
+    if stored {
+        let store = Arc::new(store);
+        let accepted = serve(axis, &store, directory, folder.path(), &offering).await?;
+        store.close();
+        Ok(accepted.per_second)
+    } else {
+        let leaf = Some(axis.directory.statement().bytes().clone());
+        let store = Arc::new(Unstored { inner: store, acceptance: Acceptance { leaf, ..published } });
+        let accepted = serve(axis, &store, directory, folder.path(), &offering).await?;
+        store.inner.close();
+        Ok(accepted.per_second)
+    }
+}
+
+/// The axis' directory, in force at a new relay.
+pub(crate) async fn publish(axis: &Axis, store: &Embedded) -> anyhow::Result<(Acceptance, InForce)> {
     let root = axis.directory.statement().bytes();
     let published = store.publish(NewDirectory {
         version: axis.directory.version(),
@@ -154,21 +172,10 @@ async fn rate_of(axis: &Arc<Axis>, offers: &Arc<Vec<wire::OfferRequest>>, stored
         position: published.position,
         leaf_index: published.leaf_index,
     };
-    let directory = Some((Arc::clone(&axis.directory), mark));
-    if stored {
-        let served = serve(axis, Arc::new(store), directory, folder.path(), offers).await?;
-        served.0.close();
-        Ok(served.1)
-    } else {
-        let acceptance = Acceptance { leaf: Some(root.clone()), ..published };
-        let served = serve(axis, Arc::new(Unstored { inner: store, acceptance }), directory, folder.path(), offers);
-        let served = served.await?;
-        served.0.inner.close();
-        Ok(served.1)
-    }
+    Ok((published, Some((Arc::clone(&axis.directory), mark))))
 }
 
-fn open_store(axis: &Axis, folder: &Path) -> anyhow::Result<Embedded> {
+pub(crate) fn open_store(axis: &Axis, folder: &Path) -> anyhow::Result<Embedded> {
     let id = axis.relay.id.clone();
     let tag = StoreTag { axis: "dev".into(), lane: "ordinary".into(), kind: "relay".into(), id: id.to_string() };
     let settings = EmbeddedSettings {
@@ -184,16 +191,29 @@ fn open_store(axis: &Axis, folder: &Path) -> anyhow::Result<Embedded> {
     Ok(Embedded::open(volume, axis.relay.ledger_key()?, settings)?)
 }
 
-type InForce = Option<(Arc<Directory>, DirectoryMark)>;
+pub(crate) type InForce = Option<(Arc<Directory>, DirectoryMark)>;
+
+/// What is offered, and how many at once.
+pub(crate) struct Offering {
+    pub(crate) offers: Arc<Vec<wire::OfferRequest>>,
+    pub(crate) in_flight: usize,
+}
+
+/// How fast all of it was accepted.
+pub(crate) struct Accepted {
+    per_second: f64,
+    /// From each call to its answer.
+    pub(crate) times: Vec<Duration>,
+}
 
 /// Serves `store` as the relay does, and offers everything to it.
-async fn serve<S: Store>(
+pub(crate) async fn serve<S: Store>(
     axis: &Arc<Axis>,
-    store: Arc<S>,
+    store: &Arc<S>,
     directory: InForce,
     folder: &Path,
-    offers: &Arc<Vec<wire::OfferRequest>>,
-) -> anyhow::Result<(Arc<S>, f64)> {
+    offering: &Offering,
+) -> anyhow::Result<Accepted> {
     let settings = ServiceSettings {
         axis: crate::axis::axis()?,
         lane: Lane::Ordinary,
@@ -210,18 +230,18 @@ async fn serve<S: Store>(
         statement_every: Duration::from_secs(60),
         clock,
     };
-    let service = Service::new(settings, Arc::clone(&store), Arc::new(axis.trust()?), directory);
+    let service = Service::new(settings, Arc::clone(store), Arc::new(axis.trust()?), directory);
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
     let (server, incoming) = link(axis, &axis.relay)?.listen(listener, AcceptSettings::default());
     let draining = server.draining();
     let serving = LinkServer::http().add_service(service.server()).serve_with_incoming_shutdown(incoming, draining);
     let serving = tokio::spawn(serving);
-    let per_second = offer_all(axis, address, offers).await;
+    let accepted = offer_all(axis, address, offering).await;
     service.stop();
     server.drain(Duration::from_secs(5)).await;
     serving.await??;
-    Ok((store, per_second?))
+    accepted
 }
 
 /// Everybody of the axis may connect.
@@ -237,11 +257,7 @@ fn link(axis: &Arc<Axis>, of: &NodeParty) -> anyhow::Result<Link> {
     Ok(Link::new(Lane::Ordinary, identity, trust, admission))
 }
 
-async fn offer_all(
-    axis: &Arc<Axis>,
-    address: SocketAddr,
-    offers: &Arc<Vec<wire::OfferRequest>>,
-) -> anyhow::Result<f64> {
+async fn offer_all(axis: &Arc<Axis>, address: SocketAddr, offering: &Offering) -> anyhow::Result<Accepted> {
     let link = link(axis, &axis.sender)?;
     let connected = link.connect(&address.to_string(), &axis.relay.id, ConnectSettings::default()).await?;
     let mut client = RelayClient::new(connected.channel);
@@ -256,21 +272,26 @@ async fn offer_all(
     client.hello(hello).await?;
     let (next, start) = (Arc::new(AtomicUsize::new(0)), Instant::now());
     let mut lanes = JoinSet::new();
-    for _ in 0..IN_FLIGHT {
-        let (mut client, next, offers) = (client.clone(), Arc::clone(&next), Arc::clone(offers));
+    for _ in 0..offering.in_flight {
+        let (mut client, next, offers) = (client.clone(), Arc::clone(&next), Arc::clone(&offering.offers));
         lanes.spawn(async move {
+            let mut times = Vec::new();
             while let Some(offer) = offers.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let called = Instant::now();
                 let reply = client.offer(offer.clone()).await?.into_inner();
+                times.push(called.elapsed());
                 ensure!(matches!(reply.outcome, Some(Outcome::Accepted(_))), "not accepted: {:?}", reply.outcome);
             }
-            Ok(())
+            Ok(times)
         });
     }
+    let mut times = Vec::new();
     while let Some(lane) = lanes.join_next().await {
-        lane??;
+        times.extend(lane??);
     }
     #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
-    Ok(offers.len() as f64 / start.elapsed().as_secs_f64())
+    let per_second = times.len() as f64 / start.elapsed().as_secs_f64();
+    Ok(Accepted { per_second, times })
 }
 
 /// A store that says yes to every offer, with the proof of a leaf that stands in it already, and keeps nothing.

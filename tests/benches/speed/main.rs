@@ -14,6 +14,7 @@ mod end_to_end;
 mod ledger;
 mod memory;
 mod polling;
+mod queued;
 mod receipts;
 mod report;
 mod resume;
@@ -37,6 +38,7 @@ const BENCHES: &[Bench] = &[
     Bench { names: &["P2"], run: end_to_end::run },
     Bench { names: &["P3"], run: memory::run },
     Bench { names: &["P4"], run: circular::run },
+    Bench { names: &["P5"], run: queued::run },
     Bench { names: &["P6"], run: resume::run },
     Bench { names: &["P7"], run: directory::run },
     Bench { names: &["P8"], run: receipts::run },
