@@ -7,7 +7,6 @@ use std::{
     fs::File,
     path::{Path, PathBuf},
     process::Command,
-    time::Duration,
 };
 
 use rustix::ioctl::{Setter, ioctl};
@@ -77,7 +76,7 @@ impl CutDisk {
 
     fn unmount(&self) {
         let path = self.path();
-        until("the cut disk to be let go", Duration::from_secs(20), || run(Command::new("umount").arg(&path)).ok());
+        until("the cut disk to be let go", || run(Command::new("umount").arg(&path)));
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::Path};
 
 use truc_proto::node_v1::{DocumentFound, InboxItem, OutboxItem};
-use truc_tests::network::{Network, PATIENCE, client::Document};
+use truc_tests::network::{Network, client::Document};
 use truc_tests::wait::until_async;
 
 use crate::mail::{RECIPIENT, SENDER, layout};
@@ -99,9 +99,13 @@ async fn deleting_indexes_and_snapshots_changes_nothing_but_time() {
     for id in [SENDER, RECIPIENT] {
         network.wait_connected(id).await;
         let client = network.client_of(id);
-        until_async("the index to be whole again", PATIENCE, || {
+        until_async("the index to be whole again", || {
             let mut client = client.clone();
-            async move { client.status().await.ok().filter(|status| status.index_state.starts_with("ready")).map(|_| ()) }
+            async move {
+                let status = client.status().await;
+                let ready = status.as_ref().is_ok_and(|status| status.index_state.starts_with("ready"));
+                if ready { Ok(()) } else { Err(status) }
+            }
         })
         .await;
     }

@@ -1,7 +1,5 @@
 //! kill -9 of any process at seeded moments of a run of 200 documents.
 
-use std::time::Duration;
-
 use truc_tests::{
     network::{Network, RELAY},
     seed::Seed,
@@ -39,5 +37,9 @@ async fn processes_killed_at_any_moment_lose_and_double_nothing() {
 /// Waits until so much has been acknowledged.
 pub(crate) async fn reach(mail: &Mail, moment: usize) {
     let what = format!("{moment} acknowledgements");
-    until_async(&what, Duration::from_secs(90), || async { (mail.progress() >= moment).then_some(()) }).await;
+    until_async(&what, || async {
+        let progress = mail.progress();
+        if progress >= moment { Ok(()) } else { Err(progress) }
+    })
+    .await;
 }

@@ -1,16 +1,15 @@
 //! The ledger alone under power cuts: many threads, blobs, snapshots; every answer read before the cut must be true after it.
 
-use std::{path::Path, process::Command, time::Duration};
+use std::{path::Path, process::Command};
 
 use truc_tests::{
     child::Process,
     ledger_load::{Ack, complaints},
     seed::Seed,
+    wait::PATIENCE,
 };
 
 use crate::disk::CutDisk;
-
-const LIMIT: Duration = Duration::from_secs(30);
 
 /// Runs the worker until `answers` were read, cuts the power, and tells what is wrong with the store afterwards.
 fn cut_after(disk: &CutDisk, answers: u64, worker_arguments: &[&str], acks: &mut Vec<Ack>) -> Vec<String> {
@@ -18,7 +17,7 @@ fn cut_after(disk: &CutDisk, answers: u64, worker_arguments: &[&str], acks: &mut
     let mut worker = start(&store, worker_arguments);
     let before = acks.len() as u64;
     while acks.len() as u64 - before < answers {
-        let line = worker.line(LIMIT).unwrap_or_else(|| panic!("the worker stopped answering: {}", worker.stderr()));
+        let line = worker.line(PATIENCE).unwrap_or_else(|| panic!("the worker stopped answering: {}", worker.stderr()));
         acks.extend(Ack::read(&line));
     }
     acks.extend(worker.lines_so_far().filter_map(|line| Ack::read(&line)));

@@ -10,13 +10,14 @@ use std::{
 };
 
 use truc_proto::node_v1::{OutboxItem, send_reply::State};
-use truc_tests::network::{Layout, Network, Programs, client::Document};
+use truc_tests::{
+    network::{Layout, Network, Programs, client::Document},
+    wait::{PATIENCE, until_async},
+};
 
 pub(crate) const SENDER: &str = "N-G22";
 pub(crate) const RECIPIENT: &str = "N-H26";
 const CODES: [&str; 2] = ["H26", "H37"];
-/// How long a document system asks again before the test says that nobody answers any more.
-const PATIENCE: Duration = Duration::from_secs(90);
 /// So much of each log goes into a failure's message.
 const LOG_LINES: usize = 300;
 
@@ -258,8 +259,13 @@ impl Mail {
             }
         }
         for id in [SENDER, RECIPIENT] {
-            let status = self.network.client_of(id).status().await.unwrap();
-            assert!(status.connected && status.alarms.is_empty(), "{id} after all: {status:?}");
+            // Whoever was killed last may still be on its way back.
+            until_async(&format!("{id} to be connected and without alarms"), || async {
+                let status = self.network.client_of(id).status().await;
+                let well = status.as_ref().is_ok_and(|status| status.connected && status.alarms.is_empty());
+                if well { Ok(()) } else { Err(status) }
+            })
+            .await;
         }
     }
 

@@ -5,14 +5,13 @@ use std::{
     io::Read as _,
     path::{Path, PathBuf},
     process::Command,
-    time::Duration,
 };
 
 use tonic::Code;
 use truc_tests::{
     child::Process,
-    network::{Network, PATIENCE, client::Document},
-    wait::until_async,
+    network::{Network, client::Document},
+    wait::{PATIENCE, until_async},
 };
 
 use crate::{
@@ -102,9 +101,9 @@ async fn a_recipient_without_any_room_takes_the_document_when_there_is_some() {
     let large = Document::new("large", "G22", &["H26"], 400_000);
     let envelope = network.client("G22").send(&large).await.unwrap().envelope;
     network.wait_sent("the relay to have it", "G22", &envelope, |item| item.state == "relayed").await;
-    until_async("the recipient's node to say that its disk is full", PATIENCE, || async {
+    until_async("the recipient's node to say that its disk is full", || async {
         let log = network.log(RECIPIENT);
-        (log.contains("No space left") || log.contains("disk is full")).then_some(())
+        if log.contains("No space left") || log.contains("disk is full") { Ok(()) } else { Err(log) }
     })
     .await;
     drop(filler);
@@ -133,7 +132,11 @@ async fn a_second_process_on_a_store_ends_and_says_why() {
 }
 
 async fn until_said(process: &Process, words: &str) {
-    until_async(words, Duration::from_secs(10), || async { process.stderr().contains(words).then_some(()) }).await;
+    until_async(words, || async {
+        let said = process.stderr();
+        if said.contains(words) { Ok(()) } else { Err(said) }
+    })
+    .await;
 }
 
 /// Copies a folder as a backup does.
@@ -165,7 +168,7 @@ async fn a_node_from_an_old_copy_learns_it_from_the_relay_and_signs_nothing() {
     network.start_node(SENDER);
 
     let client = network.client_of(SENDER);
-    let status = until_async("the node to see that it is behind", PATIENCE, || {
+    let status = until_async("the node to see that it is behind", || {
         let mut client = client.clone();
         async move { client.status().await.ok().filter(|status| !status.alarms.is_empty()) }
     })
@@ -195,7 +198,7 @@ async fn a_relay_from_an_old_copy_is_found_out_and_signs_nothing() {
 
     let third = sent(&network, "to the old relay").await;
     let client = network.client_of(SENDER);
-    until_async("a node to refuse the relay's older ledger", PATIENCE, || {
+    until_async("a node to refuse the relay's older ledger", || {
         let mut client = client.clone();
         async move {
             client

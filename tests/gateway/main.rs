@@ -7,15 +7,11 @@ mod out;
 #[path = "../sdk/packets.rs"]
 mod packets;
 
-use std::time::Duration;
-
 use truc_tests::{
     network::{Layout, Network},
     old_axis::{self, OldAxis},
+    wait::until_async,
 };
-
-/// Longest that anything here may take before the test fails; far more than it takes.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// N-G22 is the gateway of G22; N-H26 is on this axis alone; H37 and H38 are on today's.
 fn layout() -> Layout {
@@ -31,5 +27,9 @@ async fn start() -> (Network, OldAxis) {
 
 /// Waits for something that the played axis shows.
 async fn until(what: &str, axis: &OldAxis, seen: impl Fn(&old_axis::State) -> bool) {
-    truc_tests::wait::until_async(what, PATIENCE, || async { seen(&axis.state()).then_some(()) }).await;
+    until_async(what, || async {
+        let state = axis.state();
+        if seen(&state) { Ok(()) } else { Err(state.told()) }
+    })
+    .await;
 }

@@ -9,7 +9,7 @@ use truc_proto::node_v1::{
     StatusRequest, WatchInboxRequest, fetch_request::What,
 };
 
-use crate::support::{Api, Letter, World, forger::from_now, refusal_in, world};
+use crate::support::{Api, Letter, World, forger::from_now, in_time, refusal_in, world};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_opens_what_it_covers_and_nothing_else() {
@@ -190,7 +190,7 @@ async fn a_watcher_sees_what_is_not_confirmed_and_then_what_comes_each_once() {
     let request = WatchInboxRequest { code: "H26".into() };
     let mut items = recipient.raw.clone().watch_inbox(request).await.unwrap().into_inner();
     let mut next = async || {
-        let item = tokio::time::timeout(crate::support::PATIENCE, items.message()).await.expect("an item comes");
+        let item = in_time("an item", items.message()).await;
         item.unwrap().map(|item| (item.envelope, item.recipient)).unwrap()
     };
     assert_eq!(next().await, (open, "H26".to_owned()));

@@ -68,10 +68,7 @@ async fn a_node_that_was_backed_up_while_it_ran_comes_back_with_its_documents_an
     assert!(!receipts.is_empty());
     world.serve_relay().await;
     world.api("N-H26").until_connected().await;
-    until("the alarm is over", || async {
-        world.api("N-H26").status().await.filter(|status| status.alarms.is_empty())
-    })
-    .await;
+    world.api("N-H26").until_well().await;
     assert!(restored(&folder.join("store")).unwrap().is_none());
     assert_eq!(world.api("N-H26").attachment(&first, "H26", "lớn.bin").await, noise("first", 300_000));
     let second = world.api("N-G22").accepted(&Letter::new("second", "G22", &["H26"])).await;
@@ -80,7 +77,8 @@ async fn a_node_that_was_backed_up_while_it_ran_comes_back_with_its_documents_an
     // It is one history all the way: a restart finds nothing to complain of.
     world.stop_node("N-H26").await;
     world.serve_node("N-H26").await;
-    assert!(world.api("N-H26").until_connected().await.alarms.is_empty());
+    world.api("N-H26").until_connected().await;
+    world.api("N-H26").until_well().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -176,7 +174,8 @@ async fn a_node_that_is_behind_goes_on_under_a_new_origin_and_receipts_of_before
 
     world.bind(Raw::parse(std::fs::read(&begun.binding).unwrap()).unwrap());
     world.publish().await;
-    assert!(world.api("N-G22").until_connected().await.alarms.is_empty());
+    world.api("N-G22").until_connected().await;
+    world.api("N-G22").until_well().await;
     world.all_receipts_valid("N-G22", &waiting, 4).await;
     let answer = world.api("N-H26").accepted(&Letter::new("answer", "H26", &["G22"])).await;
     world.all_receipts_valid("N-H26", &answer, 4).await;
@@ -190,7 +189,8 @@ async fn a_node_that_is_behind_goes_on_under_a_new_origin_and_receipts_of_before
     until("the note is in the ledger", notes).await;
     world.stop_node("N-G22").await;
     world.serve_node("N-G22").await;
-    assert!(world.api("N-G22").until_connected().await.alarms.is_empty());
+    world.api("N-G22").until_connected().await;
+    world.api("N-G22").until_well().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

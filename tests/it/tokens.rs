@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use tonic::{Code, transport::Endpoint};
 use truc_certs_dev::{KeyKind, Profile, Request, SoftHsm, Subject, Trick};
 use truc_evidence::{Confirmation, checkpoint_signature};
-use truc_link::{ConnectSettings, Link};
+use truc_link::Link;
 use truc_node::{
     quota::Quota,
     settings::{KeySource, PinSource, Settings, TokenSource},
@@ -25,7 +25,7 @@ use crate::support::{
     Letter, World,
     forger::from_now,
     until,
-    world::{hang_up, now},
+    world::{hang_up, now, patiently, replace},
 };
 
 const PIN: &str = "135790";
@@ -95,11 +95,7 @@ async fn a_node_with_its_keys_in_a_token_holds_what_needs_them_and_goes_on_when_
     g22.until_consigned(&held.envelope, "G22").await;
     h26.until_consigned(&waits, "H26").await;
     h26.confirm(&waits, "H26").await;
-    until("the alarms are over", || async {
-        let alarms = h26.status().await?.alarms;
-        alarms.is_empty().then_some(())
-    })
-    .await;
+    h26.until_well().await;
     world.all_receipts_valid("N-H26", &waits, 5).await;
     assert_eq!(hsm.logins(), 2, "once at the start, once when it was back");
 }
@@ -128,7 +124,7 @@ async fn a_node_keeps_its_connection_while_its_token_is_away_and_makes_a_new_one
     hsm.undo(Trick::Pulled).unwrap();
     h26.until_connected().await;
     world.api("N-G22").until_consigned(&held.envelope, "G22").await;
-    until("the alarms are over", || async { h26.status().await?.alarms.is_empty().then_some(()) }).await;
+    h26.until_well().await;
 }
 
 /// Names the relay's keys of these certificates in its settings; those that are in the token of `hsm`, with its PIN in a file.
@@ -216,7 +212,8 @@ async fn a_relay_with_its_keys_in_a_token_goes_over_to_new_ones_with_a_directory
     let known = move |_: &truc_proto::Digest| Ok("RELAY".parse().unwrap());
     let link = Link::new(world.lane, world.identity("N-H26.tls"), world.link_trust(), known);
     let relay = "RELAY".parse().unwrap();
-    let connected = link.connect(&world.relay_address().to_string(), &relay, ConnectSettings::default()).await.unwrap();
+    let address = world.relay_address().to_string();
+    let connected = until("a link to the relay", || link.connect(&address, &relay, patiently())).await;
     assert_eq!(connected.peer.fingerprint, world.issued("relay.tls.2").fingerprint());
 
     // All of it stands in the relay's ledger, readable while it runs.
@@ -250,11 +247,12 @@ async fn a_wrong_pin_locks_nothing_and_the_right_one_is_taken_over_while_the_nod
     until("the node to say why", || async { h26.sent(&held.envelope).await.filter(said) }).await;
     h26.until_alarm(&["1 request of H26 is held", "does not take the PIN", "đang được giữ"]).await;
     assert_eq!(hsm.logins(), 1, "three keys, one attempt");
-    std::fs::write(world.node_folder("N-H26").join("keys/token.pin"), PIN).unwrap();
+    // Never half: a part of a PIN is a wrong one.
+    replace(&world.node_folder("N-H26").join("keys/token.pin"), PIN.as_bytes());
     hang_up();
     g22.until_consigned(&held.envelope, "G22").await;
     world.all_receipts_valid("N-H26", &held.envelope, 4).await;
-    assert!(h26.status().await.unwrap().alarms.is_empty());
+    h26.until_well().await;
     assert_eq!(hsm.logins(), 2);
 }
 

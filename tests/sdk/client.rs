@@ -9,8 +9,9 @@ use tokio::{
     net::TcpStream,
 };
 use truc_proto::{Digest, sdk::unpadded_hex};
+use truc_tests::wait::in_time;
 
-use crate::{PATH, PATIENCE};
+use crate::PATH;
 
 /// A reply as it came.
 #[derive(Debug)]
@@ -148,7 +149,7 @@ pub(crate) async fn exchange(address: SocketAddr, request: &[u8]) -> Answer {
 
 /// One answer, whatever way its length is told.
 pub(crate) async fn read(stream: &mut TcpStream) -> Answer {
-    tokio::time::timeout(PATIENCE, read_answer(stream)).await.expect("an answer comes")
+    in_time("an answer", read_answer(stream)).await
 }
 
 async fn read_answer(stream: &mut TcpStream) -> Answer {

@@ -10,12 +10,8 @@ mod pitfalls;
 mod revocations;
 mod statuses;
 
-use std::time::Duration;
-
 use truc_tests::network::{Layout, Network};
 
-/// Longest that anything here may take before the test fails; far more than it takes.
-const PATIENCE: Duration = Duration::from_secs(60);
 /// Path of the API, as a client's configuration would have it.
 const PATH: &str = "/api/v1";
 

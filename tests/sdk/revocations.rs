@@ -6,7 +6,7 @@ use truc_proto::{
 };
 use truc_tests::wait::until_async;
 
-use crate::{PATIENCE, Pair, packets};
+use crate::{Pair, packets};
 
 const REASON: &str = "Ban hành nhầm thẩm quyền";
 
@@ -27,7 +27,7 @@ fn revocation(to: &[&str], only: &[&str]) -> Vec<u8> {
 /// Waits until the inbox of a code shows an envelope as wanted.
 async fn seen(pair: &Pair, code: &str, envelope: &str, wanted: impl Fn(&InboxItem) -> bool) -> InboxItem {
     let what = format!("{envelope} to be as wanted for {code}");
-    until_async(&what, PATIENCE, || async {
+    until_async(&what, || async {
         let inbox = pair.network.client(code).inbox(code, true).await.unwrap();
         inbox.into_iter().find(|item| item.envelope == envelope && item.recipient == code && wanted(item))
     })

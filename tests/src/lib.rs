@@ -9,4 +9,5 @@ pub mod ledger_load;
 pub mod network;
 pub mod old_axis;
 pub mod seed;
-pub mod wait;
+
+pub use truc_certs_dev::wait;

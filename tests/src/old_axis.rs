@@ -23,6 +23,8 @@ pub const SYSTEM: &str = "truc.gateway";
 pub const SECRET: &str = "a secret of today's axis";
 /// Where it answers.
 pub const PATH: &str = "/api/v1";
+/// How long the gateway waits for an answer: long enough for one that comes on a busy machine.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What goes wrong with the next call of an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,6 +102,15 @@ impl State {
     pub fn count(&self, operation: Operation) -> usize {
         self.calls.iter().filter(|call| **call == operation).count()
     }
+
+    /// What there is, without the packets: for a failure's message.
+    #[must_use]
+    pub fn told(&self) -> String {
+        let posted: Vec<_> = self.posted.iter().map(|posted| (&posted.doc_id, &posted.to, &posted.message)).collect();
+        let waiting: Vec<_> = self.waiting.iter().map(|waiting| &waiting.doc_id).collect();
+        let Self { updates, faults, calls, .. } = self;
+        format!("posted {posted:?}, waiting {waiting:?}, updates {updates:?}, faults left {faults:?}, calls {calls:?}")
+    }
 }
 
 /// A running one; it ends with the process.
@@ -148,7 +159,7 @@ impl OldAxis {
             codes: settings.codes().cloned().collect(),
             anchors: None,
             poll: Duration::from_secs(1),
-            timeout: Duration::from_secs(1),
+            timeout: TIMEOUT,
         });
         std::fs::write(folder.join(truc_node::settings::SETTINGS_FILE), settings.to_toml())
             .expect("write the settings");

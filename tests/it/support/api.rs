@@ -15,6 +15,7 @@ use truc_proto::node_v1::{
     SetStatusRequest, StatusReply, StatusRequest, fetch_request::What, node_client::NodeClient, send_header::Form,
     send_reply::State, send_request::Part,
 };
+use truc_tests::wait::PATIENCE;
 
 use super::{check_refusal, until};
 
@@ -181,7 +182,7 @@ pub(crate) struct Api {
 
 impl Api {
     pub(crate) fn new(address: SocketAddr, token: Option<&str>) -> Self {
-        let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap();
+        let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap().timeout(PATIENCE);
         let bearer = Bearer(token.map(|token| format!("Bearer {token}").parse().unwrap()));
         let raw = NodeClient::with_interceptor(endpoint.connect_lazy(), bearer).max_decoding_message_size(16 << 20);
         Self { raw }
@@ -233,11 +234,11 @@ impl Api {
     /// Waits until the sender sees this state for a recipient.
     pub(crate) async fn until_state(&self, envelope: &str, code: &str, state: &str) -> RecipientState {
         let what = format!("{envelope} is {state} for {code}");
-        let seen = std::sync::Mutex::new(String::new());
         let fact = || async {
-            let found = self.recipient(envelope, code).await?;
-            *seen.lock().unwrap() = found.state.clone();
-            (found.state == state).then_some(found)
+            match self.recipient(envelope, code).await {
+                Some(found) if found.state == state => Ok(found),
+                other => Err(other),
+            }
         };
         until(&what, fact).await
     }
@@ -262,7 +263,12 @@ impl Api {
 
     /// Waits until a document is in the inbox of a code.
     pub(crate) async fn until_consigned(&self, envelope: &str, code: &str) -> InboxItem {
-        until(&format!("{envelope} is in the inbox of {code}"), || self.item(envelope, code)).await
+        let fact = || async {
+            let items = self.inbox(code, true).await;
+            let found = items.iter().find(|item| item.envelope == envelope).cloned();
+            found.ok_or_else(|| items.into_iter().map(|item| item.envelope).collect::<Vec<_>>())
+        };
+        until(&format!("{envelope} is in the inbox of {code}"), fact).await
     }
 
     pub(crate) async fn fetch(&self, envelope: &str, code: &str, what: What) -> Result<Vec<u8>, Status> {
@@ -346,20 +352,34 @@ impl Api {
     /// Waits for an alarm whose text contains all of `words`.
     pub(crate) async fn until_alarm(&self, words: &[&str]) -> String {
         let fact = || async {
-            let alarms = self.status().await?.alarms;
-            alarms.into_iter().find(|text| words.iter().all(|word| text.contains(word)))
+            let alarms = self.status().await.map(|status| status.alarms).unwrap_or_default();
+            let found = alarms.iter().find(|text| words.iter().all(|word| text.contains(word))).cloned();
+            found.ok_or(alarms)
         };
         until(&format!("an alarm about {words:?}"), fact).await
     }
 
     pub(crate) async fn until_connected(&self) -> StatusReply {
-        until("the node is connected", || async {
-            self.status().await.filter(|s| s.connected && s.directory_version > 0)
-        })
-        .await
+        self.until_status("the node is connected", |s| s.connected && s.directory_version > 0).await
     }
 
     pub(crate) async fn until_disconnected(&self) -> StatusReply {
-        until("the node is not connected", || async { self.status().await.filter(|s| !s.connected) }).await
+        self.until_status("the node is not connected", |s| !s.connected).await
+    }
+
+    /// Waits until nothing is wrong any more: an alarm ends behind what ends its cause.
+    pub(crate) async fn until_well(&self) -> StatusReply {
+        self.until_status("the node has no alarm", |s| s.alarms.is_empty()).await
+    }
+
+    /// Waits until the node says this of itself.
+    pub(crate) async fn until_status(&self, what: &str, wanted: impl Fn(&StatusReply) -> bool) -> StatusReply {
+        let fact = || async {
+            match self.status().await {
+                Some(status) if wanted(&status) => Ok(status),
+                other => Err(other),
+            }
+        };
+        until(what, fact).await
     }
 }

@@ -6,7 +6,7 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 use tonic::{Streaming, transport::Channel};
 use truc_evidence::prove;
 use truc_ledger::{Fold, FoldError, Ledger, LedgerKey, Record, Replayed, StoreTag, volume::DirVolume};
-use truc_link::{ConnectSettings, Link, NotAdmitted};
+use truc_link::{Link, NotAdmitted};
 use truc_proto::{
     Actor, AgencyId, AttachmentDigest, Digest, ENVELOPE_ENTRY, EnvelopeId, EnvelopeJson, EnvelopeKind, Event, EventUri,
     KeyManifest, KeyUse, NodeId, PACKET_ENTRY, Preamble, Priority, Raw, Role, SealedTo, Submission, Suite, Timestamp,
@@ -21,7 +21,7 @@ use truc_signer::{
     stream::{FileKey, StreamParams, StreamSealer},
 };
 
-use super::{PATIENCE, World, world};
+use super::{World, world};
 
 /// A ledger without a state of its own.
 struct Nothing;
@@ -261,7 +261,7 @@ impl Forger {
         };
         let link = Link::new(world.lane, world.identity(tls), world.link_trust(), admission);
         let connected = link
-            .connect(&world.relay_address().to_string(), &world::RELAY.parse().unwrap(), ConnectSettings::default())
+            .connect(&world.relay_address().to_string(), &world::RELAY.parse().unwrap(), world::patiently())
             .await?;
         Ok(RelayClient::new(connected.channel).max_decoding_message_size(16 << 20))
     }
@@ -353,7 +353,7 @@ impl Forger {
         if self.events.is_none() {
             self.events = Some(self.relay.watch(wire::WatchRequest {}).await.unwrap().into_inner());
         }
-        let found = tokio::time::timeout(PATIENCE, self.next_event(&wanted)).await;
+        let found = tokio::time::timeout(truc_tests::wait::PATIENCE, self.next_event(&wanted)).await;
         found.unwrap_or_else(|_| panic!("no event came: {what}; those that did: {:#?}", self.seen))
     }
 

@@ -16,7 +16,7 @@ use tokio::{sync::Mutex, task::JoinHandle};
 use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tonic::{Request, Response, Status, Streaming, transport::Channel};
 use truc_ledger::LedgerKey;
-use truc_link::{AcceptSettings, ConnectSettings, Identity, Link, LinkServer, LinkTrust, NotAdmitted, Peer};
+use truc_link::{AcceptSettings, Identity, Link, LinkServer, LinkTrust, NotAdmitted, Peer};
 use truc_proto::{
     Digest, NodeId,
     relay_v1::{self as wire, relay_client::RelayClient, relay_server},
@@ -209,7 +209,7 @@ impl Calls {
         };
         let link = Link::new(shared.lane, identity, trust, admission);
         let relay = world::RELAY.parse().unwrap();
-        let connected = link.connect(&shared.relay.to_string(), &relay, ConnectSettings::default()).await;
+        let connected = link.connect(&shared.relay.to_string(), &relay, world::patiently()).await;
         let connected = connected.map_err(|e| Status::unavailable(e.to_string()))?;
         let client =
             RelayClient::new(connected.channel).max_decoding_message_size(64 << 20).max_encoding_message_size(64 << 20);

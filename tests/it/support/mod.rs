@@ -8,19 +8,10 @@ pub(crate) mod world;
 pub(crate) use api::{Api, Letter};
 pub(crate) use world::World;
 
-use std::time::Duration;
-
 use prost::Message as _;
 use tonic::Status;
 use truc_proto::wire_v1::Refusal;
-
-/// Longest that anything here may take before the test fails; far more than it takes.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Waits for a fact that is asked for over the network; never for a time.
-pub(crate) async fn until<T, F: Future<Output = Option<T>>>(what: &str, fact: impl FnMut() -> F) -> T {
-    truc_tests::wait::until_async(what, PATIENCE, fact).await
-}
+pub(crate) use truc_tests::wait::{in_time, until_async as until};
 
 /// What a person and a program hear of a refusal in a gRPC status: reason, both languages, and who must do what.
 #[track_caller]

@@ -38,9 +38,9 @@ use truc_proto::{
 };
 use truc_relay::InitOptions;
 use truc_signer::{Certificate, Crl, SoftKey, TrustStore};
-use truc_tests::network::front::Front;
+use truc_tests::{network::front::Front, wait::PATIENCE};
 
-use super::{Api, until};
+use super::{Api, in_time, until};
 
 type Authorize = Box<dyn FnMut(tonic::Request<()>) -> Result<tonic::Request<()>, tonic::Status> + Send>;
 /// The client of what cipher administrators do.
@@ -355,7 +355,8 @@ impl World {
         };
         let link = Link::new(self.lane, self.identity("relay.tls"), self.link_trust(), admission);
         let address = self.relay_address().to_string();
-        let connected = link.connect(&address, &RELAY.parse().unwrap(), ConnectSettings::default()).await.unwrap();
+        let relay_id = RELAY.parse().unwrap();
+        let connected = until("a link to the relay", || link.connect(&address, &relay_id, patiently())).await;
         let mut chunks =
             vec![DirectoryChunk { statement: signed.statement, cms: signed.cms, ..DirectoryChunk::default() }];
         chunks.push(DirectoryChunk { entries: signed.entries, ..DirectoryChunk::default() });
@@ -383,9 +384,8 @@ impl World {
             Err(error) => return error.to_string(),
         };
         let (listener, _) = free_port().await;
-        let ended =
-            tokio::time::timeout(super::PATIENCE, truc_relay::run(settings, listener, std::future::pending())).await;
-        format!("{:#}", ended.expect("it started").unwrap_err())
+        let ended = in_time("the relay to refuse", truc_relay::run(settings, listener, std::future::pending())).await;
+        format!("{:#}", ended.unwrap_err())
     }
 
     /// What a node says instead of starting.
@@ -395,9 +395,8 @@ impl World {
             Err(error) => return error.to_string(),
         };
         let (listener, _) = free_port().await;
-        let ended =
-            tokio::time::timeout(super::PATIENCE, truc_node::run(settings, listener, std::future::pending())).await;
-        format!("{:#}", ended.expect("it started").unwrap_err())
+        let ended = in_time("the node to refuse", truc_node::run(settings, listener, std::future::pending())).await;
+        format!("{:#}", ended.unwrap_err())
     }
 
     pub(crate) async fn stop_relay(&mut self) {
@@ -497,18 +496,11 @@ impl World {
         count: usize,
     ) -> Vec<(String, String, String)> {
         let api = self.api(id);
-        let seen = std::sync::Mutex::new(String::new());
         let fact = || async {
             let items = api.receipts(envelope).await;
-            *seen.lock().unwrap() = format!("{items:#?}");
-            (items.len() == count && items.iter().all(|item| item.r#final)).then_some(items)
+            if items.len() == count && items.iter().all(|item| item.r#final) { Ok(items) } else { Err(items) }
         };
-        let waited =
-            tokio::time::timeout(super::PATIENCE - DAY.min(Duration::from_secs(2)), until("receipts are final", fact))
-                .await;
-        let items = waited.unwrap_or_else(|_| {
-            panic!("{count} final receipts of {envelope} at {id} wanted, there are {}", seen.lock().unwrap())
-        });
+        let items = until(&format!("{count} final receipts of {envelope} at {id}"), fact).await;
         let mut named = Vec::new();
         for item in items {
             let receipt = api.receipt(&item.leaf_hash, false).await;
@@ -527,13 +519,20 @@ pub(crate) fn edit_file(path: &Path, edit: impl Fn(String) -> String) {
     std::fs::write(path, edit(text)).unwrap();
 }
 
-/// SIGHUP to this process: every relay in it reads its files again.
+/// Dials as often does who is in no hurry: what it calls may be busy with other things.
+pub(crate) fn patiently() -> ConnectSettings {
+    ConnectSettings { timeout: PATIENCE, ..ConnectSettings::default() }
+}
+
+/// SIGHUP to this process: every relay and node in it reads its files again.
 pub(crate) fn hang_up() {
+    // Before the first of them listens for it, it would end the process.
+    let _listens = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()).unwrap();
     rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::HUP).unwrap();
 }
 
 /// Never half: readers see the old file or the new one.
-fn replace(path: &Path, bytes: &[u8]) {
+pub(crate) fn replace(path: &Path, bytes: &[u8]) {
     assert!(path.exists(), "{} is not where the product reads it", path.display());
     let beside = path_with(path, "new");
     std::fs::write(&beside, bytes).unwrap();

@@ -18,7 +18,6 @@ use std::{
     path::{Path, PathBuf},
     process::Command,
     sync::{Mutex, PoisonError},
-    time::Duration,
 };
 
 use tempfile::TempDir;
@@ -30,13 +29,13 @@ use truc_proto::{
     node_v1::{OutboxItem, ReceiptItem},
 };
 
-use crate::{child::Process, wait::until_async};
+use crate::{
+    child::Process,
+    wait::{PATIENCE, until_async},
+};
 use client::Client;
 use front::Front;
 pub use making::{AXIS, NodePlan, RELAY, now, receipt_trust};
-
-/// How long anything may take before a test says that it does not happen.
-pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The programs of a network of processes: `DIR` is their argument, `listening ADDRESS` their first line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -445,7 +444,7 @@ impl Network {
     /// # Panics
     /// When it refuses, or does not answer in time.
     pub async fn publish(&self) {
-        let published = until_async("the relay to take the directory", PATIENCE, || async {
+        let published = until_async("the relay to take the directory", || async {
             making::publish(&self.pki, &self.directory.0, &self.directory.1, self.relay.address()).await
         });
         published.await.unwrap_or_else(|error| panic!("{error:#}"));
@@ -513,9 +512,12 @@ impl Network {
     /// When that does not happen.
     pub async fn wait_connected(&self, id: &str) {
         let client = self.client_of(id);
-        until_async(&format!("{id} to be connected"), PATIENCE, || {
+        until_async(&format!("{id} to be connected"), || {
             let mut client = client.clone();
-            async move { client.status().await.ok().filter(|s| s.connected && s.directory_version > 0).map(|_| ()) }
+            async move {
+                let status = client.status().await;
+                if status.as_ref().is_ok_and(|s| s.connected && s.directory_version > 0) { Ok(()) } else { Err(status) }
+            }
         })
         .await;
     }
@@ -526,9 +528,12 @@ impl Network {
     /// When that does not happen.
     pub async fn wait_disconnected(&self, id: &str) {
         let client = self.client_of(id);
-        until_async(&format!("{id} to be disconnected"), PATIENCE, || {
+        until_async(&format!("{id} to be disconnected"), || {
             let mut client = client.clone();
-            async move { client.status().await.ok().filter(|s| !s.connected).map(|_| ()) }
+            async move {
+                let status = client.status().await;
+                if status.as_ref().is_ok_and(|s| !s.connected) { Ok(()) } else { Err(status) }
+            }
         })
         .await;
     }
@@ -569,18 +574,13 @@ impl Network {
         wanted: impl Fn(&OutboxItem) -> bool,
     ) -> OutboxItem {
         let client = self.client(sender);
-        let seen = Mutex::new(String::new());
         let look = || async {
             match client.clone().sent(envelope).await {
-                Ok(Some(item)) if wanted(&item) => return Some(item),
-                other => *lock(&seen) = format!("{other:?}"),
+                Ok(Some(item)) if wanted(&item) => Ok(item),
+                other => Err(other),
             }
-            None
         };
-        let found = tokio::time::timeout(PATIENCE, until_async(what, PATIENCE * 2, look)).await;
-        found.unwrap_or_else(|_| {
-            panic!("{envelope} of {sender}: still waiting for {what}; it looks so: {}", lock(&seen))
-        })
+        until_async(&format!("{envelope} of {sender}: {what}"), look).await
     }
 
     /// All receipts of a document, with their files.
