@@ -28,7 +28,7 @@ use truc_signer::{Certificate, OcspAnswers, TrustStore, path::OcspAsker};
 use crate::{
     endpoint::Endpoint,
     http::{Bounds, Client},
-    stamper::{Breaker, now},
+    stamper::{Breaker, PAUSE, now},
 };
 
 const HEAD_BYTES_MAX: usize = 16 * 1024;
@@ -204,7 +204,7 @@ impl Revocations {
         if well {
             breakers.remove(&server(endpoint));
         } else if breakers.len() < REVOCATION_SOURCES_MAX || breakers.contains_key(&server(endpoint)) {
-            breakers.entry(server(endpoint)).or_default().fail(tokio::time::Instant::now());
+            breakers.entry(server(endpoint)).or_default().fail(tokio::time::Instant::now(), PAUSE);
         }
     }
 }

@@ -25,12 +25,8 @@ use crate::{
     http::{Bounds, Client, HttpError, Method, Outgoing},
 };
 
-/// How long one time-stamp may take altogether, all authorities tried.
-pub const STAMP_WITHIN: Duration = Duration::from_secs(3);
-/// How long one authority may take while others are left.
-const ONE_WITHIN: Duration = Duration::from_millis(1_200);
-/// How long an authority that failed is passed over; doubles up to the second.
-const PAUSE: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(300));
+/// How long who failed is passed over; doubles up to the second.
+pub(crate) const PAUSE: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(300));
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 const QUERY: &str = "application/timestamp-query";
 const REPLY: &str = "application/timestamp-reply";
@@ -129,9 +125,27 @@ pub struct Stamped {
     pub stamp: TimeStamp,
 }
 
+/// How long authorities are waited for, and left in peace.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct StampTimes {
+    /// How long one time-stamp may take altogether, all authorities tried.
+    pub whole: Duration,
+    /// How long one authority may take while others are left.
+    pub one: Duration,
+    /// How long an authority that failed is passed over; doubles up to the second.
+    pub pause: (Duration, Duration),
+}
+
+impl Default for StampTimes {
+    fn default() -> Self {
+        Self { whole: Duration::from_secs(3), one: Duration::from_millis(1_200), pause: PAUSE }
+    }
+}
+
 /// The authorities of one process, in the order in which they are asked.
 pub struct Stamper {
     client: Client,
+    times: StampTimes,
     servers: Vec<(StampServer, Mutex<State>)>,
 }
 
@@ -167,9 +181,22 @@ impl Stamper {
         anchors: &[Certificate],
         agent: &'static str,
     ) -> Result<Self, rustls::Error> {
-        let bounds = Bounds { stall: STAMP_WITHIN, whole: STAMP_WITHIN, head: HEAD_BYTES_MAX };
+        Self::with_times(servers, anchors, agent, StampTimes::default())
+    }
+
+    /// As [`Stamper::new`], with other times.
+    ///
+    /// # Errors
+    /// As [`Stamper::new`].
+    pub fn with_times(
+        servers: impl IntoIterator<Item = StampServer>,
+        anchors: &[Certificate],
+        agent: &'static str,
+        times: StampTimes,
+    ) -> Result<Self, rustls::Error> {
+        let bounds = Bounds { stall: times.whole, whole: times.whole, head: HEAD_BYTES_MAX };
         let servers = servers.into_iter().take(TIME_STAMP_SERVERS_MAX).map(|server| (server, Mutex::default()));
-        Ok(Self { client: Client::new(anchors, agent, bounds)?, servers: servers.collect() })
+        Ok(Self { client: Client::new(anchors, agent, bounds)?, times, servers: servers.collect() })
     }
 
     /// A time-stamp over a signature value that those who trust `trust` believe.
@@ -177,7 +204,7 @@ impl Stamper {
     /// # Errors
     /// When none gave one within the budget, with what each did.
     pub async fn stamp(&self, signature: &[u8], trust: &TrustStore) -> Result<Stamped, StampError> {
-        let until = Instant::now() + STAMP_WITHIN;
+        let until = Instant::now() + self.times.whole;
         let mut failed = Vec::new();
         for (n, (server, state)) in self.servers.iter().enumerate() {
             let now = Instant::now();
@@ -189,7 +216,7 @@ impl Stamper {
                 continue;
             }
             // The last one left may take what is left.
-            let within = if n + 1 == self.servers.len() { until - now } else { ONE_WITHIN.min(until - now) };
+            let within = if n + 1 == self.servers.len() { until - now } else { self.times.one.min(until - now) };
             let mut random = [0; 16];
             SystemRandom::new().fill(&mut random).map_err(|_| StampError::Random)?;
             let request = TimeStampRequest::of_signature(signature, TimeStampNonce::from_random(random), server.policy);
@@ -203,7 +230,7 @@ impl Stamper {
                 }
                 Err(error) => {
                     let mut state = state();
-                    state.breaker.fail(Instant::now());
+                    state.breaker.fail(Instant::now(), self.times.pause);
                     state.record.failures += 1;
                     failed.push((server.endpoint.clone(), error));
                 }
@@ -268,8 +295,8 @@ impl Breaker {
         self.until.is_some_and(|until| now < until)
     }
 
-    pub(crate) fn fail(&mut self, now: Instant) {
-        self.pause = (self.pause * 2).clamp(PAUSE.0, PAUSE.1);
+    pub(crate) fn fail(&mut self, now: Instant, pause: (Duration, Duration)) {
+        self.pause = (self.pause * 2).clamp(pause.0, pause.1);
         self.until = Some(now + self.pause);
     }
 }

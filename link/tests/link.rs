@@ -19,6 +19,7 @@ use tonic::codegen::{Body, BoxFuture, Service, http};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use truc_certs_dev::{
     ExtendedKeyUsagePurpose, Issued, KeyKind, Pki, Profile, Request, RevocationReason, SoftHsm, Subject, Trick, now,
+    wait::{Look, PATIENCE, until_async},
 };
 use truc_link::{
     AcceptRefusal, AcceptSettings, AdmissionList, ConnectError, ConnectSettings, Connected, Identity, Link, LinkServer,
@@ -153,12 +154,13 @@ where
 
 impl Serving {
     async fn connect(&self, link: &Link) -> Result<Connected, ConnectError> {
-        link.connect(&self.address, &id("RELAY"), ConnectSettings::default()).await
+        let patiently = ConnectSettings { timeout: PATIENCE, ..ConnectSettings::default() };
+        link.connect(&self.address, &id("RELAY"), patiently).await
     }
 
     /// Waits until something was refused and says what.
     async fn refusal(&self) -> String {
-        until(|| self.refusals.lock().unwrap().pop()).await
+        until("a refusal", || self.refusals.lock().unwrap().pop()).await
     }
 }
 
@@ -166,14 +168,8 @@ async fn call(connected: &Connected) -> Result<(), tonic::Status> {
     HealthClient::new(connected.channel.clone()).check(HealthCheckRequest::default()).await.map(drop)
 }
 
-/// Waits for a fact. The runner's time limit is the only clock.
-async fn until<T>(mut fact: impl FnMut() -> Option<T>) -> T {
-    loop {
-        if let Some(found) = fact() {
-            return found;
-        }
-        tokio::task::yield_now().await;
-    }
+async fn until<L: Look>(what: &str, mut fact: impl FnMut() -> L) -> L::Found {
+    until_async(what, || std::future::ready(fact())).await
 }
 
 #[track_caller]
@@ -441,7 +437,7 @@ async fn a_new_list_closes_the_connections_it_revokes_and_no_other() {
 
     world.pki.revoke(&world.node, world.pki.now(), RevocationReason::KeyCompromise);
     assert_eq!(serving.link.replace_trust(world.trust()), 1);
-    until(|| node.peers().is_empty().then_some(())).await;
+    until("the link to be closed", || node.peers().is_empty().then_some(())).await;
     call(&revoked).await.unwrap_err();
     assert!(serving.refusal().await.contains("is revoked"), "the channel dialled again and was refused");
     call(&kept).await.unwrap();
@@ -475,7 +471,7 @@ async fn a_certificate_that_is_not_presented_any_more_closes_its_connections_and
     assert_eq!(client.stop_presenting(stolen.clone()), 1);
     assert_eq!(client.stop_presenting(stolen), 0, "known already");
     // A channel dials again by itself: not with this.
-    until(|| serving.link.peers().is_empty().then_some(())).await;
+    until("the link to be closed", || serving.link.peers().is_empty().then_some(())).await;
     call(&connected).await.unwrap_err();
     assert!(matches!(serving.connect(&client).await, Err(ConnectError::OwnStopped { .. })));
     assert!(serving.link.peers().is_empty());
@@ -486,17 +482,15 @@ async fn a_certificate_that_is_not_presented_any_more_closes_its_connections_and
 #[tokio::test]
 async fn idle_strangers_take_no_more_than_the_pending_places_and_only_for_a_while() {
     let world = World::new();
-    let settings =
-        AcceptSettings { pending_max: 2, handshake_timeout: Duration::from_millis(100), ..AcceptSettings::default() };
+    let settings = AcceptSettings { pending_max: 2, ..AcceptSettings::default() };
     let serving = serve_with(world.relay_link(), settings, false).await;
     let mut idle = Vec::new();
-    for _ in 0..6 {
+    for _ in 0..3 {
         idle.push(TcpStream::connect(&serving.address).await.unwrap());
     }
-    until(|| (serving.server.pending() == 2).then_some(())).await;
-    let patient = ConnectSettings { timeout: Duration::from_secs(60), ..ConnectSettings::default() };
+    until("both places to be taken", || (serving.server.pending() == 2).then_some(())).await;
     let node = world.node_link();
-    let connected = node.connect(&serving.address, &id("RELAY"), patient).await.unwrap();
+    let connected = serving.connect(&node).await.unwrap();
     call(&connected).await.unwrap();
     assert!(serving.refusal().await.contains("no complete handshake within"));
     assert!(serving.server.pending() <= 2);
@@ -542,7 +536,7 @@ async fn draining_lets_a_call_in_progress_finish_and_takes_nobody_new() {
     let server = Arc::clone(&serving.server);
     let drained = tokio::spawn(async move { server.drain(Duration::from_secs(600)).await });
     serving.server.draining().await;
-    until(|| (serving.server.pending() == 0).then_some(())).await;
+    until("nobody to be taken", || (serving.server.pending() == 0).then_some(())).await;
     let error = serving.connect(&node).await.unwrap_err();
     assert!(matches!(error, ConnectError::Unreachable { .. }), "{error}");
     assert!(!drained.is_finished() && !running.is_finished());
@@ -616,11 +610,7 @@ async fn keys_in_a_token_shake_hands_and_while_it_is_away_open_connections_go_on
 
         hsm.undo(Trick::Pulled).unwrap();
         // A token that was away is left alone for a moment.
-        let again = loop {
-            if let Ok(connected) = serving.connect(&node).await {
-                break connected;
-            }
-        };
+        let again = until_async("a connection", || serving.connect(&node)).await;
         call(&again).await.unwrap();
         assert!(serving.link.key_fault().is_none() && node.key_fault().is_none());
     }

@@ -15,6 +15,7 @@ use truc_certs_dev::{
     Issued, KeyKind, OcspPlan, Pki, Profile, Request, Responder, RevocationReason, Subject, now,
     ocsp::{self, Asked, OcspServer, Status},
     server::{Answer, DevServer},
+    wait::in_time,
 };
 use truc_link::{
     Learnt, RevocationFile, RevocationFolder, Revocations,
@@ -233,7 +234,7 @@ async fn nobody_waits_longer_than_the_budget_and_what_comes_later_is_known_then(
     let issued = issued(&server.url());
     assert!(matches!(running.judge(&issued).await, Verdict::Unknown(WhyUnknown::MissingCrl { .. })));
     gate.open();
-    assert_eq!(running.learnt.recv().await, Some(Learnt::Revoked));
+    assert_eq!(in_time("the answer", running.learnt.recv()).await, Some(Learnt::Revoked));
     assert!(matches!(running.judge(&issued).await, Verdict::Revoked { .. }));
     assert_eq!(server.asked(), 1);
 }
@@ -265,7 +266,7 @@ async fn lists_are_fetched_where_the_settings_say_and_where_authorities_may_say_
     let server = server.unwrap();
     let lists = vec![endpoint(&server.url("/sub.crl")), endpoint(&server.url("/none.crl"))];
     let mut running = Running::over(&pki, RevocationSettings { lists, ..settings() });
-    assert_eq!(running.learnt.recv().await, Some(Learnt::List));
+    assert_eq!(in_time("the list", running.learnt.recv()).await, Some(Learnt::List));
     let folder = running.folder.path().join("revocation");
     let lists = RevocationFolder::lists(&folder);
     assert_eq!(lists.iter().map(Crl::revoked_count).collect::<Vec<_>>(), [1]);
