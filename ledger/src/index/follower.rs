@@ -49,8 +49,6 @@ struct Shared {
     /// counted, and what is too many is answered without sled.
     looking: Mutex<BTreeSet<u64>>,
     look_ups: AtomicU64,
-    /// Without progress for this long, a working sled counts as stuck.
-    stall: Duration,
 }
 
 struct Control {
@@ -72,10 +70,6 @@ impl SledIndex {
     /// # Errors
     /// When its folder cannot be made, or no thread started.
     pub fn follow(settings: IndexSettings) -> std::io::Result<Self> {
-        Self::follow_with(settings, STALL)
-    }
-
-    pub(super) fn follow_with(settings: IndexSettings, stall: Duration) -> std::io::Result<Self> {
         let newest = generations(&settings.folder)?.last().copied().unwrap_or(1);
         let control = Control {
             state: IndexState::Opening,
@@ -94,7 +88,6 @@ impl SledIndex {
             pulse: AtomicU64::new(0),
             looking: Mutex::default(),
             look_ups: AtomicU64::new(0),
-            stall,
         });
         let watched = Arc::clone(&shared);
         let watcher = thread::Builder::new().name("truc-index-watch".into()).spawn(move || watch(&watched))?;
@@ -305,7 +298,7 @@ fn watch_one(shared: &Shared) -> Result<(), Bad> {
             return ended;
         }
         let (pulse, eldest) = (shared.pulse.load(Ordering::Relaxed), shared.looking().first().copied());
-        let limit = control.busy.unwrap_or(shared.stall);
+        let limit = control.busy.unwrap_or(STALL);
         // Over the whole time, however often the journal grows meanwhile and wakes everybody.
         let waited = shared.changed.wait_timeout_while(control, limit, |control| control.ended.is_none());
         (control, _) = waited.unwrap_or_else(PoisonError::into_inner);
@@ -342,7 +335,7 @@ fn follow(shared: &Shared, generation: u64) -> Result<(), Bad> {
         shared.show(Some(open.view.clone()));
     }
     loop {
-        shared.busy(Some(shared.stall));
+        shared.busy(Some(STALL));
         let advanced = open.advance(settings, &alive);
         let more = match advanced {
             Ok(more) => more,
@@ -374,7 +367,7 @@ fn follow(shared: &Shared, generation: u64) -> Result<(), Bad> {
             if control.closing {
                 drop(control);
                 shared.show(None);
-                shared.busy(Some(shared.stall));
+                shared.busy(Some(STALL));
                 return open.close(&alive);
             }
             if more || gathered {

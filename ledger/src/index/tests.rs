@@ -7,9 +7,9 @@ use std::{
         Arc, Condvar, Mutex,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
 };
 
+use truc_certs_dev::wait::{PATIENCE, until};
 use truc_proto::limits::INDEX_LOOK_UPS_MAX;
 
 use super::*;
@@ -167,7 +167,8 @@ impl Gate {
 
     fn until_held(&self, count: usize) {
         let state = self.0.lock().unwrap();
-        drop(self.1.wait_while(state, |(held, _)| *held < count).unwrap());
+        let (state, _) = self.1.wait_timeout_while(state, PATIENCE, |(held, _)| *held < count).unwrap();
+        assert!(state.0 >= count, "{} of {count} came", state.0);
     }
 
     fn open(&self) {
@@ -176,19 +177,14 @@ impl Gate {
     }
 }
 
-/// Short, so that the test need not wait long; long enough for a build of this journal on a slow machine to show progress.
-const SHORT_STALL: Duration = Duration::from_millis(400);
-
+/// Waits until the index is as wanted.
 #[track_caller]
-fn until(what: &str, mut is: impl FnMut() -> bool) {
-    let (_keep, never) = std::sync::mpsc::channel::<()>();
-    for _ in 0..6_000 {
-        if is() {
-            return;
-        }
-        let _ = never.recv_timeout(Duration::from_millis(10));
-    }
-    panic!("after a minute still waiting: {what}");
+fn until_state(what: &str, index: &SledIndex, wanted: impl Fn(&IndexState) -> bool) {
+    until(what, || {
+        index.advance();
+        let state = index.state();
+        if wanted(&state) { Ok(()) } else { Err(state) }
+    });
 }
 
 #[test]
@@ -211,22 +207,16 @@ fn a_driver_that_blocks_while_it_follows_is_given_up_though_the_journal_grows_al
         plain(position, record)
     });
     let settings = IndexSettings { extract: blocking, ..settings(&ledger, folder.path()) };
-    let index = SledIndex::follow_with(settings, SHORT_STALL).unwrap();
-    until("the index", || index.state() == IndexState::Ready { applied: Position(100) });
+    let index = SledIndex::follow(settings).unwrap();
+    until_state("the index", &index, |state| *state == IndexState::Ready { applied: Position(100) });
     append(&ledger, &mut driver, 50);
     index.advance();
     gate.until_held(1);
     // Stuck for ever; look-ups are answered by what is there, and every commit wakes the watcher.
     assert_eq!(index.find(&key(7)).unwrap(), Some(Position(7)));
-    until("another generation to be built", || {
-        index.advance();
-        matches!(index.state(), IndexState::Rebuilding { .. })
-    });
+    until_state("another generation to be built", &index, |state| matches!(state, IndexState::Rebuilding { .. }));
     anew.open();
-    until("it to be whole", || {
-        index.advance();
-        matches!(index.state(), IndexState::Ready { applied } if applied == Position(150))
-    });
+    until_state("it to be whole", &index, |state| *state == IndexState::Ready { applied: Position(150) });
     says_what_the_journal_says(&index, 150);
     gate.open();
     index.close();
@@ -238,7 +228,7 @@ fn look_ups_that_never_return_hold_up_neither_others_nor_the_process() {
     let (ledger, mut driver, ..) = opened(&disk);
     append(&ledger, &mut driver, 60);
     let folder = tempfile::tempdir().unwrap();
-    let index = Arc::new(SledIndex::follow_with(settings(&ledger, folder.path()), SHORT_STALL).unwrap());
+    let index = Arc::new(SledIndex::follow(settings(&ledger, folder.path())).unwrap());
     index.wait_applied();
     let gate = Arc::new(Gate::default());
     let stuck: Vec<_> = (0..INDEX_LOOK_UPS_MAX)
@@ -257,7 +247,10 @@ fn look_ups_that_never_return_hold_up_neither_others_nor_the_process() {
     // As many threads are lost as may be; one more is answered at once, and says how the index is.
     let error = index.find(&key(7)).unwrap_err();
     assert!(error.to_string().contains("try again later"), "{error}");
-    until("another generation to answer", || index.find(&key(7)).ok().flatten() == Some(Position(7)));
+    until("another generation to answer", || match index.find(&key(7)) {
+        Ok(Some(Position(7))) => Ok(()),
+        other => Err(other),
+    });
     assert!(!stuck.iter().any(std::thread::JoinHandle::is_finished), "they are stuck still");
     append(&ledger, &mut driver, 20);
     says_what_the_journal_says(&index, 80);

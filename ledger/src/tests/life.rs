@@ -9,6 +9,8 @@ use std::{
     thread,
 };
 
+use truc_certs_dev::wait::PATIENCE;
+
 use super::*;
 use crate::volume::{DirVolume, LockError};
 
@@ -306,7 +308,7 @@ fn many_threads_on_a_real_folder_lose_nothing() {
                     });
                     let leaf = format!("{worker}/{number}").into_bytes();
                     ledger.submit(vec![Record::with_leaf(vec![9; 2_000], leaf)], release).unwrap();
-                    let committed = wait.recv().unwrap();
+                    let committed = wait.recv_timeout(PATIENCE).unwrap();
                     ledger.public_key().verify(&committed.note).unwrap();
                     if number % 50 == 0 {
                         ledger.consistency(1, committed.size).unwrap();
