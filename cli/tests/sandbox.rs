@@ -6,11 +6,12 @@ use std::{
     io::{Read as _, Write as _},
     net::TcpStream,
     process::{Child, Command, Stdio},
+    sync::mpsc,
     thread,
-    time::{Duration, Instant},
 };
 
 use serde_json::{Value, json};
+use truc_certs_dev::wait::{self, PATIENCE};
 
 /// The program, ended when the test is.
 struct Sandbox {
@@ -25,16 +26,21 @@ impl Sandbox {
         command.args(["sandbox", "--json", "--rest", "127.0.0.1:0", "--local", "127.0.0.1:0"]);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         // One JSON value, then silence until it is ended.
-        let values = serde_json::Deserializer::from_reader(child.stdout.take().unwrap()).into_iter::<Value>();
-        let account = values.into_iter().next().unwrap().unwrap();
+        let (tell, told) = mpsc::channel();
+        let said = child.stdout.take().unwrap();
+        thread::spawn(move || tell.send(serde_json::Deserializer::from_reader(said).into_iter::<Value>().next()));
+        let mut sandbox = Self { child, account: Value::Null, token: String::new() };
+        let account = told.recv_timeout(PATIENCE).unwrap().unwrap().unwrap();
         let token = std::fs::read_to_string(account["token_file"].as_str().unwrap()).unwrap().trim().to_owned();
-        Self { child, account, token }
+        (sandbox.account, sandbox.token) = (account, token);
+        sandbox
     }
 
     fn call(&self, method: &str, path: &str, more: &str, body: &str) -> (u16, Value) {
         let base = self.account["rest"].as_str().unwrap().strip_prefix("http://").unwrap();
         let (address, prefix) = base.split_once('/').unwrap();
         let mut stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let head = format!(
             "{method} /{prefix}{path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\nauthorization: Bearer {}\r\n{more}content-length: {}\r\n\r\n{body}",
             self.token,
@@ -60,15 +66,10 @@ impl Sandbox {
     /// Asks until it is as wanted.
     #[track_caller]
     fn until(&self, path: &str, wanted: impl Fn(&Value) -> bool) -> Value {
-        let started = Instant::now();
-        loop {
+        wait::until(path, || {
             let (status, answer) = self.call("GET", path, "", "");
-            if status == 200 && wanted(&answer) {
-                return answer;
-            }
-            assert!(started.elapsed() < Duration::from_secs(120), "{path}: {answer:#}");
-            thread::yield_now();
-        }
+            if status == 200 && wanted(&answer) { Ok(answer) } else { Err(answer) }
+        })
     }
 }
 
@@ -77,7 +78,10 @@ impl Drop for Sandbox {
         // As Ctrl-C does.
         let id = self.child.id().to_string();
         let _ = Command::new("kill").args(["-INT", &id]).status();
-        let _ = self.child.wait();
+        if thread::panicking() {
+            let _ = self.child.kill();
+        }
+        wait::until("the sandbox to end", || self.child.try_wait().unwrap());
     }
 }
 

@@ -69,7 +69,7 @@ fn append(ledger: &Ledger, count: u64) {
             Record::with_leaf(vec![2; 30], format!("leaf {number}").into_bytes())
         };
         ledger.submit(vec![record], Box::new(move |_| sender.send(()).unwrap())).unwrap();
-        receiver.recv().unwrap();
+        receiver.recv_timeout(truc_certs_dev::wait::PATIENCE).unwrap();
     }
 }
 

@@ -49,7 +49,7 @@ fn a_committed_leaf_is_proven_to_a_peer() {
     let (sender, receiver) = mpsc::channel();
     let records = vec![Record::state(b"state".to_vec()), Record::with_leaf(vec![], leaf.clone())];
     ledger.submit(records, Box::new(move |committed| sender.send(committed.clone()).unwrap())).unwrap();
-    let head = receiver.recv().unwrap();
+    let head = receiver.recv_timeout(truc_certs_dev::wait::PATIENCE).unwrap();
     let wire = prove(&ledger, leaf.clone(), 0, &head).unwrap();
     let proven = verify_leaf(&wire, &WORLD.directory(), Some(&node_id("R1")), at()).unwrap();
     assert_eq!((proven.leaf, proven.index), (Leaf::parse(leaf).unwrap(), 0));

@@ -1020,7 +1020,7 @@ fn ledger_of(live: &Live, folder: &std::path::Path) -> truc_ledger::Ledger {
 fn submit(ledger: &truc_ledger::Ledger, records: Vec<Record>) {
     let (done, wait) = std::sync::mpsc::channel();
     ledger.submit(records, Box::new(move |_| done.send(()).unwrap())).unwrap();
-    wait.recv().unwrap();
+    wait.recv_timeout(truc_certs_dev::wait::PATIENCE).unwrap();
 }
 
 /// A receiver whose document was handed over by both codes 800 ms after the start, and left memory.

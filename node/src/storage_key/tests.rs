@@ -122,7 +122,7 @@ fn append(folder: &Path, bodies: Vec<Body>) {
     let (done, wait) = mpsc::channel();
     let records = bodies.into_iter().map(|body| Record { state: body.write(), leaf: None }).collect();
     ledger.submit(records, Box::new(move |_| done.send(()).unwrap())).unwrap();
-    wait.recv().unwrap();
+    wait.recv_timeout(truc_certs_dev::wait::PATIENCE).unwrap();
     ledger.close();
 }
 

@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use crate::{
     closed::a_month_later,
-    rest::{get, letter, post_json, send, started},
-    world::until,
+    rest::{get, letter, post_json, send},
+    world::{World, until},
 };
 
 const REASON: &str = "Điều chỉnh chỉ tiêu";
@@ -19,7 +19,7 @@ fn numbered(number: &str, more: Value) -> Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_document_replaces_another_by_its_fields() {
-    let world = started().await;
+    let world = World::start().await;
     let file: [(&str, &[u8]); 1] = [("a.pdf", b"%PDF-1.7")];
     let first = send(&world, "1", &numbered("1", json!({})), &file).await.ok(201);
     let replaces = json!({ "replaces": [first["envelope"], "G22,2019/01/02,9/QĐ"], "change_reason": REASON });
@@ -40,7 +40,7 @@ async fn a_document_replaces_another_by_its_fields() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn documents_that_left_memory_are_linked_with_or_without_their_index() {
-    let mut world = started().await;
+    let mut world = World::start().await;
     let file: [(&str, &[u8]); 1] = [("a.pdf", b"%PDF-1.7")];
     let first = send(&world, "1", &numbered("1", json!({})), &file).await.ok(201)["envelope"].clone();
     let updates = json!({ "updates": "G22,2026/11/22,1/VPCP-KSTT", "change_reason": REASON });

@@ -53,7 +53,6 @@ pub(crate) async fn a_month_later(world: &mut World, bare: bool) {
 async fn closed_documents_stay_in_the_lists_newest_first_with_or_without_their_index() {
     let mut world = World::start().await;
     let (mut a, b) = (world.client("N-A").await, world.client("N-B").await);
-    until("the directory is there", || status(&world, "N-A"), |s| s.directory_version == 1).await;
     let mut envelopes = Vec::new();
     for n in 0..5 {
         let parts = document(&format!("c{n}"), "G22", &["H26", "H37"], &format!("Văn bản {n}"), &[("a.txt", b"a")]);
@@ -118,7 +117,6 @@ async fn closed_documents_stay_in_the_lists_newest_first_with_or_without_their_i
 async fn a_payload_past_its_retention_is_removed_and_its_receipts_stay() {
     let mut world = World::start().await;
     let (mut a, b) = (world.client("N-A").await, world.client("N-B").await);
-    until("the directory is there", || status(&world, "N-A"), |s| s.directory_version == 1).await;
     let file = big(7);
     let envelope = accepted(&world, &mut a, document("old", "G22", &["H26", "H37"], "Cũ", &[("a.pdf", &file)])).await;
     reached(&world, &a, &envelope, "consigned").await;
@@ -131,6 +129,7 @@ async fn a_payload_past_its_retention_is_removed_and_its_receipts_stay() {
     world.close_settled("N-B").await;
     world.set_retention("N-B", Duration::from_secs(86_400));
     world.start_node("N-B").await;
+    world.until_indexed("N-B").await;
     assert_eq!(truc_node::retention::pass(world.shell("N-B")).await, 0, "not a day old");
     let b = world.client("N-B").await;
     assert_eq!(attachment(&world, &b, &envelope, "H26", "a.pdf").await, file);
@@ -138,7 +137,7 @@ async fn a_payload_past_its_retention_is_removed_and_its_receipts_stay() {
     world.set_retention("N-B", Duration::from_millis(1));
     world.start_node("N-B").await;
     assert_eq!(world.blobs("N-B"), 1);
-    assert_eq!(truc_node::retention::pass(world.shell("N-B")).await, 1);
+    world.until_forgotten("N-B", 1).await;
     until("the blob is gone", || async { world.blobs("N-B") }, |blobs| *blobs == 0).await;
     let b = world.client("N-B").await;
     let request = node_v1::FetchRequest {
@@ -163,7 +162,6 @@ async fn a_payload_past_its_retention_is_removed_and_its_receipts_stay() {
 async fn a_repeated_request_leaves_no_second_payload_behind() {
     let mut world = World::start().await;
     let mut a = world.client("N-A").await;
-    until("the directory is there", || status(&world, "N-A"), |s| s.directory_version == 1).await;
     world.stop_relay().await;
     let file = big(11);
     let parts = |subject: &str| document("again", "G22", &["H26"], subject, &[("a.pdf", &file)]);

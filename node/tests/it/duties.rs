@@ -3,23 +3,30 @@
 use std::{path::Path, process::Command, time::Duration};
 
 use serde_json::{Value, json};
-use truc_node::duties::{Day, DutyRules};
+use truc_node::duties::{Day, DutyRules, Rule};
 use truc_proto::node_v1;
 
 use crate::{
-    rest::{get, letter, post_json, send, started},
+    rest::{get, letter, post_json, send},
     tools::python,
     webhooks::Receiver,
     world::{World, until},
 };
 
-/// Urgent documents are late as soon as they are there.
+/// Urgent documents are late as soon as they are there, others by no hour that comes while a test runs, such as the end of the working day.
 async fn strict(receiver: &Receiver) -> World {
-    let mut world = started().await;
+    let mut world = World::start().await;
     for id in ["N-A", "N-B"] {
         world.stop_node(id).await;
         world.allow_webhooks(id, &format!("http://{}/hooks", receiver.address));
-        let rules = DutyRules { send: None, urgent: [Duration::ZERO; 4], ..DutyRules::default() };
+        let far = Some(Rule::Within(Duration::from_secs(86_400)));
+        let rules = DutyRules {
+            send: None,
+            receipt: far,
+            recipients: far,
+            urgent: [Duration::ZERO; 4],
+            ..DutyRules::default()
+        };
         world.set_duties(id, rules);
         world.start_node(id).await;
     }
@@ -124,6 +131,13 @@ async fn what_is_late_is_told_listed_counted_and_in_the_months_table() {
     }
 
     // What left memory counts like what did not.
+    let states = || async {
+        let sent = get(&world, "N-A", "/outbox?with_final=true").await.ok(200);
+        let of = |item: &Value| item["recipients"].as_array().unwrap().iter().map(|r| r["state"].clone()).collect();
+        sent["items"].as_array().unwrap().iter().flat_map(|item| -> Vec<Value> { of(item) }).collect::<Vec<_>>()
+    };
+    let settled = |states: &Vec<Value>| states.iter().all(|state| *state == "consigned" || *state == "handed-over");
+    until("the sender knows that everybody has it", states, settled).await;
     world.until_all_is_told("N-A").await;
     world.stop_node("N-A").await;
     world.close_settled("N-A").await;

@@ -1,6 +1,7 @@
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use tokio_stream::StreamExt as _;
+use truc_certs_dev::wait::in_time;
 use truc_evidence::{ReceiptTrust, ReceiptVerdict, verify_receipt};
 use truc_proto::node_v1::{self, fetch_request::What, send_reply::State};
 
@@ -143,7 +144,6 @@ pub(crate) async fn final_receipts_of_own(world: &World, client: &Client, envelo
 async fn unknown_and_closed_codes_and_foreign_senders_are_refused_before_anything_is_stored() {
     let world = World::start().await;
     let mut a = world.client("N-A").await;
-    until("the directory is there", || status(&world, "N-A"), |s| s.directory_version == 1).await;
     let closed = send(&world, &mut a, document("c", "G22", &["H02"], "S", &[])).await.refused.unwrap();
     assert_eq!((closed.reason.as_str(), closed.successor.as_str()), ("closed-code", "H05"));
     let unknown = send(&world, &mut a, document("u", "G22", &["H27"], "S", &[])).await.refused.unwrap();
@@ -166,7 +166,6 @@ pub(crate) async fn status(world: &World, id: &str) -> node_v1::StatusReply {
 async fn the_same_key_for_another_request_is_refused() {
     let world = World::start().await;
     let mut a = world.client("N-A").await;
-    until("the directory is there", || status(&world, "N-A"), |s| s.directory_version == 1).await;
     accepted(&world, &mut a, document("k", "G22", &["H26"], "Một", &[])).await;
     let other = send(&world, &mut a, document("k", "G22", &["H26"], "Hai", &[])).await.refused.unwrap();
     assert_eq!(other.reason, "id-reused");
@@ -176,7 +175,6 @@ async fn the_same_key_for_another_request_is_refused() {
 async fn restarts_of_relay_and_nodes_lose_and_double_nothing() {
     let mut world = World::start().await;
     let mut a = world.client("N-A").await;
-    until("the directory is there", || status(&world, "N-A"), |s| s.directory_version == 1).await;
     world.stop_relay().await;
     let file = big(97);
     let mut envelopes = Vec::new();
@@ -215,7 +213,6 @@ async fn restarts_of_relay_and_nodes_lose_and_double_nothing() {
 async fn statuses_go_both_ways_and_a_withdrawal_is_agreed() {
     let world = World::start().await;
     let (mut a, mut b) = (world.client("N-A").await, world.client("N-B").await);
-    until("the directory is there", || status(&world, "N-A"), |s| s.directory_version == 1).await;
     let envelope = accepted(&world, &mut a, document("s", "G22", &["H26", "H37"], "Công văn", &[])).await;
     reached(&world, &a, &envelope, "consigned").await;
     let set = |from: &str, to: &str, status: &str, reason: &str| node_v1::SetStatusRequest {
@@ -261,14 +258,13 @@ async fn statuses_go_both_ways_and_a_withdrawal_is_agreed() {
 async fn a_watcher_sees_what_waits_and_what_comes_each_once() {
     let world = World::start().await;
     let (mut a, mut b) = (world.client("N-A").await, world.client("N-B").await);
-    until("the directory is there", || status(&world, "N-A"), |s| s.directory_version == 1).await;
     let first = accepted(&world, &mut a, document("w1", "G22", &["H26"], "Trước", &[])).await;
     reached(&world, &a, &first, "consigned").await;
     let mut watch = b.watch_inbox(world.ask("N-B", node_v1::WatchInboxRequest::default())).await.unwrap().into_inner();
     let second = accepted(&world, &mut a, document("w2", "G22", &["H26"], "Sau", &[])).await;
     let mut seen = Vec::new();
     for _ in 0..2 {
-        let item = tokio::time::timeout(Duration::from_secs(60), watch.next()).await.unwrap().unwrap().unwrap();
+        let item = in_time("an item", watch.next()).await.unwrap().unwrap();
         seen.push(item.envelope);
     }
     assert_eq!(seen, [first, second]);
@@ -278,7 +274,6 @@ async fn a_watcher_sees_what_waits_and_what_comes_each_once() {
 async fn a_code_that_closes_in_flight_leads_to_a_new_envelope_for_its_successor() {
     let mut world = World::start().await;
     let mut a = world.client("N-A").await;
-    until("the directory is there", || status(&world, "N-A"), |s| s.directory_version == 1).await;
     // Accepted while the relay is away; when the node is back, the code is closed there.
     world.stop_relay().await;
     let old = accepted(&world, &mut a, document("z", "G22", &["H37"], "Đổi mã", &[])).await;
@@ -308,7 +303,6 @@ async fn a_code_that_closes_in_flight_leads_to_a_new_envelope_for_its_successor(
 async fn states_are_those_of_the_ladder() {
     let world = World::start().await;
     let mut a = world.client("N-A").await;
-    until("the directory is there", || status(&world, "N-A"), |s| s.directory_version == 1).await;
     let envelope = accepted(&world, &mut a, document("l", "G22", &["H26"], "Bậc thang", &[])).await;
     let item = reached(&world, &a, &envelope, "consigned").await;
     assert_eq!(states(&item), BTreeMap::from([("H26".to_owned(), "consigned".to_owned())]));
@@ -347,7 +341,6 @@ fn restore(backup: &std::path::Path, store: &std::path::Path) {
 async fn a_node_restored_from_an_old_copy_signs_nothing_and_says_so() {
     let mut world = World::start().await;
     let mut a = world.client("N-A").await;
-    until("the directory is there", || status(&world, "N-A"), |s| s.directory_version == 1).await;
     let first = accepted(&world, &mut a, document("b1", "G22", &["H26"], "Trước", &[])).await;
     reached(&world, &a, &first, "consigned").await;
     world.stop_node("N-A").await;
@@ -378,7 +371,6 @@ async fn a_node_restored_from_an_old_copy_signs_nothing_and_says_so() {
 async fn a_relay_that_shows_an_older_history_is_accepted_no_more() {
     let mut world = World::start().await;
     let mut a = world.client("N-A").await;
-    until("the directory is there", || status(&world, "N-A"), |s| s.directory_version == 1).await;
     let first = accepted(&world, &mut a, document("f1", "G22", &["H26"], "Trước", &[])).await;
     reached(&world, &a, &first, "consigned").await;
     world.stop_relay().await;

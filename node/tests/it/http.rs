@@ -7,6 +7,7 @@ use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
 };
+use truc_certs_dev::wait::in_time;
 
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -62,7 +63,8 @@ pub(crate) async fn raw(address: SocketAddr, request: &[u8]) -> Answer {
     };
     let mut bytes = Vec::new();
     let read = async { reader.read_to_end(&mut bytes).await };
-    let ((), read) = tokio::join!(write, read);
+    let both = async { tokio::join!(write, read).1 };
+    let read = in_time("an answer", both).await;
     assert!(read.is_ok() || !bytes.is_empty(), "{read:?}");
     parse(&bytes)
 }

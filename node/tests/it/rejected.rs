@@ -48,7 +48,6 @@ async fn check_rejection(world: &World, client: &Client, reply: SendReply, key: 
 async fn a_refusal_with_evidence_is_a_receipt_reached_by_its_leaf_and_by_its_request() {
     let mut world = World::start().await;
     let mut a = world.client("N-A").await;
-    until("the directory is there", || status(&world, "N-A"), |s| s.directory_version == 1).await;
     let secret = || at_level(document("secret", "G22", &["H26"], "Mật", &[]), "tuyet-mat");
     let refused = send(&world, &mut a, secret()).await;
     check_rejection(&world, &a, refused.clone(), "secret", "level-refused").await;

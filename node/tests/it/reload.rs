@@ -12,7 +12,6 @@ use crate::{
 async fn keys_and_trust_files_are_read_again_on_demand_and_the_old_ones_stay_while_one_is_broken() {
     let world = World::start().await;
     let mut a = world.client("N-A").await;
-    until("the directory is there", || status(&world, "N-A"), |s| s.directory_version == 1).await;
     let settings = world.settings("N-A");
     let file_of = |source: &KeySource| match source {
         KeySource::Pem { key, .. } => key.clone(),

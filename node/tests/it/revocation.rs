@@ -181,7 +181,6 @@ fn truc_node(world: &World, id: &str, arguments: &[&str]) -> Output {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_list_is_brought_in_a_file_to_a_node_that_then_finds_its_own_certificate_on_it() {
     let world = World::start().await;
-    until("the directory is there", || status(&world, "N-A"), |s| s.directory_version == 1).await;
     let own = certificate(&world.tree.node("N-A", "node"));
     let list = world.node_folder("N-A").join("new.crl");
     let path = list.to_str().unwrap();

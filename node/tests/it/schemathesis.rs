@@ -3,12 +3,12 @@
 
 use std::{path::Path, process::Command};
 
-use crate::{rest::started, tools::tool};
+use crate::{tools::tool, world::World};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn schemathesis_finds_nothing_that_the_description_does_not_say() {
     let Some(tool) = tool("schemathesis") else { return };
-    let world = started().await;
+    let world = World::start().await;
     let interop = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/interop");
     let folder = tempfile::tempdir().unwrap();
     let mut command = Command::new(tool);

@@ -11,7 +11,7 @@ use truc_proto::node_v1::{
 
 use crate::{
     closed::a_month_later,
-    flows::{accepted, confirm, reached, status},
+    flows::{accepted, confirm, reached},
     http::request,
     rest::get,
     world::{Client, World, code, document, until},
@@ -83,9 +83,6 @@ fn ways(found: &[DocumentFound]) -> Vec<(&str, &str, &str)> {
 async fn documents_are_found_by_words_when_open_when_closed_and_with_an_index_made_anew() {
     let mut world = World::start().await;
     let (mut a, mut b) = (world.client("N-A").await, world.client("N-B").await);
-    for id in ["N-A", "N-B"] {
-        until("the directory is there", || status(&world, id), |s| s.directory_version == 1).await;
-    }
     let decree = accepted(&world, &mut a, parts("1", "G22", &["H26", "H37"], DECREE)).await;
     // From a code of that node to another one of it: sent and received there.
     let inside = tokio_stream::iter(parts("2", "H26", &["H26.18"], APPOINTMENT));
@@ -174,8 +171,6 @@ async fn documents_are_found_by_words_when_open_when_closed_and_with_an_index_ma
 async fn a_search_shows_what_its_token_may_see_and_no_withdrawn_copy_unless_asked_for() {
     let world = World::start().await;
     let (mut a, b) = (world.client("N-A").await, world.client("N-B").await);
-    until("the directory is there", || status(&world, "N-A"), |s| s.directory_version == 1).await;
-    until("the directory is there", || status(&world, "N-B"), |s| s.directory_version == 1).await;
     let envelope = accepted(&world, &mut a, parts("1", "G22", &["H26", "H37"], LETTER)).await;
     reached(&world, &a, &envelope, "consigned").await;
 

@@ -17,7 +17,7 @@ use truc_proto::{
 use crate::{
     flows::{accepted, attachment, big, check_receipts, confirm, final_receipts_of_own, reached, status},
     http::request,
-    rest::{post_json, started},
+    rest::post_json,
     webhooks::Receiver,
     world::{World, document, until},
 };
@@ -47,7 +47,7 @@ async fn upload(world: &World, method: &str, path: &str, headers: &[(&str, &str)
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_goes_on_under_its_new_storage_key_and_what_was_removed_is_gone_for_good() {
     let receiver = Receiver::start("200 OK").await;
-    let mut world = started().await;
+    let mut world = World::start().await;
     world.stop_node("N-B").await;
     world.allow_webhooks("N-B", &format!("http://{}/hooks", receiver.address));
     world.start_node("N-B").await;
@@ -76,7 +76,7 @@ async fn a_node_goes_on_under_its_new_storage_key_and_what_was_removed_is_gone_f
     for id in ["N-A", "N-B"] {
         world.start_node(id).await;
     }
-    assert_eq!(truc_node::retention::pass(world.shell("N-B")).await, 2, "short documents are forgotten like long ones");
+    world.until_forgotten("N-B", 2).await; // short documents like long ones
     until("the directory is there", || status(&world, "N-A"), |s| s.directory_version == 1).await;
     let mut a = world.client("N-A").await;
     let kept = accepted(&world, &mut a, document("kept", "G22", &["H26"], "Còn dùng", &[("b.pdf", &file)])).await;
@@ -107,6 +107,12 @@ async fn a_node_goes_on_under_its_new_storage_key_and_what_was_removed_is_gone_f
     let (mut a, b) = (world.client("N-A").await, world.client("N-B").await);
     until("the directory is there", || status(&world, "N-A"), |s| s.directory_version == 1).await;
     assert_eq!(attachment(&world, &b, &kept, "H26", "b.pdf").await, file, "what was received before opens");
+    // The index is the one of before: a word finds what it found.
+    let words = SearchDocumentsRequest { text: "Còn dùng".into(), ..Default::default() };
+    let found = || async {
+        b.clone().search_documents(world.ask("N-B", words.clone())).await.ok().map(|f| f.into_inner().items.len())
+    };
+    until("the index answers", found, |found| *found == Some(1)).await;
     for envelope in &forgotten {
         let what = Some(What::Container(true));
         let fetch = || FetchRequest {
@@ -119,13 +125,6 @@ async fn a_node_goes_on_under_its_new_storage_key_and_what_was_removed_is_gone_f
         assert!(refused.message().contains("receipts stay"), "{refused:?}");
         check_receipts(&world, &final_receipts_of_own(&world, &b, envelope).await);
     }
-    // The index is the one of before: a word finds what it found.
-    let words = SearchDocumentsRequest { text: "Còn dùng".into(), ..Default::default() };
-    let found = || async {
-        b.clone().search_documents(world.ask("N-B", words.clone())).await.ok().map(|f| f.into_inner().items.len())
-    };
-    until("the index answers", found, |found| *found == Some(1)).await;
-
     let patch = [("content-type", "application/offset+octet-stream"), ("upload-offset", "300000")];
     assert_eq!(upload(&world, "HEAD", &at, &[], b"").await, (200, "300000".into()));
     assert_eq!(upload(&world, "PATCH", &at, &patch, &piece[..200_000]).await, (204, "500000".into()));
@@ -148,7 +147,7 @@ async fn a_node_goes_on_under_its_new_storage_key_and_what_was_removed_is_gone_f
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rotation_that_is_killed_anywhere_leaves_a_node_that_starts_and_opens_everything() {
-    let mut world = started().await;
+    let mut world = World::start().await;
     let mut a = world.client("N-A").await;
     let file = big(5);
     let envelope = accepted(&world, &mut a, document("one", "G22", &["H26"], "Một", &[("a.pdf", &file)])).await;

@@ -7,7 +7,7 @@ use tokio::{io::AsyncWriteExt as _, net::TcpStream};
 
 use crate::{
     http::{Answer, request},
-    rest::{get, letter, post_json, started},
+    rest::{get, letter, post_json},
     tools::python,
     world::{World, until},
 };
@@ -57,7 +57,7 @@ async fn received(world: &World, envelope: &Value, name: &str) -> Vec<u8> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upload_goes_on_where_it_broke_off_over_a_restart_and_becomes_a_document() {
-    let mut world = started().await;
+    let mut world = World::start().await;
     let file = bytes(3_500_000);
     let upload = begin(&world, file.len(), "bản vẽ.dwg").await;
     assert_eq!(patch(&world, &upload, 0, &file[..1_200_000]).await.header("upload-offset"), Some("1200000"));
@@ -121,7 +121,7 @@ async fn an_upload_goes_on_where_it_broke_off_over_a_restart_and_becomes_a_docum
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_packet_can_be_an_upload_and_files_come_beside_uploads() {
-    let world = started().await;
+    let world = World::start().await;
     let upload = begin(&world, 4, "một.txt").await;
     patch(&world, &upload, 0, b"1234").await;
     let mut document = letter(&["H26"]);
@@ -143,7 +143,7 @@ async fn a_packet_can_be_an_upload_and_files_come_beside_uploads() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_the_protocol_is_refused_and_others_uploads_are_not_there() {
-    let world = started().await;
+    let world = World::start().await;
     let length = ("upload-length", "10");
     let none = call(&world, "POST", "/api/v1/uploads", &[length], b"").await;
     assert_eq!((none.problem(412), none.header("tus-version")), ("upload-protocol".into(), Some("1.0.0")));
@@ -180,7 +180,7 @@ async fn what_is_not_the_protocol_is_refused_and_others_uploads_are_not_there() 
 #[tokio::test(flavor = "multi_thread")]
 async fn tuspy_uploads_in_pieces() {
     let Some(python) = python("tusclient") else { return };
-    let world = started().await;
+    let world = World::start().await;
     let (script, file) =
         (Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/interop/tus_client.py"), bytes(2_600_000));
     let source = world.node_folder("N-A").join("source.bin");

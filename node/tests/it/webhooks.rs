@@ -9,12 +9,12 @@ use std::{
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
 };
 
 use crate::{
     http::request,
-    rest::{get, letter, post_json, send, started},
+    rest::{get, letter, post_json, send},
     tools::python,
     world::{World, until},
 };
@@ -54,19 +54,28 @@ impl Receiver {
         };
         let inner = receiver.clone();
         tokio::spawn(async move {
-            while let Ok((mut stream, _)) = listener.accept().await {
-                let mut bytes = Vec::new();
-                while !whole(&bytes) && stream.read_buf(&mut bytes).await.is_ok_and(|read| read > 0) {}
-                let text = String::from_utf8(bytes).unwrap();
-                let (head, body) = text.split_once("\r\n\r\n").unwrap();
-                let headers = head.lines().skip(1).filter_map(|line| line.split_once(": "));
-                let headers = headers.map(|(key, value)| (key.to_ascii_lowercase(), value.to_owned())).collect();
-                inner.came.lock().unwrap().push(Came { headers, body: body.to_owned() });
-                let answer = *inner.answer.lock().unwrap();
-                let _ = stream.write_all(format!("HTTP/1.1 {answer}\r\ncontent-length: 0\r\n\r\n").as_bytes()).await;
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(inner.clone().take(stream));
             }
         });
         receiver
+    }
+
+    /// Takes one delivery; whoever hangs up before everything is said, as a node that stops, has said nothing.
+    async fn take(self, mut stream: TcpStream) {
+        let mut bytes = Vec::new();
+        while !whole(&bytes) {
+            if !stream.read_buf(&mut bytes).await.is_ok_and(|read| read > 0) {
+                return;
+            }
+        }
+        let text = String::from_utf8(bytes).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        let headers = head.lines().skip(1).filter_map(|line| line.split_once(": "));
+        let headers = headers.map(|(key, value)| (key.to_ascii_lowercase(), value.to_owned())).collect();
+        self.came.lock().unwrap().push(Came { headers, body: body.to_owned() });
+        let answer = *self.answer.lock().unwrap();
+        let _ = stream.write_all(format!("HTTP/1.1 {answer}\r\ncontent-length: 0\r\n\r\n").as_bytes()).await;
     }
 
     pub(crate) fn url(&self) -> String {
@@ -91,7 +100,7 @@ fn whole(bytes: &[u8]) -> bool {
 
 /// Both nodes may call the receiver.
 async fn world(receiver: &Receiver) -> World {
-    let mut world = started().await;
+    let mut world = World::start().await;
     for id in ["N-A", "N-B"] {
         world.stop_node(id).await;
         world.allow_webhooks(id, &format!("http://{}/hooks", receiver.address));

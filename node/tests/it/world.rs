@@ -10,7 +10,11 @@ use std::{
 
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 use tonic::{Request, metadata::MetadataValue, transport::Channel};
-use truc_certs_dev::{AgencyPlan, KeyFiles, KeyKind, Plan, Tree, write_tree};
+use truc_certs_dev::{
+    AgencyPlan, HeldPort, KeyFiles, KeyKind, Plan, Tree,
+    wait::{PATIENCE, in_time, until_async},
+    write_tree,
+};
 use truc_evidence::{Directory, DirectoryDraft, PinnedOperator, verify_binding};
 use truc_ledger::{LedgerKey, volume::DirVolume};
 use truc_link::{ConnectSettings, Identity, Link, LinkTrust, NotAdmitted};
@@ -29,11 +33,15 @@ use truc_proto::{
 };
 use truc_signer::{Certificate, Crl, SoftKey, TrustStore};
 
+use crate::flows::status;
+
 pub(crate) struct World {
     folder: tempfile::TempDir,
     pub(crate) tree: Tree,
     relay: Option<(oneshot::Sender<()>, JoinHandle<anyhow::Result<()>>)>,
     relay_address: SocketAddr,
+    /// Nobody else gets it while the relay is away.
+    _relay_port: HeldPort,
     nodes: BTreeMap<String, Node>,
     relay_metrics: Option<SocketAddr>,
     relay_stamps: Option<truc_relay::StampSettings>,
@@ -72,13 +80,14 @@ impl World {
         let agencies = vec![agency("G22", "N-A"), agency("H26", "N-B"), agency("H26.18", "N-B"), agency("H37", "N-B")];
         let plan = Plan { agencies, relay: "R1".into(), keys: KeyKind::P256, authority_keys: KeyKind::P256 };
         let tree = write_tree(&folder.path().join("pki"), &plan).unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let relay_address = listener.local_addr().unwrap();
+        let relay_port = HeldPort::take().unwrap();
+        let relay_address = relay_port.address().unwrap();
         let mut world = Self {
             folder,
             tree,
             relay: None,
             relay_address,
+            _relay_port: relay_port,
             nodes: BTreeMap::new(),
             relay_metrics: None,
             relay_stamps: None,
@@ -88,10 +97,14 @@ impl World {
         world.init_relay();
         world.init_node("N-A", &["G22"]);
         world.init_node("N-B", &["H26", "H26.18", "H37"]);
-        world.run_relay(listener);
+        world.start_relay().await;
         world.publish_first().await;
         for id in ["N-A", "N-B"] {
             world.start_node(id).await;
+        }
+        // Before that nothing can be sent, and much cannot be asked.
+        for id in ["N-A", "N-B"] {
+            until("the directory is there", || status(&world, id), |status| status.directory_version == 1).await;
         }
         world
     }
@@ -260,7 +273,7 @@ impl World {
             let records = effects.into_iter().find_map(append).unwrap();
             let (done, wait) = std::sync::mpsc::channel();
             ledger.submit(records, Box::new(move |_| done.send(()).unwrap())).unwrap();
-            wait.recv().unwrap();
+            wait.recv_timeout(PATIENCE).unwrap();
             ledger.close();
         };
         tokio::task::spawn_blocking(close).await.unwrap();
@@ -271,6 +284,18 @@ impl World {
         let engine = &self.shell(id).engine;
         let untold = || async { engine.ask(|core| core.unsent().len()).await.unwrap() };
         until("others have all our leaves", untold, |untold| *untold == 0).await;
+    }
+
+    /// Waits until the look-up index of a node that was just started has everything.
+    pub(crate) async fn until_indexed(&self, id: &str) {
+        let archive = self.shell(id).archive.clone();
+        in_time("the index", tokio::task::spawn_blocking(move || archive.wait())).await.unwrap();
+    }
+
+    /// Has the node look for payloads past their retention, which are so many.
+    pub(crate) async fn until_forgotten(&self, id: &str, count: usize) {
+        self.until_indexed(id).await;
+        assert_eq!(truc_node::retention::pass(self.shell(id)).await, count);
     }
 
     pub(crate) fn node_folder(&self, id: &str) -> PathBuf {
@@ -331,7 +356,7 @@ impl World {
 
     pub(crate) async fn channel(&self, id: &str) -> Channel {
         let address = self.nodes[id].running.as_ref().unwrap().address;
-        Channel::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap()
+        Channel::from_shared(format!("http://{address}")).unwrap().timeout(PATIENCE).connect().await.unwrap()
     }
 
     /// A request with the node's token.
@@ -394,7 +419,9 @@ impl World {
         };
         let link = Link::new(Lane::Ordinary, identity, trust, admit);
         let address = self.relay_address.to_string();
-        let connected = link.connect(&address, &relay_id(), ConnectSettings::default()).await.unwrap();
+        let relay_id = relay_id();
+        let connected =
+            until_async("a link to the relay", || link.connect(&address, &relay_id, ConnectSettings::default())).await;
         let head = relay_wire::DirectoryChunk { statement: signed.statement, cms: signed.cms, ..Default::default() };
         let entries = relay_wire::DirectoryChunk { entries: signed.entries, ..Default::default() };
         let chunks = tokio_stream::iter([head, entries]);
@@ -422,21 +449,21 @@ fn closed(code: &str, successor: &str) -> Entry {
     })
 }
 
-/// Asks again until what is wanted is there. Waits on nothing but the answer; gives up after a minute with what it saw last.
+/// Asks again until what is wanted is there. Waits on nothing but the answer; gives up in the end with what it saw last.
 pub(crate) async fn until<T: std::fmt::Debug, F: Future<Output = T>>(
     what: &str,
     mut ask: impl FnMut() -> F,
     wanted: impl Fn(&T) -> bool,
 ) -> T {
-    let deadline = std::time::Instant::now() + Duration::from_secs(60);
-    loop {
-        let seen = ask().await;
-        if wanted(&seen) {
-            return seen;
+    let wanted = &wanted;
+    until_async(what, || {
+        let seen = ask();
+        async move {
+            let seen = seen.await;
+            if wanted(&seen) { Ok(seen) } else { Err(seen) }
         }
-        assert!(std::time::Instant::now() < deadline, "{what}; last seen: {seen:#?}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    })
+    .await
 }
 
 /// A document of fields and files.

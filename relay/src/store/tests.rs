@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use truc_certs_dev::wait::{in_time, until_async};
 use truc_evidence::CheckpointStamp;
 use truc_ledger::{
     LedgerKey, Settings, StoreTag,
@@ -127,10 +128,12 @@ async fn a_full_disk_takes_no_new_work_and_still_takes_evidence() {
     let store = open(&disk);
     accepted(&store, 1).await;
     // The next segment is made ready meanwhile; cut off in the middle it would give its room back.
-    let segments = |files: Vec<String>| files.iter().filter(|name| name.ends_with(".seg")).count();
-    while segments(disk.files()) < 2 {
-        tokio::task::yield_now().await;
-    }
+    let segments = |files: &[String]| files.iter().filter(|name| name.ends_with(".seg")).count();
+    until_async("the next segment", || async {
+        let files = disk.files();
+        if segments(&files) < 2 { Err(files) } else { Ok(()) }
+    })
+    .await;
     disk.set_capacity(disk.used() + disk.used() / 20); // less than a tenth is free
     assert_eq!(store.accept(offer(2)).await.unwrap_err(), StoreError::Full);
     consign(&store, 1).await;
@@ -177,12 +180,7 @@ async fn the_index_finds_what_the_fold_forgot_and_is_built_again_when_it_is_gone
     // A relay that runs on takes in what comes after its start.
     accepted(&store, 8).await;
     store.advance_index();
-    let found = async {
-        while store.look_up(&key(8)).unwrap().is_none() {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(std::time::Duration::from_secs(60), found).await.expect("the index follows the journal");
+    until_async("the index to follow the journal", || async { store.look_up(&key(8)).unwrap() }).await;
     store.close();
     drop(store);
     std::fs::remove_dir_all(&index).unwrap();
@@ -198,8 +196,8 @@ async fn a_wake_reaches_the_node_and_a_signature_is_wanted_until_it_is_there() {
     let store = open(&disk);
     let mut news = store.news(&"N-B".parse().unwrap());
     accepted(&store, 1).await;
-    news.changed().await.unwrap();
-    store.to_sign().await;
+    in_time("the wake", news.changed()).await.unwrap();
+    in_time("the wish for a signature", store.to_sign()).await;
     store.signed(store.head().size, Bytes::from_static(b"note"), CheckpointStamp::NotAsked).await.unwrap();
     let page = store.pull("N-A".parse().unwrap(), crate::core::Cursor::default(), 10).await.unwrap();
     assert_eq!(page.deliveries.len(), 1);

@@ -2,7 +2,7 @@
 
 use std::{path::Path, sync::mpsc, time::Duration};
 
-use truc_certs_dev::{Issued, Pki, Profile, Subject};
+use truc_certs_dev::{Issued, Pki, Profile, Subject, wait::PATIENCE};
 use truc_evidence::{item_of, prove, sign_checkpoint};
 use truc_ledger::{Ledger, LedgerKey, Record, merkle::leaf_hash};
 use truc_proto::{
@@ -111,7 +111,7 @@ impl Node {
         let (sender, receiver) = mpsc::channel();
         let release = Box::new(move |_: &truc_ledger::Committed| sender.send(()).unwrap());
         self.ledger.submit(vec![Record::with_leaf(vec![1], leaf.to_vec())], release).unwrap();
-        receiver.recv().unwrap();
+        receiver.recv_timeout(PATIENCE).unwrap();
         self.next_leaf.fetch_add(1, std::sync::atomic::Ordering::SeqCst)
     }
 

@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use prost::Message as _;
 use tokio_stream::StreamExt as _;
+use truc_certs_dev::wait::PATIENCE;
 use truc_evidence::{Leaf, verify_batch, verify_leaf};
 use truc_proto::{
     Arrival, Digest, Entry, EnvelopeId, EventUri, Lane, NoteKey, Raw, Reason, SignedNote, UndeliveredStatement,
@@ -66,14 +67,11 @@ async fn upload(client: &mut Client, draft: &Draft, from: usize, to: usize) -> u
     client.upload(tokio_stream::iter(chunks)).await.unwrap().into_inner().outcome.unwrap()
 }
 
-/// Who waits this long for what does not come is told what came instead.
-const GIVE_UP: Duration = Duration::from_secs(300);
-
 pub(crate) async fn seen(client: &mut Client, mut enough: impl FnMut(&Seen) -> bool) -> Vec<Seen> {
     let mut stream = client.watch(wire::WatchRequest {}).await.unwrap().into_inner();
     let mut all = Vec::new();
     // One end for the whole: statements come as long as anybody listens.
-    let end = tokio::time::Instant::now() + GIVE_UP;
+    let end = tokio::time::Instant::now() + PATIENCE;
     loop {
         let next = tokio::time::timeout_at(end, stream.next()).await;
         let next = next.unwrap_or_else(|_| panic!("this came, and not what was waited for: {all:?}"));

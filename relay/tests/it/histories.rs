@@ -1,7 +1,6 @@
 //! A node's ledger only grows, and the relay has it proven: two histories are found out even where no two checkpoints have one size.
 
-use std::time::Duration;
-
+use truc_certs_dev::wait::until_async;
 use truc_evidence::{ForkFile, ForkKind, fork_file_name};
 use truc_ledger::Position;
 use truc_proto::Checkpoint;
@@ -80,15 +79,8 @@ async fn a_node_with_two_histories_cannot_prove_them_and_is_heard_no_more() {
     // And in a file that can be handed on, made at the latest at the start.
     let key = nodes[0].ledger.public_key().clone();
     let file = world.folder.path().join("relay/store/forks").join(fork_file_name(key.name()));
-    let bytes = tokio::time::timeout(Duration::from_secs(30), async {
-        loop {
-            match std::fs::read(&file) {
-                Ok(bytes) => return bytes,
-                Err(_) => tokio::task::yield_now().await,
-            }
-        }
-    });
-    let proven = ForkFile::parse(&bytes.await.unwrap()).unwrap().judge(&key).unwrap();
+    let bytes = until_async("the file", || async { std::fs::read(&file) }).await;
+    let proven = ForkFile::parse(&bytes).unwrap().judge(&key).unwrap();
     assert_eq!(proven.kind, ForkKind::Unproven, "no two have one size: to others it proves that both were signed");
     world.stop().await;
     let store = world.store();

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
-use truc_certs_dev::{Issued, KeyKind, Pki, Profile, Subject};
+use truc_certs_dev::{Issued, KeyKind, Pki, Profile, Subject, wait::until_async};
 use truc_evidence::{Directory, DirectoryDraft, PinnedOperator, ledger_origin};
 use truc_ledger::{Ledger, LedgerKey, StoreTag, volume::DirVolume};
 use truc_link::{ConnectSettings, Identity, Link, LinkTrust};
@@ -197,9 +197,10 @@ impl World {
             if *fingerprint == relay { Ok(id.clone()) } else { Err(truc_link::NotAdmitted::Unlisted(*fingerprint)) }
         };
         let link = Link::new(Lane::Ordinary, identity, trust.unwrap(), admit);
-        // The listener is bound, but the store may still be opening: the link waits in the accept queue.
-        let connected =
-            link.connect(&self.address().to_string(), &relay_id(), ConnectSettings::default()).await.unwrap();
+        // The listener is bound, but the store may still be opening: the link waits in the accept queue, and is tried again where that takes long.
+        let (address, relay) = (self.address().to_string(), relay_id());
+        let dial = || link.connect(&address, &relay, ConnectSettings::default());
+        let connected = until_async("a link to the relay", dial).await;
         RelayClient::new(connected.channel)
     }
 

@@ -1,8 +1,6 @@
 //! Keys in a PKCS#11 token: as good as in files, and what becomes of them when the token goes, lies or refuses.
 
-use std::time::Instant;
-
-use truc_certs_dev::{Issued, KeyKind, Profile, SoftHsm, Trick};
+use truc_certs_dev::{Issued, KeyKind, Profile, SoftHsm, Trick, wait::until};
 use truc_signer::{
     ObjectName, OpenError, OpeningKey as _, Pin, SealingAlgorithm, SignError, SignatureScheme, SigningKey as _, Token,
     TokenError, TokenKey, TokenWay, open_key, seal_key, sign_detached, verify_detached,
@@ -39,19 +37,6 @@ fn put(hsm: &SoftHsm, profile: Profile, kind: KeyKind, id: &str) -> (Issued, Tok
     hsm.import(&issued.key_pem, &format!("key {id}"), id).unwrap();
     let key = TokenKey::new(token(hsm), named(&format!("id:{id}")), certificate(&issued), Vec::new());
     (issued, key)
-}
-
-/// Tries until it is good, at most a minute: a token that was away is left alone for a moment.
-#[track_caller]
-fn until<T>(what: &str, attempt: impl Fn() -> Option<T>) -> T {
-    let started = Instant::now();
-    loop {
-        if let Some(value) = attempt() {
-            return value;
-        }
-        assert!(started.elapsed().as_secs() < 60, "{what} never came");
-        std::thread::yield_now();
-    }
 }
 
 #[test]
@@ -118,14 +103,14 @@ fn a_token_that_is_pulled_is_away_and_works_again_when_it_is_back() {
     assert!(matches!(&error, SignError::Away { detail, .. } if detail.contains("truc test")), "{error}");
     assert!(matches!(open_key(&sealed, &key), Err(OpenError::Away)));
     hsm.undo(Trick::Pulled).unwrap();
-    until("a signature", || key.sign(b"x").ok());
+    until("a signature", || key.sign(b"x")); // what was away is left alone for a moment
     assert_eq!(&**open_key(&sealed, &key).unwrap(), MANIFEST);
 
     // In the middle of a signature.
     hsm.play(Trick::PulledMidway).unwrap();
     assert!(matches!(key.sign(b"x"), Err(SignError::Away { .. })));
     hsm.undo(Trick::Pulled).unwrap();
-    until("a signature", || key.sign(b"x").ok());
+    until("a signature", || key.sign(b"x")); // what was away is left alone for a moment
 }
 
 #[test]
@@ -143,7 +128,7 @@ fn a_wrong_pin_is_shown_once_and_never_again() {
     }
     assert_eq!(hsm.logins(), 1);
     // The right one is tried at once.
-    let sign = || good.sign(b"x").ok();
+    let sign = || good.sign(b"x");
     until("a signature with the right PIN", sign);
     with(PIN).sign(b"x").unwrap();
     assert_eq!(hsm.logins(), 2);
@@ -166,7 +151,7 @@ fn a_token_whose_pin_a_person_gives_is_away_until_then_and_a_wrong_one_is_shown_
         assert!(matches!(prompted.give_pin(pin("000000")), Err(TokenError::Pin { .. })));
     }
     assert_eq!(hsm.logins(), 1, "the wrong one, once");
-    until("the right one is taken", || prompted.give_pin(pin(PIN)).ok());
+    until("the right one is taken", || prompted.give_pin(pin(PIN)));
     key.sign(MANIFEST).unwrap();
     // While it is open another one changes nothing.
     prompted.give_pin(pin("000000")).unwrap();

@@ -146,7 +146,7 @@ pub(in crate::commands) fn anywhere() -> SocketAddr {
 }
 
 /// How long relay and nodes may take to come up.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A part that runs in this process, and how to end it.
 struct Running {

@@ -36,7 +36,7 @@ use crate::{
 };
 
 /// How long anything may take before the demo says that it did not happen.
-const PATIENCE: Duration = Duration::from_secs(50);
+const PATIENCE: Duration = Duration::from_secs(120);
 /// When the auditor looks: every certificate of today but the time-stamping authority's has expired.
 const SIX_YEARS: Duration = Duration::from_secs(6 * 365 * 86_400);
 /// How often the demo looks at the sender's outbox, as a person with a screen would.

@@ -34,7 +34,7 @@ use crate::{
 };
 
 /// How long anything may take before the drill says that it did not happen.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 /// Between two looks.
 const GLANCE: Duration = Duration::from_millis(5);
 /// Documents on their way before anything happens.
