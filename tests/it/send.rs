@@ -142,8 +142,10 @@ async fn the_same_request_again_gets_the_same_envelope_and_another_under_its_key
     // Two at once under one new key: one envelope.
     let twins = Letter::new("twins", "G22", &["H26"]);
     let (a, b) = tokio::join!(sender.send(&twins), sender.send(&twins));
-    assert_eq!(a.unwrap().envelope, b.unwrap().envelope);
+    let twin = a.unwrap().envelope;
+    assert_eq!(twin, b.unwrap().envelope);
     assert_eq!(sender.outbox().await.len(), 2);
+    world.api("N-H26").until_consigned(&twin, "H26").await;
     assert_eq!(world.api("N-H26").inbox("H26", true).await.len(), 2);
 }
 

@@ -56,8 +56,7 @@ fn append(ledger: &Ledger, driver: &mut Driver, count: u64) {
 
 #[track_caller]
 fn says_what_the_journal_says(index: &SledIndex, count: u64) {
-    index.wait_applied();
-    assert_eq!(index.state(), IndexState::Ready { applied: Position(count) });
+    until_state("everything to be in it", index, |state| *state == IndexState::Ready { applied: Position(count) });
     let there = |number: u64| !(number % 5 == 1 && number + 3 < count);
     for number in 0..count + 2 {
         let expected = (number < count && there(number)).then_some(Position(number));

@@ -8,9 +8,12 @@ use tokio::task::JoinSet;
 use truc_certs_dev::{KeyKind, Pki, Profile, Request, Subject};
 use truc_proto::node_v1::send_reply;
 use truc_signer::{SealingAlgorithm, SigningKey, SoftKey, keyenvelope::open_key, keyenvelope::seal_key};
-use truc_tests::network::{
-    Layout, Network,
-    client::{Client, Document},
+use truc_tests::{
+    network::{
+        Layout, Network,
+        client::{Client, Document},
+    },
+    wait::PATIENCE,
 };
 
 use crate::{
@@ -24,8 +27,6 @@ const IN_FLIGHT: u64 = 64;
 const WARM_UP: u64 = 16;
 /// Signatures and decryptions that are timed alone.
 const ALONE: u32 = 200;
-/// So long without progress is a failure.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) fn run(report: &mut Report) -> anyhow::Result<()> {
     for (kind, documents) in [(KeyKind::P256, 4_000), (KeyKind::Rsa3072, 1_500)] {

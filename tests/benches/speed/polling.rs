@@ -8,14 +8,16 @@ use std::{
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpStream},
     process::Command,
-    time::Duration,
 };
 
 use anyhow::{Context, ensure};
 use ring::hmac;
 use serde_json::{Map, Value, json};
 use truc_proto::node_v1::send_reply;
-use truc_tests::network::{Layout, Network, client::Document};
+use truc_tests::{
+    network::{Layout, Network, client::Document},
+    wait::PATIENCE,
+};
 
 use crate::{
     end_to_end::settled,
@@ -84,7 +86,7 @@ fn ask(address: SocketAddr, system: &str, secret: &str, message: &str) -> anyhow
         "XroadVnpt-sign-header: {signed}\r\nXroadVnpt-hash-header: {hash}\r\nContent-Length: 0\r\n\r\n"
     ));
     let mut stream = TcpStream::connect(address)?;
-    stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+    stream.set_read_timeout(Some(PATIENCE))?;
     stream.write_all(request.as_bytes())?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer)?;
