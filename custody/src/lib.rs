@@ -23,7 +23,7 @@ pub use bind::{Asked, OwnEntry};
 pub use keyring::Keyring;
 pub use origin::Begun;
 pub use reader::{Away, Reader, SettingsError};
-pub use signed::{SignedCheckpoints, WitnessStates, put_stamp};
+pub use signed::{SignedCheckpoints, WitnessStates, cosignatures, put_stamp};
 pub use source::{KeySource, MaterialError, read_certificates, read_file};
 pub use token::{PinSource, TokenSource};
 pub use truc_proto::chain;

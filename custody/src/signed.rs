@@ -2,29 +2,33 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use truc_evidence::{CheckpointStamp, stamp_checkpoint};
+use truc_evidence::{Attestation, Attestations, stamp_checkpoint};
 use truc_link::{Figures, Stamper};
-use truc_proto::{Digest, SignedNote, Timestamp, chain};
+use truc_proto::{Checkpoint, Digest, SignedNote, Timestamp, chain};
 
 /// Whether a signed checkpoint has its time-stamp, as a label says it.
-const STAMPS: [(CheckpointStamp, &str); 3] = [
-    (CheckpointStamp::There, "stamped"),
-    (CheckpointStamp::Awaited, "missing"),
-    (CheckpointStamp::NotAsked, "not-asked"),
-];
+const STAMPS: [(Attestation, &str); 3] =
+    [(Attestation::There, "stamped"), (Attestation::Awaited, "missing"), (Attestation::NotAsked, "not-asked")];
 
 /// Embeds the token that a time-stamping authority gave over this certificate's signature into a signed checkpoint, and says what became of it; `asked`:
 /// settings name authorities.
-pub fn put_stamp(note: &mut SignedNote, certificate: &Digest, asked: bool, token: Option<Vec<u8>>) -> CheckpointStamp {
+pub fn put_stamp(note: &mut SignedNote, certificate: &Digest, asked: bool, token: Option<Vec<u8>>) -> Attestation {
     match token.map(|token| stamp_checkpoint(note, certificate, &token)) {
-        Some(Ok(())) => CheckpointStamp::There,
+        Some(Ok(())) => Attestation::There,
         Some(Err(error)) => {
             tracing::warn!(error = chain(&error), "the time-stamp could not be embedded");
-            CheckpointStamp::Awaited
+            Attestation::Awaited
         }
-        None if asked => CheckpointStamp::Awaited,
-        None => CheckpointStamp::NotAsked,
+        None if asked => Attestation::Awaited,
+        None => Attestation::NotAsked,
     }
+}
+
+/// How many lines others put under a checkpoint.
+#[must_use]
+pub fn cosignatures(note: &SignedNote) -> usize {
+    let own = Checkpoint::of_note(note).map(|checkpoint| checkpoint.origin().to_owned()).unwrap_or_default();
+    note.signatures().iter().filter(|line| line.name != own).count()
 }
 
 /// Counts of signed checkpoints.
@@ -32,7 +36,8 @@ pub fn put_stamp(note: &mut SignedNote, certificate: &Digest, asked: bool, token
 pub struct SignedCheckpoints {
     counts: [AtomicU64; STAMPS.len()],
     cosignatures: AtomicU64,
-    missing: AtomicBool,
+    stamp_missing: AtomicBool,
+    cosignature_missing: AtomicBool,
 }
 
 /// Witnesses that the directory lists, by what is heard of them.
@@ -47,13 +52,19 @@ pub struct WitnessStates {
 }
 
 impl SignedCheckpoints {
-    /// One more was signed and is on the device.
-    pub fn add(&self, stamp: CheckpointStamp, cosignatures: usize) {
+    /// One more was signed and is on the device, with so many cosignatures.
+    pub fn add(&self, said: Attestations, cosignatures: usize) {
         for ((of, _), count) in STAMPS.iter().zip(&self.counts) {
-            count.fetch_add(u64::from(*of == stamp), Ordering::Relaxed);
+            count.fetch_add(u64::from(*of == said.stamp), Ordering::Relaxed);
         }
+        self.completed(said, cosignatures);
+    }
+
+    /// The newest of them stands on the device with this now.
+    pub fn completed(&self, said: Attestations, cosignatures: usize) {
         self.cosignatures.store(cosignatures as u64, Ordering::Relaxed);
-        self.missing.store(stamp == CheckpointStamp::Awaited, Ordering::Relaxed);
+        self.stamp_missing.store(said.stamp == Attestation::Awaited, Ordering::Relaxed);
+        self.cosignature_missing.store(said.cosignature == Attestation::Awaited, Ordering::Relaxed);
     }
 
     /// What became of them, what time-stamping authorities did since the start, and how many witnesses answer; names begin with `prefix`
@@ -64,7 +75,10 @@ impl SignedCheckpoints {
         let help = "Checkpoints that the certificate signed since the start.";
         out.counters(&format!("{prefix}_checkpoints_signed_total"), help, labelled);
         let help = "1 while the newest of them lacks the time-stamp that settings want.";
-        out.gauge(&format!("{prefix}_time_stamp_missing"), help, u64::from(self.missing.load(Ordering::Relaxed)));
+        out.gauge(&format!("{prefix}_time_stamp_missing"), help, u64::from(self.stamp_missing.load(Ordering::Relaxed)));
+        let missing = u64::from(self.cosignature_missing.load(Ordering::Relaxed));
+        let help = "1 while the newest of them lacks cosignatures of witnesses that the directory lists.";
+        out.gauge(&format!("{prefix}_cosignature_missing"), help, missing);
         if counts.iter().any(|count| *count > 0) {
             let help = "Cosignatures under the newest checkpoint that the certificate signed.";
             let count = self.cosignatures.load(Ordering::Relaxed);
@@ -100,10 +114,10 @@ mod tests {
             figures.into_text()
         };
         let before = text(&signed);
-        assert!(before.contains("\np_time_stamp_missing 0\n") && !before.contains("cosignatures"), "{before}");
-        for (stamp, cosignatures) in [(CheckpointStamp::There, 3), (CheckpointStamp::Awaited, 1)] {
-            signed.add(stamp, cosignatures);
-        }
+        assert!(before.contains("\np_time_stamp_missing 0\n") && !before.contains("_cosignatures"), "{before}");
+        let said = |stamp, cosignature| Attestations { stamp, cosignature };
+        signed.add(said(Attestation::There, Attestation::There), 3);
+        signed.add(said(Attestation::Awaited, Attestation::Awaited), 1);
         let after = text(&signed);
         for line in [
             "# TYPE p_checkpoints_signed_total counter",
@@ -111,13 +125,21 @@ mod tests {
             "p_checkpoints_signed_total{time_stamp=\"missing\"} 1",
             "p_checkpoints_signed_total{time_stamp=\"not-asked\"} 0",
             "p_time_stamp_missing 1",
+            "p_cosignature_missing 1",
             "p_checkpoint_cosignatures 1",
             "p_witnesses{state=\"answering\"} 2",
             "p_witnesses{state=\"silent\"} 1",
         ] {
             assert!(after.lines().any(|found| found == line), "{line}: {after}");
         }
-        signed.add(CheckpointStamp::There, 0);
-        assert!(text(&signed).contains("\np_time_stamp_missing 0\n"));
+        signed.completed(said(Attestation::There, Attestation::NobodyYet), 0);
+        let completed = text(&signed);
+        for line in [
+            "p_checkpoints_signed_total{time_stamp=\"stamped\"} 1",
+            "p_time_stamp_missing 0",
+            "p_cosignature_missing 0",
+        ] {
+            assert!(completed.lines().any(|found| found == line), "{line}: {completed}");
+        }
     }
 }

@@ -134,40 +134,6 @@ impl CheckpointCmsError {
     }
 }
 
-/// What time-stamping authorities said of a checkpoint that a certificate signed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, serde::Serialize, serde::Deserialize)]
-pub enum CheckpointStamp {
-    /// None is named in the settings.
-    #[default]
-    NotAsked,
-    /// None gave a time-stamp: what it proves is to be shown again under one that has it.
-    Awaited,
-    /// It carries a time-stamp.
-    There,
-}
-
-impl CheckpointStamp {
-    /// As it stands in journals.
-    #[must_use]
-    pub const fn number(self) -> u32 {
-        match self {
-            Self::NotAsked => 0,
-            Self::Awaited => 1,
-            Self::There => 2,
-        }
-    }
-
-    /// From a journal; what is not known there is taken as not asked.
-    #[must_use]
-    pub const fn from_number(number: u32) -> Self {
-        match number {
-            1 => Self::Awaited,
-            2 => Self::There,
-            _ => Self::NotAsked,
-        }
-    }
-}
-
 /// Adds the certificate's line over the note's text. `at` becomes the CMS's signing time.
 ///
 /// # Errors

@@ -17,6 +17,7 @@
 //! No sockets and no clock: times come in as values. The only files touched are a directory's own ([`Directory::save`], [`Directory::load`], [`Directory::open`], [`DirectoryWriter`])
 //! a document shown beside a receipt ([`Document::open`]), the proof of a fork ([`ForkFile::keep_in`]), and backups ([`make_backup`], [`BackupFile`]).
 
+mod attested;
 mod audit;
 mod backup;
 mod binding;
@@ -35,6 +36,7 @@ mod receipt;
 mod revocation;
 mod verify;
 
+pub use attested::{Attestation, Attestations, Attested, Unattested};
 pub use audit::{AuditError, AuditLines, AuditWriteError, AuditedBinding, DirectoryAudit, VersionAt};
 pub use backup::{
     BackupContents, BackupError, BackupFile, BackupHalf, BackupKey, BackupMade, BackupSource,
@@ -51,8 +53,8 @@ pub use bundle::{
     conclude, is_bundle, verify_bundle,
 };
 pub use checkpoint::{
-    CheckpointCmsError, CheckpointStamp, CmsLine, checkpoint_signature, find_cms_line, is_stamped, ledger_origin,
-    sign_checkpoint, stamp_checkpoint, verify_checkpoint_cms,
+    CheckpointCmsError, CmsLine, checkpoint_signature, find_cms_line, is_stamped, ledger_origin, sign_checkpoint,
+    stamp_checkpoint, verify_checkpoint_cms,
 };
 pub use codes::{CodeChange, CodeList, CodeListError, CodeProblem, CodeProblems, CodeRow, ImportPlan, LEVEL1_CODES};
 pub use directory::{

@@ -19,7 +19,7 @@ use truc_proto::{
 use truc_signer::TrustStore;
 
 use crate::{
-    CheckpointCmsError, Directory, Leaf, LeafError, NodeKind,
+    Attested, CheckpointCmsError, Directory, Leaf, LeafError, NodeKind,
     checkpoint::{find_cms_line, verify_checkpoint_cms},
     directory::skew,
 };
@@ -56,8 +56,9 @@ pub struct ProvenBatch {
     pub note: SignedNote,
     /// As [`Proven::cms`].
     pub cms: bool,
-    /// True when the certificate's line carries a time-stamp that is not wrong; whether it is believed is for who verifies the receipt.
-    pub stamped: bool,
+    /// What others said of a checkpoint with the certificate's line: a time-stamp on it that is not wrong (whether it is believed is for who verifies the
+    /// receipt), and cosignatures of enough of the witnesses that the directory lists.
+    pub attested: Attested,
     /// Every item, or why it is refused; one's failure does not touch another's.
     pub items: Vec<Result<ProvenItem, EvidenceError>>,
 }
@@ -244,16 +245,17 @@ pub fn verify_batch(
         return Err(EvidenceError::TooMany(wire.items.len()));
     }
     let Verified { kind, node, checkpoint, note } = verify_note(&wire.checkpoint, directory, from)?;
-    let (cms, stamped) = match trust.filter(|_| find_cms_line(&note, checkpoint.origin(), node, now).is_some()) {
+    let (cms, attested) = match trust.filter(|_| find_cms_line(&note, checkpoint.origin(), node, now).is_some()) {
         Some(trust) => {
             let (signature, _) = verify_checkpoint_cms(&note, node, trust, now)?;
-            (true, !signature.time_stamp_tokens.is_empty())
+            let stamped = !signature.time_stamp_tokens.is_empty();
+            (true, Attested { stamped, cosigned: directory.is_cosigned(kind, &note, signature.signing_time, now) })
         }
-        None => (false, false),
+        None => (false, Attested::NONE),
     };
     let item = |item| verify_item(item, &checkpoint, kind, node, directory, now);
     let items = wire.items.iter().map(item).collect();
-    Ok(ProvenBatch { node: node.id.clone(), checkpoint, note, cms, stamped, items })
+    Ok(ProvenBatch { node: node.id.clone(), checkpoint, note, cms, attested, items })
 }
 
 /// A leaf of our own with its proof to `head`, for a peer.

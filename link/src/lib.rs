@@ -15,6 +15,7 @@
 
 mod accept;
 mod admission;
+mod breaker;
 mod connect;
 pub mod endpoint;
 mod handshake;
@@ -32,6 +33,7 @@ mod trust;
 
 pub use accept::{AcceptRefusal, AcceptSettings, Incoming, LinkServer, OnRefused};
 pub use admission::{Admission, AdmissionList, NotAdmitted};
+pub use breaker::{Breaker, due};
 pub use connect::{ConnectError, ConnectSettings, Connected};
 pub use identity::{Identity, IdentityError};
 pub use link::Link;

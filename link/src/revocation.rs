@@ -26,9 +26,10 @@ use truc_proto::limits::{REVOCATION_BUDGET_MS_MAX, REVOCATION_SOURCES_MAX};
 use truc_signer::{Certificate, OcspAnswers, TrustStore, path::OcspAsker};
 
 use crate::{
+    breaker::Breaker,
     endpoint::Endpoint,
     http::{Bounds, Client},
-    stamper::{Breaker, PAUSE, now},
+    stamper::now,
 };
 
 const HEAD_BYTES_MAX: usize = 16 * 1024;
@@ -204,7 +205,7 @@ impl Revocations {
         if well {
             breakers.remove(&server(endpoint));
         } else if breakers.len() < REVOCATION_SOURCES_MAX || breakers.contains_key(&server(endpoint)) {
-            breakers.entry(server(endpoint)).or_default().fail(tokio::time::Instant::now(), PAUSE);
+            breakers.entry(server(endpoint)).or_default().fail(tokio::time::Instant::now());
         }
     }
 }

@@ -21,18 +21,14 @@ use truc_signer::{
 };
 
 use crate::{
+    breaker::{Breaker, PAUSE},
     endpoint::{Endpoint, EndpointError},
     http::{Bounds, Client, HttpError, Method, Outgoing},
 };
 
-/// How long who failed is passed over; doubles up to the second.
-pub(crate) const PAUSE: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(300));
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 const QUERY: &str = "application/timestamp-query";
 const REPLY: &str = "application/timestamp-reply";
-
-/// Between two looks whether authorities that failed may be asked again.
-const AGAIN: Duration = Duration::from_secs(1);
 
 /// A time-stamping authority, as configured: `http://tsa.example/`, with `=1.2.704.1.1` behind it where it is to stamp under a policy.
 ///
@@ -164,13 +160,6 @@ pub struct ServerRecord {
     pub failures: u64,
 }
 
-/// Since an authority failed.
-#[derive(Default)]
-pub(crate) struct Breaker {
-    until: Option<Instant>,
-    pause: Duration,
-}
-
 impl Stamper {
     /// Asks these, those over https under the certificates `anchors`.
     ///
@@ -230,7 +219,7 @@ impl Stamper {
                 }
                 Err(error) => {
                     let mut state = state();
-                    state.breaker.fail(Instant::now(), self.times.pause);
+                    state.breaker.fail_within(Instant::now(), self.times.pause);
                     state.record.failures += 1;
                     failed.push((server.endpoint.clone(), error));
                 }
@@ -261,16 +250,6 @@ impl Stamper {
         records
     }
 
-    /// Completes when a time-stamp is missing, as `is_missing` says, and there is somebody to ask. Looked at once a second.
-    pub async fn due<F: Future<Output = bool>>(&self, is_missing: impl Fn() -> F) {
-        loop {
-            tokio::time::sleep(AGAIN).await;
-            if !self.rests() && is_missing().await {
-                return;
-            }
-        }
-    }
-
     async fn ask(
         &self,
         server: &StampServer,
@@ -287,17 +266,6 @@ impl Stamper {
         let answer = answer.whole(TIME_STAMP_BYTES_MAX).await?;
         let (token, stamp) = request.accept(&answer, trust, now()).map_err(ServerError::Answer)?;
         Ok(Stamped { token, stamp })
-    }
-}
-
-impl Breaker {
-    pub(crate) fn rests(&self, now: Instant) -> bool {
-        self.until.is_some_and(|until| now < until)
-    }
-
-    pub(crate) fn fail(&mut self, now: Instant, pause: (Duration, Duration)) {
-        self.pause = (self.pause * 2).clamp(pause.0, pause.1);
-        self.until = Some(now + self.pause);
     }
 }
 

@@ -45,7 +45,7 @@ impl Seen {
             open: [("sent", sent as u64), ("received", received as u64)],
             queues: [
                 ("evidence", core.unsent().len() as u64),
-                ("unstamped", core.unstamped_leaves() as u64),
+                ("unattested", core.unattested_leaves() as u64),
                 ("announced", core.announced().count() as u64),
             ],
             records: core.next_position(),
@@ -87,7 +87,7 @@ pub(crate) async fn figures(shell: Arc<Shell>) -> Option<String> {
     let queues = seen.queues.iter().map(|(name, count)| (vec![("queue", *name)], *count));
     out.gauges(
         "truc_node_queued",
-        "Own evidence that others have still to hear of, or to be shown again with its time-stamp; envelopes that wait at the relay.",
+        "Own evidence that others have still to hear of, or to be shown again with its time-stamp or cosignatures; envelopes that wait at the relay.",
         queues,
     );
     out.gauge("truc_node_ledger_records", "Records of the journal.", seen.records);

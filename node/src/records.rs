@@ -4,6 +4,7 @@
 //! state part holds only what the leaf does not say. Hashes are 32 bytes, times milliseconds since 1970.
 
 use prost::{Message, Oneof};
+use truc_evidence::{Attestation, Attestations, Attested};
 use truc_proto::wire_v1::ProvenLeaf;
 
 /// One journal record.
@@ -429,6 +430,17 @@ pub struct Evidence {
     /// True when the certificate's line carries a time-stamp.
     #[prost(bool, tag = "7")]
     pub stamped: bool,
+    /// True when enough of the witnesses cosigned it that the directory listed when it came.
+    #[prost(bool, tag = "8")]
+    pub cosigned: bool,
+}
+
+impl Evidence {
+    /// What others said of a checkpoint with the certificate's line.
+    #[must_use]
+    pub const fn attested(&self) -> Attested {
+        Attested { stamped: self.cms && self.stamped, cosigned: self.cms && self.cosigned }
+    }
 }
 
 /// One leaf of others.
@@ -526,9 +538,24 @@ pub struct Pushed {
     /// True when the relay refused them for good: nothing is sent of them any more.
     #[prost(bool, tag = "3")]
     pub refused: bool,
-    /// True when that checkpoint waits for its time-stamp: they are sent once more under a stamped one.
+    /// True when that checkpoint waits for its time-stamp, as earlier versions said it; `stamp` says more.
     #[prost(bool, tag = "4")]
     pub unstamped: bool,
+    /// What became of that checkpoint's time-stamp, as [`truc_evidence::Attestation`] counts.
+    #[prost(uint32, tag = "5")]
+    pub stamp: u32,
+    /// The same of its cosignatures.
+    #[prost(uint32, tag = "6")]
+    pub cosignature: u32,
+}
+
+impl Pushed {
+    /// What others had said of the checkpoint under which the leaves went.
+    #[must_use]
+    pub const fn under(&self) -> Attestations {
+        let stamp = if self.unstamped { Attestation::Awaited.number() } else { self.stamp };
+        Attestations::from_numbers(stamp, self.cosignature)
+    }
 }
 
 /// A signed note of our own.
@@ -537,9 +564,20 @@ pub struct Note {
     /// Its bytes.
     #[prost(bytes = "vec", tag = "1")]
     pub note: Vec<u8>,
-    /// What time-stamping authorities said of it, as [`truc_evidence::CheckpointStamp`] counts.
+    /// What became of its time-stamp, as [`truc_evidence::Attestation`] counts.
     #[prost(uint32, tag = "2")]
     pub stamp: u32,
+    /// The same of its cosignatures.
+    #[prost(uint32, tag = "3")]
+    pub cosignature: u32,
+}
+
+impl Note {
+    /// What others said of it.
+    #[must_use]
+    pub const fn said(&self) -> Attestations {
+        Attestations::from_numbers(self.stamp, self.cosignature)
+    }
 }
 
 /// A peer's signed note.
@@ -900,6 +938,7 @@ mod tests {
                 checkpoint: b"c".to_vec(),
                 cms: true,
                 stamped: true,
+                cosigned: true,
                 at_ms: 5,
                 items: vec![EvidenceItem {
                     leaf: b"l".to_vec(),
@@ -933,8 +972,15 @@ mod tests {
             Body::Consigned(CodeFact { detail: "d".into() }),
             Body::ConsignmentFailed(CodeFact { detail: "d".into() }),
             Body::HandedOver(CodeFact { detail: "d".into() }),
-            Body::Pushed(Pushed { leaves: vec![1, 2], finally: true, refused: true, unstamped: true }),
-            Body::OwnCheckpoint(Note { note: b"n".to_vec(), stamp: 1 }),
+            Body::Pushed(Pushed {
+                leaves: vec![1, 2],
+                finally: true,
+                refused: true,
+                unstamped: true,
+                stamp: 2,
+                cosignature: 3,
+            }),
+            Body::OwnCheckpoint(Note { note: b"n".to_vec(), stamp: 1, cosignature: 2 }),
             Body::PeerCheckpoint(PeerNote { node: "R1".into(), note: b"n".to_vec() }),
             Body::PeerFork(PeerFork { node: "R1".into(), held: b"h".to_vec(), shown: b"s".to_vec(), at_ms: 1 }),
             Body::DirectoryTaken(DirectoryTaken { version: 3, statement: vec![9; 32] }),

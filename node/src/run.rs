@@ -491,6 +491,7 @@ fn build(
         signed_at_ms: AtomicI64::new(0),
         signed: SignedCheckpoints::default(),
         witness_misses: AtomicU32::new(0),
+        witness_rests: Mutex::default(),
         store_folder: settings.store(),
         restored: Mutex::new(restored),
         forks_folder: settings.forks(),

@@ -121,8 +121,8 @@ pub const CMS_ATTRIBUTES_MAX: usize = 32;
 pub const TIME_STAMP_BYTES_MAX: usize = 64 * 1024;
 /// Widest accuracy of a time-stamp that is taken, in milliseconds (EN 319 421 asks for a second).
 pub const TIME_STAMP_ACCURACY_MS_MAX: u64 = 60_000;
-/// Most records of the journal after a leaf among which its first time-stamped checkpoint is looked for: many seconds of full work.
-pub const STAMP_LOOKED_FOR_MAX: usize = 4_096;
+/// Most records of the journal after a leaf among which its first checkpoint with all that was asked for is looked for: many seconds of full work.
+pub const ATTESTED_LOOKED_FOR_MAX: usize = 4_096;
 /// Longest time between two time-stamped checkpoints, in seconds.
 pub const TIME_STAMP_EVERY_S_MAX: u64 = 60;
 /// Most time-stamping authorities that are asked in turn.
@@ -303,10 +303,12 @@ pub const CALL_HEADER_BYTES_MAX: u32 = 16 * 1024;
 pub const OPEN_ENVELOPES_MAX: usize = 4_000_000;
 /// Most finalisations kept for leaves that have not come yet; the oldest go first.
 pub const FINALS_PARKED_MAX: usize = 65_536;
-/// Most own leaves of a node that others are shown once more when the time-stamp comes that was missing; the oldest go first.
-pub const NODE_UNSTAMPED_MAX: usize = 100_000;
+/// Most own leaves of a node that others are shown once more when the time-stamp or the cosignature comes that was missing; the oldest go first.
+pub const NODE_UNATTESTED_MAX: usize = 100_000;
 /// The same of the relay, for all nodes together.
-pub const RELAY_UNSTAMPED_MAX: usize = 1_000_000;
+pub const RELAY_UNATTESTED_MAX: usize = 1_000_000;
+/// Of both the part that is kept while there is nobody who could say what is missing, because the directory lists no witness: one in so many.
+pub const UNATTESTED_WITHOUT_WITNESS: usize = 10;
 /// How long a business status stays in memory for a document system that has not taken it, in milliseconds: 90 days.
 pub const STATUS_UNREAD_MAX_MS: u64 = 90 * 86_400_000;
 /// Longest idempotency key, in characters of printable ASCII.

@@ -57,9 +57,9 @@ pub(crate) fn figures(store: &Embedded, relay: &str, lane: &str, around: &Around
     out.gauge("truc_relay_signed_leaves", signed, read(&gauges.signed));
     out.gauge("truc_relay_unsigned_leaves", "Leaves that a node wants the certificate's word about.", store.unsigned());
     out.gauge(
-        "truc_relay_unstamped_leaves",
-        "Leaves to be shown to nodes again with their time-stamp.",
-        store.unstamped(),
+        "truc_relay_unattested_leaves",
+        "Leaves to be shown to nodes again with their time-stamp or cosignatures.",
+        store.unattested(),
     );
     if read(&gauges.signed_at) > 0 {
         let help = "When the certificate last signed, since this start.";

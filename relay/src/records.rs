@@ -5,6 +5,7 @@
 
 use bytes::Bytes;
 use prost::Message;
+use truc_evidence::Attestations;
 use truc_proto::{relay_v1::KeyEnvelope, wire_v1::ProvenLeaf};
 
 /// One record of the journal.
@@ -303,9 +304,20 @@ pub struct Signed {
     /// The note with ledger-key line and CMS line.
     #[prost(bytes = "bytes", tag = "2")]
     pub note: Bytes,
-    /// What time-stamping authorities said of it, as [`truc_evidence::CheckpointStamp`] counts.
+    /// What became of its time-stamp, as [`truc_evidence::Attestation`] counts.
     #[prost(uint32, tag = "3")]
     pub stamp: u32,
+    /// The same of its cosignatures.
+    #[prost(uint32, tag = "4")]
+    pub cosignature: u32,
+}
+
+impl Signed {
+    /// What others said of it.
+    #[must_use]
+    pub const fn said(&self) -> Attestations {
+        Attestations::from_numbers(self.stamp, self.cosignature)
+    }
 }
 
 /// See [`Body::Directory`].
@@ -508,7 +520,7 @@ mod tests {
             }),
             Body::Acknowledged(Acknowledged { node: "N1".into(), numbers: vec![1, 3] }),
             Body::Failed(Failed { time_ms: 1, key: key(), recipient: "H37".into(), superseded: true, ended: false }),
-            Body::Signed(Signed { size: 4, note: Bytes::from_static(b"note"), stamp: 2 }),
+            Body::Signed(Signed { size: 4, note: Bytes::from_static(b"note"), stamp: 2, cosignature: 1 }),
             Body::Directory(DirectoryPublished {
                 time_ms: 1,
                 version: 2,

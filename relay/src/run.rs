@@ -9,25 +9,27 @@ use std::{
 
 use anyhow::{Context, anyhow, bail};
 use tokio::net::TcpListener;
-use truc_custody::{Keyring, SignedCheckpoints, Witness, deeds::NOTES, put_stamp};
+use truc_custody::{Keyring, SignedCheckpoints, Witness, cosignatures, deeds::NOTES, put_stamp};
 use truc_evidence::{
-    CheckpointStamp, Directory, DirectoryWriter, PinnedOperator, checkpoint_signature, sign_checkpoint,
+    Attestation, Attestations, Directory, DirectoryWriter, NodeKind, PinnedOperator, checkpoint_signature,
+    find_cms_line, sign_checkpoint,
 };
 use truc_ledger::{LedgerKey, volume::DirVolume};
 use truc_link::{
-    AcceptSettings, Link, LinkServer, LinkTrust, NotAdmitted, RevocationFolder, Revocations, StampError, Stamper,
+    AcceptSettings, Link, LinkServer, LinkTrust, NotAdmitted, RevocationFolder, Revocations, StampError, Stamper, due,
 };
 use truc_proto::{
     Digest, KeyUse, NodeId, SignedNote, Timestamp,
     limits::{CRL_BYTES_MAX, PEM_BYTES_MAX, PKCS12_BYTES_MAX},
 };
-use truc_signer::{Certificate, CertificateUse, Crl, OcspAnswers, TrustStore, Verdict, validate};
+use truc_signer::{Certificate, CertificateUse, Crl, OcspAnswers, SigningKey, TrustStore, Verdict, validate};
 
 use crate::{
     administration::{self, take_notes},
-    core::{CoreSettings, DirectoryMark},
+    core::{CoreSettings, DirectoryMark, SignedMark},
     keys::OwnKeys,
     metrics::Around,
+    records::Body,
     revocation,
     service::{Service, ServiceSettings, is_the_one},
     settings::Settings,
@@ -546,44 +548,19 @@ async fn sign(store: Arc<Embedded>, service: Arc<Service<Embedded>>, keys: Arc<O
     loop {
         tokio::select! {
             () = store.to_sign() => {}
-            () = stamp_due(&store, signing.stamper.as_ref()) => {}
+            () = gain_due(&store, &service, signing.stamper.as_ref()) => {}
         }
         if service.is_silenced() {
             tokio::time::sleep(every).await;
             continue;
         }
-        let (head, key) = (store.head(), keys.signing());
-        let (size, mut note) = (head.size, head.note.clone());
-        let certificate = key.certificate().sha256();
-        let trust = service.trust();
-        let signed = tokio::task::spawn_blocking(move || -> anyhow::Result<SignedNote> {
-            // What a revoked certificate signs nobody believes; the ledger key's line stands.
-            if let Ok(Verdict::Revoked { at, .. }) = validate(&trust, key.certificate(), CertificateUse::Node, clock())
-            {
-                bail!("the relay's certificate is revoked since {at}; put a new one in its place");
-            }
-            sign_checkpoint(&mut note, key.as_ref(), clock())?;
-            Ok(note)
-        })
-        .await;
-        let stored = match signed {
-            Ok(Ok(note)) => {
-                let (note, stamp, cosignatures) =
-                    with_what_others_say(&service, size, note, &certificate, signing.stamper.as_ref()).await;
-                let stored = store.signed(size, note.to_string().into_bytes().into(), stamp).await;
-                if stored.is_ok() {
-                    signing.signed.add(stamp, cosignatures);
-                }
-                stored.map_err(anyhow::Error::from)
-            }
-            Ok(Err(error)) => Err(error),
-            Err(error) => Err(error.into()),
+        // The same tree keeps its signature and gains by what others say of it, so that nothing is lost by it.
+        let signed = match store.signed_mark().filter(|signed| store.head().size <= signed.size) {
+            Some(signed) => complete(&store, &service, signed, &signing).await,
+            None => sign_newest(&store, &service, keys.signing(), &signing).await,
         };
-        match stored {
-            Ok(()) => {
-                store.gauges().signed_at.store(u64::try_from(clock().unix_s()).unwrap_or_default(), Ordering::Relaxed);
-                pause = every;
-            }
+        match signed {
+            Ok(()) => pause = every,
             Err(error) => {
                 tracing::warn!(
                     error = format!("{error:#}"),
@@ -597,29 +574,114 @@ async fn sign(store: Arc<Embedded>, service: Arc<Service<Embedded>>, keys: Arc<O
     }
 }
 
-/// What others add to a signed checkpoint before it is published: all are asked at once, each within a budget of its own. Whatever does not come in time is
-/// left out, and no call waits for any of this. With it goes what became of the time-stamp, and how many cosigned.
-async fn with_what_others_say(
+async fn sign_newest(
+    store: &Embedded,
     service: &Service<Embedded>,
-    size: u64,
-    note: SignedNote,
-    certificate: &Digest,
-    stamper: Option<&Stamper>,
-) -> (SignedNote, CheckpointStamp, usize) {
-    let own = note.signatures().len();
-    let stamping = time_stamp(&note, certificate, stamper, service.trust());
-    let (mut cosigned, token) = tokio::join!(service.cosigned_by_nodes(size, note.clone()), stamping);
-    let cosignatures = cosigned.signatures().len() - own;
-    let stamp = put_stamp(&mut cosigned, certificate, stamper.is_some(), token);
-    (cosigned, stamp, cosignatures)
+    key: Arc<dyn SigningKey>,
+    signing: &Signing,
+) -> anyhow::Result<()> {
+    let head = store.head();
+    let (size, mut note) = (head.size, head.note.clone());
+    let certificate = key.certificate().sha256();
+    let trust = service.trust();
+    // Where no leaf waits for its first signature, there is time for witnesses.
+    let urgent = store.unsigned() > 0;
+    let signed = tokio::task::spawn_blocking(move || -> anyhow::Result<SignedNote> {
+        // What a revoked certificate signs nobody believes; the ledger key's line stands.
+        if let Ok(Verdict::Revoked { at, .. }) = validate(&trust, key.certificate(), CertificateUse::Node, clock()) {
+            bail!("the relay's certificate is revoked since {at}; put a new one in its place");
+        }
+        sign_checkpoint(&mut note, key.as_ref(), clock())?;
+        Ok(note)
+    });
+    let asked = Asked { size, urgent, stamp: Attestation::NotAsked };
+    let (note, said) =
+        with_what_others_say(service, signed.await??, &certificate, asked, signing.stamper.as_ref()).await;
+    let cosignatures = cosignatures(&note);
+    store.signed(size, note.to_string().into_bytes().into(), said).await?;
+    signing.signed.add(said, cosignatures);
+    store.gauges().signed_at.store(u64::try_from(clock().unix_s()).unwrap_or_default(), Ordering::Relaxed);
+    Ok(())
 }
 
-/// Completes when nodes have proofs without the time-stamp that was asked for, and authorities may be asked again: the same tree is then signed once more.
-async fn stamp_due(store: &Embedded, stamper: Option<&Stamper>) {
-    match stamper {
-        Some(stamper) => stamper.due(|| std::future::ready(store.unstamped() > 0)).await,
-        None => std::future::pending().await,
+/// Adds to a checkpoint that is signed what others did not say when it went out.
+async fn complete(
+    store: &Arc<Embedded>,
+    service: &Service<Embedded>,
+    signed: SignedMark,
+    signing: &Signing,
+) -> anyhow::Result<()> {
+    let (reading, directory) = (Arc::clone(store), service.directories().borrow().clone());
+    let read = tokio::task::spawn_blocking(move || -> anyhow::Result<_> {
+        let Body::Signed(record) = reading.read(signed.position)?.body else {
+            bail!("the signed checkpoint is not where it should be");
+        };
+        let note = SignedNote::parse(&record.note).context("read the signed checkpoint")?;
+        let entry = directory.as_ref().map(|directory| directory.relay());
+        // Another key may have taken over since.
+        let line = entry.and_then(|entry| find_cms_line(&note, &entry.origin, entry, clock()));
+        let certificate = line.map(|line| line.binding.sha256);
+        Ok((note, certificate))
+    });
+    let (note, Some(certificate)) = read.await?? else { return Ok(()) };
+    let asked = Asked { size: signed.size, urgent: false, stamp: signed.said.stamp };
+    let (note, said) = with_what_others_say(service, note, &certificate, asked, signing.stamper.as_ref()).await;
+    if said.there().exceeds(signed.said.there()) {
+        let cosignatures = cosignatures(&note);
+        store.signed(signed.size, note.to_string().into_bytes().into(), said).await?;
+        signing.signed.completed(said, cosignatures);
     }
+    Ok(())
+}
+
+/// What others are asked to say of a checkpoint.
+struct Asked {
+    size: u64,
+    /// Proofs wait for it.
+    urgent: bool,
+    /// What is known of its time-stamp.
+    stamp: Attestation,
+}
+
+/// What others add to a signed checkpoint before it is published: all are asked at once for what is not there, each within a budget of its own. Whatever does
+/// not come in time is left out, and no call waits for any of this. With it goes what became of all.
+async fn with_what_others_say(
+    service: &Service<Embedded>,
+    note: SignedNote,
+    certificate: &Digest,
+    asked: Asked,
+    stamper: Option<&Stamper>,
+) -> (SignedNote, Attestations) {
+    let Asked { size, urgent, stamp } = asked;
+    let stamping = async {
+        if stamp == Attestation::There {
+            return None;
+        }
+        time_stamp(&note, certificate, stamper, service.trust()).await
+    };
+    let (mut cosigned, token) = tokio::join!(service.cosigned_by_nodes(size, note.clone(), urgent), stamping);
+    let stamp = match stamp {
+        Attestation::There => stamp,
+        _ => put_stamp(&mut cosigned, certificate, stamper.is_some(), token),
+    };
+    let directory = service.directories().borrow().clone();
+    let cosignature = directory
+        .map_or(Attestation::NobodyYet, |directory| directory.cosignature(NodeKind::Relay, &cosigned, clock()));
+    (cosigned, Attestations { stamp, cosignature })
+}
+
+/// Completes when nodes have proofs with less than was wanted, and there is somebody to ask for what the newest checkpoint lacks.
+async fn gain_due(store: &Embedded, service: &Service<Embedded>, stamper: Option<&Stamper>) {
+    let is_due = || {
+        let signed = store.signed_mark().filter(|_| store.unattested() > 0);
+        signed.is_some_and(|signed| may_gain(service, stamper, signed.said))
+    };
+    due(|| std::future::ready(is_due())).await;
+}
+
+fn may_gain(service: &Service<Embedded>, stamper: Option<&Stamper>, said: Attestations) -> bool {
+    (said.stamp == Attestation::Awaited && stamper.is_some_and(|stamper| !stamper.rests()))
+        || (said.cosignature != Attestation::There && service.may_ask_witnesses())
 }
 
 /// A time-stamp over the certificate's signature, where settings name authorities and one answers.

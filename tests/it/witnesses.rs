@@ -60,6 +60,27 @@ async fn until_all_are_witnessed(world: &World, name: &str) -> Vec<Vec<u8>> {
     panic!("no document of twenty was witnessed")
 }
 
+/// Waits until every receipt about a document that these nodes hand out is accepted under the policy; nothing new is sent meanwhile.
+async fn until_the_policy_accepts_all(world: &World, nodes: &[&str], envelope: &str, count: usize) {
+    let trust = trust(world);
+    for id in nodes {
+        let accepted = || async {
+            let mut refused = Vec::new();
+            let items = world.api(id).receipts(envelope).await;
+            for item in &items {
+                let receipt = world.api(id).receipt(&item.leaf_hash, false).await;
+                let report = verify_receipt(&receipt, &trust, None, now());
+                if report.verdict != ReceiptVerdict::Valid {
+                    let against: Vec<_> = report.against().map(|step| format!("{step:?}")).collect();
+                    refused.push(format!("{} {}: {:?} {against:?}", item.event, item.role, cosigners(&receipt)));
+                }
+            }
+            if refused.is_empty() && items.len() == count { Ok(()) } else { Err((*id, items.len(), refused)) }
+        };
+        until("the policy to accept every receipt", accepted).await;
+    }
+}
+
 fn cosigners(receipt: &[u8]) -> Vec<String> {
     let receipt = truc_proto::Receipt::parse(receipt).unwrap();
     let note: SignedNote = receipt.checkpoint.parse().unwrap();
@@ -104,6 +125,41 @@ async fn a_relay_without_a_witness_key_goes_on_as_before() {
     let envelope = world.api("N-G22").accepted(&Letter::new("old", "G22", &["H26"])).await;
     world.api("N-H26").until_consigned(&envelope, "H26").await;
     world.all_receipts_valid("N-G22", &envelope, 4).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_went_out_while_no_witness_could_be_asked_is_accepted_by_the_policy_once_they_are_back() {
+    let mut world = World::start(&NODES).await;
+    connected(&world, &["N-G22", "N-H26", "N-H37"]).await;
+    let witness_key = world.relay_folder().join("keys/witness.key");
+    let aside = witness_key.with_extension("aside");
+    // The relay cosigns nothing, and one node alone is there to cosign what the relay signs: a policy made of this directory asks for two.
+    world.stop_relay().await;
+    std::fs::rename(&witness_key, &aside).unwrap();
+    world.stop_node("N-H37").await;
+    world.stop_node("N-H26").await;
+    world.serve_relay().await;
+    connected(&world, &["N-G22"]).await;
+    let sender = world.api("N-G22");
+    let envelope = sender.accepted(&Letter::new("alone", "G22", &["H26"])).await;
+    world.all_receipts_valid("N-G22", &envelope, 2).await;
+    let trust = trust(&world);
+    for item in sender.receipts(&envelope).await {
+        let receipt = sender.receipt(&item.leaf_hash, false).await;
+        let report = verify_receipt(&receipt, &trust, None, now());
+        assert_eq!(report.verdict, ReceiptVerdict::Invalid, "{}: {:?}", item.event, cosigners(&receipt));
+    }
+    world.serve_node("N-H26").await;
+    world.api("N-H26").until_consigned(&envelope, "H26").await;
+    for id in ["N-G22", "N-H26"] {
+        world.all_receipts_valid(id, &envelope, 4).await;
+    }
+
+    // Nothing new is sent: that they are back is enough.
+    world.stop_relay().await;
+    std::fs::rename(&aside, &witness_key).unwrap();
+    world.serve_relay().await;
+    until_the_policy_accepts_all(&world, &["N-G22", "N-H26"], &envelope, 4).await;
 }
 
 /// Draft and files as those have them who began before there were witness keys.
@@ -175,6 +231,8 @@ async fn who_began_without_a_witness_key_gets_one_and_cosigns_from_the_version_o
         bind_witness(&mut world, || truc_node::bind::bind(&settings, who(), "làm chứng".into(), now()));
     }
     world.publish_to(&["N-G22", "N-H26", "N-H37"]).await;
+    // What went out before is shown again with it, without anything new.
+    until_the_policy_accepts_all(&world, &["N-G22", "N-H26"], &envelope, 4).await;
     until_all_are_witnessed(&world, "after").await;
     // What was done stands in the ledgers.
     let deed = || async {

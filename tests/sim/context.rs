@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
-use truc_evidence::{Agency, CheckpointStamp, Directory};
+use truc_evidence::{Agency, Attestation, Attestations, Attested, Directory};
 use truc_ledger::{LedgerKey, StoreTag, simdisk::SimRandom};
 use truc_proto::{AgencyId, Digest, DirectoryRef, EnvelopeKind, EventUri, NodeId, NoteKey, Preamble, Role, Timestamp};
 use truc_relay::{core::OfferedRecipient, service::offered_recipient};
@@ -208,6 +208,9 @@ pub(crate) struct Context {
     pub(crate) healed: bool,
     /// Checkpoints are time-stamped, by authorities that come and go. Every second seed.
     stamps: bool,
+    /// They are cosigned, by witnesses that come and go; at first the directory lists none. Two seeds of three.
+    witnesses: bool,
+    begun: Timestamp,
     pub(crate) map: Map,
     pub(crate) book: Book,
     pub(crate) log: Vec<String>,
@@ -232,6 +235,8 @@ impl Context {
             sabotage,
             healed: false,
             stamps: seed.is_multiple_of(2),
+            witnesses: !seed.is_multiple_of(3),
+            begun: now,
             book: Book::new(machines),
             map,
             log: Vec::new(),
@@ -241,14 +246,33 @@ impl Context {
         }
     }
 
-    /// What authorities say of a checkpoint that `machine` signs now.
-    pub(crate) fn stamp(&self, machine: usize) -> CheckpointStamp {
+    /// What others say of a checkpoint of `machine` now that had this much; `connected`: the other side is there to cosign.
+    pub(crate) fn said(&self, machine: usize, connected: bool, had: Attested) -> Attestations {
         let minute = self.now.unix_s().unsigned_abs() / 60 + machine as u64;
-        match (self.stamps, self.healed || minute.is_multiple_of(3)) {
-            (false, _) => CheckpointStamp::NotAsked,
-            (true, false) => CheckpointStamp::Awaited,
-            (true, true) => CheckpointStamp::There,
-        }
+        let stamp = match (self.stamps, self.healed || minute.is_multiple_of(3)) {
+            (false, _) => Attestation::NotAsked,
+            (true, here) => {
+                if here || had.stamped {
+                    Attestation::There
+                } else {
+                    Attestation::Awaited
+                }
+            }
+        };
+        let half_minute = self.now.unix_s().unsigned_abs() / 30 + machine as u64;
+        let listed = self.healed || self.now > self.begun + Duration::from_secs(60);
+        let cosignature = match (self.witnesses, connected && (self.healed || half_minute.is_multiple_of(3))) {
+            (false, _) => Attestation::NotAsked,
+            (true, _) if !listed => Attestation::NobodyYet,
+            (true, here) => {
+                if here || had.cosigned {
+                    Attestation::There
+                } else {
+                    Attestation::Awaited
+                }
+            }
+        };
+        Attestations { stamp, cosignature }
     }
 
     /// Queues `event` in so many virtual milliseconds.

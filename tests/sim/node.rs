@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use prost::{Message as _, bytes::Bytes};
-use truc_evidence::CheckpointStamp;
+use truc_evidence::Attested;
 use truc_ledger::{Fold, FoldError, Record, Replayed, simdisk::SimDisk};
 use truc_node::{
     core::{Answer, CodeState, Core, Effect, HeldRequest, Input, Key, OwnLeaf, Policy, Sealed, Token},
@@ -277,8 +277,10 @@ impl Node {
         let head = live.store.ledger.head();
         let own = live.store.core.own_checkpoint();
         let newer = own.is_none_or(|own| own.size < head.size) && head.size > 0;
-        let stamp = cx.stamp(id);
-        let again = own.is_some_and(|own| own.stamp == CheckpointStamp::Awaited) && stamp == CheckpointStamp::There;
+        // The same tree keeps what others said of it.
+        let had = own.filter(|own| head.size <= own.size).map_or(Attested::NONE, |own| own.said.there());
+        let said = cx.said(id, connected, had);
+        let again = own.is_some_and(|own| said.there().exceeds(own.said.there()));
         let sign = ((live.wants_sign && newer) || again)
             && live.may_sign
             && !self.key_away
@@ -286,8 +288,8 @@ impl Node {
         if sign {
             live.wants_sign = false;
             live.signed_at = cx.now;
-            let note = wire::certify(id, &head.note, stamp);
-            self.input(cx, Input::CheckpointSigned { note, stamp })?;
+            let note = wire::certify(id, &head.note, said.there());
+            self.input(cx, Input::CheckpointSigned { note, said })?;
         }
         if due {
             self.input(cx, Input::Tick)?;

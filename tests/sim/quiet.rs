@@ -1,6 +1,6 @@
 //! What must hold at every moment, and what must hold once everything has come to rest.
 
-use truc_evidence::CheckpointStamp;
+use truc_evidence::Attested;
 use truc_ledger::Position;
 use truc_node::core::{CodeState, Key, PairState, Step};
 use truc_proto::{AgencyId, EventUri, Reason, Role};
@@ -63,8 +63,9 @@ pub(crate) fn unrest(world: &mut World) -> Vec<String> {
     if live.store.core.unsigned_leaves() > 0 {
         unrest.push(format!("{} leaves of the relay are not final", live.store.core.unsigned_leaves()));
     }
-    if live.store.core.unstamped_leaves() > 0 {
-        unrest.push(format!("{} leaves of the relay wait for a time-stamp", live.store.core.unstamped_leaves()));
+    if live.store.core.unattested_leaves() > 0 {
+        let waiting = live.store.core.unattested_leaves();
+        unrest.push(format!("{waiting} leaves of the relay wait for a time-stamp or cosignatures"));
     }
     for node in names {
         let pull = Input::Pull { node: node.clone(), cursor: Cursor::default(), limit: 1_000 };
@@ -87,8 +88,9 @@ fn unrest_of(node: &Node, unrest: &mut Vec<String>) {
     let id = node.id;
     let Some(live) = &node.live else { return unrest.push(format!("node {id} is off")) };
     let core = &live.store.core;
-    if core.unstamped_leaves() > 0 {
-        unrest.push(format!("{} leaves of node {id} wait for a time-stamp", core.unstamped_leaves()));
+    if core.unattested_leaves() > 0 {
+        let waiting = core.unattested_leaves();
+        unrest.push(format!("{waiting} leaves of node {id} wait for a time-stamp or cosignatures"));
     }
     if node.office.waiting() > 0 {
         unrest.push(format!("{} requests at node {id} have no answer", node.office.waiting()));
@@ -124,20 +126,19 @@ fn unrest_of(node: &Node, unrest: &mut Vec<String>) {
     }
 }
 
-/// Authorities came and went; in the end everybody holds what others signed under a stamped checkpoint.
-fn check_stamps(world: &World, wrong: &mut Vec<String>) {
-    if world.cx.stamp(RELAY) != CheckpointStamp::There {
-        return;
-    }
+/// Authorities and witnesses came and went; in the end everybody holds what others signed under a checkpoint with all that was wanted.
+fn check_attested(world: &World, wrong: &mut Vec<String>) {
+    let wanted = world.cx.said(RELAY, true, Attested::NONE).wanted();
     for node in &world.nodes {
         let Some(core) = node.live.as_ref().map(|live| &live.store.core) else { continue };
         let sent = core.sent().values().map(|sent| (&sent.key, &sent.finals));
         let received = core.received().values().map(|received| (&received.key, &received.finals));
         for (key, finals) in sent.chain(received) {
-            let unstamped = finals.values().filter(|at| !at.stamped).count();
-            if unstamped > 0 {
+            let lacking: Vec<Attested> =
+                finals.values().map(|at| at.attested).filter(|attested| !attested.covers(wanted)).collect();
+            if !lacking.is_empty() {
                 wrong.push(format!(
-                    "{unstamped} of {} proofs about {key} at node {} are not stamped",
+                    "of {} proofs about {key} at node {} not all have {wanted:?}: {lacking:?}",
                     finals.len(),
                     node.id
                 ));
@@ -158,7 +159,7 @@ pub(crate) fn check(world: &mut World) {
         }
     }
     check_relays_word(world, &mut wrong);
-    check_stamps(world, &mut wrong);
+    check_attested(world, &mut wrong);
     for node in &world.nodes {
         for sent in node.live.iter().flat_map(|live| live.store.core.sent().values()) {
             for (code, pair) in &sent.pairs {

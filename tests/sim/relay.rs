@@ -6,7 +6,7 @@ use std::{
 };
 
 use prost::{Message as _, bytes::Bytes};
-use truc_evidence::CheckpointStamp;
+use truc_evidence::Attested;
 use truc_ledger::{FoldError, Position, Record, Replayed, simdisk::SimDisk};
 use truc_node::core::Key;
 use truc_proto::{AgencyId, Digest, EnvelopeId, Timestamp, limits};
@@ -228,16 +228,20 @@ impl Relay {
         cx.after(pause, Event::Beat { machine: RELAY, life });
         let head = live.store.ledger.head();
         let due = live.store.core.next_due().is_some_and(|at| at <= now);
-        let stamp = cx.stamp(RELAY);
-        let again = live.store.core.unstamped_leaves() > 0 && stamp == CheckpointStamp::There;
+        // The same tree keeps what others said of it.
+        let signed = live.store.core.signed_mark();
+        let had = signed.filter(|signed| head.size <= signed.size).map_or(Attested::NONE, |signed| signed.said.there());
+        let said = cx.said(RELAY, !live.greeted.is_empty(), had);
+        let newest = signed.map_or(Attested::NONE, |signed| signed.said.there());
+        let again = live.store.core.unattested_leaves() > 0 && said.there().exceeds(newest);
         let sign = (live.store.core.unsigned_leaves() > 0 || again)
             && live.signed_at + Duration::from_secs(1) <= cx.now
             && !live.greeted.is_empty();
         if sign {
             live.signed_at = cx.now;
             live.signing = true;
-            let note = wire::certify(RELAY, &head.note, stamp);
-            self.input(cx, Input::Signed { size: head.size, note, stamp }, None)?;
+            let note = wire::certify(RELAY, &head.note, said.there());
+            self.input(cx, Input::Signed { size: head.size, note, said }, None)?;
         }
         // As the shell follows the directory and the clock.
         let out = cx.map.directory(RELAY, now).map(|directory| directory.out_of_service(now).0).unwrap_or_default();

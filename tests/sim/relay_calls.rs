@@ -313,12 +313,12 @@ impl Relay {
                     let leaf = FinalisedLeaf { keys, leaf, item: item.clone() };
                     let mark = mark(&checkpoint);
                     let of_node = finals.entry(to.clone()).or_default();
-                    match of_node.iter_mut().find(|one| one.mark == mark && one.stamped == shown.stamped) {
+                    match of_node.iter_mut().find(|one| one.mark == mark && one.attested == shown.attested) {
                         Some(one) => one.items.push(leaf),
                         None => {
                             let note = batch.checkpoint.clone();
-                            let stamped = shown.stamped;
-                            of_node.push(VerifiedFinalisation { to, mark, note, stamped, items: vec![leaf] });
+                            let attested = shown.attested;
+                            of_node.push(VerifiedFinalisation { to, mark, note, attested, items: vec![leaf] });
                         }
                     }
                 }

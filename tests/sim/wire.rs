@@ -1,7 +1,7 @@
 //! What both sides check of what they are shown: ledger-key lines, inclusion, leaf hashes. Real proofs, with a stand-in for the certificate's line.
 
 use prost::bytes::Bytes;
-use truc_evidence::CheckpointStamp;
+use truc_evidence::Attested;
 use truc_ledger::merkle::{leaf_hash, verify_inclusion};
 use truc_node::core::{ReceivedItem, ReceivedLeaves};
 use truc_proto::{
@@ -16,29 +16,41 @@ fn certificate(machine: usize) -> Digest {
 }
 
 /// The certificate's line: a keyed hash, since nobody lies here and a real signature would not be the same twice.
-pub(crate) fn certify(machine: usize, note: &SignedNote, stamp: CheckpointStamp) -> Bytes {
+pub(crate) fn certify(machine: usize, note: &SignedNote, there: Attested) -> Bytes {
     let mut note = note.clone();
     let name = origin(machine);
     let mut signature =
         Digest::of_parts(&[certificate(machine).as_bytes(), note.text().as_bytes()]).as_bytes().to_vec();
-    if stamp == CheckpointStamp::There {
+    if there.stamped {
         signature.push(STAMP);
     }
     let key_id = KeyId::cms(&name, &certificate(machine));
     note.add_signature(NoteSignature { name, key_id, signature }).expect("a second line");
+    if there.cosigned {
+        note.add_signature(witness(machine, &note)).expect("a third line");
+    }
     note.to_string().into()
+}
+
+/// The line of who witnesses a machine's ledger: a keyed hash, too.
+fn witness(machine: usize, note: &SignedNote) -> NoteSignature {
+    let name = format!("{}/witness", origin(machine));
+    let signature = Digest::of_parts(&[name.as_bytes(), note.text().as_bytes()]).as_bytes().to_vec();
+    NoteSignature { key_id: KeyId::cosignature(&name, &[1; 32]), name, signature }
 }
 
 /// Stands behind the certificate's signature for a time-stamp.
 const STAMP: u8 = 0x7f;
 
-/// Whether the certificate's line carries a time-stamp.
-fn is_stamped(machine: usize, note: &[u8]) -> bool {
-    let line = |note: SignedNote| {
-        let name = origin(machine);
-        note.find(&name, KeyId::cms(&name, &certificate(machine))).is_some_and(|line| line.signature.len() > 32)
-    };
-    SignedNote::parse(note).is_ok_and(line)
+/// What others said of a checkpoint.
+fn attested(machine: usize, note: &[u8]) -> Attested {
+    let Ok(note) = SignedNote::parse(note) else { return Attested::NONE };
+    let name = origin(machine);
+    let certified = note.find(&name, KeyId::cms(&name, &certificate(machine)));
+    Attested {
+        stamped: certified.is_some_and(|line| line.signature.len() > 32),
+        cosigned: note.signatures().contains(&witness(machine, &note)),
+    }
 }
 
 /// A checkpoint of `machine` as somebody else reads it; whoever reads it has seen it (I5). True: the certificate vouches for it too.
@@ -99,7 +111,7 @@ pub(crate) fn verify_batch(
             from: cx.map.name(machine).clone(),
             checkpoint: batch.checkpoint.clone(),
             cms,
-            stamped: is_stamped(machine, &batch.checkpoint),
+            attested: attested(machine, &batch.checkpoint),
             items,
         },
         checkpoint,

@@ -1,11 +1,11 @@
-//! The witnesses that a signed directory lists, and the policy that relies on them.
+//! The witnesses that a signed directory lists, the policy that relies on them, and whether they cosigned a checkpoint.
 
-use std::fmt::Write as _;
+use std::{collections::BTreeSet, fmt::Write as _};
 
-use truc_proto::{NodeEntry, NoteKey};
+use truc_proto::{Checkpoint, NodeEntry, NoteKey, NoteVerifyError, SignedNote, Timestamp};
 
-use super::Directory;
-use crate::NodeKind;
+use super::{Directory, skew};
+use crate::{Attestation, NodeKind};
 
 /// Why no policy can be made of a directory.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -33,6 +33,54 @@ pub fn witness_of(entry: &NodeEntry) -> Option<NoteKey> {
 }
 
 impl Directory {
+    /// How many witnesses' lines make a checkpoint of such a ledger cosigned: the relay's under a node's; under the relay's as many nodes' as a policy asks for
+    /// where nobody says otherwise. None where this version lists nobody who could.
+    #[must_use]
+    pub fn cosigners_wanted(&self, ledger: NodeKind) -> Option<usize> {
+        match ledger {
+            NodeKind::Node => witness_of(self.relay()).map(|_| 1),
+            NodeKind::Relay => {
+                let nodes = self.nodes().filter(|(kind, entry)| *kind == NodeKind::Node && witness_of(entry).is_some());
+                Some(nodes.take(NODES_ASKED_FOR).count()).filter(|nodes| *nodes > 0)
+            }
+        }
+    }
+
+    /// Whether enough of the witnesses that this version lists cosigned the checkpoint of such a ledger, as a policy made of it would have it: a line of any
+    /// of them that does not hold, lies in the future, or was made before `signed` spoils it. What others added is not looked at.
+    #[must_use]
+    pub fn is_cosigned(&self, ledger: NodeKind, note: &SignedNote, signed: Option<Timestamp>, now: Timestamp) -> bool {
+        let (Ok(checkpoint), Some(wanted)) = (Checkpoint::of_note(note), self.cosigners_wanted(ledger)) else {
+            return false;
+        };
+        let witness = |name: &str| {
+            let (kind, entry) = self.by_origin(name).filter(|_| name != checkpoint.origin())?;
+            Some((kind, witness_of(entry)?))
+        };
+        let names: BTreeSet<&str> = note.signatures().iter().map(|line| line.name.as_str()).collect();
+        let mut held = 0;
+        for (kind, key) in names.into_iter().filter_map(witness) {
+            match key.verify_cosignature(note) {
+                Err(NoteVerifyError::NotSigned { .. }) => {}
+                Ok(at) if at <= now + skew() && signed.is_none_or(|signed| signed <= at + skew()) => {
+                    held += usize::from(kind != ledger);
+                }
+                Ok(_) | Err(NoteVerifyError::BadSignature { .. }) => return false,
+            }
+        }
+        held >= wanted
+    }
+
+    /// What has become of the cosignatures under a checkpoint of such a ledger, for whose it is.
+    #[must_use]
+    pub fn cosignature(&self, ledger: NodeKind, note: &SignedNote, now: Timestamp) -> Attestation {
+        match self.cosigners_wanted(ledger) {
+            None => Attestation::NobodyYet,
+            Some(_) if self.is_cosigned(ledger, note, None, now) => Attestation::There,
+            Some(_) => Attestation::Awaited,
+        }
+    }
+
     /// A witness policy (C2SP tlog-policy) of those whom this version lists: enough are the relay, or so many nodes. The relay cosigns what nodes sign, nodes
     /// cosign what the relay signs, and nobody counts for its own ledger; so the one policy fits receipts of both.
     ///

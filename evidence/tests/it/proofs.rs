@@ -6,7 +6,8 @@ use truc_evidence::{
 };
 use truc_ledger::merkle::{MemTree, leaf_hash};
 use truc_proto::{
-    Actor, Arrival, Checkpoint, Digest, EnvelopeId, Event, EventUri, NodeId, Role, SignedNote, Timestamp, wire_v1,
+    Actor, Arrival, Checkpoint, Digest, Entry, EnvelopeId, Event, EventUri, Lane, NodeId, Role, SignedNote, Timestamp,
+    wire_v1,
 };
 
 use crate::{cases::agency, world::*};
@@ -184,6 +185,79 @@ fn a_finalising_batch_needs_no_leaves_and_shows_the_certificate() {
     sign_checkpoint(&mut note, &WORLD.node_h37.key, at()).unwrap();
     let sent = batch(&note, &tree, &leaves, false);
     assert!(!verify_batch(&sent, &directory, None, Some(&WORLD.store()), at()).unwrap().cms);
+}
+
+/// Whoever passes a checkpoint on may put lines under it, and whoever is told that it is cosigned puts it in the place of one that is not.
+#[test]
+fn a_checkpoint_is_cosigned_when_enough_of_those_whom_the_directory_lists_did_and_no_line_of_theirs_is_wrong() {
+    let mut entries = WORLD.entries();
+    for (id, (name, seed)) in [("R1", W_R1), ("N-G22", W_G22), ("N-H26", W_H26), ("N-H37", W_H37)] {
+        let key = truc_proto::WitnessKey(*ledger_key(name, seed).public().public_key());
+        crate::cases::node(&mut entries, id).witness_key = Some(key);
+    }
+    let directory = |entries: &[Entry]| {
+        let bytes = entries.iter().map(|entry| bytes_of(entry).into()).collect();
+        let signed = sign_directory(bytes, WORLD.root(), &WORLD.operator.key);
+        Directory::verify(signed, &WORLD.pinned(), &WORLD.store(), &axis(), Lane::Ordinary, at()).unwrap()
+    };
+    let leaves = [bytes_of(&consignment("H26", "N-H26", at()))];
+    let shown = |directory: &Directory, id: &str, lines: &[Cosigned]| {
+        let (seed, party) = if id == "R1" { (4, &WORLD.relay) } else { (2, &WORLD.node_h26) };
+        let (tree, mut note) = ledger(id, seed, &leaves);
+        let uncertified = batch(&with(note.clone(), lines), &tree, &leaves, false);
+        let proven = verify_batch(&uncertified, directory, None, Some(&WORLD.store()), at()).unwrap();
+        assert!(!proven.cms && proven.attested.is_none(), "without the certificate's line it proves nothing");
+        sign_checkpoint(&mut note, &party.key, at()).unwrap();
+        let sent = batch(&with(note, lines), &tree, &leaves, false);
+        let proven = verify_batch(&sent, directory, None, Some(&WORLD.store()), at()).unwrap();
+        assert!(proven.cms && !proven.attested.stamped);
+        assert!(verify_batch(&sent, directory, None, None, at()).unwrap().attested.is_none(), "nothing was verified");
+        proven.attested.cosigned
+    };
+    let by = |by, bend: fn(&mut Cosigned)| {
+        let mut line = Cosigned { after_ms: 0, ..cosigned_by(by) };
+        bend(&mut line);
+        line
+    };
+    let good = |who| by(who, |_| {});
+    let all = directory(&entries);
+    let (stranger, old_key) = (good(("somebody.example/witness", 77)), good((W_R1.0, 99)));
+    let forged = |who| by(who, |line| line.really_by = Some(98));
+    let (future, past) =
+        (|who| by(who, |line| line.after_ms = HOUR_MS), |who| by(who, |line| line.after_ms = -HOUR_MS));
+    for (id, lines, cosigned) in [
+        ("N-H26", vec![good(W_R1)], true),
+        ("N-H26", vec![], false),
+        ("N-H26", vec![good(W_G22), good(W_H37)], false), // nodes do not stand in for the relay
+        ("N-H26", vec![good(W_H26)], false),
+        ("N-H26", vec![good(W_R1), stranger.clone()], true),
+        ("N-H26", vec![stranger.clone(), old_key.clone()], false),
+        ("N-H26", vec![forged(W_R1)], false),
+        ("N-H26", vec![future(W_R1)], false),
+        ("N-H26", vec![past(W_R1)], false),
+        ("N-H26", vec![by(W_R1, |line| line.text = |text| text.replace("\n1\n", "\n2\n"))], false),
+        ("N-H26", vec![good(W_R1), forged(W_G22)], false), // a policy of these witnesses would refuse it
+        ("R1", vec![good(W_G22), good(W_H37)], true),
+        ("R1", vec![good(W_G22), good(W_H26), good(W_H37)], true),
+        ("R1", vec![good(W_G22)], false),
+        ("R1", vec![good(W_G22), good(W_R1)], false),
+        ("R1", vec![good(W_G22), good(W_H37), future(W_H26)], false),
+    ] {
+        let names: Vec<_> = lines.iter().map(|line| (line.by, line.really_by, line.after_ms)).collect();
+        assert_eq!(shown(&all, id, &lines), cosigned, "{id} {names:?}");
+    }
+    // One node alone is enough where there is no other; where nobody is listed nobody can say it.
+    for id in ["N-H26", "N-H37"] {
+        crate::cases::node(&mut entries, id).witness_key = None;
+    }
+    assert!(shown(&directory(&entries), "R1", &[good(W_G22)]));
+    assert!(!shown(&WORLD.directory(), "R1", &[good(W_G22)]));
+    assert_eq!(WORLD.directory().cosigners_wanted(truc_evidence::NodeKind::Node), None);
+}
+
+fn with(mut note: SignedNote, lines: &[Cosigned]) -> SignedNote {
+    lines.iter().for_each(|line| cosign(&mut note, line));
+    note
 }
 
 #[test]

@@ -479,7 +479,7 @@ pub(crate) const W_G22: (&str, u8) = ("truc/dev/ordinary/N-G22/1", 51);
 pub(crate) const W_H26: (&str, u8) = ("truc/dev/ordinary/N-H26/1", 52);
 pub(crate) const W_H37: (&str, u8) = ("truc/dev/ordinary/N-H37/1", 53);
 
-fn cosign(note: &mut SignedNote, line: &Cosigned) {
+pub(crate) fn cosign(note: &mut SignedNote, line: &Cosigned) {
     let (name, seed) = line.by;
     let mut made =
         ledger_key(name, line.really_by.unwrap_or(seed)).cosign(&(line.text)(note.text()), after(line.after_ms));

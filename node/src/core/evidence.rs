@@ -3,15 +3,17 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use bytes::Bytes;
-use truc_evidence::{CheckpointStamp, fork_file_name};
+use truc_evidence::{Attestations, Attested, fork_file_name};
 use truc_proto::{
     Checkpoint, Digest, Event, EventUri, NodeId, Raw, Role, Submission, Timestamp,
-    limits::{ENVELOPE_TTL_MAX_MS, FINALS_PARKED_MAX, FUTURE_SKEW_MAX_MS, NODE_UNSTAMPED_MAX},
+    limits::{
+        ENVELOPE_TTL_MAX_MS, FINALS_PARKED_MAX, FUTURE_SKEW_MAX_MS, NODE_UNATTESTED_MAX, UNATTESTED_WITHOUT_WITNESS,
+    },
 };
 
 use super::{
     Alarm, Answer, Core, Effect, EntitledRef, ItemRef, Key, OwnCheckpoint, OwnLeaf, ReceivedItem, ReceivedLeaves,
-    RefusedLeaf, Rejection, Sent, Source, Stage, Step, Token, Unsent, Unstamped, Work, digest, inbox::step_of_event,
+    RefusedLeaf, Rejection, Sent, Shown, Source, Stage, Step, Token, Unsent, Work, digest, inbox::step_of_event,
     parsed, timers::Due,
 };
 use crate::records::{
@@ -60,7 +62,8 @@ impl Core {
                 from: leaves.from.to_string(),
                 checkpoint: leaves.checkpoint.to_vec(),
                 cms: leaves.cms,
-                stamped: leaves.stamped,
+                stamped: leaves.attested.stamped,
+                cosigned: leaves.attested.cosigned,
                 at_ms: now.unix_ms(),
                 index_keys: strays,
                 items,
@@ -96,7 +99,7 @@ impl Core {
             known_sent.and_then(|sent| sent.finals.get(&item.leaf_hash)),
             known_received.and_then(|received| received.finals.get(&item.leaf_hash)),
         ];
-        let finalises = |known: &ItemRef| under.cms && known.yields_to(under.stamped);
+        let finalises = |known: &ItemRef| under.cms && under.attested.exceeds(known.attested);
         let Some(leaf) = &item.leaf else {
             // A finalisation; without the certificate's line it would say nothing new.
             let mut known = finals.into_iter().flatten().chain(self.parked.get(&item.leaf_hash));
@@ -146,17 +149,16 @@ impl Core {
         let now = |index: &&u64| self.deferred.get(*index) != Some(&true) && !self.goes_with_keys(**index);
         let leaves = self.wants_leaf.range(size..).filter(now).take(max);
         let leaves: Vec<OwnLeaf> = leaves.filter_map(|i| self.own_leaf(*i)).collect();
-        let stamped = self.own_checkpoint.is_some_and(|own| own.stamp == CheckpointStamp::There);
+        let there = self.own_checkpoint.map_or(Attested::NONE, |own| own.said.there());
         let both = self.wants_leaf.range(..size).chain(self.wants_final.range(..size));
-        let unstamped = self.unstamped.range(..size).map(|(index, _)| index).filter(|_| stamped);
-        let finals = both.chain(unstamped).filter(now).take(max);
+        let finals = both.chain(self.unattested.bettered(there, size)).filter(now).take(max);
         let finals: Vec<OwnLeaf> = finals.filter_map(|i| self.own_leaf(*i)).collect();
         if leaves.is_empty() && finals.is_empty() {
             return;
         }
         self.pushing = leaves.iter().chain(&finals).map(|leaf| leaf.index).collect();
         let under = self.own_checkpoint.filter(|_| !finals.is_empty());
-        self.pushing_unstamped = under.is_some_and(|own| own.stamp == CheckpointStamp::Awaited);
+        self.pushing_under = under.map(|own| own.said).unwrap_or_default();
         self.effects.push(Effect::Push { leaves, finals: under.map(|own| (own.position, finals)) });
     }
 
@@ -171,8 +173,7 @@ impl Core {
     }
 
     fn own_leaf(&self, index: u64) -> Option<OwnLeaf> {
-        if let Some(unstamped) = self.unstamped.get(&index) {
-            let Unstamped { envelope, leaf, position } = *unstamped;
+        if let Some(Shown { envelope, leaf, position }) = self.unattested.get(index).copied() {
             return Some(OwnLeaf { index, position, leaf, envelope, known: true });
         }
         let unsent = self.unsent.get(index)?;
@@ -188,11 +189,12 @@ impl Core {
                 self.alarms.remove(&Alarm::EvidenceWaits(unsent.key.envelope));
             }
         }
-        let wanted = |index: &u64| self.unsent.get(*index).is_some() || self.unstamped.contains_key(index);
+        let wanted = |index: &u64| self.unsent.get(*index).is_some() || self.unattested.get(*index).is_some();
         let new: Vec<u64> = leaves.into_iter().filter(wanted).collect();
         if !new.is_empty() {
-            let unstamped = finally && self.pushing_unstamped;
-            self.commit(Body::Pushed(Pushed { leaves: new, finally, refused: false, unstamped }), None);
+            let under = if finally { self.pushing_under } else { Attestations::default() };
+            let (stamp, cosignature) = (under.stamp.number(), under.cosignature.number());
+            self.commit(Body::Pushed(Pushed { leaves: new, finally, stamp, cosignature, ..Pushed::default() }), None);
         }
     }
 
@@ -201,7 +203,7 @@ impl Core {
         let mut given_up = Vec::new();
         for RefusedLeaf { index, kind, why } in leaves {
             self.pushing.remove(&index);
-            if self.unstamped.contains_key(&index) {
+            if self.unattested.get(index).is_some() {
                 // Whoever waits for it has it under the certificate; nobody need be told.
                 match kind {
                     Rejection::NotNow => self.defer(now, index),
@@ -228,10 +230,7 @@ impl Core {
             self.set_alarm(alarm, Some(format!("{what} {key}: {why}; {next}")));
         }
         if !given_up.is_empty() {
-            self.commit(
-                Body::Pushed(Pushed { leaves: given_up, finally: false, refused: true, unstamped: false }),
-                None,
-            );
+            self.commit(Body::Pushed(Pushed { leaves: given_up, refused: true, ..Pushed::default() }), None);
         }
     }
 
@@ -247,15 +246,15 @@ impl Core {
         self.timers.set(now + Duration::from_millis(self.policy.retry_min_ms), Due::Push);
     }
 
-    /// Kept when it covers more than the one before, or is that one with the time-stamp that it waited for.
-    pub(super) fn checkpoint_signed(&mut self, note: Bytes, stamp: CheckpointStamp) {
+    /// Kept when it covers more than the one before, or is that one and others say more of it.
+    pub(super) fn checkpoint_signed(&mut self, note: Bytes, said: Attestations) {
         let Ok((_, checkpoint)) = Checkpoint::parse_note(&note) else { return };
         let says_more = self.own_checkpoint.is_none_or(|own| {
-            let stamped = own.stamp == CheckpointStamp::Awaited && stamp == CheckpointStamp::There;
-            own.size < checkpoint.size || (own.size == checkpoint.size && stamped)
+            own.size < checkpoint.size || (own.size == checkpoint.size && said.there().exceeds(own.said.there()))
         });
         if says_more {
-            self.commit(Body::OwnCheckpoint(Note { note: note.to_vec(), stamp: stamp.number() }), None);
+            let (stamp, cosignature) = (said.stamp.number(), said.cosignature.number());
+            self.commit(Body::OwnCheckpoint(Note { note: note.to_vec(), stamp, cosignature }), None);
         }
     }
 
@@ -423,7 +422,7 @@ impl Core {
     pub(super) fn fold_evidence(&mut self, place: Place, record: &Evidence) -> Result<(), RecordError> {
         self.saw(record);
         for (item, number) in record.items.iter().zip(0u32..) {
-            let at = ItemRef { position: place.position, item: number, stamped: record.cms && record.stamped };
+            let at = ItemRef { position: place.position, item: number, attested: record.attested() };
             let hash = digest(&item.leaf_hash, "leaf")?;
             if item.leaf.is_empty() {
                 self.fold_final(place, hash, at);
@@ -542,36 +541,45 @@ impl Core {
     }
 
     pub(super) fn fold_pushed(&mut self, record: &Pushed) {
+        let under = record.under();
         for index in &record.leaves {
             if record.finally || record.refused {
-                if record.unstamped
-                    && let Some(Unsent { key, leaf, position, .. }) = self.unsent.get(*index)
-                {
-                    let unstamped = Unstamped { envelope: key.envelope, leaf: *leaf, position: *position };
-                    self.unstamped.insert(*index, unstamped);
-                } else {
-                    self.unstamped.remove(index);
+                let again = self.unattested.remove(*index);
+                let first = self.unsent.get(*index).map(|Unsent { key, leaf, position, .. }| Shown {
+                    envelope: key.envelope,
+                    leaf: *leaf,
+                    position: *position,
+                });
+                if let Some(shown) = first.or(again).filter(|_| under.lacks()) {
+                    self.unattested.insert(under.there(), *index, shown);
                 }
                 self.forget_unsent(*index);
             } else {
                 self.leaf_is_known(*index);
             }
         }
-        // A stamp says the less, the longer ago it happened.
-        while self.unstamped.len() > NODE_UNSTAMPED_MAX {
-            self.unstamped.pop_first();
+        self.bound_unattested();
+    }
+
+    fn bound_unattested(&mut self) {
+        let most = match self.own_checkpoint {
+            Some(own) if own.said.waits_for_nobody() => NODE_UNATTESTED_MAX / UNATTESTED_WITHOUT_WITNESS,
+            _ => NODE_UNATTESTED_MAX,
+        };
+        let mut too_many = self.unattested.len().saturating_sub(most);
+        while too_many > 0 && self.unattested.pop_first().is_some() {
+            too_many -= 1;
         }
     }
 
     pub(super) fn fold_own_checkpoint(&mut self, place: Place, record: &Note) -> Result<(), RecordError> {
         let (_, checkpoint) =
             Checkpoint::parse_note(&record.note).map_err(|e| RecordError::Inconsistent(e.to_string()))?;
-        let stamp = CheckpointStamp::from_number(record.stamp);
-        if stamp == CheckpointStamp::NotAsked {
-            // The authorities were taken out of the settings: no stamp will come.
-            self.unstamped.clear();
-        }
-        self.own_checkpoint = Some(OwnCheckpoint { position: place.position, size: checkpoint.size, stamp });
+        let said = record.said();
+        // Authorities that were taken out of the settings will say nothing.
+        self.unattested.keep_those_that_may_gain(said.wanted());
+        self.own_checkpoint = Some(OwnCheckpoint { position: place.position, size: checkpoint.size, said });
+        self.bound_unattested();
         Ok(())
     }
 
@@ -635,10 +643,10 @@ impl Core {
     }
 }
 
-/// The first final proof of a leaf stays, unless a later one is time-stamped and it is not.
+/// The first final proof of a leaf stays, unless others say strictly more of a later one's checkpoint.
 fn put_final(finals: &mut BTreeMap<Digest, ItemRef>, leaf: Digest, at: ItemRef) {
     let known = finals.entry(leaf).or_insert(at);
-    if known.yields_to(at.stamped) {
+    if at.attested.exceeds(known.attested) {
         *known = at;
     }
 }

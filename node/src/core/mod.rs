@@ -29,7 +29,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use truc_evidence::CheckpointStamp;
+use truc_evidence::{Attestations, Unattested};
 use truc_ledger::Record;
 use truc_proto::{AgencyId, Checkpoint, Digest, Event, NodeId, Raw, Submission, Timestamp};
 
@@ -40,8 +40,8 @@ pub use duties::{Counted, Counters, OpenDuty, Told};
 pub use gateway::{PassOutcome, Passage};
 pub use groups::Group;
 pub use state::{
-    Business, Code, Delivery, EarlyStatus, Hashes, ItemRef, Key, Pair, Received, Removal, Sent, Source, Stage,
-    StatusAbout, StatusNote, Step, Unsent, Unstamped, Work,
+    Business, Code, Delivery, EarlyStatus, Hashes, ItemRef, Key, Pair, Received, Removal, Sent, Shown, Source, Stage,
+    StatusAbout, StatusNote, Step, Unsent, Work,
 };
 pub use table::{Asking, CodeState, Move, PairState, Standing, StatusRefused, code_move, pair_move, status_move};
 pub use takeover::Origin;
@@ -70,8 +70,9 @@ pub struct Core {
     received: BTreeMap<u64, Received>,
     requests: BTreeMap<(AgencyId, String), Request>,
     unsent: UnsentLeaves,
-    /// Own leaves that others have finally, but without the time-stamp that was asked for; at most [`truc_proto::limits::NODE_UNSTAMPED_MAX`].
-    unstamped: BTreeMap<u64, Unstamped>,
+    /// Own leaves that others have finally, but without the time-stamp or the cosignatures that were wanted; at most
+    /// [`truc_proto::limits::NODE_UNATTESTED_MAX`].
+    unattested: Unattested<Shown>,
     own_checkpoint: Option<OwnCheckpoint>,
     peers: BTreeMap<NodeId, Bytes>,
     /// The largest checkpoint that came with evidence, by node.
@@ -104,8 +105,8 @@ pub struct Core {
     connected: bool,
     /// Own leaves in the push under way.
     pushing: BTreeSet<u64>,
-    /// Its checkpoint came without the time-stamp that was asked for.
-    pushing_unstamped: bool,
+    /// What others had said of its checkpoint.
+    pushing_under: Attestations,
     /// The last push failed: the next one waits for its timer.
     push_waits: bool,
     /// Own leaves that the relay did not take when it was last shown them; true: left out until their timer.
@@ -151,9 +152,9 @@ pub struct OwnCheckpoint {
     pub position: u64,
     /// Leaves it covers.
     pub size: u64,
-    /// What time-stamping authorities said of it.
+    /// What others said of it.
     #[serde(default)]
-    pub stamp: CheckpointStamp,
+    pub said: Attestations,
 }
 
 /// What entitled an actor, and when.
@@ -181,7 +182,7 @@ impl Core {
             received: BTreeMap::new(),
             requests: BTreeMap::new(),
             unsent: UnsentLeaves::default(),
-            unstamped: BTreeMap::new(),
+            unattested: Unattested::default(),
             own_checkpoint: None,
             peers: BTreeMap::new(),
             seen: BTreeMap::new(),
@@ -202,7 +203,7 @@ impl Core {
             warned: duties::Warned::default(),
             connected: false,
             pushing: BTreeSet::new(),
-            pushing_unstamped: false,
+            pushing_under: Attestations::default(),
             push_waits: false,
             deferred: BTreeMap::new(),
             offering: BTreeSet::new(),
@@ -259,7 +260,7 @@ impl Core {
             Input::Pushed { leaves, finally } => self.pushed(leaves, finally),
             Input::PushRefused { leaves } => self.push_refused(now, leaves),
             Input::PushFailed => self.push_failed(now),
-            Input::CheckpointSigned { note, stamp } => self.checkpoint_signed(note, stamp),
+            Input::CheckpointSigned { note, said } => self.checkpoint_signed(note, said),
             Input::PeerCheckpoint { node, note } => self.peer_checkpoint(node, note),
             Input::Cosign { node, checkpoint, reply } => self.cosign(&node, &checkpoint, reply),
             Input::PeerFork { node, held, shown } => self.peer_fork(now, node, held, shown),
@@ -378,10 +379,10 @@ impl Core {
         self.directory
     }
 
-    /// Own leaves that others are to be shown once more, under a time-stamped checkpoint.
+    /// Own leaves that others are to be shown once more, under a checkpoint of which others say more.
     #[must_use]
-    pub fn unstamped_leaves(&self) -> usize {
-        self.unstamped.len()
+    pub fn unattested_leaves(&self) -> usize {
+        self.unattested.len()
     }
 
     /// Own leaves of which others have still to hear.

@@ -2,17 +2,18 @@
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use truc_evidence::Attested;
 use truc_ledger::{Fold, FoldError, Replayed};
 use truc_proto::{AgencyId, Checkpoint, Digest, NodeId};
 
 use super::{
-    Core, EarlyStatus, EntitledRef, Group, ItemRef, Key, OwnCheckpoint, Received, Request, Sent, Unsent, Unstamped,
-    Wish, administration::Newest,
+    Core, EarlyStatus, EntitledRef, Group, ItemRef, Key, OwnCheckpoint, Received, Request, Sent, Shown, Unsent, Wish,
+    administration::Newest,
 };
 use crate::records::Place;
 
 /// Counts up when the form of the entries changes; older snapshots are then passed over.
-const FORM: u32 = 2;
+const FORM: u32 = 3;
 
 #[derive(Serialize, Deserialize)]
 enum Entry<'a> {
@@ -27,7 +28,7 @@ enum Entry<'a> {
     Received(std::borrow::Cow<'a, Received>),
     Request(AgencyId, String, Request),
     Unsent(u64, Unsent),
-    Unstamped(u64, Unstamped),
+    Unattested(Attested, u64, Shown),
     Peer(NodeId, Vec<u8>),
     Seen(NodeId, u64, Vec<u8>),
     Fork(NodeId, u64),
@@ -69,7 +70,7 @@ impl Core {
             .chain(self.received.values().map(|received| Entry::Received(Borrowed(received))))
             .chain(requests)
             .chain(self.unsent().iter().map(|(index, unsent)| Entry::Unsent(*index, unsent.clone())))
-            .chain(self.unstamped.iter().map(|(index, unstamped)| Entry::Unstamped(*index, *unstamped)))
+            .chain(self.unattested.iter().map(|(had, index, shown)| Entry::Unattested(had, index, *shown)))
             .chain(self.peers.iter().map(|(node, note)| Entry::Peer(node.clone(), note.to_vec())))
             .chain(self.seen.iter().map(|(node, (size, note))| Entry::Seen(node.clone(), *size, note.to_vec())))
             .chain(self.forks.iter().map(|(node, position)| Entry::Fork(node.clone(), *position)))
@@ -104,7 +105,7 @@ impl Core {
                 Entry::Received(received) => self.load_received(received.into_owned()),
                 Entry::Request(code, key, request) => _ = self.requests.insert((code, key), request),
                 Entry::Unsent(index, unsent) => self.set_unsent(index, unsent),
-                Entry::Unstamped(index, unstamped) => _ = self.unstamped.insert(index, unstamped),
+                Entry::Unattested(had, index, shown) => self.unattested.insert(had, index, shown),
                 Entry::Peer(node, note) => _ = self.peers.insert(node, Bytes::from(note)),
                 Entry::Seen(node, size, note) => _ = self.seen.insert(node, (size, Bytes::from(note))),
                 Entry::Fork(node, position) => _ = self.forks.insert(node, position),

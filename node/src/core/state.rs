@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use truc_evidence::Attested;
 use truc_proto::{
     AgencyId, Digest, EnvelopeId, EnvelopeKind, EventUri, Priority, Reason, Role, StatusCode, Supersedes, Timestamp,
 };
@@ -54,17 +55,9 @@ pub struct ItemRef {
     pub position: u64,
     /// Index among its items.
     pub item: u32,
-    /// Of a final proof: its checkpoint is time-stamped.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub stamped: bool,
-}
-
-impl ItemRef {
-    /// Whether another final proof of the same leaf is better: a time-stamp that came late is worth more than none.
-    #[must_use]
-    pub const fn yields_to(&self, stamped: bool) -> bool {
-        stamped && !self.stamped
-    }
+    /// Of a final proof: what others said of its checkpoint.
+    #[serde(default, skip_serializing_if = "Attested::is_none")]
+    pub attested: Attested,
 }
 
 /// Where a leaf stands.
@@ -533,9 +526,9 @@ pub struct Unsent {
     pub stage: Stage,
 }
 
-/// An own leaf that others have finally, but without the time-stamp that was asked for.
+/// An own leaf that others have finally, but without the time-stamp or the cosignatures that were wanted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Unstamped {
+pub struct Shown {
     /// The envelope.
     pub envelope: EnvelopeId,
     /// Its hash.

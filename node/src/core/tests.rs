@@ -1,16 +1,17 @@
 //! The core without journal, network or keys: what it decides, and that its state is a fold of what it wrote.
 
 mod administration;
+mod attested;
 mod duties;
 mod gateway;
 mod groups;
-mod stamps;
 mod statuses;
 mod unread;
 mod withdraw;
 
 use std::collections::BTreeMap;
 
+use truc_evidence::{Attestation, Attested};
 use truc_ledger::{Fold, Record, merkle::leaf_hash};
 use truc_proto::{
     Actor, BusinessStatus, DirectoryRef, EnvelopeId, EnvelopeKind, EventUri, Lane, Preamble, Priority, Reason, Role,
@@ -18,7 +19,7 @@ use truc_proto::{
 };
 
 use super::*;
-use crate::records::{About, Content, Incoming, KeyEnvelope, OpeningParts, Outgoing, Payload};
+use crate::records::{self, About, Content, Incoming, KeyEnvelope, OpeningParts, Outgoing, Payload};
 
 const START: &str = "2026-11-22T01:00:00Z";
 
@@ -228,7 +229,7 @@ fn leaves(from: &str, cms: bool, envelope: EnvelopeId, leaf: Option<&[u8]>, hash
         from: node(from),
         checkpoint: Bytes::from_static(b"checkpoint"),
         cms,
-        stamped: false,
+        attested: Attested::NONE,
         items: vec![ReceivedItem {
             leaf: leaf.map(Bytes::copy_from_slice),
             leaf_hash: hash,
@@ -661,7 +662,7 @@ fn own_leaves_are_pushed_until_acknowledged_and_again_under_the_certificates_sig
     assert_eq!(again, first);
     receiver.handle(after(3_100), Input::Pushed { leaves: again.iter().map(|l| l.index).collect(), finally: false });
     let note = signed_note(receiver.core.next_leaf());
-    let effects = receiver.handle(after(3_200), Input::CheckpointSigned { note, stamp: CheckpointStamp::NotAsked });
+    let effects = receiver.handle(after(3_200), Input::CheckpointSigned { note, said: Attestations::default() });
     let (leaves, finals) = push(&effects).expect("finalisations");
     let (_, finals) = finals.expect("under the signed checkpoint");
     assert!(leaves.is_empty() && finals.len() == 4 && finals.iter().all(|leaf| leaf.known));

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use truc_evidence::CheckpointStamp;
+use truc_evidence::{Attestations, Attested};
 use truc_ledger::Record;
 use truc_proto::{
     Administrator, AgencyId, Checkpoint, Digest, DirectoryRef, EnvelopeId, EnvelopeKind, NodeId, Priority, Reason,
@@ -154,8 +154,8 @@ pub struct ReceivedLeaves {
     pub checkpoint: Bytes,
     /// True when it carries the certificate's line.
     pub cms: bool,
-    /// True when that line carries a time-stamp.
-    pub stamped: bool,
+    /// What others said of it, verified.
+    pub attested: Attested,
     /// The leaves.
     pub items: Vec<ReceivedItem>,
 }
@@ -424,8 +424,8 @@ pub enum Input {
     CheckpointSigned {
         /// The note.
         note: Bytes,
-        /// What time-stamping authorities said of it.
-        stamp: CheckpointStamp,
+        /// What others said of it.
+        said: Attestations,
     },
     /// A newer checkpoint of a peer, proven consistent with the one held.
     PeerCheckpoint {

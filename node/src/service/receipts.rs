@@ -2,10 +2,10 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use truc_evidence::{Entitlement, Leaf, ReceiptParts, is_stamped, receipt};
+use truc_evidence::{Attestation, Attested, Entitlement, Leaf, ReceiptParts, is_stamped, receipt};
 use truc_proto::{
     Actor, AgencyId, Checkpoint, Digest, Entry, Opening, Raw, RootStatement, SignedNote, Timestamp,
-    limits::STAMP_LOOKED_FOR_MAX, node_v1, wire_v1,
+    limits::ATTESTED_LOOKED_FOR_MAX, node_v1, wire_v1,
 };
 
 use super::{Error, envelope_id, not_found, roles::May, view::Statuses};
@@ -225,11 +225,16 @@ fn own(
     index: u64,
 ) -> Result<wire_v1::ProvenLeaf, String> {
     let leaf = bodies.body(position).map_err(|e| crate::chain(&e))?.1.ok_or("the leaf is not in its record")?;
-    let stamped = if shell.stamper.is_some() { first_stamped(bodies, position, index) } else { None };
-    if let Some((checkpoint, size)) = stamped {
-        return own_under(shell, leaf, index, checkpoint, size);
+    let newest = places.own_checkpoint.filter(|own| index < own.size);
+    if shell.stamper.is_some() || newest.is_some_and(|own| own.said.lacks()) {
+        let wanted = newest.map_or(Attested::NONE, |own| own.said.wanted());
+        let earlier = first_attested(bodies, position, index, wanted);
+        let better = |earlier: &Earlier| newest.is_none_or(|own| !own.said.there().exceeds(earlier.there));
+        if let Some(Earlier { checkpoint, size, .. }) = earlier.filter(better) {
+            return own_under(shell, leaf, index, checkpoint, size);
+        }
     }
-    let (checkpoint, size) = match places.own_checkpoint.filter(|own| index < own.size) {
+    let (checkpoint, size) = match newest {
         Some(own) => match bodies.body(own.position).map_err(|e| crate::chain(&e))?.0 {
             Body::OwnCheckpoint(note) => {
                 let (_, checkpoint) = Checkpoint::parse_note(&note.note).map_err(|e| e.to_string())?;
@@ -258,19 +263,33 @@ fn own_under(
     Ok(wire_v1::ProvenLeaf { leaf: leaf.into(), index, proof, checkpoint: checkpoint.into() })
 }
 
-/// The first time-stamped checkpoint after our leaf at `position` of the journal, with its size: the earlier the stamp, the more it proves. Where there is none
-/// soon after it (the authorities were away), the newest checkpoint of all serves.
-fn first_stamped(bodies: &Bodies, position: u64, index: u64) -> Option<(Vec<u8>, u64)> {
-    for later in (position + 1..).take(STAMP_LOOKED_FOR_MAX) {
+/// A checkpoint of ours of which others said something.
+struct Earlier {
+    checkpoint: Vec<u8>,
+    size: u64,
+    there: Attested,
+}
+
+/// The first checkpoint after our leaf at `position` of the journal of which others said all that is wanted: the earlier they did, the more it proves. Else
+/// the first of which they said the most. Where there is none soon after it (they were away), the newest checkpoint of all serves.
+fn first_attested(bodies: &Bodies, position: u64, index: u64, wanted: Attested) -> Option<Earlier> {
+    let mut best: Option<Earlier> = None;
+    for later in (position + 1..).take(ATTESTED_LOOKED_FOR_MAX) {
         // Past the journal's end.
-        let (body, _) = bodies.body(later).ok()?;
+        let Ok((body, _)) = bodies.body(later) else { break };
         let Body::OwnCheckpoint(note) = body else { continue };
-        let (signed, checkpoint) = Checkpoint::parse_note(&note.note).ok()?;
-        if index < checkpoint.size && is_stamped(&signed) {
-            return Some((note.note, checkpoint.size));
+        let Ok((signed, checkpoint)) = Checkpoint::parse_note(&note.note) else { break };
+        let cosigned = note.said().cosignature == Attestation::There;
+        let there = Attested { stamped: is_stamped(&signed), cosigned };
+        let says_most = there.exceeds(best.as_ref().map_or(Attested::NONE, |best| best.there));
+        if index < checkpoint.size && says_most {
+            best = Some(Earlier { checkpoint: note.note, size: checkpoint.size, there });
+            if there.covers(wanted) {
+                break;
+            }
         }
     }
-    None
+    best
 }
 
 fn evidence_item(bodies: &Bodies, at: ItemRef) -> Result<wire_v1::ProvenLeaf, String> {

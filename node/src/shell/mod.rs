@@ -37,7 +37,7 @@ use truc_ledger::{
     Ledger,
     blobs::{BlobStore, StoredBlob},
 };
-use truc_link::{Link, Revocations, Stamper};
+use truc_link::{Breaker, Link, Revocations, Stamper};
 use truc_proto::{AdminAction, AgencyId, AxisId, Digest, Lane, NodeId, Restored, relay_v1::relay_client::RelayClient};
 use truc_signer::{SigningKey, path::TrustStore};
 
@@ -134,6 +134,8 @@ pub struct Shell {
     pub(crate) signed: SignedCheckpoints,
     /// How many times in a row the relay was asked to cosign and did not.
     pub(crate) witness_misses: AtomicU32,
+    /// Since it did not: a checkpoint that lacks its line is not shown to it again and again.
+    pub(crate) witness_rests: Mutex<Breaker>,
     /// Journal, blobs, notes about the store itself.
     pub store_folder: PathBuf,
     /// From which backup this node was restored, until the relay has said that it knows of nothing newer.

@@ -92,6 +92,7 @@ async fn session(shell: &Arc<Shell>, greeted: &mut bool) -> Result<(), LinkError
     *greeted = true;
     info!(relay = %shell.relay_id, address = %shell.relay_address, "connected");
     shell.relay_state.store(Arc::new(format!("connected to {} at {}", shell.relay_id, shell.relay_address)));
+    shell.witness_is_back();
     shell.relay.send_replace(Some(relay.clone()));
     shell.engine.tell(Input::Connected).await?;
     say_whether_the_key_is_away(shell).await;
@@ -351,8 +352,8 @@ pub(super) async fn verified(
             });
         }
         actors.dedup();
-        let (cms, stamped) = (proven.cms, proven.stamped);
-        let leaves = ReceivedLeaves { from: proven.node, checkpoint, cms, stamped, items };
+        let (cms, attested) = (proven.cms, proven.attested);
+        let leaves = ReceivedLeaves { from: proven.node, checkpoint, cms, attested, items };
         Ok(Examined { leaves, actors, waits, wrong })
     };
     shell.work("verifying evidence", work).await

@@ -8,9 +8,9 @@ use std::{
 
 use bytes::Bytes;
 use tracing::warn;
-use truc_custody::put_stamp;
-use truc_evidence::{CheckpointStamp, checkpoint_signature, sign_checkpoint};
-use truc_link::StampError;
+use truc_custody::{cosignatures, put_stamp};
+use truc_evidence::{Attestation, Attestations, NodeKind, checkpoint_signature, find_cms_line, sign_checkpoint};
+use truc_link::{StampError, due};
 use truc_proto::{Digest, SignedNote};
 use truc_signer::{CertificateUse, Verdict, validate};
 
@@ -34,7 +34,7 @@ pub async fn run_signer(shell: Arc<Shell>) {
             _ = stopping.changed() => return,
             // A first Hello lifts the ban on signing.
             changed = relay.changed() => if changed.is_err() { return },
-            () = stamp_due(&shell) => {}
+            () = gain_due(&shell) => {}
         }
         if !shell.may_sign() {
             continue;
@@ -64,15 +64,21 @@ pub async fn run_signer(shell: Arc<Shell>) {
     }
 }
 
+/// Signs what is new. Where nothing is, adds to the newest signed checkpoint what others did not say when it went out: the same lines and more, so that
+/// nothing is lost by it, and no key is wanted.
 async fn sign_newest(shell: &Arc<Shell>) -> Result<(), String> {
     let signed = shell.engine.ask(|core| core.own_checkpoint()).await.map_err(|error| error.to_string())?;
     let head = shell.ledger.head();
-    if signed.is_some_and(|own| head.size <= own.size && !may_stamp(shell, own.stamp)) || head.size == 0 {
+    if head.size == 0 {
         return Ok(());
     }
+    if let Some(own) = signed.filter(|own| head.size <= own.size) {
+        return complete(shell, own).await;
+    }
     let key = shell.node_key();
+    let certificate = key.certificate().sha256();
     // What a revoked certificate signs nobody believes; the ledger key's line stands.
-    if shell.is_taken_away(&key.certificate().sha256()) {
+    if shell.is_taken_away(&certificate) {
         return Err(
             "the directory has its certificate revoked or suspended; `truc cert request node` asks for a new one"
                 .into(),
@@ -83,49 +89,89 @@ async fn sign_newest(shell: &Arc<Shell>) -> Result<(), String> {
     {
         return Err(format!("its certificate is revoked since {at} ({}); install a new one", reason.as_str()));
     }
-    let certificate = key.certificate().sha256();
     let mut note = head.note.clone();
     let work = move || sign_checkpoint(&mut note, key.as_ref(), clock::now()).map(|()| note);
     let note = shell.work("signing a checkpoint", work).await.map_err(|error| error.to_string())?;
     let note = note.map_err(|error| crate::chain(&error))?;
-    let (note, stamp, cosignatures) = with_what_others_say(shell, note, &certificate).await;
+    let (note, said) = with_what_others_say(shell, note, &certificate, Attestation::NotAsked).await;
+    let cosignatures = cosignatures(&note);
     let note = Bytes::from(note.to_string());
     let clear = Input::Alarm { alarm: Alarm::KeyAway, text: None };
-    for input in [Input::CheckpointSigned { note, stamp }, clear] {
+    for input in [Input::CheckpointSigned { note, said }, clear] {
         shell.engine.tell(input).await.map_err(|error| error.to_string())?;
     }
     shell.signed_at_ms.store(clock::now().unix_ms(), Ordering::Relaxed);
-    shell.signed.add(stamp, cosignatures);
+    shell.signed.add(said, cosignatures);
     Ok(())
 }
 
-/// What others add to a signed checkpoint before it is published: all are asked at once, each within a budget of its own. Whatever does not come in time is
-/// left out; nothing waits for it, and neither acceptance nor delivery waits for any of this. With it goes what became of the time-stamp, and how many
-/// cosigned.
+async fn complete(shell: &Shell, own: OwnCheckpoint) -> Result<(), String> {
+    if !may_gain(shell, own.said) {
+        return Ok(());
+    }
+    let Some(note) = shell.own_note(own).await.map_err(|error| crate::chain(&error))? else { return Ok(()) };
+    // Another key may have taken over since.
+    let Some(certificate) = signed_by(shell, &note) else { return Ok(()) };
+    let (note, said) = with_what_others_say(shell, note, &certificate, own.said.stamp).await;
+    if said.there().exceeds(own.said.there()) {
+        let cosignatures = cosignatures(&note);
+        let note = Bytes::from(note.to_string());
+        let signed = Input::CheckpointSigned { note, said };
+        shell.engine.tell(signed).await.map_err(|error| error.to_string())?;
+        shell.signed.completed(said, cosignatures);
+    }
+    Ok(())
+}
+
+/// What others add to a signed checkpoint before it is published: all are asked at once for what is not there, each within a budget of its own. Whatever does
+/// not come in time is left out; nothing waits for it, and neither acceptance nor delivery waits for any of this. With it goes what became of all.
 async fn with_what_others_say(
     shell: &Shell,
     note: SignedNote,
     certificate: &Digest,
-) -> (SignedNote, CheckpointStamp, usize) {
-    let own = note.signatures().len();
-    let stamping = async { time_stamp(shell, &checkpoint_signature(&note, certificate)?).await };
+    stamp: Attestation,
+) -> (SignedNote, Attestations) {
+    let stamping = async {
+        if stamp == Attestation::There {
+            return None;
+        }
+        time_stamp(shell, &checkpoint_signature(&note, certificate)?).await
+    };
     let (mut cosigned, token) = tokio::join!(shell.cosigned_by_relay(note.clone()), stamping);
-    let cosignatures = cosigned.signatures().len() - own;
-    let stamp = put_stamp(&mut cosigned, certificate, shell.stamper.is_some(), token);
-    (cosigned, stamp, cosignatures)
+    let stamp = match stamp {
+        Attestation::There => stamp,
+        _ => put_stamp(&mut cosigned, certificate, shell.stamper.is_some(), token),
+    };
+    let cosignature = shell
+        .directory()
+        .map_or(Attestation::NobodyYet, |directory| directory.cosignature(NodeKind::Node, &cosigned, clock::now()));
+    (cosigned, Attestations { stamp, cosignature })
 }
 
-/// Whether the same tree is signed again: its time-stamp is missing, and there is somebody to ask.
-fn may_stamp(shell: &Shell, stamp: CheckpointStamp) -> bool {
-    stamp == CheckpointStamp::Awaited && shell.stamper.as_ref().is_some_and(|stamper| !stamper.rests())
+/// The certificate of ours whose line a checkpoint carries.
+fn signed_by(shell: &Shell, note: &SignedNote) -> Option<Digest> {
+    let directory = shell.directory()?;
+    let (_, entry) = directory.node(&shell.node)?;
+    find_cms_line(note, &entry.origin, entry, clock::now()).map(|line| line.binding.sha256)
 }
 
-/// Completes when the time-stamp that the newest checkpoint lacks may be asked for: what was shown to others without it is shown again under it.
-async fn stamp_due(shell: &Shell) {
-    let Some(stamper) = &shell.stamper else { return std::future::pending().await };
-    let is_missing = |own: Option<OwnCheckpoint>| own.is_some_and(|own| own.stamp == CheckpointStamp::Awaited);
-    // An engine that stopped asks for none.
-    stamper.due(|| async { shell.engine.ask(|core| core.own_checkpoint()).await.is_ok_and(is_missing) }).await;
+/// Whether there is somebody to ask now for what the newest checkpoint lacks.
+fn may_gain(shell: &Shell, said: Attestations) -> bool {
+    let stamper = || shell.stamper.as_ref().is_some_and(|stamper| !stamper.rests());
+    (said.stamp == Attestation::Awaited && stamper())
+        || (said.cosignature != Attestation::There && shell.may_ask_witness())
+}
+
+/// Completes when there is: what was shown to others without it is shown again with it.
+async fn gain_due(shell: &Shell) {
+    due(|| async {
+        // Where nobody is there to ask the core need not be.
+        let all = Attestations { stamp: Attestation::Awaited, cosignature: Attestation::Awaited };
+        let gains = |own: Option<OwnCheckpoint>| own.is_some_and(|own| may_gain(shell, own.said));
+        // An engine that stopped asks for none.
+        may_gain(shell, all) && shell.engine.ask(|core| core.own_checkpoint()).await.is_ok_and(gains)
+    })
+    .await;
 }
 
 /// A time-stamp over a signature of this node's, where settings name authorities and one answers within the budget; the alarm says when none does.

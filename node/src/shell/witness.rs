@@ -7,22 +7,24 @@ use std::{
 };
 
 use bytes::Bytes;
+use tokio::time::Instant;
 use tracing::{debug, warn};
 use truc_custody::WitnessStates;
-use truc_evidence::{Directory, witness_of};
+use truc_evidence::{Attestation, Directory, witness_of};
 use truc_ledger::fork::{HeldCheckpoint, Observation};
+use truc_link::Breaker;
 use truc_proto::{
     Checkpoint, NoteKey, SignedNote,
-    limits::{COSIGN_GAP_MS, COSIGN_MISSES_MAX, COSIGN_WAIT_MS, PEER_MARKS_MAX},
+    limits::{COSIGN_GAP_MS, COSIGN_MISSES_MAX, COSIGN_WAIT_MS, FUTURE_SKEW_MAX_MS, PEER_MARKS_MAX},
     relay_v1,
 };
 
 use super::{
-    Relay, Shell, clock,
+    Relay, Shell, clock, lock,
     peer::{PeerError, bad, log_of, proof_of, relay_key},
 };
 use crate::{
-    core::{Answer, Input},
+    core::{Answer, Input, OwnCheckpoint},
     records::Body,
 };
 
@@ -107,18 +109,30 @@ impl Shell {
     /// The note with the relay's line, where the relay is there and gives it in time.
     pub(super) async fn cosigned_by_relay(&self, note: SignedNote) -> SignedNote {
         let Some(key) = self.relay_witness() else { return note };
-        // Who is away is not asked.
-        if self.relay().is_none() {
+        // Who is away is not asked, nor who has cosigned it.
+        if self.relay().is_none() || key.verify_cosignature(&note).is_ok() {
             return note;
         }
         let before = note.signatures().len();
         let note = self.asked_in_time(note, &key).await;
         if note.signatures().len() > before {
             self.witness_misses.store(0, Ordering::Relaxed);
+            *lock(&self.witness_rests) = Breaker::default();
         } else {
             self.witness_misses.fetch_add(1, Ordering::Relaxed);
+            lock(&self.witness_rests).fail(Instant::now());
         }
         note
+    }
+
+    /// Whether the relay may be asked for the line that a checkpoint lacks: it is there, is a witness, and did not fail to give one a moment ago.
+    pub(super) fn may_ask_witness(&self) -> bool {
+        self.relay().is_some() && !lock(&self.witness_rests).rests(Instant::now()) && self.relay_witness().is_some()
+    }
+
+    /// A new connection: what it did not say before it may say now.
+    pub(super) fn witness_is_back(&self) {
+        *lock(&self.witness_rests) = Breaker::default();
     }
 
     /// The relay as this node's witness, by what is heard of it.
@@ -150,6 +164,9 @@ impl Shell {
             }
         };
         match key.cosignature(&note, signature.to_vec()) {
+            Ok((_, at)) if at.unix_ms().abs_diff(clock::now().unix_ms()) > FUTURE_SKEW_MAX_MS.unsigned_abs() => {
+                warn!(%at, "the relay's cosignature is not taken: its clock and this node's are more than five minutes apart");
+            }
             // A note that takes no more lines is whole as it is.
             Ok((line, _)) => drop(note.add_signature(line)),
             Err(error) => warn!(%error, "the relay's cosignature does not hold"),
@@ -163,13 +180,22 @@ impl Shell {
             return Ok(());
         }
         let Some(own) = self.engine.ask(|core| core.own_checkpoint()).await? else { return Ok(()) };
-        let bodies = self.bodies();
-        let body = self.work("reading a record", move || bodies.body(own.position)).await?;
-        if let Ok((Body::OwnCheckpoint(record), _)) = body {
-            let note = SignedNote::parse(&record.note).map_err(bad)?;
+        // The signer shows it soon, to have it cosigned; asked twice at once, the relay says nothing.
+        if own.said.cosignature != Attestation::There && self.may_ask_witness() {
+            return Ok(());
+        }
+        if let Some(note) = self.own_note(own).await? {
             self.ask_relay(&note).await?;
         }
         Ok(())
+    }
+
+    /// Our newest signed checkpoint as it stands in the journal.
+    pub(super) async fn own_note(&self, own: OwnCheckpoint) -> Result<Option<SignedNote>, PeerError> {
+        let bodies = self.bodies();
+        let body = self.work("reading a record", move || bodies.body(own.position)).await?;
+        let Ok((Body::OwnCheckpoint(record), _)) = body else { return Ok(None) };
+        SignedNote::parse(&record.note).map(Some).map_err(bad)
     }
 
     /// The relay's key as a witness, as the directory in force lists it.

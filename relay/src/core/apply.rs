@@ -3,15 +3,14 @@
 use std::collections::BTreeMap;
 
 use prost::Message;
-use truc_evidence::CheckpointStamp;
 use truc_ledger::Position;
 use truc_proto::{
     AgencyId, Digest, EnvelopeId, NodeId, Timestamp,
-    limits::{FINAL_LEAVES_PER_DELIVERY_MAX, RECALLED_ENVELOPES_MAX, RELAY_UNSTAMPED_MAX},
+    limits::{FINAL_LEAVES_PER_DELIVERY_MAX, RECALLED_ENVELOPES_MAX, RELAY_UNATTESTED_MAX, UNATTESTED_WITHOUT_WITNESS},
 };
 
 use super::{
-    Core, DirectoryMark, ID_MEMORY_MS,
+    Core, DirectoryMark, ID_MEMORY_MS, SignedMark,
     input::{Alarm, Effect},
     state::{AgencyRef, Delivery, Envelope, Final, KeyRef, NodeRef, OwnLeaf, Pair, Peer, Remembered, Seen},
     table::{Fact, PairState, moved},
@@ -286,31 +285,30 @@ impl Core {
     }
 
     fn apply_signed(&mut self, position: Position, record: &records::Signed, after: &mut Vec<Effect>) {
-        let stamp = CheckpointStamp::from_number(record.stamp);
-        if record.size >= self.signed_size {
-            (self.signed_size, self.signed_stamp) = (record.size, stamp);
+        let said = record.said();
+        if self.signed.is_none_or(|signed| record.size >= signed.size) {
+            self.signed = Some(SignedMark { position, size: record.size, said });
         }
+        let there = said.there();
+        let most = if said.waits_for_nobody() {
+            RELAY_UNATTESTED_MAX / UNATTESTED_WITHOUT_WITNESS
+        } else {
+            RELAY_UNATTESTED_MAX
+        };
         let mut woken = Vec::new();
         for (node, queue) in &mut self.queues {
+            let before = queue.unattested.len();
             let mut covered = first_leaves(&mut queue.unsigned, record.size);
             self.unsigned -= covered.len();
-            match stamp {
-                CheckpointStamp::Awaited => {
-                    let before = queue.unstamped.len();
-                    queue.unstamped.extend(covered.iter().copied());
-                    self.unstamped += queue.unstamped.len() - before;
-                    // A stamp says the less, the longer ago it happened.
-                    while self.unstamped > RELAY_UNSTAMPED_MAX && queue.unstamped.pop_first().is_some() {
-                        self.unstamped -= 1;
-                    }
-                }
-                CheckpointStamp::There => {
-                    let again = first_leaves(&mut queue.unstamped, record.size);
-                    self.unstamped -= again.len();
-                    covered.extend(again);
-                }
-                // The authorities were taken out of the settings: no stamp will come.
-                CheckpointStamp::NotAsked => self.unstamped -= std::mem::take(&mut queue.unstamped).len(),
+            covered.extend(queue.unattested.take_bettered(there, record.size));
+            // Authorities that were taken out of the settings will say nothing.
+            queue.unattested.keep_those_that_may_gain(said.wanted());
+            if said.lacks() {
+                covered.iter().for_each(|(index, leaf)| queue.unattested.insert(there, *index, *leaf));
+            }
+            self.unattested = self.unattested + queue.unattested.len() - before;
+            while self.unattested > most && queue.unattested.pop_first().is_some() {
+                self.unattested -= 1;
             }
             for leaves in covered.chunks(FINAL_LEAVES_PER_DELIVERY_MAX) {
                 let delivery = Delivery::Final { signed: position, size: record.size, leaves: leaves.to_vec() };

@@ -1,7 +1,7 @@
 //! Decisions about envelopes: accept once, refuse with evidence, lease, expire, replace.
 
 use bytes::Bytes;
-use truc_evidence::CheckpointStamp;
+use truc_evidence::Attestations;
 use truc_ledger::Position;
 use truc_proto::{
     Actor, AgencyId, Event, EventUri, Reason, Role, Timestamp,
@@ -393,10 +393,12 @@ impl Core {
         Ok(Acceptance { position, leaf_index, leaf: Some(directory.statement) })
     }
 
-    pub(super) fn signed(&mut self, size: u64, note: Bytes, stamp: CheckpointStamp, turn: &mut Turn) {
-        let stamped = self.signed_stamp == CheckpointStamp::Awaited && stamp == CheckpointStamp::There;
-        if size > self.signed_size || (size == self.signed_size && stamped) {
-            self.append(Body::Signed(records::Signed { size, note, stamp: stamp.number() }), None, turn);
+    /// Kept when it covers more than the one before, or is that one and others say more of it.
+    pub(super) fn signed(&mut self, size: u64, note: Bytes, said: Attestations, turn: &mut Turn) {
+        let (signed, before) = self.signed_so_far();
+        if size > signed || (size == signed && said.there().exceeds(before)) {
+            let (stamp, cosignature) = (said.stamp.number(), said.cosignature.number());
+            self.append(Body::Signed(records::Signed { size, note, stamp, cosignature }), None, turn);
         }
     }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use prost::Message as _;
+use truc_evidence::Attested;
 use truc_ledger::Position;
 use truc_proto::{
     Arrival, Digest, NodeId, Timestamp,
@@ -132,17 +133,18 @@ impl Core {
         Ok(())
     }
 
-    /// Passes on what was not passed on before. A leaf is final once, and once more when the time-stamp comes that was missing: another tree proves nothing
-    /// more about it.
+    /// Passes on what was not passed on before. A leaf is final once, and once more whenever others say strictly more of its checkpoint than of every one
+    /// before: another tree proves nothing more about it.
     fn one_finalisation(&mut self, now: Timestamp, from: &NodeId, item: VerifiedFinalisation, turn: &mut Turn) {
         let (mut leaves, mut passed_on, mut fresh) = (Vec::new(), Vec::new(), BTreeMap::new());
         for leaf in item.items {
-            let seen = final_seen(&item.to, &leaf.leaf, item.stamped);
-            let news: Vec<_> = leaf.keys.iter().filter(|key| self.is_news(from, key, seen, &mut fresh)).collect();
+            let shown = Variants::of(&item.to, &leaf.leaf);
+            let is_news = |key: &&EnvelopeKey| self.is_news(from, key, &shown, item.attested, &mut fresh);
+            let news: Vec<_> = leaf.keys.iter().filter(is_news).collect();
             if news.is_empty() {
                 continue;
             }
-            let seen = u64::from_be_bytes(seen);
+            let seen = u64::from_be_bytes(shown.seen(item.attested));
             leaves.extend(news.into_iter().map(|key| records::FinalLeaf { key: Some(record_key(key)), seen }));
             passed_on.push(leaf.item);
         }
@@ -160,12 +162,13 @@ impl Core {
         self.append(Body::Finalisation(record), None, turn);
     }
 
-    /// Whether a final proof was not passed on yet, and fits. `fresh` is what the same batch brought before it.
+    /// Whether a final proof says more than all of its leaf that were passed on, and fits. `fresh` is what the same batch brought before it.
     fn is_news(
         &self,
         from: &NodeId,
         key: &EnvelopeKey,
-        seen: [u8; 8],
+        shown: &Variants,
+        attested: Attested,
         fresh: &mut BTreeMap<KeyRef, Vec<[u8; 8]>>,
     ) -> bool {
         let Some(key) = self.key_of(key) else { return false };
@@ -179,13 +182,14 @@ impl Core {
         let fresh = fresh.entry(key).or_default();
         let mut of_node = finals.iter().filter(|known| Some(known.from) == from);
         let room = EVIDENCE_PER_RECIPIENT_MAX * recipients;
-        if fresh.contains(&seen) || of_node.clone().count() + fresh.len() >= room {
+        if of_node.clone().count() + fresh.len() >= room {
             return false;
         }
-        if of_node.any(|known| known.seen == seen) {
+        let says_more = |seen: &[u8; 8]| shown.with(seen).is_none_or(|before| attested.exceeds(before));
+        if !fresh.iter().all(says_more) || !of_node.all(|known| says_more(&known.seen)) {
             return false;
         }
-        fresh.push(seen);
+        fresh.push(shown.seen(attested));
         true
     }
 
@@ -282,10 +286,32 @@ impl Core {
     }
 }
 
-/// What tells one final proof from another: the leaf, the node it goes to, and whether it is time-stamped.
-fn final_seen(to: &NodeId, leaf: &Digest, stamped: bool) -> [u8; 8] {
-    let domain: &[u8] = if stamped { b"truc/relay/final-stamped/1" } else { b"truc/relay/final/1" };
-    prefix(&Digest::of_parts(&[domain, to.as_str().as_bytes(), &leaf.0])).to_be_bytes()
+/// What tells the final proofs of one leaf to one node apart: what others said of the checkpoint.
+struct Variants([([u8; 8], Attested); 4]);
+
+impl Variants {
+    fn of(to: &NodeId, leaf: &Digest) -> Self {
+        let seen = |attested: Attested| {
+            let domain: &[u8] = match (attested.stamped, attested.cosigned) {
+                (false, false) => b"truc/relay/final/1",
+                (true, false) => b"truc/relay/final-stamped/1",
+                (false, true) => b"truc/relay/final-cosigned/1",
+                (true, true) => b"truc/relay/final-stamped-cosigned/1",
+            };
+            prefix(&Digest::of_parts(&[domain, to.as_str().as_bytes(), &leaf.0])).to_be_bytes()
+        };
+        Self(Attested::ALL.map(|attested| (seen(attested), attested)))
+    }
+
+    /// As it is remembered.
+    fn seen(&self, attested: Attested) -> [u8; 8] {
+        self.0.iter().find(|(_, with)| *with == attested).map(|(seen, _)| *seen).expect("ALL has every set")
+    }
+
+    /// What one that is remembered had, where it is of this leaf.
+    fn with(&self, seen: &[u8; 8]) -> Option<Attested> {
+        self.0.iter().find(|(of, _)| of == seen).map(|(_, attested)| *attested)
+    }
 }
 
 /// The note under an encoded batch; the bytes themselves where they are none.

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use truc_custody::deeds::Deed;
-use truc_evidence::CheckpointStamp;
+use truc_evidence::{Attestations, Attested};
 use truc_ledger::{Position, Record};
 use truc_proto::{AgencyId, Digest, EnvelopeId, NodeId, Reason, Supersedes, Timestamp, wire_v1::EvidenceItem};
 
@@ -129,8 +129,8 @@ pub struct VerifiedFinalisation {
     pub mark: Mark,
     /// Its note.
     pub note: Bytes,
-    /// The certificate's line under it carries a time-stamp.
-    pub stamped: bool,
+    /// What others said of it, verified.
+    pub attested: Attested,
     /// The leaves.
     pub items: Vec<FinalisedLeaf>,
 }
@@ -257,8 +257,8 @@ pub enum Input {
         size: u64,
         /// The note.
         note: Bytes,
-        /// What time-stamping authorities said of it.
-        stamp: CheckpointStamp,
+        /// What others said of it.
+        said: Attestations,
     },
     /// The operator published a directory.
     Published(Box<NewDirectory>),

@@ -23,7 +23,7 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use truc_evidence::CheckpointStamp;
+use truc_evidence::{Attestations, Attested};
 use truc_ledger::{Position, Record};
 use truc_proto::{AgencyId, Digest, NodeId, Raw, Statement, Timestamp, limits};
 
@@ -73,6 +73,17 @@ pub struct DirectoryMark {
     pub leaf_index: u64,
 }
 
+/// A checkpoint that the certificate signed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SignedMark {
+    /// The record with its note.
+    pub position: Position,
+    /// Leaves it covers.
+    pub size: u64,
+    /// What others said of it.
+    pub said: Attestations,
+}
+
 /// The state and its rules.
 pub struct Core {
     settings: CoreSettings,
@@ -98,11 +109,10 @@ pub struct Core {
     directory: Option<DirectoryMark>,
     /// The note on an administrator's deed that was taken last.
     noted: Option<Digest>,
-    signed_size: u64,
-    signed_stamp: CheckpointStamp,
+    signed: Option<SignedMark>,
     unsigned: usize,
-    /// Leaves in the queues' `unstamped`; at most [`truc_proto::limits::RELAY_UNSTAMPED_MAX`].
-    unstamped: usize,
+    /// Leaves in the queues' `unattested`; at most [`truc_proto::limits::RELAY_UNATTESTED_MAX`].
+    unattested: usize,
     /// Volatile: who is working on what until when. A restart forgets it; nodes lease again.
     leases: BTreeMap<(KeyRef, NodeRef), Timestamp>,
     /// Volatile, as the directory says by the clock: codes that take nothing more, with who has their mail now.
@@ -134,10 +144,9 @@ impl Core {
             payloads: BTreeMap::new(),
             directory: None,
             noted: None,
-            signed_size: 0,
-            signed_stamp: CheckpointStamp::NotAsked,
+            signed: None,
             unsigned: 0,
-            unstamped: 0,
+            unattested: 0,
             leases: BTreeMap::new(),
             out_of_service: BTreeMap::new(),
         }
@@ -168,8 +177,8 @@ impl Core {
                 let shown = witness::Shown { node: &node, origin, mark: &mark, note };
                 Some(Reply::Cosign(self.cosign(now, shown, &proofs, &mut turn)))
             }
-            Input::Signed { size, note, stamp } => {
-                self.signed(size, note, stamp, &mut turn);
+            Input::Signed { size, note, said } => {
+                self.signed(size, note, said, &mut turn);
                 Some(Reply::Done(Ok(())))
             }
             Input::Published(directory) => Some(Reply::Published(self.published(now, *directory, &mut turn))),
@@ -215,16 +224,21 @@ impl Core {
         self.unsigned
     }
 
-    /// Leaves that nodes are to be shown once more, under a time-stamped checkpoint.
+    /// Leaves that nodes are to be shown once more, under a checkpoint of which others say more.
     #[must_use]
-    pub const fn unstamped_leaves(&self) -> usize {
-        self.unstamped
+    pub const fn unattested_leaves(&self) -> usize {
+        self.unattested
     }
 
-    /// Leaves that the certificate signed.
+    /// The newest checkpoint that the certificate signed.
     #[must_use]
-    pub const fn signed_leaves(&self) -> u64 {
-        self.signed_size
+    pub const fn signed_mark(&self) -> Option<SignedMark> {
+        self.signed
+    }
+
+    /// What others said of it, and its size.
+    fn signed_so_far(&self) -> (u64, Attested) {
+        self.signed.map_or((0, Attested::NONE), |signed| (signed.size, signed.said.there()))
     }
 
     /// The newest directory version.

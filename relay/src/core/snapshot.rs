@@ -1,19 +1,19 @@
 //! The state as entries of a snapshot, and back. A snapshot is only a faster way to the same state: tests hold that both ways end alike.
 
-use std::collections::BTreeMap;
-
 use prost::Message;
-use truc_evidence::CheckpointStamp;
+use truc_evidence::{Attestations, Attested};
 use truc_ledger::Position;
 use truc_proto::{AgencyId, Digest, EnvelopeId, NodeId, Timestamp};
 
 use super::{
-    Core, DirectoryMark,
+    Core, DirectoryMark, SignedMark,
     apply::{ApplyError, digest, nodes_of},
     state::{AgencyRef, Cosigned, Delivery, Envelope, Final, KeyRef, NodeRef, OwnLeaf, Pair, Peer, Remembered, Seen},
     table::PairState,
 };
 
+/// Counts up when the form of the entries changes; older snapshots are then passed over, and the journal is folded anew.
+const FORM: u32 = 1;
 /// How many envelopes share one entry: large enough to be quick, small enough to stay far below the bound of an entry.
 const ENVELOPES_PER_ENTRY: usize = 256;
 
@@ -41,7 +41,7 @@ struct Entry {
     #[prost(message, repeated, tag = "10")]
     recalled: Vec<RecalledRow>,
     #[prost(message, repeated, tag = "11")]
-    unstamped: Vec<UnsignedRow>,
+    unattested: Vec<UnsignedRow>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -76,6 +76,13 @@ struct Head {
     noted: Vec<u8>,
     #[prost(uint32, tag = "10")]
     signed_stamp: u32,
+    #[prost(uint32, tag = "11")]
+    signed_cosignature: u32,
+    /// Position of the record + 1; 0: none.
+    #[prost(uint64, tag = "12")]
+    signed_at: u64,
+    #[prost(uint32, tag = "13")]
+    form: u32,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -192,6 +199,11 @@ struct UnsignedRow {
     position: u64,
     #[prost(bytes = "vec", tag = "4")]
     envelope: Vec<u8>,
+    /// Of those that are shown once more: what others had said when they went out.
+    #[prost(bool, tag = "5")]
+    stamped: bool,
+    #[prost(bool, tag = "6")]
+    cosigned: bool,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -282,22 +294,28 @@ impl Core {
             queue.deliveries.iter().map(|(number, delivery)| delivery_row(*node, *number, delivery)).collect()
         };
         let deliveries: Vec<_> = self.queues.iter().flat_map(rows).collect();
-        let unsigned = self.leaf_rows(|queue| &queue.unsigned);
-        let unstamped = self.leaf_rows(|queue| &queue.unstamped);
+        let of_each = |(node, queue): (&NodeRef, &super::Queue)| -> Vec<UnsignedRow> {
+            queue.unsigned.iter().map(|(index, leaf)| unsigned_row(*node, *index, leaf)).collect()
+        };
+        let unsigned: Vec<_> = self.queues.iter().flat_map(of_each).collect();
+        let of_each = |(node, queue): (&NodeRef, &super::Queue)| -> Vec<UnsignedRow> {
+            let row = |(had, index, leaf): (Attested, u64, &OwnLeaf)| UnsignedRow {
+                stamped: had.stamped,
+                cosigned: had.cosigned,
+                ..unsigned_row(*node, index, leaf)
+            };
+            queue.unattested.iter().map(row).collect()
+        };
+        let unattested: Vec<_> = self.queues.iter().flat_map(of_each).collect();
         for rows in deliveries.chunks(ENVELOPES_PER_ENTRY) {
             entries.push(Entry { deliveries: rows.to_vec(), ..Entry::default() }.encode_to_vec());
         }
         for rows in unsigned.chunks(ENVELOPES_PER_ENTRY) {
             entries.push(Entry { unsigned: rows.to_vec(), ..Entry::default() }.encode_to_vec());
         }
-        for rows in unstamped.chunks(ENVELOPES_PER_ENTRY) {
-            entries.push(Entry { unstamped: rows.to_vec(), ..Entry::default() }.encode_to_vec());
+        for rows in unattested.chunks(ENVELOPES_PER_ENTRY) {
+            entries.push(Entry { unattested: rows.to_vec(), ..Entry::default() }.encode_to_vec());
         }
-    }
-
-    fn leaf_rows(&self, of: impl Fn(&super::Queue) -> &BTreeMap<u64, OwnLeaf>) -> Vec<UnsignedRow> {
-        let rows = self.queues.iter().flat_map(|(node, queue)| of(queue).iter().map(move |leaf| (*node, leaf)));
-        rows.map(|(node, (index, leaf))| unsigned_row(node, *index, leaf)).collect()
     }
 
     /// Takes the state from a snapshot's entries. `self` must be new.
@@ -353,12 +371,12 @@ impl Core {
             let node = self.node_ref(row.node)?;
             self.own_leaf_again(node, row)?;
         }
-        for row in &entry.unstamped {
+        for row in &entry.unattested {
             let node = self.node_ref(row.node)?;
             let (leaf_index, leaf) = own_leaf_of(row)?;
-            if self.queue(node).unstamped.insert(leaf_index, leaf).is_none() {
-                self.unstamped += 1;
-            }
+            let had = Attested { stamped: row.stamped, cosigned: row.cosigned };
+            self.queue(node).unattested.insert(had, leaf_index, leaf);
+            self.unattested += 1;
         }
         for row in &entry.peers {
             let node = self.node_ref(row.node)?;
@@ -380,12 +398,16 @@ impl Core {
     }
 
     fn load_head(&mut self, head: &Head) -> Result<(), ApplyError> {
+        if head.form != FORM {
+            return Err(ApplyError::Field("form"));
+        }
         self.next_position = Position(head.next_position);
         self.next_leaf = head.next_leaf;
         self.next_delivery = head.next_delivery;
         self.clock = Timestamp::from_unix_ms(head.clock_ms);
-        self.signed_size = head.signed_size;
-        self.signed_stamp = CheckpointStamp::from_number(head.signed_stamp);
+        let said = Attestations::from_numbers(head.signed_stamp, head.signed_cosignature);
+        let signed_at = head.signed_at.checked_sub(1).map(Position);
+        self.signed = signed_at.map(|position| SignedMark { position, size: head.signed_size, said });
         self.noted = if head.noted.is_empty() { None } else { Some(digest(&head.noted)?) };
         for code in &head.agencies {
             self.book.agency(&code.parse::<AgencyId>().map_err(|_| ApplyError::Field("agency code"))?);
@@ -510,8 +532,11 @@ impl Core {
             next_leaf: self.next_leaf,
             next_delivery: self.next_delivery,
             clock_ms: self.clock.unix_ms(),
-            signed_size: self.signed_size,
-            signed_stamp: self.signed_stamp.number(),
+            signed_size: self.signed.map_or(0, |signed| signed.size),
+            signed_stamp: self.signed.map_or(0, |signed| signed.said.stamp.number()),
+            signed_cosignature: self.signed.map_or(0, |signed| signed.said.cosignature.number()),
+            signed_at: self.signed.map_or(0, |signed| signed.position.0 + 1),
+            form: FORM,
             agencies: self.book.agencies.all().iter().map(ToString::to_string).collect(),
             nodes: self.book.nodes.all().iter().map(ToString::to_string).collect(),
             directory: self.directory.map(|mark| DirectoryRow {
@@ -597,7 +622,13 @@ fn delivery_row(node: NodeRef, number: u64, delivery: &Delivery) -> DeliveryRow 
 }
 
 fn unsigned_row(node: NodeRef, leaf_index: u64, leaf: &OwnLeaf) -> UnsignedRow {
-    UnsignedRow { node: node.0, leaf_index, position: leaf.position.0, envelope: leaf.envelope.as_bytes().to_vec() }
+    UnsignedRow {
+        node: node.0,
+        leaf_index,
+        position: leaf.position.0,
+        envelope: leaf.envelope.as_bytes().to_vec(),
+        ..UnsignedRow::default()
+    }
 }
 
 fn own_leaf_of(row: &UnsignedRow) -> Result<(u64, OwnLeaf), ApplyError> {

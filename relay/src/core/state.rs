@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use truc_evidence::Unattested;
 use truc_ledger::Position;
 use truc_proto::{AgencyId, Digest, EnvelopeId, NodeId, Timestamp, limits::PEER_MARKS_MAX};
 
@@ -99,7 +100,7 @@ pub(super) struct Pair {
     pub(super) kept: u8,
 }
 
-/// A final proof that was passed on: whose, and the first eight bytes of a hash over its leaf and the node it went to.
+/// A final proof that was passed on: whose, and the first eight bytes of a hash over its leaf, the node it went to and what others said of its checkpoint.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Final {
     pub(super) from: NodeRef,
@@ -199,8 +200,8 @@ pub(super) struct Queue {
     pub(super) deliveries: BTreeMap<u64, Delivery>,
     /// The relay's leaves by index that this node still needs under the certificate.
     pub(super) unsigned: BTreeMap<u64, OwnLeaf>,
-    /// Those that it has under the certificate, but without the time-stamp that was asked for.
-    pub(super) unstamped: BTreeMap<u64, OwnLeaf>,
+    /// Those that it has under the certificate, but without the time-stamp or the cosignatures that were wanted.
+    pub(super) unattested: Unattested<OwnLeaf>,
 }
 
 /// A state of a node's ledger that was seen, and the record with its note.

@@ -1,6 +1,7 @@
 use bytes::Bytes;
 use prost::Message as _;
 use truc_custody::deeds::Deed;
+use truc_evidence::Attestation;
 use truc_ledger::Record;
 use truc_proto::{
     AdminAction, AdminSubject, Administration, Administrator, CallerRole, Digest, Event, LoggedCheckpoint, NodeId,
@@ -410,7 +411,7 @@ fn leaves_of_the_relay_are_delivered_under_the_certificate_once_it_has_signed() 
         world.accepted(offer(n, vec![open("H26", "N-H26")]));
     }
     assert_eq!(world.core.unsigned_leaves(), 3);
-    world.give(Input::Signed { size: 2, note: Bytes::from_static(b"cms"), stamp: CheckpointStamp::NotAsked });
+    world.give(Input::Signed { size: 2, note: Bytes::from_static(b"cms"), said: Attestations::default() });
     assert_eq!(world.core.unsigned_leaves(), 1);
     let page = world.pull("N-G22");
     let [(number, DeliveryItem::Final { size: 2, leaves, .. })] = &page.deliveries[..] else {
@@ -423,52 +424,87 @@ fn leaves_of_the_relay_are_delivered_under_the_certificate_once_it_has_signed() 
     world.check_fold();
 }
 
+const fn what(stamp: Attestation, cosignature: Attestation) -> Attestations {
+    Attestations { stamp, cosignature }
+}
+
+fn sign(world: &mut World, size: u64, said: Attestations) {
+    world.give(Input::Signed { size, note: Bytes::from_static(b"cms"), said });
+}
+
+/// The leaves that are delivered finally, acknowledged.
+fn finals(world: &mut World) -> Vec<Vec<u64>> {
+    let deliveries = world.pull("N-G22").deliveries;
+    let numbers = deliveries.iter().map(|(number, _)| *number).collect();
+    world.give(Input::Acknowledged { node: node("N-G22"), numbers });
+    let leaves = |item: &DeliveryItem| match item {
+        DeliveryItem::Final { leaves, .. } => leaves.iter().map(|leaf| leaf.leaf_index).collect::<Vec<_>>(),
+        other => panic!("{other:?}"),
+    };
+    deliveries.iter().map(|(_, item)| leaves(item)).collect()
+}
+
 #[test]
 fn leaves_that_went_out_without_time_stamp_go_again_under_the_first_stamped_tree() {
+    const AWAITED: Attestations = what(Attestation::Awaited, Attestation::NotAsked);
+    const STAMPED: Attestations = what(Attestation::There, Attestation::NotAsked);
     let mut world = World::new();
-    let sign = |world: &mut World, size, stamp| {
-        world.give(Input::Signed { size, note: Bytes::from_static(b"cms"), stamp });
-    };
-    let finals = |world: &mut World| {
-        let deliveries = world.pull("N-G22").deliveries;
-        let numbers = deliveries.iter().map(|(number, _)| *number).collect();
-        world.give(Input::Acknowledged { node: node("N-G22"), numbers });
-        let leaves = |item: &DeliveryItem| match item {
-            DeliveryItem::Final { leaves, .. } => leaves.iter().map(|leaf| leaf.leaf_index).collect::<Vec<_>>(),
-            other => panic!("{other:?}"),
-        };
-        deliveries.iter().map(|(_, item)| leaves(item)).collect::<Vec<_>>()
-    };
     for n in 1..=3 {
         world.accepted(offer(n, vec![open("H26", "N-H26")]));
     }
-    sign(&mut world, 2, CheckpointStamp::Awaited);
+    sign(&mut world, 2, AWAITED);
     assert_eq!(finals(&mut world), [[0, 1]]);
-    assert_eq!(world.core.unstamped_leaves(), 2);
+    assert_eq!(world.core.unattested_leaves(), 2);
     let before = world.journal.len();
-    sign(&mut world, 2, CheckpointStamp::Awaited);
+    sign(&mut world, 2, AWAITED);
     assert_eq!(world.journal.len(), before, "the same tree without stamp says nothing new");
     world.check_fold();
     // The same tree is stamped later: nothing new need have happened.
-    sign(&mut world, 2, CheckpointStamp::There);
+    sign(&mut world, 2, STAMPED);
     assert_eq!(finals(&mut world), [[0, 1]]);
     let before = world.journal.len();
-    sign(&mut world, 2, CheckpointStamp::There);
-    assert_eq!((world.journal.len(), world.core.unstamped_leaves()), (before, 0));
+    sign(&mut world, 2, STAMPED);
+    assert_eq!((world.journal.len(), world.core.unattested_leaves()), (before, 0));
     // A stamped tree that covers more.
-    sign(&mut world, 3, CheckpointStamp::Awaited);
+    sign(&mut world, 3, AWAITED);
     assert_eq!(finals(&mut world), [[2]]);
     world.accepted(offer(4, vec![open("H26", "N-H26")]));
     world.check_fold();
-    sign(&mut world, 4, CheckpointStamp::There);
+    sign(&mut world, 4, STAMPED);
     assert_eq!(finals(&mut world), [[3, 2]]);
-    assert_eq!(world.core.unstamped_leaves(), 0);
+    assert_eq!(world.core.unattested_leaves(), 0);
     // Authorities that are taken out of the settings are not waited for.
     world.accepted(offer(5, vec![open("H26", "N-H26")]));
-    sign(&mut world, 5, CheckpointStamp::Awaited);
+    sign(&mut world, 5, AWAITED);
     world.accepted(offer(6, vec![open("H26", "N-H26")]));
-    sign(&mut world, 6, CheckpointStamp::NotAsked);
-    assert_eq!((finals(&mut world), world.core.unstamped_leaves()), (vec![vec![4], vec![5]], 0));
+    sign(&mut world, 6, Attestations::default());
+    assert_eq!((finals(&mut world), world.core.unattested_leaves()), (vec![vec![4], vec![5]], 0));
+    world.check_fold();
+}
+
+#[test]
+fn leaves_that_went_out_with_less_than_was_wanted_go_again_with_more_and_never_with_less() {
+    use Attestation::{Awaited, NobodyYet, There};
+    let mut world = World::new();
+    for n in 1..=4 {
+        world.accepted(offer(n, vec![open("H26", "N-H26")]));
+    }
+    sign(&mut world, 1, what(Awaited, NobodyYet));
+    assert_eq!(finals(&mut world), [[0]]);
+    sign(&mut world, 2, what(Awaited, There));
+    assert_eq!(finals(&mut world), [[1, 0]]);
+    assert_eq!(world.core.unattested_leaves(), 2, "both wait for the time-stamp");
+    sign(&mut world, 3, what(There, Awaited));
+    assert_eq!(finals(&mut world), [[2]], "another set is not more");
+    world.check_fold();
+    let before = world.journal.len();
+    sign(&mut world, 3, what(Awaited, There));
+    assert_eq!(world.journal.len(), before, "the same tree never loses what others said");
+    sign(&mut world, 3, what(There, There));
+    assert_eq!(finals(&mut world), [[0, 1, 2]]);
+    assert_eq!(world.core.unattested_leaves(), 0);
+    sign(&mut world, 4, what(There, There));
+    assert_eq!((finals(&mut world), world.core.unattested_leaves()), (vec![vec![3]], 0));
     world.check_fold();
 }
 
@@ -476,7 +512,7 @@ fn leaves_that_went_out_without_time_stamp_go_again_under_the_first_stamped_tree
 fn a_recipients_node_gets_the_relays_acceptance_under_the_certificate_once_it_has_answered_for_the_envelope() {
     let mut world = World::new();
     world.accepted(offer(1, vec![open("H26", "N-H26"), open("H26.18", "N-H26"), open("H37", "N-H37")]));
-    world.give(Input::Signed { size: 1, note: Bytes::from_static(b"cms"), stamp: CheckpointStamp::NotAsked });
+    world.give(Input::Signed { size: 1, note: Bytes::from_static(b"cms"), said: Attestations::default() });
     assert_eq!(world.pull("N-H26").deliveries.len(), 0, "it may never take it");
     // Both codes of the node at once; and one node when all is over but for the hand-over.
     for code in ["H26", "H26.18"] {
@@ -487,7 +523,7 @@ fn a_recipients_node_gets_the_relays_acceptance_under_the_certificate_once_it_ha
     world.give(Input::Signed {
         size: world.core.next_leaf(),
         note: Bytes::from_static(b"cms"),
-        stamp: CheckpointStamp::NotAsked,
+        said: Attestations::default(),
     });
     let page = world.pull("N-H26");
     let [(_, DeliveryItem::Final { leaves, .. })] = &page.deliveries[..] else { panic!("{:?}", page.deliveries) };
@@ -501,7 +537,7 @@ fn a_recipients_node_gets_the_relays_acceptance_under_the_certificate_once_it_ha
     world.give(Input::Signed {
         size: world.core.next_leaf(),
         note: Bytes::from_static(b"cms"),
-        stamp: CheckpointStamp::NotAsked,
+        said: Attestations::default(),
     });
     assert!(matches!(world.pull("N-H37").deliveries[..], [(_, DeliveryItem::Final { .. })]));
     world.check_fold();
@@ -654,7 +690,10 @@ fn random_step(world: &mut World, dice: &mut Dice) {
         8 => Input::Signed {
             size: dice.below(world.core.next_leaf() + 1),
             note: Bytes::from_static(b"cms"),
-            stamp: CheckpointStamp::from_number(u32::try_from(dice.below(3)).unwrap()),
+            said: Attestations::from_numbers(
+                u32::try_from(dice.below(3)).unwrap(),
+                u32::try_from(dice.below(4)).unwrap(),
+            ),
         },
         _ => {
             let id = ["N-A", "N-B", "N-G22"][usize::try_from(dice.below(3)).unwrap()];
@@ -817,7 +856,7 @@ fn finalised(n: u64, leaf: &str, to: &str, size: u64) -> VerifiedFinalisation {
     let (leaf, item) = (Digest::of(leaf.as_bytes()), EvidenceItem { index: n, ..EvidenceItem::default() });
     let items = vec![FinalisedLeaf { keys: vec![key(n)], leaf, item }];
     let mark = Mark { size, root: Digest::of(&size.to_be_bytes()) };
-    VerifiedFinalisation { to: node(to), mark, note: Bytes::from_static(b"note"), stamped: false, items }
+    VerifiedFinalisation { to: node(to), mark, note: Bytes::from_static(b"note"), attested: Attested::NONE, items }
 }
 
 #[track_caller]
@@ -867,17 +906,30 @@ fn a_final_proof_is_written_and_passed_on_once() {
 }
 
 #[test]
-fn a_final_proof_that_is_stamped_later_is_passed_on_once_more() {
+fn a_final_proof_is_passed_on_again_when_others_say_strictly_more_of_it() {
+    let [none, stamped, cosigned, both] = Attested::ALL;
+    for (first, other) in [(stamped, cosigned), (cosigned, stamped)] {
+        let mut world = World::new();
+        world.accepted(offer(1, vec![open("H26", "N-H26")]));
+        let mut passed_on = |attested, size| {
+            let before = world.journal.len();
+            let item = VerifiedFinalisation { attested, ..finalised(1, "s", "N-H26", size) };
+            finalise(&mut world, "N-G22", vec![item]);
+            world.journal.len() - before
+        };
+        for (attested, wanted) in [(none, 1), (none, 0), (first, 1), (first, 0), (other, 0), (none, 0), (both, 1)] {
+            assert_eq!((20..22).map(|size| passed_on(attested, size)).sum::<usize>(), wanted, "{attested:?}");
+        }
+        assert!(Attested::ALL.into_iter().all(|less| passed_on(less, 30) == 0));
+        assert_eq!(world.pull("N-H26").deliveries.len(), 3);
+        world.check_fold();
+    }
+    // In one request, too.
     let mut world = World::new();
     world.accepted(offer(1, vec![open("H26", "N-H26")]));
-    let stamped = |size| VerifiedFinalisation { stamped: true, ..finalised(1, "s", "N-H26", size) };
-    finalise(&mut world, "N-G22", vec![finalised(1, "s", "N-H26", 20)]);
-    finalise(&mut world, "N-G22", vec![stamped(20)]);
-    assert_eq!(world.pull("N-H26").deliveries.len(), 2);
-    let before = world.journal.len();
-    finalise(&mut world, "N-G22", vec![stamped(21)]);
-    finalise(&mut world, "N-G22", vec![finalised(1, "s", "N-H26", 22)]);
-    assert_eq!(world.journal.len(), before);
+    let item = |attested| VerifiedFinalisation { attested, ..finalised(1, "s", "N-H26", 20) };
+    finalise(&mut world, "N-G22", [both, none, stamped, both].map(item).into());
+    assert_eq!(world.pull("N-H26").deliveries.len(), 1);
     world.check_fold();
 }
 

@@ -1,17 +1,21 @@
 //! Witnesses: the relay cosigns nodes' checkpoints, and nodes those of the relay. Off the path of delivery: what nobody cosigns in time goes out without.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::{Arc, Mutex},
     time::Duration,
 };
 
 use bytes::Bytes;
-use tokio::sync::{Notify, watch};
+use tokio::{
+    sync::{Notify, watch},
+    time::Instant,
+};
 use tonic::Status;
 use truc_custody::{Witness, WitnessStates};
 use truc_evidence::{Directory, NodeKind, witness_of};
 use truc_ledger::LedgerKey;
+use truc_link::Breaker;
 use truc_proto::{
     NodeId, NoteSignature, Reason, SignedNote, Timestamp,
     limits::{COSIGN_GAP_MS, COSIGN_MISSES_MAX, COSIGN_WAIT_MS, COSIGNATURES_MAX, FUTURE_SKEW_MAX_MS, PEER_MARKS_MAX},
@@ -46,6 +50,44 @@ struct Collected {
     misses: HashMap<NodeId, u32>,
     /// When the relay last cosigned for a node.
     granted: HashMap<NodeId, Timestamp>,
+    /// Since too few cosigned: nothing is signed again for their sake.
+    rest: Breaker,
+    /// Who was asked and did not answer since: coming back does not end the rest.
+    silent: HashSet<NodeId>,
+}
+
+impl Collected {
+    /// Who comes back without having answered does not end the rest: else it could have a signature made each time.
+    fn began_to_watch(&mut self, node: &NodeId, is_witness: bool) {
+        if is_witness && !self.silent.contains(node) {
+            self.rest = Breaker::default();
+        }
+    }
+
+    /// Of those who were waited for, these gave lines.
+    fn answered(&mut self, waited: &[NodeId], lines: &BTreeMap<NodeId, NoteSignature>, enough: usize) {
+        self.silent.retain(|node| !lines.contains_key(node));
+        if lines.len() >= enough {
+            return;
+        }
+        for node in waited.iter().filter(|node| !lines.contains_key(*node)) {
+            self.silent.insert(node.clone());
+            let misses = self.misses.entry(node.clone()).or_default();
+            *misses += 1;
+            if *misses == COSIGN_MISSES_MAX {
+                tracing::warn!(%node, misses, "a witness does not answer in time: it is asked on, and not waited for");
+            }
+        }
+    }
+
+    /// A checkpoint was shown to those who watch; `were_enough`: had they all cosigned, it would be cosigned.
+    fn ended(&mut self, cosigned: bool, were_enough: bool, now: Instant) {
+        if cosigned {
+            self.rest = Breaker::default();
+        } else if were_enough {
+            self.rest.fail(now);
+        }
+    }
 }
 
 impl Default for Witnesses {
@@ -79,17 +121,23 @@ impl<S: Store> Service<S> {
     pub(super) fn watching(self: &Arc<Self>, node: &NodeId) -> Watching<S> {
         let mut asked = self.witnesses.asked.subscribe();
         asked.mark_unchanged();
-        *lock(&self.witnesses.collected).watching.entry(node.clone()).or_default() += 1;
+        let is_witness = self.directory.borrow().as_ref().is_some_and(|known| witness_key(known, node).is_some());
+        let mut collected = lock(&self.witnesses.collected);
+        *collected.watching.entry(node.clone()).or_default() += 1;
+        collected.began_to_watch(node, is_witness);
+        drop(collected);
         Watching { service: Arc::clone(self), node: node.clone(), asked }
     }
 
-    /// The checkpoint with the lines of those nodes that cosigned it soon. Nobody there: at once, as it is.
-    pub async fn cosigned_by_nodes(&self, size: u64, mut note: SignedNote) -> SignedNote {
+    /// The checkpoint with the lines of those nodes that cosigned it soon. Nobody there: at once, as it is. `urgent`: proofs wait for it, so that who was
+    /// silent again and again is not waited for.
+    pub async fn cosigned_by_nodes(&self, size: u64, mut note: SignedNote, urgent: bool) -> SignedNote {
         let Some(directory) = self.directory.borrow().clone() else { return note };
-        let wanted = {
+        let (wanted, asked) = {
             let mut collected = lock(&self.witnesses.collected);
             let able = |node: &&NodeId| witness_key(&directory, node).is_some();
-            let waited = |node: &&NodeId| collected.misses.get(*node).copied().unwrap_or_default() < COSIGN_MISSES_MAX;
+            let misses = |node: &NodeId| collected.misses.get(node).copied().unwrap_or_default();
+            let waited = |node: &&NodeId| !urgent || misses(node) < COSIGN_MISSES_MAX;
             let asked = collected.watching.keys().filter(able).count();
             let wanted: Vec<NodeId> = collected.watching.keys().filter(able).filter(waited).cloned().collect();
             if asked == 0 {
@@ -97,7 +145,7 @@ impl<S: Store> Service<S> {
             }
             collected.lines.clear();
             collected.note = Some((size, note.clone()));
-            wanted
+            (wanted, asked)
         };
         self.witnesses.asked.send_replace(Some(note.to_string().into()));
         let enough = wanted.len().min(COSIGNATURES_MAX);
@@ -106,20 +154,24 @@ impl<S: Store> Service<S> {
         let mut collected = lock(&self.witnesses.collected);
         collected.note = None;
         let lines = std::mem::take(&mut collected.lines);
-        if lines.len() < enough {
-            for node in wanted.iter().filter(|node| !lines.contains_key(*node)) {
-                let misses = collected.misses.entry(node.clone()).or_default();
-                *misses += 1;
-                if *misses == COSIGN_MISSES_MAX {
-                    tracing::warn!(%node, misses, "a witness does not answer in time: it is asked on, and not waited for");
-                }
-            }
-        }
+        collected.answered(&wanted, &lines, enough);
         for line in lines.into_values().take(COSIGNATURES_MAX) {
             // A note that takes no more lines is whole as it is.
             let _ = note.add_signature(line);
         }
+        let were_enough = directory.cosigners_wanted(NodeKind::Relay).is_some_and(|wanted| wanted <= asked);
+        let cosigned = directory.is_cosigned(NodeKind::Relay, &note, None, self.now());
+        collected.ended(cosigned, were_enough, Instant::now());
         note
+    }
+
+    /// Whether as many witnesses are there as a checkpoint needs, and did not fail to cosign a moment ago.
+    pub(crate) fn may_ask_witnesses(&self) -> bool {
+        let Some(directory) = self.directory.borrow().clone() else { return false };
+        let Some(wanted) = directory.cosigners_wanted(NodeKind::Relay) else { return false };
+        let collected = lock(&self.witnesses.collected);
+        let able = |node: &&NodeId| witness_key(&directory, node).is_some();
+        !collected.rest.rests(Instant::now()) && collected.watching.keys().filter(able).take(wanted).count() == wanted
     }
 
     async fn lines_came(&self, enough: usize) {
@@ -244,4 +296,44 @@ fn witness_key(directory: &Directory, node: &NodeId) -> Option<truc_proto::NoteK
 
 fn ledger_line(entry: &truc_proto::NodeEntry) -> truc_proto::KeyId {
     truc_proto::KeyId::ed25519(&entry.origin, &entry.ledger_key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn witnesses_that_never_answer_are_asked_less_and_less_and_coming_back_does_not_change_that() {
+        let [silent, good]: [NodeId; 2] = ["N-A", "N-B"].map(|id| id.parse().unwrap());
+        let (mut collected, mut now) = (Collected::default(), Instant::now());
+        let line = NoteSignature { name: "w".into(), key_id: truc_proto::KeyId([0; 4]), signature: Vec::new() };
+        let none = BTreeMap::new();
+        collected.began_to_watch(&silent, true);
+        let mut asked = 0;
+        // A quarter of an hour, looked at every second, the witness coming anew each time.
+        for _ in 0..900 {
+            now += Duration::from_secs(1);
+            collected.began_to_watch(&silent, true);
+            if !collected.rest.rests(now) {
+                asked += 1;
+                collected.answered(std::slice::from_ref(&silent), &none, 1);
+                collected.ended(false, true, now);
+            }
+        }
+        assert!((3..20).contains(&asked), "{asked}");
+        assert!(collected.rest.rests(now));
+        // Neither does who is no witness; another witness does, and it when it has answered.
+        collected.began_to_watch(&good, false);
+        assert!(collected.rest.rests(now));
+        collected.began_to_watch(&good, true);
+        assert!(!collected.rest.rests(now));
+        collected.answered(std::slice::from_ref(&silent), &BTreeMap::from([(silent.clone(), line)]), 1);
+        collected.ended(false, true, now);
+        assert!(collected.rest.rests(now));
+        collected.began_to_watch(&silent, true);
+        assert!(!collected.rest.rests(now));
+        // Too few were there: nobody failed.
+        collected.ended(false, false, now);
+        assert!(!collected.rest.rests(now));
+    }
 }

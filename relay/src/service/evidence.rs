@@ -316,9 +316,9 @@ impl<S: Store> Service<S> {
             }
         }
         let mark = Mark { size: proven.checkpoint.size, root: proven.checkpoint.root };
-        let stamped = proven.stamped;
+        let attested = proven.attested;
         let all = batches.into_iter();
-        let items = all.map(|(to, items)| VerifiedFinalisation { to, mark, note: note.clone(), stamped, items });
+        let items = all.map(|(to, items)| VerifiedFinalisation { to, mark, note: note.clone(), attested, items });
         for part in parts(items.collect(), finalisation_bytes) {
             self.store.append_finalisations(node.clone(), part).await?;
         }

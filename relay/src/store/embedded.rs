@@ -27,7 +27,7 @@ use super::{
     engine::{Engine, InFlight, Message, Outside},
 };
 use crate::{
-    core::{Alarm, Core, CoreSettings, DirectoryMark, Effect, EnvelopeKey, Input, Reply},
+    core::{Alarm, Core, CoreSettings, DirectoryMark, Effect, EnvelopeKey, Input, Reply, SignedMark},
     metrics::Gauges,
     records::{Body, RelayRecord},
 };
@@ -78,7 +78,8 @@ struct Shell {
     clock: fn() -> Timestamp,
     news: Mutex<HashMap<NodeId, watch::Sender<u64>>>,
     unsigned: AtomicUsize,
-    unstamped: AtomicUsize,
+    unattested: AtomicUsize,
+    signed: Mutex<Option<SignedMark>>,
     to_sign: Notify,
     /// Payloads that an offer in progress counts on.
     claims: Mutex<HashMap<Digest, usize>>,
@@ -105,7 +106,8 @@ impl Embedded {
             clock: settings.clock,
             news: Mutex::default(),
             unsigned: AtomicUsize::new(core.unsigned_leaves()),
-            unstamped: AtomicUsize::new(core.unstamped_leaves()),
+            unattested: AtomicUsize::new(core.unattested_leaves()),
+            signed: Mutex::new(core.signed_mark()),
             to_sign: Notify::new(),
             claims: Mutex::default(),
             unneeded,
@@ -174,9 +176,14 @@ impl Embedded {
         self.outside.unsigned.load(Ordering::Acquire) as u64
     }
 
-    /// Leaves that nodes have under the certificate without the time-stamp that was asked for.
-    pub(crate) fn unstamped(&self) -> u64 {
-        self.outside.unstamped.load(Ordering::Acquire) as u64
+    /// Leaves that nodes have under the certificate without the time-stamp or the cosignatures that were wanted.
+    pub(crate) fn unattested(&self) -> u64 {
+        self.outside.unattested.load(Ordering::Acquire) as u64
+    }
+
+    /// The newest checkpoint that the certificate signed.
+    pub(crate) fn signed_mark(&self) -> Option<SignedMark> {
+        *self.outside.signed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Completes when the store stopped by itself: the process should end and be started again.
@@ -339,10 +346,12 @@ impl Outside for Shell {
 
     fn turned(&self, core: &Core) {
         self.gauges.open.store(core.open_envelopes() as u64, Ordering::Relaxed);
-        self.gauges.signed.store(core.signed_leaves(), Ordering::Relaxed);
+        let signed = core.signed_mark();
+        self.gauges.signed.store(signed.map_or(0, |signed| signed.size), Ordering::Relaxed);
+        *self.signed.lock().unwrap_or_else(PoisonError::into_inner) = signed;
         let unsigned = core.unsigned_leaves();
         self.unsigned.store(unsigned, Ordering::Release);
-        self.unstamped.store(core.unstamped_leaves(), Ordering::Release);
+        self.unattested.store(core.unattested_leaves(), Ordering::Release);
         if unsigned > 0 {
             self.to_sign.notify_one();
         }

@@ -12,7 +12,7 @@ use std::{future::Future, sync::Arc};
 
 use bytes::Bytes;
 use truc_custody::deeds::Deed;
-use truc_evidence::CheckpointStamp;
+use truc_evidence::Attestations;
 use truc_ledger::{Committed, Position, ProofFailure, blobs::BlobStore};
 use truc_proto::{AgencyId, Digest, EnvelopeId, NodeId, Reason};
 
@@ -227,9 +227,9 @@ pub trait Store: Send + Sync + 'static {
         &self,
         size: u64,
         note: Bytes,
-        stamp: CheckpointStamp,
+        said: Attestations,
     ) -> impl Future<Output = Result<(), StoreError>> + Send {
-        async move { done(self.ask(Input::Signed { size, note, stamp }).await?) }
+        async move { done(self.ask(Input::Signed { size, note, said }).await?) }
     }
 
     /// A directory version is in force from now on.

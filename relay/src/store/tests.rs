@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use truc_certs_dev::wait::{in_time, until_async};
-use truc_evidence::CheckpointStamp;
+use truc_evidence::Attestations;
 use truc_ledger::{
     LedgerKey, Settings, StoreTag,
     simdisk::SimDisk,
@@ -198,7 +198,7 @@ async fn a_wake_reaches_the_node_and_a_signature_is_wanted_until_it_is_there() {
     accepted(&store, 1).await;
     in_time("the wake", news.changed()).await.unwrap();
     in_time("the wish for a signature", store.to_sign()).await;
-    store.signed(store.head().size, Bytes::from_static(b"note"), CheckpointStamp::NotAsked).await.unwrap();
+    store.signed(store.head().size, Bytes::from_static(b"note"), Attestations::default()).await.unwrap();
     let page = store.pull("N-A".parse().unwrap(), crate::core::Cursor::default(), 10).await.unwrap();
     assert_eq!(page.deliveries.len(), 1);
     store.close();
