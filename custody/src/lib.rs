@@ -27,5 +27,5 @@ pub use signed::{SignedCheckpoints, WitnessStates, cosignatures, put_stamp};
 pub use source::{KeySource, MaterialError, read_certificates, read_file};
 pub use token::{PinSource, TokenSource};
 pub use truc_proto::chain;
-pub use usage::{USAGE, usage};
+pub use usage::usage;
 pub use witness::Witness;

@@ -10,9 +10,18 @@ use truc_proto::{Checkpoint, Digest, SignedNote, Timestamp, chain};
 const STAMPS: [(Attestation, &str); 3] =
     [(Attestation::There, "stamped"), (Attestation::Awaited, "missing"), (Attestation::NotAsked, "not-asked")];
 
-/// Embeds the token that a time-stamping authority gave over this certificate's signature into a signed checkpoint, and says what became of it; `asked`:
-/// settings name authorities.
-pub fn put_stamp(note: &mut SignedNote, certificate: &Digest, asked: bool, token: Option<Vec<u8>>) -> Attestation {
+/// Embeds the token that a time-stamping authority gave over this certificate's signature into a signed checkpoint, and says what became of it since `before`;
+/// `asked`: settings name authorities.
+pub fn put_stamp(
+    note: &mut SignedNote,
+    certificate: &Digest,
+    before: Attestation,
+    asked: bool,
+    token: Option<Vec<u8>>,
+) -> Attestation {
+    if before == Attestation::There {
+        return before;
+    }
     match token.map(|token| stamp_checkpoint(note, certificate, &token)) {
         Some(Ok(())) => Attestation::There,
         Some(Err(error)) => {

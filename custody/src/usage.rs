@@ -5,9 +5,9 @@ use std::{io::Write as _, process::ExitCode};
 use clap::error::ErrorKind;
 
 /// Exit code for bad usage (sysexits `EX_USAGE`).
-pub const USAGE: u8 = 64;
+const USAGE: u8 = 64;
 
-/// Says what clap found and ends: help and version were asked for and are good, everything else is [`USAGE`].
+/// Says what clap found and ends: help and version were asked for and are good, everything else is 64.
 pub fn usage(error: &clap::Error) -> ExitCode {
     // Nothing can be said when the terminal itself is gone.
     let _ = error.print();

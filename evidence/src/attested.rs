@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use truc_proto::limits::UNATTESTED_WITHOUT_WITNESS;
 
 /// What became of one thing that others were to say.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -40,12 +41,6 @@ impl Attestation {
             3 => Self::NobodyYet,
             _ => Self::NotAsked,
         }
-    }
-
-    /// Whether it was wanted and is not there.
-    #[must_use]
-    pub const fn is_missing(self) -> bool {
-        matches!(self, Self::Awaited | Self::NobodyYet)
     }
 
     const fn is_wanted(self) -> bool {
@@ -88,10 +83,17 @@ impl Attestations {
         self.wanted().exceeds(self.there())
     }
 
-    /// Whether all that is missing can be said by nobody yet.
+    /// How many leaves may wait for what is missing, of at most `most`: fewer while all of it can be said by nobody yet.
     #[must_use]
-    pub fn waits_for_nobody(self) -> bool {
-        self.cosignature == Attestation::NobodyYet && self.stamp != Attestation::Awaited
+    pub fn waiting_max(self, most: usize) -> usize {
+        let for_nobody = self.cosignature == Attestation::NobodyYet && self.stamp != Attestation::Awaited;
+        if for_nobody { most / UNATTESTED_WITHOUT_WITNESS } else { most }
+    }
+
+    /// Whether there is somebody to ask now for what is missing, of those who stamp and of those who cosign.
+    #[must_use]
+    pub fn may_gain(self, may_stamp: impl FnOnce() -> bool, may_cosign: impl FnOnce() -> bool) -> bool {
+        (self.stamp == Attestation::Awaited && may_stamp()) || (self.cosignature != Attestation::There && may_cosign())
     }
 }
 

@@ -660,10 +660,7 @@ async fn with_what_others_say(
         time_stamp(&note, certificate, stamper, service.trust()).await
     };
     let (mut cosigned, token) = tokio::join!(service.cosigned_by_nodes(size, note.clone(), urgent), stamping);
-    let stamp = match stamp {
-        Attestation::There => stamp,
-        _ => put_stamp(&mut cosigned, certificate, stamper.is_some(), token),
-    };
+    let stamp = put_stamp(&mut cosigned, certificate, stamp, stamper.is_some(), token);
     let directory = service.directories().borrow().clone();
     let cosignature = directory
         .map_or(Attestation::NobodyYet, |directory| directory.cosignature(NodeKind::Relay, &cosigned, clock()));
@@ -680,8 +677,7 @@ async fn gain_due(store: &Embedded, service: &Service<Embedded>, stamper: Option
 }
 
 fn may_gain(service: &Service<Embedded>, stamper: Option<&Stamper>, said: Attestations) -> bool {
-    (said.stamp == Attestation::Awaited && stamper.is_some_and(|stamper| !stamper.rests()))
-        || (said.cosignature != Attestation::There && service.may_ask_witnesses())
+    said.may_gain(|| stamper.is_some_and(|stamper| !stamper.rests()), || service.may_ask_witnesses())
 }
 
 /// A time-stamp over the certificate's signature, where settings name authorities and one answers.

@@ -6,9 +6,7 @@ use bytes::Bytes;
 use truc_evidence::{Attestations, Attested, fork_file_name};
 use truc_proto::{
     Checkpoint, Digest, Event, EventUri, NodeId, Raw, Role, Submission, Timestamp,
-    limits::{
-        ENVELOPE_TTL_MAX_MS, FINALS_PARKED_MAX, FUTURE_SKEW_MAX_MS, NODE_UNATTESTED_MAX, UNATTESTED_WITHOUT_WITNESS,
-    },
+    limits::{ENVELOPE_TTL_MAX_MS, FINALS_PARKED_MAX, FUTURE_SKEW_MAX_MS, NODE_UNATTESTED_MAX},
 };
 
 use super::{
@@ -562,10 +560,7 @@ impl Core {
     }
 
     fn bound_unattested(&mut self) {
-        let most = match self.own_checkpoint {
-            Some(own) if own.said.waits_for_nobody() => NODE_UNATTESTED_MAX / UNATTESTED_WITHOUT_WITNESS,
-            _ => NODE_UNATTESTED_MAX,
-        };
+        let most = self.own_checkpoint.map_or(NODE_UNATTESTED_MAX, |own| own.said.waiting_max(NODE_UNATTESTED_MAX));
         let mut too_many = self.unattested.len().saturating_sub(most);
         while too_many > 0 && self.unattested.pop_first().is_some() {
             too_many -= 1;

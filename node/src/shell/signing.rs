@@ -138,10 +138,7 @@ async fn with_what_others_say(
         time_stamp(shell, &checkpoint_signature(&note, certificate)?).await
     };
     let (mut cosigned, token) = tokio::join!(shell.cosigned_by_relay(note.clone()), stamping);
-    let stamp = match stamp {
-        Attestation::There => stamp,
-        _ => put_stamp(&mut cosigned, certificate, shell.stamper.is_some(), token),
-    };
+    let stamp = put_stamp(&mut cosigned, certificate, stamp, shell.stamper.is_some(), token);
     let cosignature = shell
         .directory()
         .map_or(Attestation::NobodyYet, |directory| directory.cosignature(NodeKind::Node, &cosigned, clock::now()));
@@ -157,9 +154,8 @@ fn signed_by(shell: &Shell, note: &SignedNote) -> Option<Digest> {
 
 /// Whether there is somebody to ask now for what the newest checkpoint lacks.
 fn may_gain(shell: &Shell, said: Attestations) -> bool {
-    let stamper = || shell.stamper.as_ref().is_some_and(|stamper| !stamper.rests());
-    (said.stamp == Attestation::Awaited && stamper())
-        || (said.cosignature != Attestation::There && shell.may_ask_witness())
+    let may_stamp = || shell.stamper.as_ref().is_some_and(|stamper| !stamper.rests());
+    said.may_gain(may_stamp, || shell.may_ask_witness())
 }
 
 /// Completes when there is: what was shown to others without it is shown again with it.

@@ -6,7 +6,7 @@ use prost::Message;
 use truc_ledger::Position;
 use truc_proto::{
     AgencyId, Digest, EnvelopeId, NodeId, Timestamp,
-    limits::{FINAL_LEAVES_PER_DELIVERY_MAX, RECALLED_ENVELOPES_MAX, RELAY_UNATTESTED_MAX, UNATTESTED_WITHOUT_WITNESS},
+    limits::{FINAL_LEAVES_PER_DELIVERY_MAX, RECALLED_ENVELOPES_MAX, RELAY_UNATTESTED_MAX},
 };
 
 use super::{
@@ -290,11 +290,7 @@ impl Core {
             self.signed = Some(SignedMark { position, size: record.size, said });
         }
         let there = said.there();
-        let most = if said.waits_for_nobody() {
-            RELAY_UNATTESTED_MAX / UNATTESTED_WITHOUT_WITNESS
-        } else {
-            RELAY_UNATTESTED_MAX
-        };
+        let most = said.waiting_max(RELAY_UNATTESTED_MAX);
         let mut woken = Vec::new();
         for (node, queue) in &mut self.queues {
             let before = queue.unattested.len();

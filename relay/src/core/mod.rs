@@ -236,7 +236,7 @@ impl Core {
         self.signed
     }
 
-    /// What others said of it, and its size.
+    /// Its size, and what others said of it; nothing where there is none.
     fn signed_so_far(&self) -> (u64, Attested) {
         self.signed.map_or((0, Attested::NONE), |signed| (signed.size, signed.said.there()))
     }
