@@ -3,14 +3,16 @@
 //! A bundle is a container of the document's own profile (ASiC-E with CAdES), so that `unzip`, `openssl` and every reader of ours open
 //! it. Its signature says who put it together; what the receipts prove stands in the receipts, each verified by itself.
 
+mod agreement;
 mod check;
 mod conclusion;
 mod read;
 mod status;
 mod write;
 
+pub use agreement::Forks;
 pub use check::BundleCheck;
-pub use conclusion::{Conclusion, ProvenEvent, Standing, add_statuses, conclude};
+pub use conclusion::{Conclusion, ProvenEvent, Remark, Standing, TimeRemark, conclude};
 pub use read::{BundleReport, BundleSigner, bundled_receipt, is_bundle, verify_bundle};
 pub use status::{JudgedStatus, ProvenStatus, StatusBasis, StatusCheck, StatusJudge, StatusReport};
 pub use write::{BundleWriteError, BundleWriter};

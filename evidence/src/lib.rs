@@ -48,9 +48,9 @@ pub use binding::{
     verify_binding,
 };
 pub use bundle::{
-    BundleCheck, BundleReport, BundleSigner, BundleWriteError, BundleWriter, Conclusion, JudgedStatus, ProvenEvent,
-    ProvenStatus, Standing, StatusBasis, StatusCheck, StatusJudge, StatusReport, add_statuses, bundled_receipt,
-    conclude, is_bundle, verify_bundle,
+    BundleCheck, BundleReport, BundleSigner, BundleWriteError, BundleWriter, Conclusion, Forks, JudgedStatus,
+    ProvenEvent, ProvenStatus, Remark, Standing, StatusBasis, StatusCheck, StatusJudge, StatusReport, TimeRemark,
+    bundled_receipt, conclude, is_bundle, verify_bundle,
 };
 pub use checkpoint::{
     CheckpointCmsError, CmsLine, checkpoint_signature, find_cms_line, is_stamped, ledger_origin, sign_checkpoint,
@@ -72,6 +72,6 @@ pub use proven::{EvidenceError, Proven, ProvenBatch, ProvenItem, item_of, prove,
 pub use receipt::{ReceiptParts, ReceiptWriteError, receipt};
 pub use revocation::{REVOCATION_CONTEXT, RevocationError, VerifiedRevocation, make_revocation, verify_revocation};
 pub use verify::{
-    Check, Checks, Document, EvidenceLevel, Outcome, ReceiptReport, ReceiptSummary, ReceiptTrust, ReceiptVerdict, Step,
-    verify_receipt, verify_receipt_with,
+    Check, Checks, Document, EnvelopeHashes, EvidenceLevel, Outcome, ReceiptReport, ReceiptSummary, ReceiptTrust,
+    ReceiptVerdict, ServiceCertificate, Step, verify_receipt, verify_receipt_with,
 };

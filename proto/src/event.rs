@@ -369,9 +369,9 @@ impl Event {
             E::ContentConsignment | E::ContentConsignmentFailure | E::ContentHandover | E::ContentHandoverFailure => {
                 &[Role::Recipient]
             }
-            // The node that passes it on or takes it over: the sender's own and the recipient's own.
-            E::RelayToNonErds => &[Role::Sender, Role::Recipient],
-            E::ReceivedFromNonErds => &[Role::Sender, Role::Recipient],
+            // The node that passes it on is the sender's, the one that takes it over the recipient's: nobody states either for another.
+            E::RelayToNonErds => &[Role::Sender],
+            E::ReceivedFromNonErds => &[Role::Recipient],
         };
         if allowed.contains(&self.actor.role) {
             return Ok(());

@@ -52,6 +52,10 @@ pub const ENVELOPE_TTL_MAX_MS: i64 = 30 * 86_400_000;
 pub const SUCCESSIONS_MAX: usize = 16;
 /// How far an event's time may lie ahead of the reader's clock, in milliseconds: 5 minutes.
 pub const FUTURE_SKEW_MAX_MS: i64 = 5 * 60_000;
+/// How long after an event's own time it may be signed or time-stamped before that is remarked on, in milliseconds: an hour.
+pub const PROVEN_LATE_MS: i64 = 60 * 60_000;
+/// How long before its signature a bundle may have been begun, in milliseconds: a day.
+pub const BUNDLE_MADE_MS_MAX: i64 = 86_400_000;
 /// Most attachments of one document.
 pub const ATTACHMENTS_MAX: usize = 500;
 /// Longest name of an attachment or container entry, in bytes.

@@ -1,6 +1,6 @@
 //! Documents that come in through today's axis.
 
-use truc_evidence::ReceiptVerdict;
+use truc_evidence::{Forks, ReceiptVerdict, Remark, Standing, conclude};
 use truc_node::{
     core::PassOutcome,
     gateway::{Axis, Posting},
@@ -89,14 +89,17 @@ async fn a_document_from_there_is_in_the_inbox_and_says_what_it_is_not() {
         all.then_some(receipts)
     })
     .await;
-    let mut seen = Vec::new();
-    for (_, file) in events {
-        let report = network.verify(&file);
-        let against: Vec<_> = report.against().collect();
-        assert_eq!(report.verdict, ReceiptVerdict::Valid, "{against:?}");
-        seen.push(report.summary.unwrap().event);
+    let reports: Vec<_> = events.iter().map(|(_, file)| network.verify(file)).collect();
+    for report in &reports {
+        assert_eq!(report.verdict, ReceiptVerdict::Valid, "{:?}", report.against().collect::<Vec<_>>());
     }
+    let seen: Vec<_> = reports.iter().map(|report| report.summary.as_ref().unwrap().event).collect();
     assert_eq!(seen, [EventUri::ReceivedFromNonErds, EventUri::ContentHandover]);
+    // Both are the recipient's word about one thing; that the sender sent it nobody but G22 says.
+    let concluded = conclude(&reports, &[], &Forks::default());
+    let told: Vec<_> =
+        concluded.iter().map(|one| (one.recipient.as_str(), one.standing, one.remarks.as_slice())).collect();
+    assert_eq!(told, [("G22", Standing::HandedOver, &[Remark::NoSubmission][..])]);
     // Nobody waits for evidence of it.
     well(&network).await;
     network.stop().await;

@@ -1,8 +1,8 @@
 //! Documents that go out through today's axis.
 
-use truc_evidence::ReceiptVerdict;
+use truc_evidence::{Forks, ReceiptVerdict, Standing, conclude};
 use truc_proto::{
-    EventUri,
+    EventUri, Role,
     node_v1::{
         OutboxItem, PacketForm, RecipientState, SendHeader, SendReply, SendRequest, send_header::Form,
         send_request::Part,
@@ -92,13 +92,20 @@ async fn a_packet_for_both_axes_goes_sealed_to_one_and_byte_for_byte_to_the_othe
         })
         .await;
     let mut events = Vec::new();
+    let mut reports = Vec::new();
     for (_, file) in network.receipts("G22", &envelope).await.unwrap() {
         let report = network.verify(&file);
         let against: Vec<_> = report.against().collect();
         assert_eq!(report.verdict, ReceiptVerdict::Valid, "{against:?}");
-        let summary = report.summary.unwrap();
+        let summary = report.summary.clone().unwrap();
         events.push((summary.event, summary.recipient.map(|code| code.to_string())));
+        reports.push(report);
     }
+    // Of H37 there is the sender's word alone, and nothing of the relay.
+    let concluded = conclude(&reports, &[], &Forks::default());
+    let outside = concluded.iter().find(|one| one.recipient.as_str() == "H37").unwrap();
+    assert_eq!((outside.standing, outside.remarks.as_slice()), (Standing::PassedOn, &[][..]));
+    assert!(outside.events.iter().all(|event| event.role == Role::Sender), "{:?}", outside.events);
     assert!(events.contains(&(EventUri::RelayToNonErds, Some("H37".to_owned()))), "{events:?}");
     assert!(events.iter().any(|(event, _)| *event == EventUri::SubmissionAcceptance));
     network.stop().await;

@@ -3,7 +3,8 @@
 use std::{path::Path, process::Command};
 
 use truc_evidence::{
-    BundleReport, Document, ReceiptTrust, ReceiptVerdict, Standing, StatusBasis, bundled_receipt, verify_bundle,
+    BundleCheck, BundleReport, Document, Outcome, ReceiptTrust, ReceiptVerdict, Standing, StatusBasis, bundled_receipt,
+    verify_bundle,
 };
 use truc_proto::{Raw, Receipt, ReceiptBody, node_v1::SetStatusRequest};
 
@@ -36,6 +37,10 @@ async fn either_side_exports_what_proves_who_received_it_and_nobody_else_does() 
         assert!(report.signer.unwrap().signed_at.is_some());
         let found: Vec<_> = report.conclusions.iter().map(|found| (found.recipient.as_str(), found.standing)).collect();
         assert_eq!(found, [("H26", Standing::HandedOver)]);
+        let concluded = &report.conclusions[0];
+        assert!(concluded.remarks.is_empty() && concluded.events.iter().all(|event| event.remarks.is_empty()));
+        let maker = report.steps.iter().find(|step| step.check == BundleCheck::Maker).unwrap();
+        assert_eq!(maker.outcome, Outcome::Passed, "{}", maker.detail);
         assert_eq!(report.receipts.len(), 5);
         for folder in ["certificates/", "revocation/"] {
             assert!(report.others.iter().any(|(name, _)| name.starts_with(folder)), "{:?}", report.others);

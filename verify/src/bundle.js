@@ -2,8 +2,10 @@
 // is another: a receipt stands by itself, whatever is wrong around it.
 
 import { BUNDLE, readStatement } from './statements.js';
-import { failed, NOT_APPLICABLE, NOT_REACHED, passed, verifyReceipt } from './checks.js';
+import { NOT_APPLICABLE, NOT_REACHED, failed, notApplicable, passed, revokedFinding, verifyReceipt } from './checks.js';
 import { both } from './text.js';
+import { disagreement } from './agreement.js';
+import { moment } from './moment.js';
 import { StatusReader, judgeStatus, placeOf, statusBytesMax } from './statuses.js';
 import { addStatuses, conclude } from './conclusion.js';
 import { eachValid, eachValidOf, firstOf, signerFinding, signerPath } from './signer.js';
@@ -11,7 +13,7 @@ import { openContainer } from './container.js';
 import { trustAsOf } from './path.js';
 import { readableAnswer } from './ocsp.js';
 import { verifyDetached } from './cms.js';
-import { BUNDLE_ANSWERS_MAX, BUNDLE_ENTRIES_MAX, OCSP_BYTES_MAX, RECEIPT_BYTES_MAX, STATEMENT_BYTES_MAX } from './limits.js';
+import { BUNDLE_ANSWERS_MAX, BUNDLE_ENTRIES_MAX, BUNDLE_MADE_MS_MAX, OCSP_BYTES_MAX, RECEIPT_BYTES_MAX, SKEW_MS, STATEMENT_BYTES_MAX } from './limits.js';
 
 const ABOUT = 'bundle.json';
 const RECEIPTS = 'receipts/';
@@ -91,13 +93,41 @@ function signer({ cms: { certificate }, path }) {
   return { outcome, detail: both(said('vi'), said('en')) };
 }
 
-const isAbout = ({ report: { summary } }, about) => about !== null && summary !== null && summary.envelope === about.envelope && summary.sender === about.sender;
+function isAbout({ report: { summary } }, about) {
+  if (about === null || summary === null) return false;
+  const isThere = summary.domain === null || (summary.domain.axis === about.axis && summary.domain.lane === about.lane);
+  return isThere && summary.envelope === about.envelope && summary.sender === about.sender;
+}
 
 // What cannot be read says nothing of another document either.
 function oneDocument({ about, receipts }) {
   if (about === null) return NOT_REACHED;
   const others = receipts.filter((receipt) => receipt.report.summary !== null && !isAbout(receipt, about));
-  return others.length === 0 ? passed(`${about.envelope} · ${about.sender}`) : failed(names(others));
+  if (others.length > 0) return failed(names(others));
+  const told = disagreement(receipts);
+  return told === null ? passed(`${about.envelope} · ${about.sender}`) : failed(told);
+}
+
+/** Whether who is said to have put it together, and when, is who signed, and when it was. */
+function maker({ about, cms, path, receipts, statuses }) {
+  if (about === null || path === null) return NOT_REACHED;
+  const { certificate, signingTime } = cms;
+  if (signingTime !== null && (about.made > signingTime + SKEW_MS || signingTime > about.made + BUNDLE_MADE_MS_MAX)) {
+    return failed(both(`lập ${moment(about.made)}, ký ${moment(signingTime)}`, `made ${moment(about.made)}, signed ${moment(signingTime)}`));
+  }
+  const bound = new Map();
+  for (const { report } of [...receipts, ...statuses.flatMap((status) => status.receipts)]) {
+    if (report.verdict !== 'valid') continue;
+    const { actor, serviceCertificates } = report.summary;
+    const binding = serviceCertificates.find(({ sha256 }) => sha256 === certificate.sha256);
+    if (actor !== null && binding !== undefined) bound.set(actor, Math.min(bound.get(actor) ?? Infinity, binding.ended ?? Infinity));
+  }
+  const ended = bound.get(about.by);
+  if (ended === Infinity) return passed(`${about.by}: ${certificate.name}`);
+  if (ended !== undefined) return revokedFinding(ended, path.signed, path.stamps);
+  const others = firstOf([...bound.keys()].sort());
+  if (others !== '') return failed(both(`${certificate.name} là của ${others}, không phải của ${about.by}`, `${certificate.name} is of ${others}, not of ${about.by}`));
+  return notApplicable(both(`${about.by}: không biên nhận nào cho biết chứng thư ký là của ai: đây là lời tự nêu`, `${about.by}: no receipt in it shows whose certificate signed: this is its own word`));
 }
 
 // Origins of ledgers that show two histories, each with where. Both checkpoints carry the ledger key's signature, or their receipts are invalid anyway.
@@ -135,6 +165,7 @@ export const BUNDLE_CHECKS = {
   'bundle-form': (known) => (known.broken === undefined ? form(known) : failed(known.broken)),
   'bundle-signature': ofWhole(({ cms }) => (cms.refused === undefined ? passed() : failed(cms.refused))),
   'bundle-signer': ofWhole((known) => (known.path === null ? NOT_REACHED : signer(known))),
+  'bundle-maker': ofWhole(maker),
   'bundle-one-document': ofWhole(oneDocument),
   'bundle-no-fork': ofWhole(noFork),
   'bundle-receipts': ofWhole(({ receipts }) => eachValid(receipts)),

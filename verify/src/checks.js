@@ -21,7 +21,7 @@ export const passed = (detail = '') => ({ outcome: 'passed', detail });
 export const failed = (detail) => ({ outcome: 'failed', detail });
 export const unknown = (detail) => ({ outcome: 'unknown', detail });
 export const passedIf = (holds, detail) => (holds ? passed(detail) : failed(detail));
-const notApplicable = (detail) => ({ outcome: 'not-applicable', detail });
+export const notApplicable = (detail) => ({ outcome: 'not-applicable', detail });
 export const NOT_APPLICABLE = notApplicable('');
 export const NOT_REACHED = { outcome: 'not-reached', detail: '' };
 
@@ -56,6 +56,7 @@ function summaryOf({ facts, signing, now }) {
   const leaf = facts.leaf.value;
   if (leaf === null) return null;
   const preamble = facts.preamble?.value ?? null;
+  const stated = leaf.isSubmission ? preamble : null;
   return {
     event: leaf.event,
     role: leaf.actor.role,
@@ -68,12 +69,18 @@ function summaryOf({ facts, signing, now }) {
     recipient: leaf.recipient,
     recipients: preamble === null ? [] : [...preamble.recipients, ...preamble.legacy],
     // Whom the envelope is for is stated by its submission; another event speaks of its own recipient.
-    addressed: preamble === null || !leaf.isSubmission ? [] : [...preamble.recipients, ...preamble.legacy],
+    sealedFor: stated?.recipients ?? [],
+    legacy: stated?.legacy ?? [],
+    hashes: leaf.hashes,
+    keyEnvelopes: leaf.keyEnvelopes,
+    domain: facts.root.value === null ? null : { axis: facts.root.value.axis, lane: facts.root.value.lane },
+    serviceCertificates: (facts.agency?.value?.certificates ?? []).filter(({ uses }) => uses.includes('service')).map((bound) => ({ sha256: bound.sha256, ended: bound.status_since })),
     reason: leaf.statement.reason ?? null,
     successor: leaf.statement.successor ?? null,
     checkpoint: facts.checkpoint === null ? null : { origin: facts.checkpoint.origin, size: String(facts.checkpoint.size), root: hex(facts.checkpoint.root) },
     leaf: leaf.hash,
     signedAt: signing?.cms.signingTime ?? null,
+    provenBy: signing?.stamps.before?.latest ?? null,
     directoryVersion: facts.root.value?.version ?? null,
     directoryIssued: facts.root.value?.issued ?? null,
     checkedAt: now,
@@ -387,7 +394,7 @@ export const CHECKS = {
     if (leaf === null) return NOT_REACHED;
     if (leaf.recipient === null) return NOT_APPLICABLE;
     // What the sender passed on went to an agency of today's axis.
-    const passedOn = leaf.event === 'RelayToNonERDS' && leaf.actor.role === 'sender';
+    const passedOn = leaf.event === 'RelayToNonERDS';
     const addressed = preamble.legacy.includes(leaf.recipient) || (!passedOn && preamble.recipients.includes(leaf.recipient));
     return passedIf(addressed, leaf.recipient);
   }),

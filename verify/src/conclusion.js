@@ -1,44 +1,75 @@
 // What valid receipts about one envelope prove together, recipient by recipient (docs/FORMATS.md, "What a bundle proves").
 
-/** How far a recipient provably is, from nothing on. */
-export const STANDINGS = ['nothing', 'sent', 'relayed', 'passed-on', 'taken', 'failed', 'consigned', 'refused', 'handed-over'];
+import { agreeing } from './agreement.js';
+import { PROVEN_LATE_MS, SKEW_MS } from './limits.js';
 
-const SHOWN_BY = {
-  SubmissionAcceptance: 'sent',
-  SubmissionRejection: 'failed',
-  RelayAcceptance: 'relayed',
-  'RelayAcceptance recipient': 'taken',
-  RelayRejection: 'failed',
-  RelayFailure: 'failed',
-  ContentConsignment: 'consigned',
-  ContentConsignmentFailure: 'failed',
-  ContentHandover: 'handed-over',
-  ContentHandoverFailure: 'refused',
-  RelayToNonERDS: 'passed-on',
-  ReceivedFromNonERDS: 'consigned',
+/** How far a recipient provably is, from nothing on. From `taken` on it is the recipient itself that states it. */
+export const STANDINGS = ['nothing', 'not-sent', 'sent', 'relayed', 'failed', 'passed-on', 'taken', 'not-opened', 'consigned', 'refused', 'handed-over'];
+
+/** Per event: what it shows, which step of the way it is, and whether another step can only come behind it. */
+const EVENTS = {
+  SubmissionAcceptance: ['sent', 0, true],
+  SubmissionRejection: ['not-sent', 0, false],
+  RelayAcceptance: ['relayed', 1, true],
+  RelayRejection: ['failed', 1, false],
+  RelayToNonERDS: ['passed-on', 1, false],
+  'RelayAcceptance recipient': ['taken', 2, true],
+  ReceivedFromNonERDS: ['consigned', 2, true],
+  RelayFailure: ['failed', 2, false],
+  ContentConsignment: ['consigned', 3, true],
+  ContentConsignmentFailure: ['not-opened', 3, false],
+  ContentHandover: ['handed-over', 4, true],
+  ContentHandoverFailure: ['refused', 4, false],
 };
 
-const standingOf = ({ event, role }) => SHOWN_BY[`${event} ${role}`] ?? SHOWN_BY[event];
-const stepOf = (summary) => STANDINGS.indexOf(standingOf(summary));
+const about = ({ event, role }) => EVENTS[`${event} ${role}`] ?? EVENTS[event];
+const standingOf = (summary) => STANDINGS.indexOf(about(summary)[0]);
 
-/** `[{recipient, name, standing, events, statuses}]` by recipients' codes, each with its summaries, the earliest first. Receipts that are not valid prove nothing here. */
+/**
+ * `[{recipient, name, standing, remarks, events, statuses}]` by recipients' codes, each with its summaries and their `remarks`, the earliest first. Receipts
+ * that are not valid prove nothing here, nor those that do not agree on what the envelope is.
+ */
 export function conclude(reports) {
-  const proven = reports.filter(({ verdict }) => verdict === 'valid').map(({ summary }) => summary);
-  const codes = proven.flatMap(({ addressed, recipient }) => (recipient === null ? addressed : [...addressed, recipient]));
+  const proven = agreeing(reports.filter(({ verdict }) => verdict === 'valid').map(({ summary }) => summary));
+  const codes = proven.flatMap(({ sealedFor, legacy, recipient }) => [...sealedFor, ...legacy, ...(recipient === null ? [] : [recipient])]);
   const found = new Map([...new Set(codes)].sort().map((code) => [code, []]));
+  const outside = new Set(proven.flatMap(({ legacy }) => legacy));
   for (const summary of proven) {
-    // The submission and the relay's acceptance are about everybody.
-    const concerned = summary.recipient === null ? [...found.values()] : [found.get(summary.recipient)];
-    for (const events of concerned) events.push(summary);
+    // The submission is about everybody; what the relay has of it is not for those whom it never reaches.
+    const isFor = (code) => (summary.recipient === null ? summary.role !== 'relay' || !outside.has(code) : code === summary.recipient);
+    for (const [code, events] of found) if (isFor(code)) events.push(summary);
   }
   return [...found].map(([recipient, events]) => concluded(recipient, events));
 }
 
 function concluded(recipient, events) {
-  events.sort((a, b) => a.time - b.time || stepOf(a) - stepOf(b));
-  const furthest = events.reduce((step, summary) => Math.max(step, stepOf(summary)), 0);
+  events.sort((a, b) => a.time - b.time || standingOf(a) - standingOf(b));
+  const furthest = events.reduce((step, summary) => Math.max(step, standingOf(summary)), 0);
   const name = events.find(({ actor }) => actor === recipient)?.actorName ?? null;
-  return { recipient, name, standing: STANDINGS[furthest], events, statuses: [] };
+  const told = events.map((summary) => ({ ...summary, remarks: timeRemarks(summary, events) }));
+  return { recipient, name, standing: STANDINGS[furthest], remarks: remarksOf(events), events: told, statuses: [] };
+}
+
+function timeRemarks(summary, events) {
+  const [, step] = about(summary);
+  const isBefore = (other) => about(other)[2] && about(other)[1] < step;
+  const isEarly = events.some((other) => isBefore(other) && other.time > summary.time + SKEW_MS);
+  const proven = summary.provenBy ?? summary.signedAt;
+  const isLate = proven !== null && proven > summary.time + PROVEN_LATE_MS;
+  return [...(isEarly ? ['out-of-order'] : []), ...(isLate ? ['proven-late'] : [])];
+}
+
+/** What does not go together in it. */
+function remarksOf(events) {
+  const shows = (standing) => events.some((summary) => about(summary)[0] === standing);
+  const took = Math.min(...events.filter(({ event }) => event === 'ContentHandover').map(({ time }) => time));
+  const all = {
+    'no-submission': !shows('sent'),
+    'relay-denies': shows('failed') && events.some(({ role }) => role === 'recipient'),
+    'opened-and-not': shows('consigned') && shows('not-opened'),
+    'took-and-refused': events.some(({ event, time }) => event === 'ContentHandoverFailure' && time > took),
+  };
+  return Object.keys(all).filter((remark) => all[remark]);
 }
 
 /** Adds what statuses prove to the recipients that they are of, the earliest first; they change nothing of where one stands. */

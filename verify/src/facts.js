@@ -37,6 +37,7 @@ function readLeaf(bytes) {
   const { value, refused, inconsistent } = readStatement(kind, bytes);
   if (value === null) return { value, refused };
   const isSubmission = kind === SUBMISSION;
+  const hash = hex(leafHash(bytes));
   const leaf = {
     isSubmission,
     statement: value,
@@ -50,10 +51,19 @@ function readLeaf(bytes) {
     recipient: isSubmission ? null : value.recipient,
     preamble: value.preamble,
     commitment: value.commitment,
-    hash: hex(leafHash(bytes)),
+    hashes: envelopeHashes(value, isSubmission, hash),
+    // By recipient: a submission names all of them, another event its recipient's.
+    keyEnvelopes: isSubmission ? new Map(value.key_envelopes) : new Map(value.recipient === null || value.key_envelope === null ? [] : [[value.recipient, value.key_envelope]]),
+    hash,
   };
   // Whether the fields contradict each other is a check of its own.
   return { value: leaf, refused: inconsistent ? null : refused };
+}
+
+/** What the envelope is, where all of it is named; what was never submitted here begins with who took it over. */
+function envelopeHashes({ event, submission = null, preamble, payload, commitment }, isSubmission, own) {
+  const hashes = { submission: isSubmission ? own : (submission ?? (event === 'ReceivedFromNonERDS' ? own : null)), preamble, payload, commitment };
+  return Object.values(hashes).includes(null) ? null : hashes;
 }
 
 function readEntry(entry, kinds) {

@@ -3,7 +3,7 @@
 import { isBundle, verifyBundle } from './bundle.js';
 import { CHECKS, verifyReceipt } from './checks.js';
 import { ASIDE, KINDS, SINGLE, kindOf, readUpTo } from './intake.js';
-import { BASIS_TEXTS, BUNDLE_CHECK_TEXTS, CHECK_TEXTS, EVENT_NAMES, GROUPS, LEVEL_TEXTS, MEANINGS, OUTCOMES, PAGE, REASON_TEXTS, SENTENCES, STANDING_TEXTS, STATUS_CHECK_TEXTS, STATUS_NAMES, STATUS_UNKNOWN, TRUST_FAULTS, VERDICTS } from './texts.js';
+import { BASIS_TEXTS, BUNDLE_CHECK_TEXTS, CHECK_TEXTS, EVENT_NAMES, GROUPS, LEVEL_TEXTS, MEANINGS, OUTCOMES, PAGE, REASON_TEXTS, REMARK_TEXTS, SENTENCES, STANDING_TEXTS, STATUS_CHECK_TEXTS, STATUS_NAMES, STATUS_UNKNOWN, TIME_REMARK_TEXTS, TRUST_FAULTS, VERDICTS } from './texts.js';
 import { fill, visible } from './text.js';
 import { hasCrypto } from './signature.js';
 import { hex, sha256 } from './bytes.js';
@@ -284,7 +284,7 @@ function recipients({ verdict, conclusions, receipts }) {
   return [heading, ...(conclusions.length === 0 ? [element('p', {}, word('no-recipients'))] : conclusions.map(recipientSection))];
 }
 
-function recipientSection({ recipient, name, standing, events, statuses }) {
+function recipientSection({ recipient, name, standing, remarks, events, statuses }) {
   const { tone, ...text } = STANDING_TEXTS[standing];
   const { mark } = VERDICTS[tone];
   return element(
@@ -292,6 +292,7 @@ function recipientSection({ recipient, name, standing, events, statuses }) {
     { class: `recipient ${tone}`, 'data-recipient': recipient, 'data-standing': standing },
     element('h5', {}, recipient, ...(name === null ? [] : [' · ', foreign(name, 200)])),
     element('p', { class: 'standing' }, element('span', { 'aria-hidden': 'true' }, `${mark} `), `${text[state.language]}.`),
+    ...remarks.map((remark) => element('p', { class: 'remark', 'data-remark': remark }, `⚠ ${REMARK_TEXTS[remark][state.language]}.`)),
     element('ol', { class: 'timeline' }, ...events.map(eventLine)),
     ...(statuses.length === 0 ? [] : [element('ol', { class: 'timeline statuses' }, ...statuses.map(statusLine))]),
   );
@@ -321,22 +322,24 @@ function statusLine(status) {
   );
 }
 
-function eventLine({ event, role, actor, node, time, reason, successor, levels }) {
+function eventLine({ event, role, actor, node, time, reason, successor, signedAt, provenBy, levels, remarks }) {
   const named = (EVENT_NAMES[`${event} ${role}`] ?? EVENT_NAMES[event])[state.language];
-  const asides = [...(reason === null ? [] : [REASON_TEXTS[reason][state.language]]), ...(successor === null ? [] : [word('successor', { code: successor })]), ...(levels.length === 0 ? [] : [levelsText(levels)])];
+  const times = [...(signedAt === null ? [] : [word('signed-then', { time: moment(signedAt) })]), provenBy === null ? word('not-stamped') : word('proven-then', { time: moment(provenBy) })];
+  const asides = [...(reason === null ? [] : [REASON_TEXTS[reason][state.language]]), ...(successor === null ? [] : [word('successor', { code: successor })]), times.join('; '), ...(levels.length === 0 ? [] : [levelsText(levels)])];
   return element(
     'li',
     {},
     element('time', { datetime: new Date(time).toISOString() }, moment(time)),
-    element('span', {}, element('strong', {}, named), ` — ${actor === null ? node : `${actor}, ${node}`}`, ...asides.map((text) => element('small', {}, text))),
+    element('span', {}, element('strong', {}, named), ` — ${actor === null ? node : `${actor}, ${node}`}`, ...asides.map((text) => element('small', {}, text)), ...remarks.map((remark) => element('small', { class: 'remark', 'data-remark': remark }, `⚠ ${TIME_REMARK_TEXTS[remark][state.language]}`))),
   );
 }
 
-function bundleFacts({ about, signer }, digest) {
+function bundleFacts({ about, signer, steps }, digest) {
+  const isShown = steps.some(({ check, outcome }) => check === 'bundle-maker' && outcome === 'passed');
   const rows = {
     envelope: about?.envelope ?? null,
     sender: about?.sender ?? null,
-    by: about === null ? null : `${about.by} · ${about.node}`,
+    [isShown ? 'by' : 'by-own-word']: about === null ? null : `${about.by} · ${about.node}`,
     made: about === null ? null : moment(about.made),
     'left-out': (about?.statuses_left_out ?? 0) === 0 ? null : String(about.statuses_left_out),
     signer: signer?.subject ?? null,
@@ -395,6 +398,7 @@ function facts(summary, digest) {
     recipient: summary.recipient ?? (summary.recipients.length > 0 ? summary.recipients.slice(0, 50).join(', ') : null),
     envelope: summary.envelope,
     signedAt: summary.signedAt === null ? null : moment(summary.signedAt),
+    provenBy: summary.provenBy === null ? word('not-stamped') : word('proven-then', { time: moment(summary.provenBy) }),
     directory: summary.directoryVersion === null ? null : word('version', { version: summary.directoryVersion, issued: moment(summary.directoryIssued) }),
     levels: levelsText(summary.levels),
     leaf: summary.leaf,

@@ -170,8 +170,8 @@ export const ROLES = {
   ContentConsignmentFailure: ['recipient'],
   ContentHandover: ['recipient'],
   ContentHandoverFailure: ['recipient'],
-  RelayToNonERDS: ['sender', 'recipient'],
-  ReceivedFromNonERDS: ['sender', 'recipient'],
+  RelayToNonERDS: ['sender'],
+  ReceivedFromNonERDS: ['recipient'],
 };
 
 const REFUSALS = ['SubmissionRejection', 'RelayRejection', 'RelayFailure', 'ContentConsignmentFailure', 'ContentHandoverFailure'];
@@ -213,7 +213,7 @@ function envelopeRules(event) {
   return rules(
     [named && hashes.every((hash) => hash !== null), `a ${event.event} names envelope, submission, preamble, payload and commitment`],
     [by.role !== 'recipient' || (recipient !== null && recipient === by.code), 'a recipient speaks about its own code'],
-    [!(by.role === 'sender' && event.event === 'RelayToNonERDS') || recipient !== null, 'a RelayToNonERDS names the agency it was passed on for'],
+    [event.event !== 'RelayToNonERDS' || recipient !== null, 'a RelayToNonERDS names the agency it was passed on for'],
     [by.role !== 'sender' || by.code === event.sender, 'a sender speaks for its own code'],
   );
 }

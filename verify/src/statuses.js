@@ -4,6 +4,7 @@
 import { STATUS, readStatement } from './statements.js';
 import { NOT_APPLICABLE, NOT_REACHED, failed, passed, passedIf, revokedFinding, unknown, verifyReceipt } from './checks.js';
 import { both } from './text.js';
+import { disagreement } from './agreement.js';
 import { eachValid, firstOf, signerFinding, signerPath } from './signer.js';
 import { hex, sha256 } from './bytes.js';
 import { moment } from './moment.js';
@@ -123,6 +124,8 @@ function envelopeFinding({ receipts, stated }) {
   const { envelope, sender } = stated.summary;
   const others = receipts.filter(({ report: { summary } }) => summary !== null && (summary.envelope !== envelope || summary.sender !== sender));
   if (others.length > 0) return failed(firstOf(others.map(({ name }) => name)));
+  const told = disagreement(receipts);
+  if (told !== null) return failed(told);
   return passedIf(stated.preamble?.kind === 'status', envelope);
 }
 

@@ -181,6 +181,7 @@ export const SENTENCES = {
     sender: 'Bên gửi',
     recipient: 'Bên nhận',
     signedAt: 'Chứng thư số ký lúc',
+    provenBy: 'Bằng chứng về thời điểm',
     directory: 'Danh bạ',
     levels: 'Căn cứ',
     leaf: 'Mã băm sự kiện',
@@ -197,6 +198,10 @@ export const SENTENCES = {
     'recipients-alone': 'Từng nơi nhận, chỉ theo các biên nhận tự chúng có giá trị',
     'no-recipients': 'Không có nơi nhận nào mà biên nhận có giá trị nói đến.',
     by: 'Bên lập',
+    'by-own-word': 'Bên lập (tự nêu)',
+    'signed-then': 'ký lúc {time} theo cùng đồng hồ',
+    'proven-then': 'dấu thời gian chứng tỏ đã có trước {time}',
+    'not-stamped': 'không có dấu thời gian độc lập',
     made: 'Lập lúc',
     signer: 'Chứng thư ký',
     signed: 'Ký lúc',
@@ -227,6 +232,7 @@ export const SENTENCES = {
     sender: 'Sender',
     recipient: 'Recipient',
     signedAt: 'Signed by certificate',
+    provenBy: 'Proof of time',
     directory: 'Directory',
     levels: 'Rests on',
     leaf: 'Hash of the event',
@@ -243,6 +249,10 @@ export const SENTENCES = {
     'recipients-alone': 'Recipient by recipient, by those receipts alone that are valid by themselves',
     'no-recipients': 'There is no recipient that a valid receipt speaks of.',
     by: 'Put together by',
+    'by-own-word': 'Put together by (own word)',
+    'signed-then': 'signed {time} by the same clock',
+    'proven-then': 'there by {time}, as a time-stamp shows',
+    'not-stamped': 'no independent time',
     made: 'Put together',
     signer: 'Signing certificate',
     signed: 'Signed',
@@ -279,6 +289,7 @@ export const EVENT_NAMES = {
 /** How far a recipient provably is; `tone` as of a verdict. */
 export const STANDING_TEXTS = {
   nothing: { tone: 'cannot-tell', vi: 'Chưa có gì chứng minh về nơi nhận này', en: 'Nothing is proven about this recipient' },
+  'not-sent': { tone: 'invalid', vi: 'Bên gửi nêu là không gửi; xem lý do', en: 'The sender states that it did not send it; see why' },
   sent: {
     tone: 'cannot-tell',
     vi: 'Chỉ bên gửi nêu là đã gửi; chưa chứng minh được văn bản đã rời bên gửi',
@@ -288,6 +299,11 @@ export const STANDING_TEXTS = {
     tone: 'cannot-tell',
     vi: 'Trục xác nhận đã nhận; chưa chứng minh được nơi nhận đã nhận',
     en: 'The relay states that it has it; whether the recipient got it is not proven',
+  },
+  failed: {
+    tone: 'invalid',
+    vi: 'Trục nêu là không giao được; xem lý do. Chưa có lời nào của nơi nhận',
+    en: 'The relay states that it was not delivered; see why. Of the recipient there is no word',
   },
   'passed-on': {
     tone: 'cannot-tell',
@@ -299,7 +315,11 @@ export const STANDING_TEXTS = {
     vi: 'Nơi nhận xác nhận đang giữ văn bản đã niêm phong; chưa chứng minh được đã mở. Nơi nhận không thể chối là đã nhận được gói',
     en: 'The recipient states that it holds the sealed document; that it could open it is not proven. It cannot deny having it',
   },
-  failed: { tone: 'invalid', vi: 'Văn bản không đến nơi; xem bên nào nêu và lý do', en: 'It was not delivered; see who says so, and why' },
+  'not-opened': {
+    tone: 'invalid',
+    vi: 'Nơi nhận xác nhận đang giữ văn bản đã niêm phong nhưng không mở được hoặc không tiếp nhận nội dung; xem lý do. Nơi nhận không thể chối là đã nhận được gói',
+    en: 'The recipient states that it holds the sealed document and could not open it or did not accept its content; see why. It cannot deny having it',
+  },
   consigned: {
     tone: 'valid',
     vi: 'Nơi nhận xác nhận đã nhận và mở được văn bản. Nơi nhận không thể chối',
@@ -314,6 +334,38 @@ export const STANDING_TEXTS = {
     tone: 'valid',
     vi: 'Nơi nhận đã nhận, mở được, và hệ thống của nơi nhận đã tiếp nhận. Nơi nhận không thể chối',
     en: 'The recipient received and opened it, and its document system took it. It cannot deny that',
+  },
+};
+
+/** What does not go together in what is proven about a recipient. */
+export const REMARK_TEXTS = {
+  'no-submission': {
+    vi: 'Ở đây không có biên nhận của bên gửi: việc bên đó đã gửi chỉ là lời của bên khác; khi cần hãy hỏi bên gửi',
+    en: 'There is no receipt of the sender here: that it sent this is the word of others; where that matters, ask the sender',
+  },
+  'relay-denies': {
+    vi: 'Trục nêu không giao được, còn chính nơi nhận ký xác nhận đã nhận: tính theo lời nơi nhận; hãy hỏi cả hai bên vì sao khác nhau',
+    en: "The relay states that it was not delivered, the recipient's own signed word that it has it: the recipient's word counts; ask both why they differ",
+  },
+  'opened-and-not': {
+    vi: 'Nơi nhận vừa nêu đã mở được vừa nêu không mở được văn bản: hãy hỏi nơi nhận lời nào đúng',
+    en: 'The recipient states both that it opened the document and that it could not: ask the recipient which holds',
+  },
+  'took-and-refused': {
+    vi: 'Nơi nhận nêu hệ thống đã tiếp nhận, sau đó lại nêu hệ thống từ chối: hãy hỏi nơi nhận lời nào đúng',
+    en: 'The recipient states that its document system took it, and later that it refused it: ask the recipient which holds',
+  },
+};
+
+/** What is strange about the time that an event names. */
+export const TIME_REMARK_TEXTS = {
+  'out-of-order': {
+    vi: 'giờ này sớm hơn giờ của bước trước đó: có đồng hồ sai hoặc giờ nêu không đúng; hỏi lại bên nêu',
+    en: 'this time lies before that of the step before it: a clock was wrong, or the time is not true; ask who states it',
+  },
+  'proven-late': {
+    vi: 'chỉ được ký, hoặc chỉ chứng minh được là đã có, muộn hơn nhiều so với giờ tự nêu; không dựa riêng vào giờ đó',
+    en: 'signed, or proven to have been there, only long after the time it names; do not rely on that time alone',
   },
 };
 
@@ -438,9 +490,22 @@ export const BUNDLE_CHECK_TEXTS = {
     vi: ['chứng thư của bên lập dẫn tới cơ quan chứng thực tin cậy', 'Không rõ ai lập bộ chứng cứ; hãy kiểm tra riêng từng biên nhận trong đó.'],
     en: ["the signer's certificate leads to a trusted authority", 'Nobody trusted vouches for who put the bundle together; verify the receipts in it one by one.'],
   },
+  'bundle-maker': {
+    vi: ['bên lập và lúc lập tự nêu đúng với chữ ký', 'Bên lập hoặc lúc lập tự nêu khác với chữ ký: không tin lời nêu đó. Các biên nhận trong đó tự có giá trị.'],
+    en: [
+      'who is said to have put it together, and when, is who signed, and when',
+      'It names another maker or another time than its signature shows: believe neither. The receipts in it stand by themselves.',
+    ],
+  },
   'bundle-one-document': {
-    vi: ['mọi biên nhận đều về cùng một văn bản', 'Có biên nhận của văn bản khác lẫn vào; chúng không chứng minh gì cho văn bản này.'],
-    en: ['every receipt is about the same document', 'Receipts of another document were put among these; they say nothing about this one.'],
+    vi: [
+      'mọi biên nhận đều về cùng một văn bản',
+      'Có biên nhận của văn bản khác lẫn vào, hoặc bên gửi lập hai văn bản cùng một mã gói tin; hãy hỏi bên gửi đã gửi văn bản nào và yêu cầu từng bên giữ cung cấp biên nhận của mình.',
+    ],
+    en: [
+      'every receipt is about the same document',
+      'Receipts of another document were put among these, or the sender made two documents under one number; ask the sender which one it sent, and each holder for its own receipts.',
+    ],
   },
   'bundle-no-fork': {
     vi: [

@@ -9,7 +9,7 @@ const BATCH = 40;
 // Everybody's first receipts, one of each verdict, and one with a document go through the inputs.
 const BY_HAND = ['valid-consignment', 'valid-with-document', 'valid-with-revocation-lists', 'the-container', 'another-document', 'provisional', 'valid-witnessed', 'too-few-cosignatures', 'ledger-key-of-somebody-else', 'carriage-returns', 'revoked-by-its-issuer-before'];
 
-const BUNDLES_BY_HAND = ['right', 'with-statuses', 'a-status-altered', 'right-with-document', 'two-recipients', 'another-document', 'two-histories', 'a-provisional-receipt', 'cut-short', 'no-receipts', 'signed-by-a-stranger', 'all-receipts-of-another-document', 'answers-revoked-before', 'answers-of-no-use-unknown'];
+const BUNDLES_BY_HAND = ['right', 'with-statuses', 'a-status-altered', 'right-with-document', 'two-recipients', 'another-document', 'two-histories', 'a-provisional-receipt', 'cut-short', 'no-receipts', 'signed-by-a-stranger', 'all-receipts-of-another-document', 'answers-revoked-before', 'answers-of-no-use-unknown', 'another-content-under-the-same-number', 'two-submissions-under-one-number', 'the-relay-denies-it', 'taken-and-refused-later', 'consignment-before-the-submission', 'stamped-days-later', 'through-todays-axis', 'by-another-than-it-says'];
 
 const disagreements = [];
 const counts = { bundles: {}, 'bundles by hand': {}, 'by program': {}, 'by program, Ed25519 by the library': {}, 'by hand': {} };
@@ -44,7 +44,7 @@ async function bundlesByProgram(page) {
     if (found.refused !== undefined || (bent && verdict !== 'valid')) continue;
     const told = {
       receipts: found.receipts.map((receipt) => [receipt.name, receipt.report.verdict]),
-      conclusions: found.conclusions.map((one) => [one.recipient, one.name, one.standing, one.events.map(({ time }) => time), one.statuses.map(statusTold)]),
+      conclusions: found.conclusions.map((one) => [one.recipient, one.name, one.standing, one.remarks, one.events.map(eventTold), one.statuses.map(statusTold)]),
       statuses: found.statuses.map((one) => [one.name, one.verdict, one.steps.map(({ outcome }) => outcome), one.receipts.map((receipt) => [receipt.name, receipt.report.verdict])]),
       others: found.others.map((other) => [other.name, other.length]),
       signed_at: found.signer === null ? null : found.signer.signedAt,
@@ -54,6 +54,8 @@ async function bundlesByProgram(page) {
     }
   }
 }
+
+const eventTold = ({ event, role, time, signedAt, provenBy, remarks }) => [event, role, time, signedAt, provenBy, remarks];
 
 const statusTold = ({ code, from, to, time, sequence, reason, staff, envelope, basis, received }) => [code, from, to, time, sequence, reason, staff, envelope, basis, received];
 
@@ -74,8 +76,8 @@ async function bundleByHand(page, name) {
   await show(page, expected, `${name}.zip`, expected.bundle, 'any');
   const [verdict] = await verdicts(page, 1);
   compare(expected, { verdict, steps: await stepsShown(page, '.bundle-steps > li') }, 'bundles by hand', bundleChecks);
-  const standings = await page.$$eval('.recipient', (all) => all.map((one) => [one.dataset.recipient, one.dataset.standing, one.querySelectorAll('.timeline:not(.statuses) li').length, [...one.querySelectorAll('.statuses li')].map((line) => line.dataset.status)]));
-  const wanted = expected.conclusions.map(([recipient, , standing, times, statuses]) => [recipient, standing, times.length, statuses.map(([code]) => code)]);
+  const standings = await page.$$eval('.recipient', (all) => all.map((one) => [one.dataset.recipient, one.dataset.standing, [...one.querySelectorAll('[data-remark]')].map((line) => line.dataset.remark), one.querySelectorAll('.timeline:not(.statuses) li').length, [...one.querySelectorAll('.statuses li')].map((line) => line.dataset.status)]));
+  const wanted = expected.conclusions.map(([recipient, , standing, remarks, events, statuses]) => [recipient, standing, [...remarks, ...events.flatMap((event) => event.at(-1))], events.length, statuses.map(([code]) => code)]);
   if (JSON.stringify(standings) !== JSON.stringify(wanted)) disagreements.push(`${name} (by hand): ${JSON.stringify(standings)}, not ${JSON.stringify(wanted)}`);
   const inner = await page.$$eval('.inner', (all) => all.map((one) => one.dataset.inner).sort());
   const innerStatuses = await page.$$eval('.inner-status', (all) => all.map((one) => one.dataset.innerStatus));

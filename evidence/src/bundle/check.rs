@@ -21,11 +21,17 @@ checks! {
         en: "the signer's certificate leads to a trusted authority", vi: "chứng thư của bên lập dẫn tới cơ quan chứng thực tin cậy",
         fix_en: "Nobody trusted vouches for who put the bundle together; verify the receipts in it one by one.",
         fix_vi: "Không rõ ai lập bộ chứng cứ; hãy kiểm tra riêng từng biên nhận trong đó.";
-    /// Every receipt is about the envelope and the sender that `bundle.json` names.
+    /// What `bundle.json` says of who made it and when is what its signature shows.
+    Maker = "bundle-maker",
+        en: "who is said to have put it together, and when, is who signed, and when",
+        vi: "bên lập và lúc lập tự nêu đúng với chữ ký",
+        fix_en: "It names another maker or another time than its signature shows: believe neither. The receipts in it stand by themselves.",
+        fix_vi: "Bên lập hoặc lúc lập tự nêu khác với chữ ký: không tin lời nêu đó. Các biên nhận trong đó tự có giá trị.";
+    /// Every receipt is about the envelope, sender, axis and lane that `bundle.json` names, and they agree on what the envelope is.
     OneDocument = "bundle-one-document",
         en: "every receipt is about the same document", vi: "mọi biên nhận đều về cùng một văn bản",
-        fix_en: "Receipts of another document were put among these; they say nothing about this one.",
-        fix_vi: "Có biên nhận của văn bản khác lẫn vào; chúng không chứng minh gì cho văn bản này.";
+        fix_en: "Receipts of another document were put among these, or the sender made two documents under one number; ask the sender which one it sent, and each holder for its own receipts.",
+        fix_vi: "Có biên nhận của văn bản khác lẫn vào, hoặc bên gửi lập hai văn bản cùng một mã gói tin; hãy hỏi bên gửi đã gửi văn bản nào và yêu cầu từng bên giữ cung cấp biên nhận của mình.";
     /// No ledger shows two histories.
     NoFork = "bundle-no-fork",
         en: "no ledger shows two histories", vi: "không sổ cái nào cho thấy hai lịch sử khác nhau",

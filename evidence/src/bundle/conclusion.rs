@@ -1,11 +1,14 @@
-//! What valid receipts prove together, recipient by recipient.
+//! What valid receipts prove together, recipient by recipient (docs/FORMATS.md, "What a bundle proves").
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
-use truc_proto::{AgencyId, EventUri, NodeId, Reason, Role, Timestamp};
+use truc_proto::{AgencyId, EventUri, NodeId, Reason, Role, Timestamp, limits::PROVEN_LATE_MS};
 
-use super::ProvenStatus;
-use crate::{EvidenceLevel, ReceiptReport, ReceiptSummary, ReceiptVerdict};
+use super::{Forks, ProvenStatus, StatusReport, agreement::agreeing};
+use crate::{EvidenceLevel, ReceiptReport, ReceiptSummary, ReceiptVerdict, directory::skew};
 
 /// An event that a valid receipt proves.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -24,8 +27,124 @@ pub struct ProvenEvent {
     pub reason: Option<Reason>,
     /// With a closed code: who took over.
     pub successor: Option<AgencyId>,
+    /// When its checkpoint was signed, by the same clock.
+    pub signed_at: Option<Timestamp>,
+    /// By when it provably was signed, as a time-stamp shows.
+    pub proven_by: Option<Timestamp>,
     /// What its receipt rests on.
     pub levels: Vec<EvidenceLevel>,
+    /// What is strange about its time.
+    pub remarks: Vec<TimeRemark>,
+}
+
+/// What is strange about the time that an event names.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum TimeRemark {
+    /// A step before it names a later time.
+    OutOfOrder,
+    /// It was signed, or is proven to have been there, only long after.
+    ProvenLate,
+}
+
+impl TimeRemark {
+    /// Its name in reports.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::OutOfOrder => "out-of-order",
+            Self::ProvenLate => "proven-late",
+        }
+    }
+
+    /// What it means and what to do, in English.
+    #[must_use]
+    pub const fn english(self) -> &'static str {
+        match self {
+            Self::OutOfOrder => {
+                "this time lies before that of the step before it: a clock was wrong, or the time is not true; ask who states it"
+            }
+            Self::ProvenLate => {
+                "signed, or proven to have been there, only long after the time it names; do not rely on that time alone"
+            }
+        }
+    }
+
+    /// What it means and what to do, in Vietnamese.
+    #[must_use]
+    pub const fn vietnamese(self) -> &'static str {
+        match self {
+            Self::OutOfOrder => {
+                "giờ này sớm hơn giờ của bước trước đó: có đồng hồ sai hoặc giờ nêu không đúng; hỏi lại bên nêu"
+            }
+            Self::ProvenLate => {
+                "chỉ được ký, hoặc chỉ chứng minh được là đã có, muộn hơn nhiều so với giờ tự nêu; không dựa riêng vào giờ đó"
+            }
+        }
+    }
+}
+
+/// What does not go together in what is proven about a recipient.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Remark {
+    /// No word of the sender is among it.
+    NoSubmission,
+    /// The relay denies what the recipient states.
+    RelayDenies,
+    /// The recipient states that it could open it, and that it could not.
+    OpenedAndNot,
+    /// The recipient's document system took it, and refused it later.
+    TookAndRefused,
+}
+
+impl Remark {
+    /// Its name in reports.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NoSubmission => "no-submission",
+            Self::RelayDenies => "relay-denies",
+            Self::OpenedAndNot => "opened-and-not",
+            Self::TookAndRefused => "took-and-refused",
+        }
+    }
+
+    /// What it means and what to do, in English.
+    #[must_use]
+    pub const fn english(self) -> &'static str {
+        match self {
+            Self::NoSubmission => {
+                "There is no receipt of the sender here: that it sent this is the word of others; where that matters, ask the sender"
+            }
+            Self::RelayDenies => {
+                "The relay states that it was not delivered, the recipient's own signed word that it has it: the recipient's word counts; ask both why they differ"
+            }
+            Self::OpenedAndNot => {
+                "The recipient states both that it opened the document and that it could not: ask the recipient which holds"
+            }
+            Self::TookAndRefused => {
+                "The recipient states that its document system took it, and later that it refused it: ask the recipient which holds"
+            }
+        }
+    }
+
+    /// What it means and what to do, in Vietnamese.
+    #[must_use]
+    pub const fn vietnamese(self) -> &'static str {
+        match self {
+            Self::NoSubmission => {
+                "Ở đây không có biên nhận của bên gửi: việc bên đó đã gửi chỉ là lời của bên khác; khi cần hãy hỏi bên gửi"
+            }
+            Self::RelayDenies => {
+                "Trục nêu không giao được, còn chính nơi nhận ký xác nhận đã nhận: tính theo lời nơi nhận; hãy hỏi cả hai bên vì sao khác nhau"
+            }
+            Self::OpenedAndNot => {
+                "Nơi nhận vừa nêu đã mở được vừa nêu không mở được văn bản: hãy hỏi nơi nhận lời nào đúng"
+            }
+            Self::TookAndRefused => {
+                "Nơi nhận nêu hệ thống đã tiếp nhận, sau đó lại nêu hệ thống từ chối: hãy hỏi nơi nhận lời nào đúng"
+            }
+        }
+    }
 }
 
 /// How far a recipient provably is.
@@ -33,17 +152,21 @@ pub struct ProvenEvent {
 pub enum Standing {
     /// Nothing of it is proven.
     Nothing,
+    /// The sender stated that it did not send it.
+    NotSent,
     /// The sender stated that it sent.
     Sent,
     /// The relay has it.
     Relayed,
-    /// Handed over to today's axis, where nothing is signed.
-    PassedOn,
-    /// The recipient's node has the sealed envelope.
-    Taken,
-    /// It ended without reaching the recipient; who says so stands with it.
+    /// The relay states that it did not reach the recipient.
     Failed,
-    /// The recipient opened it and found it whole.
+    /// The sender states that it handed it over to today's axis, where nothing is signed.
+    PassedOn,
+    /// The recipient states that it has the sealed envelope. All that follows is its own word, too.
+    Taken,
+    /// It has it, and could not open it.
+    NotOpened,
+    /// It opened it and found it whole.
     Consigned,
     /// The recipient's document system refused it.
     Refused,
@@ -57,11 +180,13 @@ impl Standing {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Nothing => "nothing",
+            Self::NotSent => "not-sent",
             Self::Sent => "sent",
             Self::Relayed => "relayed",
+            Self::Failed => "failed",
             Self::PassedOn => "passed-on",
             Self::Taken => "taken",
-            Self::Failed => "failed",
+            Self::NotOpened => "not-opened",
             Self::Consigned => "consigned",
             Self::Refused => "refused",
             Self::HandedOver => "handed-over",
@@ -73,6 +198,7 @@ impl Standing {
     pub const fn english(self) -> &'static str {
         match self {
             Self::Nothing => "Nothing is proven about this recipient",
+            Self::NotSent => "The sender states that it did not send it; see why",
             Self::Sent => "The sender alone says that it was sent; whether it left is not proven",
             Self::Relayed => "The relay states that it has it; whether the recipient got it is not proven",
             Self::PassedOn => {
@@ -81,7 +207,10 @@ impl Standing {
             Self::Taken => {
                 "The recipient states that it holds the sealed document; that it could open it is not proven. It cannot deny having it"
             }
-            Self::Failed => "It was not delivered; see who says so, and why",
+            Self::Failed => "The relay states that it was not delivered; see why. Of the recipient there is no word",
+            Self::NotOpened => {
+                "The recipient states that it holds the sealed document and could not open it or did not accept its content; see why. It cannot deny having it"
+            }
             Self::Consigned => "The recipient states that it received and opened the document. It cannot deny that",
             Self::Refused => {
                 "The recipient received and opened it, and its document system refused it. It cannot deny having received it"
@@ -97,6 +226,7 @@ impl Standing {
     pub const fn vietnamese(self) -> &'static str {
         match self {
             Self::Nothing => "Chưa có gì chứng minh về nơi nhận này",
+            Self::NotSent => "Bên gửi nêu là không gửi; xem lý do",
             Self::Sent => "Chỉ bên gửi nêu là đã gửi; chưa chứng minh được văn bản đã rời bên gửi",
             Self::Relayed => "Trục xác nhận đã nhận; chưa chứng minh được nơi nhận đã nhận",
             Self::PassedOn => {
@@ -105,7 +235,10 @@ impl Standing {
             Self::Taken => {
                 "Nơi nhận xác nhận đang giữ văn bản đã niêm phong; chưa chứng minh được đã mở. Nơi nhận không thể chối là đã nhận được gói"
             }
-            Self::Failed => "Văn bản không đến nơi; xem bên nào nêu và lý do",
+            Self::Failed => "Trục nêu là không giao được; xem lý do. Chưa có lời nào của nơi nhận",
+            Self::NotOpened => {
+                "Nơi nhận xác nhận đang giữ văn bản đã niêm phong nhưng không mở được hoặc không tiếp nhận nội dung; xem lý do. Nơi nhận không thể chối là đã nhận được gói"
+            }
             Self::Consigned => "Nơi nhận xác nhận đã nhận và mở được văn bản. Nơi nhận không thể chối",
             Self::Refused => {
                 "Nơi nhận đã nhận và mở được, hệ thống của nơi nhận từ chối. Nơi nhận không thể chối là đã nhận"
@@ -128,14 +261,49 @@ pub struct Conclusion {
     pub standing: Standing,
     /// The event that shows it, when there is one.
     pub shown_by: Option<ProvenEvent>,
+    /// What does not go together in it.
+    pub remarks: Vec<Remark>,
     /// Everything proven, the earliest first.
     pub events: Vec<ProvenEvent>,
     /// What it and the sender provably said of the document, the earliest first.
     pub statuses: Vec<ProvenStatus>,
 }
 
-/// Adds what statuses prove to the recipients that they are of, the earliest first. It changes nothing of where they stand.
-pub fn add_statuses(conclusions: &mut [Conclusion], statuses: &[&ProvenStatus]) {
+/// Puts together what the valid ones of these receipts prove, all said to be about one envelope of one sender, and what the valid ones of these statuses say.
+/// Nothing counts of a ledger in `forks`, nor what does not agree on what the envelope is.
+#[must_use]
+pub fn conclude<'r>(
+    reports: impl IntoIterator<Item = &'r ReceiptReport>,
+    statuses: &[StatusReport],
+    forks: &Forks,
+) -> Vec<Conclusion> {
+    let counts = |report: &&ReceiptReport| report.verdict == ReceiptVerdict::Valid && !forks.hold(report);
+    let valid = reports.into_iter().filter(counts).filter_map(|report| report.summary.as_ref());
+    let agreed = agreeing(valid.collect());
+    let addressed = agreed.iter().flat_map(|summary| summary.recipients.iter().chain(&summary.legacy));
+    let named = agreed.iter().filter_map(|summary| summary.recipient.as_ref());
+    let mut found: BTreeMap<&AgencyId, Vec<&ReceiptSummary>> =
+        addressed.chain(named).map(|code| (code, Vec::new())).collect();
+    let outside: BTreeSet<&AgencyId> = agreed.iter().flat_map(|summary| &summary.legacy).collect();
+    for summary in &agreed {
+        match &summary.recipient {
+            Some(recipient) => found.entry(recipient).or_default().push(summary),
+            // The submission is about everybody; what the relay has of it is not for those whom it never reaches.
+            None => found
+                .iter_mut()
+                .filter(|(code, _)| summary.role != Role::Relay || !outside.contains(*code))
+                .for_each(|(_, events)| events.push(summary)),
+        }
+    }
+    let mut conclusions: Vec<_> = found.into_iter().map(|(recipient, events)| concluded(recipient, events)).collect();
+    let of_one_history = |status: &&StatusReport| !status.receipts.iter().any(|(_, report)| forks.hold(report));
+    let said: Vec<_> = statuses.iter().filter(of_one_history).filter_map(|status| status.proven.as_ref()).collect();
+    add_statuses(&mut conclusions, &said);
+    conclusions
+}
+
+/// Tells statuses with the recipients that they are of, the earliest first. They change nothing of where one stands.
+fn add_statuses(conclusions: &mut [Conclusion], statuses: &[&ProvenStatus]) {
     for conclusion in conclusions {
         let of_it = |status: &&&ProvenStatus| [&status.from, &status.to].contains(&&conclusion.recipient);
         conclusion.statuses = statuses.iter().filter(of_it).map(|status| (**status).clone()).collect();
@@ -143,44 +311,24 @@ pub fn add_statuses(conclusions: &mut [Conclusion], statuses: &[&ProvenStatus]) 
     }
 }
 
-/// Puts together what the valid ones of these receipts prove, all about one envelope. Receipts that are not valid prove nothing here.
-#[must_use]
-pub fn conclude<'r>(reports: impl IntoIterator<Item = &'r ReceiptReport>) -> Vec<Conclusion> {
-    let valid: Vec<&ReceiptSummary> = reports
-        .into_iter()
-        .filter(|report| report.verdict == ReceiptVerdict::Valid)
-        .filter_map(|report| report.summary.as_ref())
-        .collect();
-    let addressed = valid.iter().flat_map(|summary| &summary.recipients);
-    let named = valid.iter().filter_map(|summary| summary.recipient.as_ref());
-    let mut found: BTreeMap<&AgencyId, Vec<&ReceiptSummary>> =
-        addressed.chain(named).map(|code| (code, Vec::new())).collect();
-    for summary in &valid {
-        match &summary.recipient {
-            Some(recipient) => found.entry(recipient).or_default().push(summary),
-            // The submission and the relay's acceptance are about everybody.
-            None => found.values_mut().for_each(|events| events.push(summary)),
-        }
-    }
-    found.into_iter().map(|(recipient, events)| concluded(recipient, events)).collect()
-}
-
 fn concluded(recipient: &AgencyId, mut found: Vec<&ReceiptSummary>) -> Conclusion {
-    found.sort_by_key(|summary| (summary.time, step_of(summary.event, summary.role)));
+    found.sort_by_key(|summary| (summary.time, standing_of(summary)));
     let own = found.iter().find(|summary| summary.actor.as_ref() == Some(recipient));
     let name = own.and_then(|summary| summary.actor_name.clone());
-    let shown = found.iter().max_by_key(|summary| (step_of(summary.event, summary.role), summary.time));
+    let events: Vec<_> = found.iter().map(|summary| event_of(summary, &found)).collect();
+    let shown = found.iter().zip(&events).max_by_key(|(summary, _)| (standing_of(summary), summary.time));
     Conclusion {
         recipient: recipient.clone(),
         name,
-        standing: shown.map_or(Standing::Nothing, |summary| step_of(summary.event, summary.role)),
-        shown_by: shown.map(|summary| event_of(summary)),
-        events: found.iter().map(|summary| event_of(summary)).collect(),
+        standing: shown.map_or(Standing::Nothing, |(summary, _)| standing_of(summary)),
+        shown_by: shown.map(|(_, event)| event.clone()),
+        remarks: remarks(&found),
+        events,
         statuses: Vec::new(),
     }
 }
 
-fn event_of(summary: &ReceiptSummary) -> ProvenEvent {
+fn event_of(summary: &ReceiptSummary, all: &[&ReceiptSummary]) -> ProvenEvent {
     ProvenEvent {
         event: summary.event,
         role: summary.role,
@@ -189,26 +337,74 @@ fn event_of(summary: &ReceiptSummary) -> ProvenEvent {
         time: summary.time,
         reason: summary.reason,
         successor: summary.successor.clone(),
+        signed_at: summary.signed_at,
+        proven_by: summary.proven_by,
         levels: summary.levels.clone(),
+        remarks: time_remarks(summary, all),
     }
 }
 
-/// How far an event shows its recipient to be.
-const fn step_of(event: EventUri, role: Role) -> Standing {
-    match (event, role) {
+fn time_remarks(summary: &ReceiptSummary, all: &[&ReceiptSummary]) -> Vec<TimeRemark> {
+    let place = step_of(summary);
+    let before = |other: &&&ReceiptSummary| leads(other) && step_of(other) < place;
+    let is_early = all.iter().filter(before).any(|other| other.time > summary.time + skew());
+    let most = Duration::from_millis(u64::try_from(PROVEN_LATE_MS).unwrap_or_default());
+    let is_late = summary.proven_by.or(summary.signed_at).is_some_and(|proven| proven > summary.time + most);
+    let found = [(is_early, TimeRemark::OutOfOrder), (is_late, TimeRemark::ProvenLate)];
+    found.into_iter().filter_map(|(is, remark)| is.then_some(remark)).collect()
+}
+
+fn remarks(found: &[&ReceiptSummary]) -> Vec<Remark> {
+    let any = |wanted: &[Standing]| found.iter().any(|summary| wanted.contains(&standing_of(summary)));
+    let took =
+        found.iter().filter(|summary| summary.event == EventUri::ContentHandover).map(|summary| summary.time).min();
+    let refused_later = |summary: &&ReceiptSummary| {
+        summary.event == EventUri::ContentHandoverFailure && took.is_some_and(|took| summary.time > took)
+    };
+    let all = [
+        (!any(&[Standing::Sent]), Remark::NoSubmission),
+        (any(&[Standing::Failed]) && found.iter().any(|summary| summary.role == Role::Recipient), Remark::RelayDenies),
+        (any(&[Standing::Consigned]) && any(&[Standing::NotOpened]), Remark::OpenedAndNot),
+        (found.iter().any(refused_later), Remark::TookAndRefused),
+    ];
+    all.into_iter().filter_map(|(is, remark)| is.then_some(remark)).collect()
+}
+
+/// How far an event shows its recipient to be. From `Taken` on it is the recipient itself that states it.
+const fn standing_of(summary: &ReceiptSummary) -> Standing {
+    match (summary.event, summary.role) {
         (EventUri::ContentHandover, _) => Standing::HandedOver,
         (EventUri::ContentHandoverFailure, _) => Standing::Refused,
         (EventUri::ContentConsignment | EventUri::ReceivedFromNonErds, _) => Standing::Consigned,
+        (EventUri::ContentConsignmentFailure, _) => Standing::NotOpened,
         (EventUri::RelayAcceptance, Role::Recipient) => Standing::Taken,
-        (EventUri::RelayAcceptance, _) => Standing::Relayed,
         (EventUri::RelayToNonErds, _) => Standing::PassedOn,
+        (EventUri::RelayRejection | EventUri::RelayFailure, _) => Standing::Failed,
+        (EventUri::RelayAcceptance, _) => Standing::Relayed,
         (EventUri::SubmissionAcceptance, _) => Standing::Sent,
-        (
-            EventUri::SubmissionRejection
-            | EventUri::RelayRejection
-            | EventUri::RelayFailure
-            | EventUri::ContentConsignmentFailure,
-            _,
-        ) => Standing::Failed,
+        (EventUri::SubmissionRejection, _) => Standing::NotSent,
     }
+}
+
+/// Which step of the way an event is.
+const fn step_of(summary: &ReceiptSummary) -> u8 {
+    match (summary.event, summary.role) {
+        (EventUri::SubmissionAcceptance | EventUri::SubmissionRejection, _) => 0,
+        (EventUri::RelayAcceptance, Role::Recipient) | (EventUri::ReceivedFromNonErds | EventUri::RelayFailure, _) => 2,
+        (EventUri::RelayAcceptance | EventUri::RelayRejection | EventUri::RelayToNonErds, _) => 1,
+        (EventUri::ContentConsignment | EventUri::ContentConsignmentFailure, _) => 3,
+        (EventUri::ContentHandover | EventUri::ContentHandoverFailure, _) => 4,
+    }
+}
+
+/// Whether another step can only come behind it.
+const fn leads(summary: &ReceiptSummary) -> bool {
+    matches!(
+        summary.event,
+        EventUri::SubmissionAcceptance
+            | EventUri::RelayAcceptance
+            | EventUri::ReceivedFromNonErds
+            | EventUri::ContentConsignment
+            | EventUri::ContentHandover
+    )
 }

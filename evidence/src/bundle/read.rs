@@ -1,16 +1,13 @@
 //! Verifying a bundle, in one pass and in memory bounded by one receipt and its verdicts.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    io::Read,
-};
+use std::{collections::BTreeMap, io::Read, time::Duration};
 
 use truc_proto::{
-    BUNDLE_ENTRY, BUNDLE_RECEIPTS, BundleJson, Checkpoint, Digest, Raw, STATUS_ENTRY, STATUS_SIGNATURE, Timestamp,
-    chain, is_bundled_answer,
+    AgencyId, BUNDLE_ENTRY, BUNDLE_RECEIPTS, BundleJson, Raw, STATUS_ENTRY, STATUS_SIGNATURE, Timestamp, chain,
+    is_bundled_answer,
     limits::{
-        ASIC_SIGNATURE_BYTES_MAX, BUNDLE_ANSWERS_MAX, BUNDLE_ENTRIES_MAX, OCSP_BYTES_MAX, RECEIPT_BYTES_MAX,
-        STATEMENT_BYTES_MAX, STATUS_BYTES_MAX,
+        ASIC_SIGNATURE_BYTES_MAX, BUNDLE_ANSWERS_MAX, BUNDLE_ENTRIES_MAX, BUNDLE_MADE_MS_MAX, OCSP_BYTES_MAX,
+        RECEIPT_BYTES_MAX, STATEMENT_BYTES_MAX, STATUS_BYTES_MAX,
     },
 };
 use truc_signer::{
@@ -20,12 +17,14 @@ use truc_signer::{
 };
 
 use super::{
-    BundleCheck, Conclusion, StatusJudge, StatusReport,
-    conclusion::{add_statuses, conclude},
+    BundleCheck, Conclusion, Forks, StatusJudge, StatusReport,
+    agreement::disagreement,
+    conclude,
     status::{JudgedStatus, place},
 };
 use crate::{
-    Document, Outcome, ReceiptReport, ReceiptTrust, ReceiptVerdict, Step, verify::stamps::Stamps, verify_receipt,
+    Document, Outcome, ReceiptReport, ReceiptTrust, ReceiptVerdict, Step, directory::skew, verify::stamps::Stamps,
+    verify_receipt,
 };
 
 /// Who put the bundle together, by its signature.
@@ -141,7 +140,8 @@ pub fn verify_bundle(
     let statuses = std::mem::take(&mut found.statuses).into_iter();
     let statuses: Vec<_> = statuses.map(|judged| judged.about(about.as_ref().ok())).collect();
     let of_statuses = statuses.iter().flat_map(|status| &status.receipts);
-    let forks = forks(found.receipts.iter().chain(of_statuses));
+    let all = || found.receipts.iter().chain(of_statuses.clone()).map(|(name, report)| (name.as_str(), report));
+    let forks = Forks::among(all());
     let form = about.as_ref().map_or_else(|why| (Outcome::Failed, why.clone()), |_| (Outcome::Passed, String::new()));
     let signed = match &signature {
         Ok(_) => (Outcome::Passed, String::new()),
@@ -156,6 +156,13 @@ pub fn verify_bundle(
                 signer(cms, cms.signing_time.unwrap_or(cms.certificate.not_before()), trust, now)
             }),
         ),
+        step(
+            BundleCheck::Maker,
+            match (&about, &signature) {
+                (Ok(about), Ok(cms)) => maker(about, cms, all(), trust, now),
+                _ => (Outcome::NotReached, String::new()),
+            },
+        ),
         step(BundleCheck::OneDocument, one_document(about.as_ref().ok(), &found.receipts)),
         step(BundleCheck::NoFork, no_fork(&forks)),
         step(BundleCheck::Receipts, receipts_are_valid(&found.receipts)),
@@ -166,15 +173,7 @@ pub fn verify_bundle(
         .map(|cms| BundleSigner { subject: cms.certificate.subject().to_owned(), signed_at: cms.signing_time });
     // What is said of another envelope says nothing of this one's recipients.
     let of_it = |report: &&ReceiptReport| about.as_ref().is_ok_and(|about| is_about(report, about) == Some(true));
-    // Nor does who shows two histories: what it states to one it denies to another.
-    let of_one_history = |report: &&ReceiptReport| {
-        let origin = report.summary.as_ref().and_then(|summary| summary.checkpoint.as_ref()).map(Checkpoint::origin);
-        !forks.iter().any(|(forked, _)| Some(*forked) == origin)
-    };
-    let of_this = found.receipts.iter().map(|(_, report)| report).filter(of_it).filter(of_one_history);
-    let mut conclusions = conclude(of_this);
-    let proven = statuses.iter().filter(|status| status.receipts.iter().all(|(_, report)| of_one_history(&report)));
-    add_statuses(&mut conclusions, &proven.filter_map(|status| status.proven.as_ref()).collect::<Vec<_>>());
+    let conclusions = conclude(found.receipts.iter().map(|(_, report)| report).filter(of_it), &statuses, &forks);
     BundleReport {
         verdict: ReceiptVerdict::of(&steps),
         steps,
@@ -240,45 +239,70 @@ fn not_revoked(verdict: &Verdict, stamped: Option<String>) -> (Outcome, String) 
     }
 }
 
+/// Whether who is said to have put it together, and when, is who signed, and when it was.
+fn maker<'r>(
+    about: &BundleJson,
+    cms: &CmsSignature,
+    receipts: impl Iterator<Item = (&'r str, &'r ReceiptReport)>,
+    trust: &ReceiptTrust,
+    now: Timestamp,
+) -> (Outcome, String) {
+    let most = Duration::from_millis(u64::try_from(BUNDLE_MADE_MS_MAX).unwrap_or_default());
+    if let Some(signed) = cms.signing_time
+        && (about.made > signed + skew() || signed > about.made + most)
+    {
+        return (Outcome::Failed, format!("made {}, signed {signed}", about.made));
+    }
+    let sha256 = cms.certificate.sha256();
+    let mut bound: BTreeMap<&AgencyId, Option<Timestamp>> = BTreeMap::new();
+    for (_, report) in receipts.filter(|(_, report)| report.verdict == ReceiptVerdict::Valid) {
+        let Some((actor, summary)) = report.summary.as_ref().and_then(|found| found.actor.as_ref().zip(Some(found)))
+        else {
+            continue;
+        };
+        if let Some(binding) = summary.service_certificates.iter().find(|binding| binding.sha256 == sha256) {
+            let ended = bound.entry(actor).or_default();
+            *ended = [*ended, binding.ended].into_iter().flatten().min();
+        }
+    }
+    let subject = cms.certificate.subject();
+    match bound.get(&about.by) {
+        Some(Some(since)) => {
+            let signed = cms.signing_time.unwrap_or(cms.certificate.not_before());
+            Stamps::of(cms, signed, trust, now).revoked(*since, signed)
+        }
+        Some(None) => (Outcome::Passed, format!("{}: {subject}", about.by)),
+        None => match names(bound.keys().map(|code| code.as_str())) {
+            Some(others) => (Outcome::Failed, format!("{subject} is of {others}, not of {}", about.by)),
+            None => {
+                let why = "no receipt in it shows whose certificate signed: this is its own word";
+                (Outcome::NotApplicable, format!("{}: {why}", about.by))
+            }
+        },
+    }
+}
+
 /// Whether a receipt is about the bundle's envelope; none where it cannot be read.
 fn is_about(report: &ReceiptReport, about: &BundleJson) -> Option<bool> {
     let summary = report.summary.as_ref()?;
-    Some(summary.envelope == Some(about.envelope) && summary.sender.as_ref() == Some(&about.sender))
+    let is_there = summary.domain.as_ref().is_none_or(|(axis, lane)| *axis == about.axis && *lane == about.lane);
+    Some(is_there && summary.envelope == Some(about.envelope) && summary.sender.as_ref() == Some(&about.sender))
 }
 
 fn one_document(about: Option<&BundleJson>, receipts: &[(String, ReceiptReport)]) -> (Outcome, String) {
     let Some(about) = about else { return (Outcome::NotReached, String::new()) };
     let other = receipts.iter().filter(|(_, report)| is_about(report, about) == Some(false));
-    match names(other.map(|(name, _)| name.as_str())) {
+    if let Some(names) = names(other.map(|(name, _)| name.as_str())) {
+        return (Outcome::Failed, names);
+    }
+    match disagreement(receipts) {
         None => (Outcome::Passed, format!("{} of {}", about.envelope, about.sender)),
-        Some(names) => (Outcome::Failed, names),
+        Some(told) => (Outcome::Failed, told),
     }
 }
 
-/// Origins of ledgers that show two histories, and where: same origin and size, another root. Both checkpoints carry the ledger key's
-/// signature, or their receipts are invalid anyway.
-fn forks<'r>(receipts: impl Iterator<Item = &'r (String, ReceiptReport)>) -> BTreeSet<(&'r str, String)> {
-    let mut seen: BTreeMap<(&str, u64), (&str, Digest)> = BTreeMap::new();
-    let mut forks = BTreeSet::new();
-    for (name, report) in receipts.filter(|(_, report)| report.verdict != ReceiptVerdict::Invalid) {
-        let Some(checkpoint) = report.summary.as_ref().and_then(|summary| summary.checkpoint.as_ref()) else {
-            continue;
-        };
-        let place = (checkpoint.origin(), checkpoint.size);
-        let (first, root) = *seen.entry(place).or_insert((name, checkpoint.root));
-        if root != checkpoint.root {
-            let place = format!("{} at {} leaves: {first}, {name}", checkpoint.origin(), checkpoint.size);
-            forks.insert((checkpoint.origin(), place));
-        }
-    }
-    forks
-}
-
-fn no_fork(forks: &BTreeSet<(&str, String)>) -> (Outcome, String) {
-    match names(forks.iter().map(|(_, place)| place.as_str())) {
-        None => (Outcome::Passed, String::new()),
-        Some(names) => (Outcome::Failed, names),
-    }
+fn no_fork(forks: &Forks) -> (Outcome, String) {
+    forks.told().map_or((Outcome::Passed, String::new()), |told| (Outcome::Failed, told))
 }
 
 pub(super) fn receipts_are_valid(receipts: &[(String, ReceiptReport)]) -> (Outcome, String) {

@@ -7,7 +7,10 @@ use truc_proto::{
 };
 use truc_signer::{CmsSignature, asic::AsicManifest, verify_detached};
 
-use super::read::{names, receipts_are_valid, signer};
+use super::{
+    agreement::disagreement,
+    read::{names, receipts_are_valid, signer},
+};
 use crate::{
     Outcome, ReceiptReport, ReceiptTrust, ReceiptVerdict, Step,
     directory::skew,
@@ -307,8 +310,8 @@ impl StatusJudge {
             summary.is_some_and(|summary| (summary.envelope, &summary.sender) != (stated.envelope, &stated.sender))
         };
         let others = self.receipts.iter().filter(|(_, report)| is_other(report)).map(|(name, _)| name.as_str());
-        match (names(others), &stated.preamble) {
-            (Some(names), _) => failed(names),
+        match (names(others).or_else(|| disagreement(&self.receipts)), &stated.preamble) {
+            (Some(told), _) => failed(told),
             (None, Some(preamble)) if preamble.kind == EnvelopeKind::Status => passed(preamble.envelope.to_string()),
             (None, Some(preamble)) => failed(format!("envelope {} is no status", preamble.envelope)),
             (None, None) => failed("the receipt that states it has no preamble".to_owned()),

@@ -3,6 +3,8 @@
 //! What the strict reader refuses is read a second time, loosely: the refusal stands as a failed form check, and all other checks still say what
 //! they find. Nothing loose can make a receipt valid.
 
+use std::collections::BTreeMap;
+
 use truc_ledger::merkle::leaf_hash;
 use truc_proto::{
     Actor, AgencyEntry, AgencyId, Checkpoint, Digest, Entry, EnvelopeId, EnvelopeJson, Event, EventUri, NodeEntry,
@@ -11,6 +13,7 @@ use truc_proto::{
 };
 use truc_signer::asic::AsicManifest;
 
+use super::EnvelopeHashes;
 use crate::NodeKind;
 
 /// Something read, and why the strict reader refused it if it did.
@@ -54,6 +57,34 @@ impl LeafFacts {
         match &self.statement {
             LeafStatement::Event(event) => Some(event),
             LeafStatement::Submission(_) => None,
+        }
+    }
+
+    /// What the envelope is, where all of it is named.
+    pub(super) fn envelope_hashes(&self) -> Option<EnvelopeHashes> {
+        let (submission, preamble, payload, commitment) = match &self.statement {
+            LeafStatement::Submission(own) => {
+                (Some(self.hash), Some(own.preamble), Some(own.payload), Some(own.commitment))
+            }
+            LeafStatement::Event(event) => {
+                // What was never submitted here begins with who took it over.
+                let own = (event.event == EventUri::ReceivedFromNonErds).then_some(self.hash);
+                (event.submission.or(own), event.preamble, event.payload, event.commitment)
+            }
+        };
+        Some(EnvelopeHashes {
+            submission: submission?,
+            preamble: preamble?,
+            payload: payload?,
+            commitment: commitment?,
+        })
+    }
+
+    /// The key envelopes it names, by recipient.
+    pub(super) fn key_envelopes(&self) -> BTreeMap<AgencyId, Digest> {
+        match &self.statement {
+            LeafStatement::Submission(submission) => submission.key_envelopes.clone(),
+            LeafStatement::Event(event) => event.recipient.clone().zip(event.key_envelope).into_iter().collect(),
         }
     }
 

@@ -1,6 +1,8 @@
 //! What verification found.
 
-use truc_proto::{AgencyId, Checkpoint, Digest, EnvelopeId, EventUri, NodeId, Reason, Role, Timestamp};
+use std::collections::BTreeMap;
+
+use truc_proto::{AgencyId, AxisId, Checkpoint, Digest, EnvelopeId, EventUri, Lane, NodeId, Reason, Role, Timestamp};
 
 use super::{Check, EvidenceLevel};
 
@@ -92,6 +94,28 @@ impl ReceiptVerdict {
     }
 }
 
+/// What an envelope is, by hash: receipts about one envelope name the same.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct EnvelopeHashes {
+    /// Leaf hash of the submission; about what came from today's axis, of its ReceivedFromNonERDS.
+    pub submission: Digest,
+    /// SHA-256 of the preamble's bytes.
+    pub preamble: Digest,
+    /// SHA-256 of the sealed payload.
+    pub payload: Digest,
+    /// The content commitment.
+    pub commitment: Digest,
+}
+
+/// A certificate that the directory binds to an agency for its own signatures.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ServiceCertificate {
+    /// SHA-256 of its DER.
+    pub sha256: Digest,
+    /// Since when it is revoked or suspended there, where it is.
+    pub ended: Option<Timestamp>,
+}
+
 /// What the receipt says. Worth believing only when the verdict is [`ReceiptVerdict::Valid`].
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ReceiptSummary {
@@ -115,10 +139,18 @@ pub struct ReceiptSummary {
     pub recipient: Option<AgencyId>,
     /// RFC 6962 hash of the leaf: names the receipt.
     pub leaf_hash: Digest,
-    /// The content commitment.
-    pub commitment: Option<Digest>,
+    /// What the envelope is; none in a refusal before there was one.
+    pub hashes: Option<EnvelopeHashes>,
+    /// SHA-256 of the key envelopes it names: the submission of all, another event of its recipient's.
+    pub key_envelopes: BTreeMap<AgencyId, Digest>,
     /// When the certificate signed, as it says.
     pub signed_at: Option<Timestamp>,
+    /// The moment by which the signature was there, as the believed time-stamp on it that puts it earliest shows.
+    pub proven_by: Option<Timestamp>,
+    /// Axis and lane of the directory relied on.
+    pub domain: Option<(AxisId, Lane)>,
+    /// The certificates that the actor's directory entry binds for the agency's own signatures.
+    pub service_certificates: Vec<ServiceCertificate>,
     /// The directory version relied on.
     pub directory_version: Option<u64>,
     /// When that version was issued: revocation is known as of then.
@@ -127,8 +159,10 @@ pub struct ReceiptSummary {
     pub reason: Option<Reason>,
     /// With a closed code: who took over.
     pub successor: Option<AgencyId>,
-    /// In the submission's receipt: everybody the envelope is for, those reached through today's axis too.
+    /// In the submission's receipt: for whom the envelope is sealed.
     pub recipients: Vec<AgencyId>,
+    /// In the submission's receipt: who is reached through today's axis.
+    pub legacy: Vec<AgencyId>,
     /// The checkpoint that the leaf is proven into.
     pub checkpoint: Option<Checkpoint>,
     /// What it rests on, by the checks that passed.

@@ -55,6 +55,11 @@ impl Stamps {
         self.nothing.as_ref().map(|why| (Outcome::NotApplicable, format!("it proves no time: {why}")))
     }
 
+    /// The moment by which the signature was there, where one is believed.
+    pub(crate) fn latest(&self) -> Option<Timestamp> {
+        self.before.as_ref().map(|proven| proven.latest)
+    }
+
     /// Whether one is believed.
     pub(crate) const fn prove(&self) -> bool {
         self.before.is_some()

@@ -15,7 +15,7 @@ use truc_signer::{
 };
 
 use super::{
-    Check, Checks, Document, Outcome, ReceiptReport, ReceiptSummary, ReceiptTrust, Step,
+    Check, Checks, Document, Outcome, ReceiptReport, ReceiptSummary, ReceiptTrust, ServiceCertificate, Step,
     read::{Facts, LeafFacts, OpeningFacts},
     stamps::Stamps,
     witnesses::{self, Witnessed},
@@ -132,6 +132,8 @@ fn summary(facts: &Facts, signing: Option<&Signing<'_>>) -> Option<ReceiptSummar
     let leaf = facts.leaf.value.as_ref()?;
     let agency = facts.agency.as_ref().and_then(|part| part.value.as_ref());
     let preamble = facts.preamble.as_ref().and_then(|part| part.value.as_ref());
+    // Whom the envelope is for is stated by its submission; another event speaks of its own recipient.
+    let stated = preamble.filter(|_| leaf.submission().is_some());
     Some(ReceiptSummary {
         event: leaf.event,
         role: leaf.actor.role,
@@ -143,18 +145,26 @@ fn summary(facts: &Facts, signing: Option<&Signing<'_>>) -> Option<ReceiptSummar
         sender: leaf.sender.clone().or_else(|| preamble.map(|p| p.sender.clone())).or_else(|| leaf.actor.code.clone()),
         recipient: leaf.recipient.clone(),
         leaf_hash: leaf.hash,
-        commitment: leaf.commitment,
+        hashes: leaf.envelope_hashes(),
+        key_envelopes: leaf.key_envelopes(),
         signed_at: signing.and_then(|s| s.cms.as_ref().ok()).and_then(|cms| cms.signing_time),
+        proven_by: signing.and_then(|signing| signing.stamps.latest()),
+        domain: facts.root.value.as_ref().map(|root| (root.axis.clone(), root.lane)),
+        service_certificates: agency.map(service_certificates).unwrap_or_default(),
         directory_version: facts.root.value.as_ref().map(|root| root.version),
         directory_issued: facts.root.value.as_ref().map(|root| root.issued),
         reason: leaf.said().and_then(|event| event.reason),
         successor: leaf.said().and_then(|event| event.successor.clone()),
-        recipients: preamble
-            .filter(|_| leaf.said().is_none())
-            .map_or_else(Vec::new, |preamble| preamble.recipients.iter().chain(&preamble.legacy).cloned().collect()),
+        recipients: stated.map(|preamble| preamble.recipients.clone()).unwrap_or_default(),
+        legacy: stated.map(|preamble| preamble.legacy.clone()).unwrap_or_default(),
         checkpoint: facts.checkpoint.as_ref().map(|(_, checkpoint)| checkpoint.clone()),
         levels: Vec::new(), // told by the steps, once they are made
     })
+}
+
+fn service_certificates(agency: &AgencyEntry) -> Vec<ServiceCertificate> {
+    let for_service = agency.certificates.iter().filter(|binding| binding.uses.contains(&KeyUse::Service));
+    for_service.map(|binding| ServiceCertificate { sha256: binding.sha256, ended: binding.status_since }).collect()
 }
 
 /// What is known about the certificate's line under the checkpoint.
@@ -685,7 +695,7 @@ impl<'a> Judge<'a> {
         let recipient = given!(need!(self.leaf()).recipient.as_ref());
         let leaf = need!(self.leaf());
         // What the sender passed on went to an agency of today's axis.
-        let passed_on = (leaf.event, leaf.actor.role) == (EventUri::RelayToNonErds, Role::Sender);
+        let passed_on = leaf.event == EventUri::RelayToNonErds;
         let addressed = preamble.legacy.contains(recipient) || (!passed_on && preamble.recipients.contains(recipient));
         holds_if(addressed, || format!("{recipient} is not addressed"))
     }
@@ -818,13 +828,14 @@ fn role_fits(leaf: &LeafFacts) -> bool {
     use EventUri as E;
     let role = leaf.actor.role;
     let fits = match leaf.event {
-        E::SubmissionAcceptance | E::SubmissionRejection => role == Role::Sender,
-        E::RelayToNonErds | E::ReceivedFromNonErds => role != Role::Relay,
+        E::SubmissionAcceptance | E::SubmissionRejection | E::RelayToNonErds => role == Role::Sender,
         E::RelayAcceptance => role != Role::Sender,
         E::RelayRejection | E::RelayFailure => role == Role::Relay,
-        E::ContentConsignment | E::ContentConsignmentFailure | E::ContentHandover | E::ContentHandoverFailure => {
-            role == Role::Recipient
-        }
+        E::ContentConsignment
+        | E::ContentConsignmentFailure
+        | E::ContentHandover
+        | E::ContentHandoverFailure
+        | E::ReceivedFromNonErds => role == Role::Recipient,
     };
     fits && leaf.submission().is_some() == (leaf.event == E::SubmissionAcceptance)
 }

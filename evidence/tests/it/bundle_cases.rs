@@ -9,7 +9,10 @@ use truc_evidence::{
     Outcome::{self, *},
     ReceiptTrust, verify_bundle,
 };
-use truc_proto::{Actor, BundleJson, Digest, EnvelopeId, EventUri, Lane, Raw, Role, Timestamp};
+use truc_proto::{
+    Actor, BundleJson, Digest, Entry, EnvelopeId, Event, EventUri, KeyStatus, Lane, Preamble, Priority, Raw, Reason,
+    Role, Submission, Timestamp,
+};
 use truc_signer::{
     SignError, SoftKey, TrustStore,
     asic::{ContainerWriter, MANIFEST_NAME, MIMETYPE, SIGNATURE_NAME},
@@ -17,6 +20,7 @@ use truc_signer::{
 };
 
 use crate::{
+    cases::{agency, by_the_sender, receive},
     world::*,
     zips::{Zip, ZipEntry, crc32},
 };
@@ -70,6 +74,7 @@ impl Plan {
 
     fn about(&self) -> BundleJson {
         let mut about = about();
+        about.made = self.signed_at.unwrap_or(about.made);
         (self.about)(&mut about);
         about
     }
@@ -219,15 +224,27 @@ impl BundleCase {
 /// H37 states that its document system took it.
 fn handed_over_by_h37() -> String {
     receipt(Who::Recipient, |recipe| {
+        *recipe = Recipe { with_opening: true, ..by_node_h37() };
         recipe.event = |event| {
+            of_h37(event);
             event.event = EventUri::ContentHandover;
-            event.actor = Actor { code: Some(code("H37")), node: node_id("N-H37"), role: Role::Recipient };
-            event.recipient = Some(code("H37"));
         };
-        recipe.ledger = |ledger| *ledger = ledger_of("node/N-H37", "N-H37", 3);
-        recipe.cms = |world, cms| cms.key = Some(&world.node_h37.key);
-        recipe.agency_entry = Some("agency/H37");
     })
+}
+
+fn by_node_h37() -> Recipe {
+    Recipe {
+        event: of_h37,
+        ledger: |ledger| *ledger = ledger_of("node/N-H37", "N-H37", 3),
+        cms: |world, cms| cms.key = Some(&world.node_h37.key),
+        agency_entry: Some("agency/H37"),
+        ..Recipe::default()
+    }
+}
+
+fn of_h37(event: &mut Event) {
+    event.actor = Actor { code: Some(code("H37")), node: node_id("N-H37"), role: Role::Recipient };
+    (event.recipient, event.key_envelope) = (Some(code("H37")), Some(Digest::of(b"H37")));
 }
 
 fn of_another_envelope(who: Who) -> String {
@@ -271,6 +288,10 @@ pub(crate) fn all() -> Vec<BundleCase> {
     all.extend(signatures());
     all.extend(stamps());
     all.extend(contents());
+    all.extend(disagreements());
+    all.extend(contradictions());
+    all.extend(times());
+    all.extend(makers());
     all.extend(crate::answers::bundles());
     all.extend(crate::constrained::bundles());
     all.extend(crate::status_cases::bundles());
@@ -301,7 +322,7 @@ fn right() -> Vec<BundleCase> {
             plan.packed(plan.files(), |manifest| manifest, deflate)
         }),
         of("zeros-that-are-no-bomb-yet", with_zeros(&plan, 15 << 20)),
-        of("by-the-recipient", Plan { signer: |world| &world.service_h26, ..Plan::default() }.build()),
+        of("by-the-recipient", by_h26().build()),
         of("without-signing-time", Plan { signed_at: None, ..Plan::default() }.build()),
         of("hostile-names-beside", plan.packed(hostile, |manifest| manifest, |_| ())),
         of("hostile-name-of-a-receipt", Plan::of(vec![script]).build()),
@@ -625,6 +646,246 @@ fn stamps() -> Vec<BundleCase> {
         of("by-a-strange-authority-before-it-was-revoked", |world| &world.soon_revoked_node, strange, Some(Unknown))
             .with_crls(),
     ]
+}
+
+/// Put together by who received it.
+fn by_h26() -> Plan {
+    Plan { signer: |world| &world.service_h26, about: |about| about.by = code("H26"), ..Plan::default() }
+}
+
+/// The usual receipts and these.
+fn and(more: Vec<(&'static str, String)>) -> Vec<(&'static str, String)> {
+    Plan::default().receipts.into_iter().chain(more).collect()
+}
+
+/// Those of the sender and the relay, and these.
+fn sent_and(more: Vec<(&'static str, String)>) -> Vec<(&'static str, String)> {
+    Plan::default().receipts.into_iter().take(2).chain(more).collect()
+}
+
+/// H26 states this, at so many leaves in its ledger.
+fn by_recipient(fillers: u8, event: fn(&mut Event)) -> String {
+    receipt(Who::Recipient, |recipe| (recipe.event, recipe.fillers) = (event, fillers))
+}
+
+/// The same without opening, whose commitment would have to fit.
+fn bare(who: Who, bend: impl FnOnce(&mut Recipe)) -> String {
+    receipt(who, |recipe| {
+        recipe.with_opening = false;
+        bend(recipe);
+    })
+}
+
+fn refuses(event: &mut Event, kind: EventUri, reason: Reason) {
+    (event.event, event.reason) = (kind, Some(reason));
+}
+
+/// About one number and not about one thing.
+fn disagreements() -> Vec<BundleCase> {
+    let of = |name: &str, receipts: Vec<(&'static str, String)>| {
+        BundleCase::new(name, Plan::of(receipts).build(), &[(OneDocument, Failed)])
+    };
+    let another: fn(&mut Submission) = |submission| submission.payload = Digest::of(b"another payload");
+    let of_another = |who, fillers| bare(who, |recipe| (recipe.submission, recipe.fillers) = (another, fillers));
+    let one_recipient: fn(&mut Preamble) = |preamble| preamble.recipients = vec![code("H26")];
+    let not_for_h37 = receipt(Who::Recipient, |recipe| {
+        *recipe = Recipe { with_opening: false, with_preamble: false, ..by_node_h37() };
+        recipe.preamble = one_recipient;
+        recipe.event = |event| {
+            of_h37(event);
+            event.key_envelope = None;
+        };
+    });
+    let for_h26 = |who| receipt(who, |recipe| recipe.preamble = one_recipient);
+    let to_a_native_one = bare(Who::Recipient, |recipe| {
+        *recipe = Recipe {
+            with_preamble: false,
+            fillers: 9,
+            ..by_the_sender!(|event| {
+                event.event = EventUri::RelayToNonErds;
+                event.key_envelope = None;
+            })
+        };
+    });
+    let elsewhere = |about| Plan { about, ..Plan::default() }.build();
+    vec![
+        of("another-content-under-the-same-number", sent_and(vec![("other.receipt", of_another(Who::Recipient, 5))])),
+        of(
+            "another-commitment",
+            sent_and(vec![(
+                "other.receipt",
+                bare(Who::Recipient, |recipe| recipe.event = |event| event.commitment = Some(Digest::of(b"another"))),
+            )]),
+        ),
+        of(
+            "another-preamble",
+            sent_and(vec![(
+                "other.receipt",
+                bare(Who::Recipient, |recipe| {
+                    recipe.preamble = |preamble| preamble.priority = Priority::try_from(4).unwrap()
+                }),
+            )]),
+        ),
+        of(
+            "another-key-envelope",
+            sent_and(vec![("other.receipt", by_recipient(5, |event| event.key_envelope = Some(Digest::of(b"H37"))))]),
+        ),
+        of("two-submissions-under-one-number", and(vec![("other.receipt", of_another(Who::Sender, 9))])),
+        of(
+            "no-submission-and-two-contents",
+            vec![("relay.receipt", receipt(Who::Relay, |_| {})), ("other.receipt", of_another(Who::Recipient, 5))],
+        ),
+        of(
+            "two-key-envelopes-without-a-submission",
+            vec![
+                ("consignment.receipt", receipt(Who::Recipient, |_| {})),
+                (
+                    "handover.receipt",
+                    by_recipient(9, |event| {
+                        (event.event, event.key_envelope) = (EventUri::ContentHandover, Some(Digest::of(b"H37")));
+                    }),
+                ),
+            ],
+        ),
+        of(
+            "a-recipient-that-it-is-not-for",
+            vec![("submission.receipt", for_h26(Who::Sender)), ("consignment.receipt", not_for_h37)],
+        ),
+        of("passed-on-for-one-that-it-is-sealed-for", sent_and(vec![("passed-on.receipt", to_a_native_one)])),
+        BundleCase::new(
+            "of-another-axis",
+            elsewhere(|about| about.axis = "other".parse().unwrap()),
+            &[(OneDocument, Failed)],
+        ),
+        BundleCase::new("of-another-lane", elsewhere(|about| about.lane = Lane::Classified), &[(OneDocument, Failed)]),
+    ]
+}
+
+/// Right receipts that do not go together: each counts as who says it, and what is strange is said.
+fn contradictions() -> Vec<BundleCase> {
+    let of = |name: &str, receipts: Vec<(&'static str, String)>| BundleCase::new(name, Plan::of(receipts).build(), &[]);
+    let relay_fails = |fillers| {
+        receipt(Who::Relay, |recipe| {
+            recipe.fillers = fillers;
+            recipe.event = |event| {
+                refuses(event, EventUri::RelayFailure, Reason::Expired);
+                event.recipient = Some(code("H26"));
+                event.time = after(200_000);
+            };
+            recipe.cms = |_, cms| cms.signed_at = after(201_000);
+        })
+    };
+    let takes = |fillers| by_recipient(fillers, |event| event.event = EventUri::RelayAcceptance);
+    let hands_over = |fillers| by_recipient(fillers, |event| event.event = EventUri::ContentHandover);
+    let refused_at = |fillers, later: bool| {
+        receipt(Who::Recipient, |recipe| {
+            recipe.fillers = fillers;
+            recipe.event = |event| refuses(event, EventUri::ContentHandoverFailure, Reason::RefusedBySystem);
+            if later {
+                recipe.event = |event| {
+                    refuses(event, EventUri::ContentHandoverFailure, Reason::RefusedBySystem);
+                    event.time = after(60_000);
+                };
+                recipe.cms = |_, cms| cms.signed_at = after(61_000);
+            }
+        })
+    };
+    let cannot_open = |fillers| {
+        by_recipient(fillers, |event| refuses(event, EventUri::ContentConsignmentFailure, Reason::CannotOpen))
+    };
+    let taken_over = receipt(Who::Recipient, |recipe| recipe.event = receive);
+    let to_h50: fn(&mut Preamble) = |preamble| preamble.legacy = vec![code("H50")];
+    let for_h50 = |who| receipt(who, |recipe| recipe.preamble = to_h50);
+    let passed_on = receipt(Who::Recipient, |recipe| {
+        *recipe = by_the_sender!(|event| {
+            (event.event, event.recipient, event.key_envelope) = (EventUri::RelayToNonErds, Some(code("H50")), None);
+        });
+        (recipe.preamble, recipe.fillers) = (to_h50, 9);
+    });
+    let from_the_sender = bare(Who::Recipient, |recipe| *recipe = Recipe { fillers: 9, ..by_the_sender!(receive) });
+    vec![
+        of("the-relay-denies-it", and(vec![("failure.receipt", relay_fails(9))])),
+        of("the-relay-denies-what-is-taken", sent_and(vec![("a", takes(5)), ("failure.receipt", relay_fails(9))])),
+        of("the-relay-alone-says-that-it-failed", sent_and(vec![("failure.receipt", relay_fails(9))])),
+        of("taken-and-refused-later", and(vec![("a", hands_over(9)), ("b", refused_at(12, true))])),
+        of("refused-and-taken-then", and(vec![("a", hands_over(9)), ("b", refused_at(12, false))])),
+        of("opened-and-not", and(vec![("a", cannot_open(9))])),
+        of("not-opened", sent_and(vec![("a", cannot_open(9))])),
+        of("taken-over-from-todays-axis", vec![("a", taken_over)]),
+        of(
+            "through-todays-axis",
+            vec![
+                ("submission.receipt", for_h50(Who::Sender)),
+                ("relay.receipt", for_h50(Who::Relay)),
+                ("passed-on.receipt", passed_on),
+            ],
+        ),
+        // Only the sender's keys are in it: nothing of it is the recipient's word.
+        BundleCase::new(
+            "received-for-the-recipient-by-the-sender",
+            Plan::of(sent_and(vec![("a", from_the_sender)])).build(),
+            &[(Receipts, Failed)],
+        ),
+    ]
+}
+
+/// What an event says of its own time.
+fn times() -> Vec<BundleCase> {
+    let of = |name: &str, bend: fn(&mut Recipe)| {
+        let receipts = sent_and(vec![("consignment.receipt", receipt(Who::Recipient, bend))]);
+        BundleCase::new(name, Plan::of(receipts).build(), &[])
+    };
+    vec![
+        of("consignment-before-the-submission", |recipe| recipe.event = |event| event.time = after(-800_000)),
+        of("consignment-a-little-before-the-submission", |recipe| recipe.event = |event| event.time = after(-200_000)),
+        of("signed-days-later", |recipe| recipe.cms = |_, cms| cms.signed_at = after(2 * HOUR_MS)),
+        of("stamped-days-later", |recipe| {
+            recipe.stamps = |world, signature| vec![token(&world.tsa, signature, 3 * HOUR_MS)];
+        }),
+        of("stamped-at-once", |recipe| {
+            recipe.stamps = |world, signature| vec![token(&world.tsa, signature, 2_000)];
+        }),
+    ]
+}
+
+/// What a bundle says of who made it, and when.
+fn makers() -> Vec<BundleCase> {
+    let of = |name: &str, plan: Plan, against: &[(BundleCheck, Outcome)]| BundleCase::new(name, plan.build(), against);
+    let wrong = [(Maker, Failed)];
+    let with = |about: fn(&mut BundleJson)| Plan { about, ..Plan::default() };
+    let revoked = |ms: fn(&World, &mut Vec<Entry>)| {
+        let submission = receipt(Who::Sender, |recipe| recipe.entries = ms);
+        Plan::of(vec![("submission.receipt", submission)])
+    };
+    vec![
+        of("by-another-than-it-says", with(|about| about.by = code("H26")), &wrong),
+        of(
+            "by-one-of-whom-nothing-is-in-it",
+            Plan {
+                signer: |world| &world.service_h26,
+                ..Plan::of(Plan::default().receipts.into_iter().take(2).collect())
+            },
+            &[],
+        ),
+        of("made-after-it-was-signed", with(|about| about.made = after(2 * HOUR_MS)), &wrong),
+        of("made-a-little-after-it-was-signed", with(|about| about.made = after(HOUR_MS + 200_000)), &[]),
+        of("made-long-before-it-was-signed", with(|about| about.made = after(-24 * HOUR_MS)), &wrong),
+        of(
+            "by-a-certificate-revoked-in-the-directory-before",
+            revoked(|_, entries| revoke_g22(entries, -HOUR_MS)),
+            &wrong,
+        ),
+        of(
+            "by-a-certificate-revoked-in-the-directory-since",
+            revoked(|_, entries| revoke_g22(entries, 3 * HOUR_MS)),
+            &[(Maker, Unknown)],
+        ),
+    ]
+}
+
+fn revoke_g22(entries: &mut [Entry], ms: i64) {
+    let binding = &mut agency(entries, "G22").certificates[0];
+    (binding.status, binding.status_since) = (KeyStatus::Revoked, Some(after(ms)));
 }
 
 fn contents() -> Vec<BundleCase> {

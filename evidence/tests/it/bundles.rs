@@ -92,6 +92,70 @@ fn receipts_of_another_document_say_nothing_of_this_ones_recipients() {
     assert_eq!(case("without-its-statement").conclusions, []);
 }
 
+/// Recipient, standing, remarks; then each event's remarks, in the order of their times.
+type Told = (&'static str, &'static str, &'static str, &'static [&'static str]);
+
+#[test]
+fn nobody_is_held_to_anothers_word_and_what_does_not_go_together_is_said() {
+    let expected: &[(&str, &[Told])] = &[
+        ("right", &[("H26", "consigned", "", &[]), ("H37", "relayed", "", &[])]),
+        ("another-content-under-the-same-number", &[("H26", "relayed", "", &[]), ("H37", "relayed", "", &[])]),
+        ("another-commitment", &[("H26", "relayed", "", &[]), ("H37", "relayed", "", &[])]),
+        ("another-preamble", &[("H26", "relayed", "", &[]), ("H37", "relayed", "", &[])]),
+        ("another-key-envelope", &[("H26", "relayed", "", &[]), ("H37", "relayed", "", &[])]),
+        ("two-submissions-under-one-number", &[]),
+        ("no-submission-and-two-contents", &[]),
+        ("two-key-envelopes-without-a-submission", &[]),
+        ("a-recipient-that-it-is-not-for", &[("H26", "sent", "", &[])]),
+        ("passed-on-for-one-that-it-is-sealed-for", &[("H26", "relayed", "", &[]), ("H37", "relayed", "", &[])]),
+        ("of-another-axis", &[]),
+        ("of-another-lane", &[]),
+        ("the-relay-denies-it", &[("H26", "consigned", "relay-denies", &[]), ("H37", "relayed", "", &[])]),
+        ("the-relay-denies-what-is-taken", &[("H26", "taken", "relay-denies", &[]), ("H37", "relayed", "", &[])]),
+        ("the-relay-alone-says-that-it-failed", &[("H26", "failed", "", &[]), ("H37", "relayed", "", &[])]),
+        ("taken-and-refused-later", &[("H26", "handed-over", "took-and-refused", &[]), ("H37", "relayed", "", &[])]),
+        ("refused-and-taken-then", &[("H26", "handed-over", "", &[]), ("H37", "relayed", "", &[])]),
+        ("opened-and-not", &[("H26", "consigned", "opened-and-not", &[]), ("H37", "relayed", "", &[])]),
+        ("not-opened", &[("H26", "not-opened", "", &[]), ("H37", "relayed", "", &[])]),
+        ("taken-over-from-todays-axis", &[("H26", "consigned", "no-submission", &[])]),
+        // What the relay has is not for who is reached through today's axis.
+        (
+            "through-todays-axis",
+            &[("H26", "relayed", "", &[]), ("H37", "relayed", "", &[]), ("H50", "passed-on", "", &[])],
+        ),
+        ("received-for-the-recipient-by-the-sender", &[("H26", "relayed", "", &[]), ("H37", "relayed", "", &[])]),
+        (
+            "consignment-before-the-submission",
+            &[("H26", "consigned", "", &["out-of-order"]), ("H37", "relayed", "", &[])],
+        ),
+        ("consignment-a-little-before-the-submission", &[("H26", "consigned", "", &[]), ("H37", "relayed", "", &[])]),
+        ("signed-days-later", &[("H26", "consigned", "", &["proven-late"]), ("H37", "relayed", "", &[])]),
+        ("stamped-days-later", &[("H26", "consigned", "", &["proven-late"]), ("H37", "relayed", "", &[])]),
+        ("stamped-at-once", &[("H26", "consigned", "", &[]), ("H37", "relayed", "", &[])]),
+    ];
+    let cases = bundle_cases::all();
+    let mut complaints = Vec::new();
+    for (name, expected) in expected {
+        let report = cases.iter().find(|case| case.name == *name).unwrap().report();
+        let found = report.conclusions.iter().map(|found| {
+            let remarks = found.remarks.iter().map(|remark| remark.as_str()).collect::<Vec<_>>().join(" ");
+            let times = found.events.iter().flat_map(|event| &event.remarks).map(|remark| remark.as_str());
+            (found.recipient.to_string(), found.standing.as_str(), remarks, times.collect::<Vec<_>>())
+        });
+        let wanted = expected.iter().map(|(recipient, standing, remarks, times)| {
+            ((*recipient).to_owned(), *standing, (*remarks).to_owned(), times.to_vec())
+        });
+        let (found, wanted) = (found.collect::<Vec<_>>(), wanted.collect::<Vec<_>>());
+        if found != wanted {
+            complaints.push(format!("{name}: {found:?}, not {wanted:?}"));
+        }
+    }
+    assert_eq!(complaints, Vec::<String>::new());
+    let stamped = cases.iter().find(|case| case.name == "stamped-at-once").unwrap().report();
+    let shown = stamped.conclusions[0].shown_by.clone().unwrap();
+    assert!(shown.proven_by.is_some_and(|by| by >= after(2_000)) && shown.time == at(), "{shown:?}");
+}
+
 #[test]
 fn a_ledger_that_shows_two_histories_is_found() {
     let mut plan = Plan::default();

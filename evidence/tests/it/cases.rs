@@ -3,11 +3,35 @@
 use truc_certs_dev::TokenPlan;
 use truc_evidence::{Check, Outcome};
 use truc_proto::{
-    AgencyEntry, Digest, Entry, EnvelopeId, EventUri, KeyStatus, Lane, NodeEntry, Reason, Supersedes, Timestamp,
-    WireLevel,
+    Actor, AgencyEntry, Digest, Entry, EnvelopeId, Event, EventUri, KeyStatus, Lane, NodeEntry, Reason, Role,
+    Supersedes, Timestamp, WireLevel,
 };
 
 use crate::world::*;
+
+/// An event in the ledger of the sender's node.
+macro_rules! by_the_sender {
+    ($bend:expr) => {
+        Recipe {
+            event: |event| {
+                event.actor = Actor { code: Some(code("G22")), node: node_id("N-G22"), role: Role::Sender };
+                let bend: fn(&mut Event) = $bend;
+                bend(event);
+            },
+            ledger: |ledger| *ledger = ledger_of("node/N-G22", "N-G22", 1),
+            cms: |world, cms| cms.key = Some(&world.node_g22.key),
+            agency_entry: Some("agency/G22"),
+            ..Recipe::default()
+        }
+    };
+}
+pub(crate) use by_the_sender;
+
+/// It came from today's axis.
+pub(crate) fn receive(event: &mut Event) {
+    event.event = EventUri::ReceivedFromNonErds;
+    event.submission = None;
+}
 
 pub(crate) struct Case {
     pub(crate) name: &'static str,
@@ -391,6 +415,16 @@ pub(crate) fn all() -> Vec<Case> {
             ..base()
         },
     );
+    refused(
+        "handed-to-todays-axis-by-the-recipient",
+        Check::RoleFitsEvent,
+        Recipe {
+            preamble: |preamble| (preamble.recipients, preamble.legacy) = (vec![code("H37")], vec![code("H26")]),
+            event: |event| event.event = EventUri::RelayToNonErds,
+            ..base()
+        },
+    );
+    refused("received-from-todays-axis-by-the-sender", Check::RoleFitsEvent, by_the_sender!(receive));
     refused(
         "consignment-for-another-recipient",
         Check::CodeFitsRole,

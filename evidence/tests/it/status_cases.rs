@@ -5,7 +5,7 @@ use truc_evidence::{
     StatusCheck::{self, *},
 };
 use truc_proto::{
-    Actor, BusinessStatus, Entry, EnvelopeId, EnvelopeKind, Event, EventUri, KeyStatus, Preamble, Raw, Receipt,
+    Actor, BusinessStatus, Digest, Entry, EnvelopeId, EnvelopeKind, Event, EventUri, KeyStatus, Preamble, Raw, Receipt,
     ReceiptBody, Role, StatusCode, Submission, Timestamp,
 };
 use truc_signer::{SoftKey, sign_detached};
@@ -67,7 +67,7 @@ fn stated_by_h26(submission: &mut Submission) {
 }
 
 /// The leaf hash of H26's entry, bent.
-fn entry_of_h26(bend: fn(&mut Vec<Entry>)) -> truc_proto::Digest {
+fn entry_of_h26(bend: fn(&mut Vec<Entry>)) -> Digest {
     let mut entries = WORLD.entries();
     bend(&mut entries);
     let entry = entries.iter().find(|entry| entry.key() == "agency/H26").unwrap();
@@ -90,6 +90,7 @@ fn submitted_by_h26() -> Recipe {
 fn by_g22(event: &mut Event) {
     event.actor = Actor { code: Some(code("G22")), node: node_id("N-G22"), role: Role::Recipient };
     (event.sender, event.recipient) = (code("H26"), Some(code("G22")));
+    event.key_envelope = Some(Digest::of(b"G22"));
 }
 
 fn consigned_by_g22() -> Recipe {
@@ -116,6 +117,7 @@ fn taken_over() -> Said<'static> {
         event: |event| {
             by_g22(event);
             (event.event, event.submission, event.sender) = (EventUri::ReceivedFromNonErds, None, code("H37"));
+            event.key_envelope = None;
         },
         ..consigned_by_g22()
     };
@@ -251,20 +253,22 @@ fn bent() -> Vec<(BundleCase, Against)> {
         of("a-status-with-a-signature-that-is-none", Signature, &|said| said.signature = |_| b"none".to_vec())
             .and(Signer, NotReached),
         of("a-status-by-a-certificate-revoked-before", Signer, &|said| {
-            let recipe = &mut said.receipts[0].1;
-            recipe.entries = |_, entries| revoke(entries, -HOUR_MS);
-            recipe.submission = |submission| {
-                stated_by_h26(submission);
-                submission.directory.entry = entry_of_h26(|entries| revoke(entries, -HOUR_MS));
-            };
+            for (_, recipe) in &mut said.receipts {
+                recipe.entries = |_, entries| revoke(entries, -HOUR_MS);
+                recipe.submission = |submission| {
+                    stated_by_h26(submission);
+                    submission.directory.entry = entry_of_h26(|entries| revoke(entries, -HOUR_MS));
+                };
+            }
         }),
         with("a-status-by-a-certificate-revoked-since", &[(Signer, Outcome::Unknown)], &|said| {
-            let recipe = &mut said.receipts[0].1;
-            recipe.entries = |_, entries| revoke(entries, HOUR_MS);
-            recipe.submission = |submission| {
-                stated_by_h26(submission);
-                submission.directory.entry = entry_of_h26(|entries| revoke(entries, HOUR_MS));
-            };
+            for (_, recipe) in &mut said.receipts {
+                recipe.entries = |_, entries| revoke(entries, HOUR_MS);
+                recipe.submission = |submission| {
+                    stated_by_h26(submission);
+                    submission.directory.entry = entry_of_h26(|entries| revoke(entries, HOUR_MS));
+                };
+            }
         }),
         with("a-status-that-can-be-read-twice", &read_by_nobody, &|said| said.bytes = with_double_name),
         with("a-status-with-something-critical", &read_by_nobody, &|said| said.bytes = with_critical),

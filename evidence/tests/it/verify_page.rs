@@ -11,14 +11,16 @@ use std::{
 use data_encoding::BASE64;
 use serde_json::{Value, json};
 use truc_certs_dev::KeyKind;
-use truc_evidence::{BundleCheck, Check, Document, ProvenStatus, StatusCheck, StatusReport, verify_receipt};
+use truc_evidence::{
+    BundleCheck, Check, Document, ProvenEvent, ProvenStatus, StatusCheck, StatusReport, verify_receipt,
+};
 use truc_proto::{Actor, Digest, Event, EventUri, Reason, Receipt, Role, SignedNote};
 use truc_signer::{asic::ContainerWriter, sign_detached};
 
 use crate::{
     answers,
     bundle_cases::{self, BundleCase, Plan},
-    cases,
+    cases::{self, by_the_sender, receive},
     hostile::Random,
     status_cases,
     world::{Built, DAY_MS, PACKET, Recipe, WORLD, Who, World, after, at, code, ledger_of, node_id},
@@ -57,23 +59,6 @@ fn encoded(answers: &[Vec<u8>]) -> Vec<String> {
     answers.iter().map(|answer| BASE64.encode(answer)).collect()
 }
 
-/// An event in the ledger of the sender's node.
-macro_rules! by_the_sender {
-    ($bend:expr) => {
-        Recipe {
-            event: |event| {
-                event.actor = Actor { code: Some(code("G22")), node: node_id("N-G22"), role: Role::Sender };
-                let bend: fn(&mut Event) = $bend;
-                bend(event);
-            },
-            ledger: |ledger| *ledger = ledger_of("node/N-G22", "N-G22", 1),
-            cms: |world, cms| cms.key = Some(&world.node_g22.key),
-            agency_entry: Some("agency/G22"),
-            ..Recipe::default()
-        }
-    };
-}
-
 /// Every event in every role in which it may be stated, besides those of [`cases::valid`].
 fn kinds() -> Vec<(&'static str, Recipe)> {
     let base = Recipe::default;
@@ -84,7 +69,6 @@ fn kinds() -> Vec<(&'static str, Recipe)> {
         ("acceptance-by-the-recipient", Recipe { event: |event| event.event = EventUri::RelayAcceptance, ..base() }),
         ("consignment-failure", Recipe { event: |event| refuse(event, EventUri::ContentConsignmentFailure), ..base() }),
         ("handover-failure", Recipe { event: |event| refuse(event, EventUri::ContentHandoverFailure), ..base() }),
-        ("passed-on-by-the-recipient", Recipe { event: |event| event.event = EventUri::RelayToNonErds, ..base() }),
         ("received-by-the-recipient", Recipe { event: receive, ..base() }),
         (
             "submission-rejection",
@@ -103,7 +87,6 @@ fn kinds() -> Vec<(&'static str, Recipe)> {
                 })
             },
         ),
-        ("received-by-the-sender", by_the_sender!(receive)),
         (
             "agency-with-a-hostile-name",
             Recipe {
@@ -119,11 +102,6 @@ fn kinds() -> Vec<(&'static str, Recipe)> {
 fn refuse(event: &mut Event, kind: EventUri) {
     event.event = kind;
     event.reason = Some(Reason::Expired);
-}
-
-fn receive(event: &mut Event) {
-    event.event = EventUri::ReceivedFromNonErds;
-    event.submission = None;
 }
 
 thread_local! {
@@ -324,9 +302,10 @@ fn bundle_json(case: &BundleCase, bent: bool) -> Value {
         .conclusions
         .iter()
         .map(|found| {
-            let times: Vec<i64> = found.events.iter().map(|event| event.time.unix_ms()).collect();
+            let remarks: Vec<&str> = found.remarks.iter().map(|remark| remark.as_str()).collect();
+            let events: Vec<_> = found.events.iter().map(event_told).collect();
             let statuses: Vec<_> = found.statuses.iter().map(status_told).collect();
-            json!([found.recipient, found.name, found.standing.as_str(), times, statuses])
+            json!([found.recipient, found.name, found.standing.as_str(), remarks, events, statuses])
         })
         .collect();
     let signed_at = report.signer.as_ref().map(|signer| signer.signed_at.map(|at| at.unix_ms()));
@@ -337,6 +316,12 @@ fn bundle_json(case: &BundleCase, bent: bool) -> Value {
         "verdict": report.verdict.as_str(), "steps": steps, "receipts": receipts, "conclusions": conclusions,
         "others": report.others, "signed_at": signed_at, "statuses": report.statuses.iter().map(status_json).collect::<Vec<_>>(),
     })
+}
+
+fn event_told(event: &ProvenEvent) -> Value {
+    let [signed, proven] = [event.signed_at, event.proven_by].map(|time| time.map(|time| time.unix_ms()));
+    let remarks: Vec<&str> = event.remarks.iter().map(|remark| remark.as_str()).collect();
+    json!([event.event.name(), event.role, event.time.unix_ms(), signed, proven, remarks])
 }
 
 fn status_told(status: &ProvenStatus) -> Value {

@@ -675,7 +675,7 @@ impl Recipe {
         let mut submission = Submission {
             event: EventUri::SubmissionAcceptance,
             actor: Actor { code: Some(code("G22")), node: node_id("N-G22"), role: Role::Sender },
-            time: if self.who == Who::Sender { at() } else { after(-300_000) },
+            time: at(),
             envelope: preamble.envelope,
             preamble: digest,
             payload: Digest::of(b"sealed payload"),

@@ -73,7 +73,7 @@ pub fn pair_move(from: PairState, event: EventUri, role: Role) -> Move {
         (E::RelayAcceptance, Role::Recipient) => rise(S::Taken),
         // After a failure it counts, as delivered late: both events stay.
         (E::ContentConsignment, Role::Recipient) if from == S::Failed => Move::To(S::Consigned),
-        (E::ContentConsignment | E::RelayToNonErds, Role::Recipient) => rise(S::Consigned),
+        (E::ContentConsignment, Role::Recipient) => rise(S::Consigned),
         (E::ContentHandover, Role::Recipient) if from != S::HandedOver => Move::To(S::HandedOver),
         (E::ContentHandover, Role::Recipient) => Move::Stay,
         (E::SubmissionRejection, Role::Sender) => fail(S::Relayed),

@@ -100,14 +100,11 @@ pub enum Fact {
     HandedOver = 4,
     /// ContentHandoverFailure.
     HandoverFailed = 5,
-    /// RelayToNonERDS.
-    PassedOn = 6,
 }
 
 impl Fact {
     /// Every fact.
-    pub const ALL: [Self; 6] =
-        [Self::Taken, Self::Consigned, Self::Refused, Self::HandedOver, Self::HandoverFailed, Self::PassedOn];
+    pub const ALL: [Self; 5] = [Self::Taken, Self::Consigned, Self::Refused, Self::HandedOver, Self::HandoverFailed];
 
     /// From its number in a record.
     #[must_use]
@@ -124,11 +121,11 @@ impl Fact {
             EventUri::ContentConsignmentFailure => Some(Self::Refused),
             EventUri::ContentHandover => Some(Self::HandedOver),
             EventUri::ContentHandoverFailure => Some(Self::HandoverFailed),
-            EventUri::RelayToNonErds => Some(Self::PassedOn),
             EventUri::SubmissionAcceptance
             | EventUri::SubmissionRejection
             | EventUri::RelayRejection
             | EventUri::RelayFailure
+            | EventUri::RelayToNonErds
             | EventUri::ReceivedFromNonErds => None,
         }
     }
@@ -183,12 +180,12 @@ pub const fn step(state: PairState, fact: Fact) -> Step {
         // Not as consigned: the consignment itself may come behind it, and is no second one.
         (S::Expired | S::Superseded, F::HandoverFailed) => Step::Late(S::HandoverFailed),
         (S::Expired | S::Superseded, F::HandedOver) => Step::Late(S::HandedOver),
-        (S::Expired | S::Superseded, F::Taken | F::Refused | F::PassedOn) => Step::KeepLate,
+        (S::Expired | S::Superseded, F::Taken | F::Refused) => Step::KeepLate,
         (S::ConsignedLate, F::HandedOver) => Step::Late(S::HandedOver),
-        (S::ConsignedLate, F::Taken | F::HandoverFailed | F::PassedOn) => Step::KeepLate,
+        (S::ConsignedLate, F::Taken | F::HandoverFailed) => Step::KeepLate,
 
         // Its acceptance crossed our rejection, or says that no keys came; without keys nothing was opened.
-        (S::Ended, F::Taken | F::Refused | F::PassedOn) => Step::KeepLate,
+        (S::Ended, F::Taken | F::Refused) => Step::KeepLate,
         (S::Ended, _) => Step::Contradiction,
 
         // A second consignment or hand-over by another leaf would be two of what happens once (I3).
@@ -201,7 +198,7 @@ pub const fn step(state: PairState, fact: Fact) -> Step {
         (S::HandedOver, F::Consigned | F::HandoverFailed) | (S::HandoverFailed, F::Consigned | F::HandoverFailed) => {
             Step::Keep
         }
-        (S::Consigned | S::Refused | S::HandedOver | S::HandoverFailed, F::Taken) | (_, F::PassedOn) => Step::Keep,
+        (S::Consigned | S::Refused | S::HandedOver | S::HandoverFailed, F::Taken) => Step::Keep,
     }
 }
 
@@ -275,7 +272,7 @@ mod tests {
     #[test]
     fn numbers_are_those_that_stores_on_disk_carry() {
         assert_eq!(PairState::ALL.map(|s| s as u8), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
-        assert_eq!(Fact::ALL.map(|f| f as u8), [1, 2, 3, 4, 5, 6]);
+        assert_eq!(Fact::ALL.map(|f| f as u8), [1, 2, 3, 4, 5]);
         for state in PairState::ALL {
             assert_eq!(PairState::from_number(state as u8), Some(state));
         }

@@ -678,7 +678,7 @@ fn random_step(world: &mut World, dice: &mut Dice) {
             Input::Offered(Box::new(VerifiedOffer { supersedes, blob, ..offer(n, recipients) }))
         }
         3..=6 => {
-            let fact = Fact::ALL[usize::try_from(dice.below(6)).unwrap()];
+            let fact = Fact::ALL[usize::try_from(dice.below(5)).unwrap()];
             Input::Evidence { from: node(at), items: vec![said(n, code, fact)] }
         }
         7 => Input::Lease { node: node(at), key: key(n) },

@@ -8,8 +8,8 @@ use std::{
 
 use serde_json::{Value, json};
 use truc_evidence::{
-    BundleReport, Check, Conclusion, Document, Outcome as Found, ProvenStatus, ReceiptTrust, StatusReport, is_bundle,
-    verify_bundle,
+    BundleCheck, BundleReport, Check, Conclusion, Document, Outcome as Found, ProvenEvent, ProvenStatus, ReceiptTrust,
+    StatusReport, is_bundle, verify_bundle,
 };
 use truc_proto::{Timestamp, node_v1::ExportBundleRequest};
 
@@ -67,7 +67,15 @@ pub(super) fn print(file: &Path, report: &BundleReport, output: &Output) {
     output.line(format!("{}  {}", output.paint(tone, words), file.display()));
     if let Some(about) = &report.about {
         output.line(format!("  envelope {} from {}, {} receipts", about.envelope, about.sender, report.receipts.len()));
-        output.line(format!("  put together by {} at node {}, {}", about.by, about.node, about.made.in_vietnam()));
+        let (by, node, made) = (&about.by, &about.node, about.made.in_vietnam());
+        let is_shown = report.steps.iter().any(|s| s.check == BundleCheck::Maker && s.outcome == Found::Passed);
+        output.line(if is_shown {
+            format!("  put together by {by} at node {node}, {made} / do {by} lập tại nút {node}, {made}")
+        } else {
+            format!(
+                "  says of itself that {by} put it together at node {node}, {made} / tự nêu là do {by} lập tại nút {node}, {made}"
+            )
+        });
         if about.statuses_left_out > 0 {
             let count = about.statuses_left_out;
             output.line(format!("  {count} business statuses were left out / {count} trạng thái xử lý không kèm theo"));
@@ -158,8 +166,13 @@ pub(super) fn timeline(conclusions: &[Conclusion], output: &Output) {
             if let Some(successor) = &event.successor {
                 output.line(format!("      successor {successor} / mã kế thừa {successor}"));
             }
+            output.line(format!("      {}", proven_times(event.signed_at, event.proven_by)));
             if let Some(line) = levels_line(&event.levels) {
                 output.line(format!("      {line}"));
+            }
+            for remark in &event.remarks {
+                output.line(format!("      {} {}", output.paint(Tone::Bad, "!"), remark.english()));
+                output.line(format!("        {}", remark.vietnamese()));
             }
         }
         for status in &conclusion.statuses {
@@ -167,11 +180,30 @@ pub(super) fn timeline(conclusions: &[Conclusion], output: &Output) {
         }
         let tone = match conclusion.standing.as_str() {
             "consigned" | "handed-over" => Tone::Good,
-            "failed" | "refused" => Tone::Bad,
+            "failed" | "not-sent" | "not-opened" | "refused" => Tone::Bad,
             _ => Tone::Unsure,
         };
         output.line(format!("  {} {}", output.paint(tone, "→"), conclusion.standing.english()));
         output.line(format!("    {}", conclusion.standing.vietnamese()));
+        for remark in &conclusion.remarks {
+            output.line(format!("  {} {}", output.paint(Tone::Bad, "!"), remark.english()));
+            output.line(format!("    {}", remark.vietnamese()));
+        }
+    }
+}
+
+/// What stands beside an event's own time: when it was signed, by the same clock, and by when an independent authority saw it.
+pub(super) fn proven_times(signed_at: Option<Timestamp>, proven_by: Option<Timestamp>) -> String {
+    let (mut english, mut vietnamese) = (String::new(), String::new());
+    if let Some(at) = signed_at.map(Timestamp::in_vietnam) {
+        english = format!("signed {at} by the same clock; ");
+        vietnamese = format!("ký lúc {at} theo cùng đồng hồ; ");
+    }
+    match proven_by.map(Timestamp::in_vietnam) {
+        Some(at) => format!(
+            "{english}there by {at}, as a time-stamp shows / {vietnamese}dấu thời gian chứng tỏ đã có trước {at}"
+        ),
+        None => format!("{english}no independent time / {vietnamese}không có dấu thời gian độc lập"),
     }
 }
 
@@ -234,16 +266,18 @@ fn status_json(status: &ProvenStatus) -> Value {
 }
 
 pub(super) fn conclusions_json(conclusions: &[Conclusion]) -> Value {
-    let event = |event: &truc_evidence::ProvenEvent| {
+    let event = |event: &ProvenEvent| {
         json!({
             "event": event.event, "role": event.role, "actor": event.actor, "node": event.node, "time": event.time,
-            "reason": event.reason, "successor": event.successor, "levels": levels_json(&event.levels),
+            "reason": event.reason, "successor": event.successor, "signed_at": event.signed_at, "proven_by": event.proven_by,
+            "levels": levels_json(&event.levels), "remarks": event.remarks.iter().map(|remark| remark.as_str()).collect::<Vec<_>>(),
         })
     };
     let one = |conclusion: &Conclusion| {
         json!({
             "recipient": conclusion.recipient, "name": conclusion.name, "standing": conclusion.standing.as_str(),
             "english": conclusion.standing.english(), "vietnamese": conclusion.standing.vietnamese(),
+            "remarks": conclusion.remarks.iter().map(|r| json!({ "remark": r.as_str(), "english": r.english(), "vietnamese": r.vietnamese() })).collect::<Vec<_>>(),
             "events": conclusion.events.iter().map(event).collect::<Vec<_>>(),
             "statuses": conclusion.statuses.iter().map(status_json).collect::<Vec<_>>(),
         })

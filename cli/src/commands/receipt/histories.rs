@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::anyhow;
-use truc_evidence::{ForkFile, ReceiptReport, ReceiptVerdict, bundled_receipt};
+use truc_evidence::{ForkFile, Forks, ReceiptReport, ReceiptVerdict, bundled_receipt};
 use truc_proto::{BUNDLE_RECEIPTS, BUNDLE_STATUSES, Digest, Receipt};
 
 use super::verify::{Verified, receipt_bytes};
@@ -59,6 +59,12 @@ pub(super) fn find<'r>(reports: &'r [(&Path, Verified)]) -> Option<TwoHistories<
         }
     }
     None
+}
+
+/// Ledgers that show two histories in any of the files: nothing counts of what they state.
+pub(super) fn forks(reports: &[(&Path, Verified)]) -> Forks {
+    let receipts = reports.iter().flat_map(|(file, verified)| all(file, verified));
+    Forks::among(receipts.map(|(_, report)| ("", report)))
 }
 
 fn all<'r>(file: &'r Path, verified: &'r Verified) -> Vec<(Place<'r>, &'r ReceiptReport)> {

@@ -8,7 +8,7 @@ use truc_evidence::{
     BundleReport, Document, EvidenceLevel, Outcome, PinnedOperator, ReceiptReport, ReceiptTrust, ReceiptVerdict,
     conclude, verify_receipt,
 };
-use truc_proto::{EnvelopeId, limits::RECEIPT_BYTES_MAX};
+use truc_proto::limits::RECEIPT_BYTES_MAX;
 
 use super::{
     bundle,
@@ -115,8 +115,9 @@ fn tell_fork(forked: &TwoHistories<'_>, args: &VerifyArgs, o: &Output) {
 pub(super) fn show(args: &VerifyArgs, output: &Output) -> exit::Outcome {
     let reports = all(args)?;
     let mut shown = Vec::new();
-    for (envelope, loose) in by_envelope(&reports) {
-        shown.push((format!("{envelope}"), conclude(loose)));
+    let forks = histories::forks(&reports);
+    for (of, loose) in by_envelope(&reports) {
+        shown.push((of, conclude(loose, &[], &forks)));
     }
     for (file, verified) in &reports {
         if let Verified::Bundle(report) = verified {
@@ -142,14 +143,15 @@ pub(super) fn show(args: &VerifyArgs, output: &Output) -> exit::Outcome {
     Ok(worst(reports.iter().map(|(_, r)| r.verdict())))
 }
 
-/// Receipts given as single files, by the envelope they are about.
-fn by_envelope<'r>(reports: &'r [(&Path, Verified)]) -> BTreeMap<EnvelopeId, Vec<&'r ReceiptReport>> {
-    let mut found: BTreeMap<EnvelopeId, Vec<&ReceiptReport>> = BTreeMap::new();
+/// Receipts given as single files, by the envelope they are about: one sender's, on one axis and lane.
+fn by_envelope<'r>(reports: &'r [(&Path, Verified)]) -> BTreeMap<String, Vec<&'r ReceiptReport>> {
+    let mut found: BTreeMap<String, Vec<&ReceiptReport>> = BTreeMap::new();
     for (_, verified) in reports {
         let Verified::Receipt(report) = verified else { continue };
-        let envelope = report.summary.as_ref().and_then(|summary| summary.envelope);
-        if let Some(envelope) = envelope {
-            found.entry(envelope).or_default().push(report);
+        let Some(summary) = report.summary.as_ref() else { continue };
+        if let (Some(envelope), Some(sender), Some((axis, lane))) = (summary.envelope, &summary.sender, &summary.domain)
+        {
+            found.entry(format!("{envelope}  {sender}  {axis} {lane}")).or_default().push(report);
         }
     }
     found
@@ -202,6 +204,7 @@ fn print(file: &Path, report: &ReceiptReport, output: &Output) {
             summary.node,
             summary.time.in_vietnam()
         ));
+        output.line(format!("  {}", bundle::proven_times(summary.signed_at, summary.proven_by)));
         if let Some(envelope) = &summary.envelope {
             let from = summary.sender.as_ref().map_or("-".into(), ToString::to_string);
             let to = summary.recipient.as_ref().map_or("all recipients".into(), ToString::to_string);
@@ -284,9 +287,9 @@ pub(super) fn report_json(file: &Path, report: &ReceiptReport) -> Value {
         json!({
             "event": s.event, "role": s.role, "actor": s.actor, "actor_name": s.actor_name, "node": s.node, "time": s.time,
             "envelope": s.envelope, "sender": s.sender, "recipient": s.recipient, "leaf": s.leaf_hash,
-            "commitment": s.commitment, "signed_at": s.signed_at, "directory_version": s.directory_version,
+            "commitment": s.hashes.map(|hashes| hashes.commitment), "signed_at": s.signed_at, "directory_version": s.directory_version,
             "directory_issued": s.directory_issued, "note": s.event.border().map(|(english, _)| english),
-            "note_vi": s.event.border().map(|(_, vietnamese)| vietnamese), "levels": levels_json(&s.levels),
+            "proven_by": s.proven_by, "note_vi": s.event.border().map(|(_, vietnamese)| vietnamese), "levels": levels_json(&s.levels),
         })
     });
     json!({ "file": file, "verdict": report.verdict.as_str(), "summary": summary, "steps": steps })

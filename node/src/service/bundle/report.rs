@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 
 use data_encoding::HEXLOWER;
 use truc_evidence::{
-    Conclusion, ProvenEvent, ProvenStatus, ReceiptReport, ReceiptVerdict, Standing, StatusReport, add_statuses,
-    conclude,
+    Conclusion, Forks, ProvenEvent, ProvenStatus, ReceiptReport, ReceiptVerdict, Standing, StatusReport, conclude,
 };
 use truc_proto::BundleJson;
 use truc_report::{Block, Language, Moment, Report, Table, Text};
@@ -35,11 +34,9 @@ pub(super) struct Facts<'f> {
 }
 
 pub(super) fn report(facts: &Facts<'_>) -> Report {
-    let mut conclusions = conclude(facts.receipts.iter().map(|(_, report)| report));
-    add_statuses(
-        &mut conclusions,
-        &facts.statuses.iter().filter_map(|status| status.proven.as_ref()).collect::<Vec<_>>(),
-    );
+    let of_statuses = facts.statuses.iter().flat_map(|status| &status.receipts);
+    let all = facts.receipts.iter().chain(of_statuses).map(|(name, report)| (name.as_str(), report));
+    let conclusions = conclude(facts.receipts.iter().map(|(_, report)| report), facts.statuses, &Forks::among(all));
     let mut blocks = first_page(facts, &conclusions);
     blocks.push(Block::PageBreak);
     blocks.extend(annex(facts, &conclusions));
@@ -108,18 +105,46 @@ fn answer(conclusions: &[Conclusion]) -> Vec<Text> {
         .iter()
         .rev()
         .map(|(standing, count)| Text::strong(format!("{count} nơi nhận: ")).and(Text::plain(standing.vietnamese())));
-    std::iter::once(total).chain(lines).collect()
+    let strange = conclusions.iter().filter(|conclusion| is_strange(conclusion)).count();
+    let strange = (strange > 0).then(|| {
+        Text::strong(format!("{strange} nơi nhận: ")).and(Text::plain("có điểm không khớp cần hỏi lại; xem phụ lục."))
+    });
+    std::iter::once(total).chain(lines).chain(strange).collect()
+}
+
+/// Whether something in it does not go together.
+fn is_strange(conclusion: &Conclusion) -> bool {
+    !conclusion.remarks.is_empty() || conclusion.events.iter().any(|event| !event.remarks.is_empty())
 }
 
 fn sentence(conclusion: &Conclusion) -> Text {
-    let at =
-        conclusion.shown_by.as_ref().map_or_else(String::new, |event| format!(" Lúc {}.", event.time.in_vietnam()));
+    let at = conclusion.shown_by.as_ref().map_or_else(String::new, |event| {
+        let own = format!(" Lúc {} theo đồng hồ của {}", event.time.in_vietnam(), clock_of(event));
+        let strange: String = event.remarks.iter().map(|remark| format!(" Lưu ý: {}.", remark.vietnamese())).collect();
+        match event.proven_by {
+            Some(by) => format!("{own}; dấu thời gian chứng tỏ trước {}.{strange}", by.in_vietnam()),
+            None => format!("{own}; không có dấu thời gian độc lập.{strange}"),
+        }
+    });
     let said = conclusion.statuses.last().map_or_else(String::new, |status| {
         let (code, time) = (status.code, status.time.in_vietnam());
         format!(" Trạng thái gần nhất: {code} {}, {} báo lúc {time}.", code.vietnamese(), status.from)
     });
-    Text::strong(format!("{}: ", named(conclusion)))
-        .and(Text::plain(format!("{}.{at}{said}", conclusion.standing.vietnamese())))
+    Text::strong(format!("{}: ", named(conclusion))).and(Text::plain(format!(
+        "{}.{at}{said}{}",
+        conclusion.standing.vietnamese(),
+        remarks(conclusion)
+    )))
+}
+
+/// Whose clock an event's time is by.
+fn clock_of(event: &ProvenEvent) -> String {
+    event.actor.as_ref().map_or_else(|| format!("trục ({})", event.node), ToString::to_string)
+}
+
+/// What does not go together, behind a sentence.
+fn remarks(conclusion: &Conclusion) -> String {
+    conclusion.remarks.iter().map(|remark| format!(" Lưu ý: {}.", remark.vietnamese())).collect()
 }
 
 fn named(conclusion: &Conclusion) -> String {
@@ -133,7 +158,8 @@ fn annex(facts: &Facts<'_>, conclusions: &[Conclusion]) -> Vec<Block> {
     let mut blocks = vec![Block::Heading("PHỤ LỤC KỸ THUẬT".to_owned())];
     for conclusion in conclusions.iter().take(IN_ANNEX) {
         blocks.push(Block::Subheading(named(conclusion)));
-        blocks.push(Block::Paragraph(Text::plain(format!("{}.", conclusion.standing.vietnamese()))));
+        let standing = format!("{}.{}", conclusion.standing.vietnamese(), remarks(conclusion));
+        blocks.push(Block::Paragraph(Text::plain(standing)));
         let events = conclusion.events.iter().map(|event| (event.time, of_event(event)));
         let mut moments: Vec<_> =
             events.chain(conclusion.statuses.iter().map(|status| (status.time, of_status(status)))).collect();
@@ -184,9 +210,18 @@ fn of_event(event: &ProvenEvent) -> Moment {
     if let Some(successor) = &event.successor {
         what = what.then(Text::plain(format!("Mã kế thừa: {successor}")));
     }
-    Moment {
-        time: event.time.in_vietnam(), what: what.then(Text::plain(format!("{} – {actor}", event.event.name())))
+    what = what.then(Text::plain(format!("{} – {actor}", event.event.name())));
+    let signed =
+        event.signed_at.map_or_else(String::new, |at| format!("Ký lúc {} theo cùng đồng hồ; ", at.in_vietnam()));
+    let proven = event.proven_by.map_or_else(
+        || "không có dấu thời gian độc lập".to_owned(),
+        |by| format!("dấu thời gian chứng tỏ đã có trước {}", by.in_vietnam()),
+    );
+    what = what.then(Text::plain(format!("{signed}{proven}")));
+    for remark in &event.remarks {
+        what = what.then(Text::plain(format!("Lưu ý: {}", remark.vietnamese())));
     }
+    Moment { time: event.time.in_vietnam(), what }
 }
 
 /// What an agency said, in its words and ours.

@@ -1,0 +1,116 @@
+//! Whether receipts of one envelope id are about the same thing (docs/FORMATS.md, "Receipts agree"), and which ledgers among them show two histories.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use truc_proto::{AgencyId, Checkpoint, Digest, EventUri};
+
+use super::read::names;
+use crate::{ReceiptReport, ReceiptSummary, ReceiptVerdict};
+
+/// What receipts are held against: the first submission among them, else the first of them that says what the envelope is.
+struct Measure<'r> {
+    name: &'r str,
+    first: &'r ReceiptSummary,
+    /// By recipient, and whether they are all there are.
+    key_envelopes: BTreeMap<&'r AgencyId, Digest>,
+}
+
+impl<'r> Measure<'r> {
+    fn of(receipts: &[(&'r str, &'r ReceiptSummary)]) -> Option<Self> {
+        let submission = receipts.iter().find(|(_, summary)| is_submission(summary));
+        let (name, first) = submission.or_else(|| receipts.iter().find(|(_, summary)| summary.hashes.is_some()))?;
+        let mut key_envelopes: BTreeMap<&AgencyId, Digest> = BTreeMap::new();
+        let named = receipts.iter().filter(|_| submission.is_none()).flat_map(|(_, summary)| &summary.key_envelopes);
+        for (code, digest) in first.key_envelopes.iter().chain(named) {
+            key_envelopes.entry(code).or_insert(*digest);
+        }
+        Some(Self { name, first, key_envelopes })
+    }
+
+    fn agrees(&self, summary: &ReceiptSummary) -> bool {
+        let Some(hashes) = summary.hashes else { return true };
+        let is_same = self.first.hashes == Some(hashes);
+        let keys = |(code, digest): (&AgencyId, &Digest)| self.key_envelopes.get(code) == Some(digest);
+        is_same && summary.key_envelopes.iter().all(keys) && self.is_for(summary)
+    }
+
+    /// Whether the envelope is for the recipient that is named, where its submission says for whom it is.
+    fn is_for(&self, summary: &ReceiptSummary) -> bool {
+        let Some(recipient) = &summary.recipient else { return true };
+        let (sealed_for, passed_on_to) = (&self.first.recipients, &self.first.legacy);
+        let is_told = !sealed_for.is_empty() || !passed_on_to.is_empty();
+        !is_told
+            || passed_on_to.contains(recipient)
+            || (summary.event != EventUri::RelayToNonErds && sealed_for.contains(recipient))
+    }
+}
+
+fn is_submission(summary: &ReceiptSummary) -> bool {
+    summary.event == EventUri::SubmissionAcceptance
+}
+
+/// What in these does not agree, for people; none where all of it does. What is invalid, or cannot be read, states nothing.
+pub(super) fn disagreement(receipts: &[(String, ReceiptReport)]) -> Option<String> {
+    let stated = receipts.iter().filter(|(_, report)| report.verdict != ReceiptVerdict::Invalid);
+    let receipts: Vec<_> =
+        stated.filter_map(|(name, report)| Some((name.as_str(), report.summary.as_ref()?))).collect();
+    let measure = Measure::of(&receipts)?;
+    let others: Vec<_> = receipts.iter().filter(|(_, summary)| !measure.agrees(summary)).collect();
+    let shown = names(others.iter().map(|(name, _)| *name))?;
+    let twice = others.iter().any(|(_, summary)| is_submission(summary)) && is_submission(measure.first);
+    let what = if twice { "two submissions under one envelope" } else { "not about what is stated in" };
+    Some(format!("{shown}: {what}: {}", measure.name))
+}
+
+/// Those that agree with the one submission among them; all, where they agree without one; else none.
+pub(super) fn agreeing(receipts: Vec<&ReceiptSummary>) -> Vec<&ReceiptSummary> {
+    let named: Vec<_> = receipts.iter().map(|summary| ("", *summary)).collect();
+    let Some(measure) = Measure::of(&named) else { return receipts };
+    let agree = |summary: &&ReceiptSummary| measure.agrees(summary);
+    let is_all = receipts.iter().all(agree);
+    let is_settled = is_submission(measure.first) && receipts.iter().filter(|found| is_submission(found)).all(agree);
+    if !is_all && !is_settled {
+        return Vec::new();
+    }
+    receipts.into_iter().filter(agree).collect()
+}
+
+/// Ledgers that show two histories among receipts.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Forks {
+    /// By origin and in what, for people.
+    found: BTreeSet<(String, String)>,
+}
+
+impl Forks {
+    /// Same origin and size, another root. Both checkpoints carry the ledger key's signature, or their receipts are invalid anyway.
+    pub fn among<'r>(receipts: impl IntoIterator<Item = (&'r str, &'r ReceiptReport)>) -> Self {
+        let mut seen: BTreeMap<(&str, u64), (&str, Digest)> = BTreeMap::new();
+        let mut found = BTreeSet::new();
+        for (name, report) in receipts.into_iter().filter(|(_, report)| report.verdict != ReceiptVerdict::Invalid) {
+            let Some(checkpoint) = checkpoint_of(report) else { continue };
+            let (origin, size) = (checkpoint.origin(), checkpoint.size);
+            let (first, root) = *seen.entry((origin, size)).or_insert((name, checkpoint.root));
+            if root != checkpoint.root {
+                found.insert((origin.to_owned(), format!("{origin} at {size} leaves: {first}, {name}")));
+            }
+        }
+        Self { found }
+    }
+
+    /// Whether the receipt is of such a ledger: what its owner states to one it denies to another.
+    #[must_use]
+    pub fn hold(&self, report: &ReceiptReport) -> bool {
+        let origin = checkpoint_of(report).map(Checkpoint::origin);
+        self.found.iter().any(|(forked, _)| Some(forked.as_str()) == origin)
+    }
+
+    /// Which, and where, for people; none where there are none.
+    pub(super) fn told(&self) -> Option<String> {
+        names(self.found.iter().map(|(_, place)| place.as_str()))
+    }
+}
+
+fn checkpoint_of(report: &ReceiptReport) -> Option<&Checkpoint> {
+    report.summary.as_ref().and_then(|summary| summary.checkpoint.as_ref())
+}
