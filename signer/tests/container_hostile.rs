@@ -455,6 +455,21 @@ fn manifests_outside_the_profile_are_refused() {
         assert!(AsicManifest::parse(open[..cut].to_vec()).is_err(), "{cut}");
     }
 
+    let bent = |from: &str, to: &str| {
+        AsicManifest::parse(document(&format!("{SIG_REFERENCE}{}", one.replacen(from, to, 1)))).unwrap_err()
+    };
+    let mark = [b"\xef\xbb\xbf".to_vec(), document(SIG_REFERENCE)].concat();
+    assert!(matches!(AsicManifest::parse(mark), Err(M::Forbidden { what: "a byte order mark" })));
+    for (to, what) in [
+        ("URI=\"a\0\"", "a character that XML does not have"),
+        ("URI=\"a\u{ffff}\"", "a character that XML does not have"),
+        ("URI=\"&#97;\"", "a reference by number"),
+        ("MimeType=\"<\" URI=\"a\"", "`<` in an attribute"),
+        ("xmlns:z=\"&amp;\" URI=\"a\"", "an entity in a namespace"),
+    ] {
+        let error = bent("URI=\"a.txt\"", to);
+        assert!(matches!(error, M::Forbidden { what: found } if found == what), "{to}: {error:?}");
+    }
     for what in ["<!-- c -->", "<?pi x?>", "text", "<![CDATA[x]]>", "&lt;", "&#65;"] {
         assert!(matches!(manifest_error(&format!("{SIG_REFERENCE}{what}{one}")), M::Forbidden { .. }), "{what}");
     }

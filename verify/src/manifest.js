@@ -23,6 +23,8 @@ export function readManifest(bytes, referencesMax = CONTAINER_ENTRIES_MAX) {
   try {
     if (bytes.length > MANIFEST_BYTES_MAX) refuse('the manifest is too large');
     const text = textOf(bytes) ?? refuse('the manifest is not UTF-8');
+    if (NO_CHARACTER.test(text)) refuse('a character that XML does not have, or a byte order mark');
+    if (text.includes('&#')) refuse('a reference by number');
     return { references: new Parser(text).manifest(referencesMax) };
   } catch (error) {
     if (error instanceof Refused) return { refused: error.message };
@@ -31,6 +33,8 @@ export function readManifest(bytes, referencesMax = CONTAINER_ENTRIES_MAX) {
 }
 
 const DECLARATION = /^<\?xml[ \t\r\n]+version[ \t\r\n]*=[ \t\r\n]*(?:"1\.0"|'1\.0')(?:[ \t\r\n]+encoding[ \t\r\n]*=[ \t\r\n]*(?:"[Uu][Tt][Ff]-8"|'[Uu][Tt][Ff]-8'))?(?:[ \t\r\n]+standalone[ \t\r\n]*=[ \t\r\n]*(?:"(?:yes|no)"|'(?:yes|no)'))?[ \t\r\n]*\?>/;
+// XML 1.0 2.2.
+const NO_CHARACTER = /^\ufeff|[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\u{10000}-\u{10ffff}]/u;
 const NAME = '[A-Za-z_][A-Za-z0-9_.-]*(?::[A-Za-z_][A-Za-z0-9_.-]*)?';
 const START = new RegExp(`<(${NAME})((?:\\s+${NAME}\\s*=\\s*(?:"[^"<]*"|'[^'<]*'))*)\\s*(/?)>`, 'y');
 const END = new RegExp(`</(${NAME})\\s*>`, 'y');
@@ -76,7 +80,7 @@ class Parser {
     this.end();
     this.start(DS, 'DigestValue', []);
     const value = this.next();
-    const digest = value.kind === 'text' ? fromBase64(value.text.replace(/^\p{White_Space}+|\p{White_Space}+$/gu, '')) : null;
+    const digest = value.kind === 'text' ? fromBase64(value.text.replace(/^[ \t\r\n]+|[ \t\r\n]+$/g, '')) : null;
     if (digest?.length !== 32) refuse(`the digest of ${name} is not a SHA-256 in base64`);
     this.end();
     this.end();
@@ -115,7 +119,7 @@ class Parser {
       if (this.at === this.text.length) return this.open.length === 0 ? { kind: 'end-of-text' } : refuse('the manifest is cut short');
       const text = this.match(TEXT)?.[0];
       if (text === undefined) break;
-      if (!/^[ \t\r\n\f]*$/.test(text)) return { kind: 'text', text };
+      if (!/^[ \t\r\n]*$/.test(text)) return { kind: 'text', text };
     }
     const end = this.match(END);
     if (end !== null) return this.close(end[1]);
@@ -137,10 +141,11 @@ class Parser {
     for (const [, attribute, double, single] of attributesText.matchAll(ATTRIBUTE)) {
       if (seen.has(attribute)) refuse(`the attribute ${attribute} stands twice`);
       seen.add(attribute);
-      const value = unescaped(double ?? single);
+      const raw = double ?? single;
       const bound = /^xmlns(?::(.*))?$/.exec(attribute);
-      if (bound === null) attributes.set(attribute, value);
-      else namespaces.set(bound[1] ?? '', value);
+      if (bound === null) attributes.set(attribute, unescaped(raw));
+      else if (raw.includes('&') || ['xml', 'xmlns'].includes(bound[1])) refuse('a namespace that cannot be declared so');
+      else namespaces.set(bound[1] ?? '', raw);
     }
     this.open.push({ name, namespaces });
     this.pending = isEmpty;
@@ -154,17 +159,10 @@ class Parser {
   }
 }
 
-const ENTITIES = { lt: '<', gt: '>', amp: '&', quot: '"', apos: "'" };
+const ENTITIES = new Map(Object.entries({ lt: '<', gt: '>', amp: '&', quot: '"', apos: "'" }));
 
 // XML 1.0 3.3.3: white space becomes a space, references become what they stand for; others than the predefined ones do not exist here.
-function unescaped(value) {
-  return value.replace(/[\t\r\n]/g, ' ').replace(/&([^;]*)(;?)/g, (_, reference, end) => {
-    const number = /^#(?:x([0-9a-fA-F]{1,6})|([0-9]{1,7}))$/.exec(reference);
-    const point = number === null ? null : number[1] === undefined ? Number(number[2]) : parseInt(number[1], 16);
-    if (end === '' || point > 0x10ffff || point === 0) refuse('a reference that stands for nothing');
-    return number === null ? (ENTITIES[reference] ?? refuse('an entity')) : String.fromCodePoint(point);
-  });
-}
+const unescaped = (value) => value.replace(/[\t\r\n]/g, ' ').replace(/&([^;]*)(;?)/g, (_, name, end) => (end === '' ? undefined : ENTITIES.get(name)) ?? refuse('an entity'));
 
 /** The entry that a percent-encoded URI names. */
 function entryName(uri) {

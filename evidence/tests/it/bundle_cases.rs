@@ -443,6 +443,13 @@ fn bent_manifests() -> Vec<BundleCase> {
     };
     let before_end =
         |text: &str, more: &str| text.replace("</asic:ASiCManifest>", &format!("{more}</asic:ASiCManifest>"));
+    let of_type = |name: &str, media_type: &str| {
+        let typed = format!(r#"URI="bundle.json" MimeType="{media_type}""#);
+        bent(&format!("manifest-with-{name}"), &|text| text.replace(r#"URI="bundle.json""#, &typed))
+    };
+    let declaring = |text: &str, what: &str| {
+        text.replacen("<asic:DataObjectReference ", &format!("<asic:DataObjectReference {what} "), 1)
+    };
     vec![
         bent("manifest-without-an-entry", &|text| text.replace(&reference(&text), "")),
         bent("manifest-with-an-entry-twice", &|text| before_end(&text, &reference(&text))),
@@ -459,6 +466,30 @@ fn bent_manifests() -> Vec<BundleCase> {
         bent("manifest-with-more-behind", &|text| format!("{text}<more/>")),
         bent("manifest-cut-short", &|text| text[..text.len() - 2].to_owned()),
         bent("manifest-of-another-namespace", &|text| text.replace("02918/v1.2.1#", "02918/v1.1.1#")),
+        bent("manifest-with-a-byte-order-mark", &|text| format!("\u{feff}{text}")),
+        of_type("a-less-than", "a<b"),
+        of_type("an-entity-that-is-not-there", "&nbsp;"),
+        of_type("an-entity-named-like-a-member", "&constructor;"),
+        of_type("an-entity-that-does-not-end", "a&amp"),
+        of_type("a-number", "&#83;"),
+        of_type("a-long-number", "&#00000000000000000083;"),
+        of_type("half-a-character", "&#xD800;"),
+        of_type("a-control-character", "a\u{1}"),
+        of_type("nul", "a\0"),
+        of_type("a-non-character", "a\u{fffe}"),
+        of_type("entities", "a&lt;&gt;&amp;&quot;&apos;b").valid(),
+        bent("manifest-that-declares-xml", &|text| declaring(&text, "xmlns:xml=\"urn:a\"")),
+        bent("manifest-that-declares-xmlns", &|text| declaring(&text, "xmlns:xmlns=\"urn:a\"")),
+        bent("manifest-that-declares-with-an-entity", &|text| declaring(&text, "xmlns:z=\"urn:&amp;\"")),
+        bent("manifest-whose-namespace-has-a-number", &|text| text.replacen("v1.2.1#", "v1.2.1&#35;", 1)),
+        bent("manifest-that-declares-more", &|text| declaring(&text, "xmlns:z=\"urn:z\"")).valid(),
+        bent("manifest-with-another-space-in-a-hash", &|text| {
+            text.replacen("<ds:DigestValue>", "<ds:DigestValue>\u{a0}", 1)
+        }),
+        bent("manifest-with-white-space-in-a-hash", &|text| {
+            text.replacen("<ds:DigestValue>", "<ds:DigestValue>\r\n\t ", 1)
+        })
+        .valid(),
         bent("manifest-with-white-space", &|text| text.replace("><", ">\n  <")).valid(),
     ]
 }

@@ -393,6 +393,11 @@ pub(crate) fn all() -> Vec<Case> {
     let mut cases = Vec::new();
     let mut refused = |name, against, recipe| cases.push(Case { name, against, outcome: Outcome::Failed, recipe });
 
+    refused(
+        "manifest-with-a-byte-order-mark",
+        Check::ManifestForm,
+        Recipe { with_opening: true, manifest_bytes: |bytes| [b"\xef\xbb\xbf".as_slice(), &bytes].concat(), ..base() },
+    );
     refused("carriage-returns", Check::ReceiptForm, Recipe { file: |text| text.replace('\n', "\r\n"), ..base() });
     refused("critical-member-of-the-body", Check::ReceiptForm, Recipe { body_bytes: with_critical, ..base() });
 

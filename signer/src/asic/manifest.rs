@@ -26,6 +26,9 @@ const SIGNATURE_TYPE: &str = "application/pkcs7-signature"; // RFC 8551 3.2.1
 /// The same type as other software writes it.
 const SIGNATURE_TYPE_OLD: &str = "application/x-pkcs7-signature";
 
+/// XML's white space (XML 1.0 2.3).
+const SPACE: [char; 4] = [' ', '\t', '\r', '\n'];
+
 /// A manifest as it was read, with its bytes: they are what was signed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AsicManifest {
@@ -136,6 +139,7 @@ impl AsicManifest {
             return Err(ManifestError::TooLarge);
         }
         let text = str::from_utf8(&bytes).map_err(|_| ManifestError::Encoding)?;
+        check_characters(text)?;
         let references = Parser::new(text).manifest(references_max)?;
         Ok(Self { bytes, references })
     }
@@ -157,6 +161,25 @@ impl AsicManifest {
     pub fn find(&self, content: &Digest) -> Option<&DataObjectReference> {
         self.references.iter().find(|reference| reference.digest == *content)
     }
+}
+
+/// What quick-xml passes over and other readers do not, or the other way round: what is signed must read in one way.
+fn check_characters(text: &str) -> Result<(), ManifestError> {
+    let what = if text.starts_with('\u{feff}') {
+        "a byte order mark"
+    } else if text.chars().any(|found| !is_xml_character(found)) {
+        "a character that XML does not have"
+    } else if text.contains("&#") {
+        "a reference by number"
+    } else {
+        return Ok(());
+    };
+    Err(ManifestError::Forbidden { what })
+}
+
+/// XML 1.0 2.2.
+const fn is_xml_character(found: char) -> bool {
+    matches!(found, '\t' | '\n' | '\r' | ' '..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..)
 }
 
 /// One element's two attributes that matter; everything else is refused.
@@ -218,7 +241,7 @@ impl<'a> Parser<'a> {
         let value = self.open(DS_NAMESPACE, "DigestValue")?;
         no_attributes(&value, "DigestValue")?;
         let digest = match self.next()? {
-            Token::Text(text) => Digest::from_base64(text.trim()).ok(),
+            Token::Text(text) => Digest::from_base64(text.trim_matches(SPACE)).ok(),
             _ => None,
         };
         let digest = digest.ok_or(ManifestError::Digest { name: name.clone() })?;
@@ -292,7 +315,7 @@ impl<'a> Parser<'a> {
                 Event::End(_) => return Ok(Token::Close),
                 Event::Text(text) => {
                     let text = text.into_inner();
-                    if text.trim_ascii().is_empty() {
+                    if text.trim_matches(SPACE).is_empty() {
                         continue;
                     }
                     return Ok(Token::Text(text.into_owned()));
@@ -360,7 +383,6 @@ fn attributes(start: &BytesStart<'_>, element: &'static str) -> Result<Attribute
 
 /// Names and values as they stand, each after white space as XML demands (XML 1.0 3.1), which quick-xml does not; `None` where that is not so.
 fn spaced(text: &str) -> Option<Vec<(&str, &str)>> {
-    const SPACE: [char; 4] = [' ', '\t', '\r', '\n'];
     let (mut found, mut rest) = (Vec::new(), text);
     loop {
         let next = rest.trim_start_matches(SPACE);
@@ -391,10 +413,16 @@ fn plain_attributes(start: &BytesStart<'_>, element: &'static str) -> Result<Vec
     if spaced(start.attributes_raw()).is_none() {
         return Err(ManifestError::Forbidden { what: "attributes without white space between them" });
     }
+    if start.attributes_raw().contains('<') {
+        return Err(ManifestError::Forbidden { what: "`<` in an attribute" });
+    }
     let mut found = Vec::new();
     for item in start.attributes() {
         let item: Attribute<'_> = item.map_err(|error| ManifestError::Xml(error.into()))?;
         if item.key.as_namespace_binding().is_some() {
+            if item.value.contains('&') {
+                return Err(ManifestError::Forbidden { what: "an entity in a namespace" });
+            }
             continue;
         }
         let name = item.key.0.to_owned();
