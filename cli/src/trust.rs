@@ -58,8 +58,5 @@ pub(crate) fn store(trust: &Path, crls: &[PathBuf]) -> Result<TrustStore, Failur
 
 fn revocation_lists(path: &Path) -> anyhow::Result<Vec<Crl>> {
     let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    if bytes.starts_with(b"-----BEGIN") {
-        return Ok(Crl::from_pem(&bytes)?);
-    }
-    Ok(vec![Crl::from_der(&bytes)?])
+    Ok(Crl::from_file_bytes(&bytes)?)
 }

@@ -216,6 +216,17 @@ closed! {
     }
 }
 
+impl Lane {
+    /// Its name in Vietnamese.
+    #[must_use]
+    pub const fn vietnamese(self) -> &'static str {
+        match self {
+            Self::Ordinary => "thường",
+            Self::Classified => "mật",
+        }
+    }
+}
+
 closed! {
     /// The secrecy label on the wire, in rising order. `tuyet-mat` can be read so that it can be refused with evidence.
     #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]

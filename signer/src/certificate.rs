@@ -460,6 +460,8 @@ pub(crate) fn pem_blocks<T: PemObject>(pem: &[u8], wanted: &'static str, bytes_m
         return Err(PemError::TooLarge { bytes: pem.len(), bytes_max });
     }
     let mut blocks = Vec::new();
+    // What some editors put at the beginning of a text.
+    let pem = pem.strip_prefix(b"\xef\xbb\xbf").unwrap_or(pem);
     for block in T::pem_slice_iter(pem) {
         if blocks.len() == PEM_CERTIFICATES_MAX {
             return Err(PemError::TooMany);

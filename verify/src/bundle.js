@@ -130,8 +130,8 @@ function maker({ about, cms, path, receipts, statuses }) {
   return notApplicable(both(`${about.by}: không biên nhận nào cho biết chứng thư ký là của ai: đây là lời tự nêu`, `${about.by}: no receipt in it shows whose certificate signed: this is its own word`));
 }
 
-// Origins of ledgers that show two histories, each with where. Both checkpoints carry the ledger key's signature, or their receipts are invalid anyway.
-function forks(receipts) {
+/** Of `[{name, report}]`: where ledgers show two histories, with their origins. Both checkpoints carry the ledger key's signature, or their receipts are invalid anyway. */
+export function forks(receipts) {
   const seen = new Map();
   const found = new Map();
   for (const { name, report: { verdict, summary } } of receipts) {

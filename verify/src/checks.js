@@ -278,9 +278,12 @@ export const CHECKS = {
     const holds = await ed25519Holds(node.ledger_key, utf8(facts.note.text), line.signature, options.ed25519ByLibrary);
     return passedIf(holds, `Ed25519 ${hex(node.ledger_key)}`);
   }),
-  'certificate-line': needs(['checkpoint', 'node'], (_checkpoint, _node, { signing }) =>
-    signing === null ? unknown(both('điểm chốt chỉ có chữ ký của khóa sổ cái', "the checkpoint has the ledger key's line alone")) : passed(),
-  ),
+  'certificate-line': needs(['checkpoint', 'node'], (_checkpoint, _node, { signing, facts }) => {
+    const count = facts.note.lines.length;
+    if (signing !== null) return passed();
+    if (count <= 1) return unknown(both('điểm chốt không có chữ ký nào ngoài khóa sổ cái', "the checkpoint has no line beside the ledger key's"));
+    return unknown(both(`không chữ ký nào trong ${count} chữ ký là của chứng thư gắn với nút này`, `none of the ${count} lines is of a certificate that is bound to this node`));
+  }),
   'certificate-signature': ofSigning(({ cms }) => (cms.refused === undefined ? passed(cms.certificate.name) : failed(cms.refused))),
   'certificate-signer': ofSigning(({ cms, binding }) =>
     cms.refused === undefined ? passedIf(cms.certificate.sha256 === binding.sha256, `sha256 ${cms.certificate.sha256}`) : NOT_APPLICABLE,

@@ -54,10 +54,11 @@ function timeRemarks(summary, events) {
   const [, step] = about(summary);
   const isBefore = (other) => about(other)[2] && about(other)[1] < step;
   const isEarly = events.some((other) => isBefore(other) && other.time > summary.time + SKEW_MS);
-  const proven = summary.provenBy ?? summary.signedAt;
-  const isLate = proven !== null && proven > summary.time + PROVEN_LATE_MS;
-  return [...(isEarly ? ['out-of-order'] : []), ...(isLate ? ['proven-late'] : [])];
+  return [...(isEarly ? ['out-of-order'] : []), ...(isLate(summary.time, summary.provenBy ?? summary.signedAt) ? ['proven-late'] : [])];
 }
+
+/** Whether something was stated, signed or proven (null: it was not) long after the time that it names. */
+export const isLate = (named, proven) => proven !== null && proven > named + PROVEN_LATE_MS;
 
 /** What does not go together in it. */
 function remarksOf(events) {

@@ -1,9 +1,9 @@
 // The page: takes files, asks the verifier, shows what it found. Whatever comes out of a file is put into the page as text.
 
-import { isBundle, verifyBundle } from './bundle.js';
+import { forks, isBundle, verifyBundle } from './bundle.js';
 import { CHECKS, verifyReceipt } from './checks.js';
 import { ASIDE, KINDS, SINGLE, kindOf, readUpTo } from './intake.js';
-import { BASIS_TEXTS, BUNDLE_CHECK_TEXTS, CHECK_TEXTS, EVENT_NAMES, GROUPS, LEVEL_TEXTS, MEANINGS, OUTCOMES, PAGE, REASON_TEXTS, REMARK_TEXTS, SENTENCES, STANDING_TEXTS, STATUS_CHECK_TEXTS, STATUS_NAMES, STATUS_UNKNOWN, TIME_REMARK_TEXTS, TRUST_FAULTS, VERDICTS } from './texts.js';
+import { BASIS_TEXTS, BUNDLE_CHECK_TEXTS, CHECK_TEXTS, EVENT_NAMES, GROUPS, LANE_TEXTS, LEVEL_TEXTS, MEANINGS, OUTCOMES, PAGE, REASON_TEXTS, REMARK_TEXTS, SENTENCES, STANDING_TEXTS, STATUS_CHECK_TEXTS, STATUS_NAMES, STATUS_UNKNOWN, TIME_REMARK_TEXTS, TRUST_FAULTS, VERDICTS } from './texts.js';
 import { fill, visible } from './text.js';
 import { hasCrypto } from './signature.js';
 import { hex, sha256 } from './bytes.js';
@@ -134,7 +134,14 @@ async function outcomeOf(files, asOf, isCurrent) {
       receipts.push({ ...named, sha256: hex(sha256(bytes)), report: await verifyReceipt(bytes, trust, document, now) });
     }
   }
-  return { trust, receipts, now, left: files.receipts.length - receipts.length };
+  return { trust, receipts, histories: historiesIn(receipts), now, left: files.receipts.length - receipts.length };
+}
+
+/** Where the receipts of all files show two histories of one ledger: each is right by itself, together they accuse who made them. */
+function historiesIn(receipts) {
+  const within = ({ receipts: alone, statuses }) => [...alone, ...statuses.flatMap((status) => status.receipts)];
+  const all = receipts.flatMap(({ file, report, bundle }) => (bundle === undefined ? [{ name: file, report }] : within(bundle).map((inner) => ({ ...inner, name: `${file}: ${inner.name}` }))));
+  return [...forks(all).keys()];
 }
 
 /** Large bundles take a while: the page says how far it is, and stops where something else is asked of it by now. */
@@ -179,16 +186,19 @@ function result() {
   if (outcome === null) return missing.length === 0 ? [] : [element('p', {}, say('waiting', { missing: missing.join(', ') }))];
   if (outcome.broken !== undefined) return [element('p', { class: 'notice', role: 'alert' }, say('broken', { why: visible(outcome.broken) }))];
   if (outcome.trust.refused !== undefined) return [trustFault(outcome.trust)];
-  const { receipts, left, now } = outcome;
+  const { receipts, histories, left, now } = outcome;
   const valid = receipts.filter(({ report }) => report.verdict === 'valid').length;
   return [
     ...(receipts.length > 1 ? [element('p', {}, element('strong', {}, say('count', { valid, all: receipts.length })))] : []),
+    ...histories.map(forkNotice),
     ...(left > 0 ? [element('p', { class: 'notice' }, say('too-many', { max: RECEIPTS_MAX }))] : []),
     ...receipts.map((receipt) => (receipt.bundle === undefined ? article : bundleArticle)(receipt, receipts.length === 1)),
     trusted(outcome.trust),
     element('p', {}, element('small', {}, say('checked', { now: moment(Date.now()), at: moment(now) }))),
   ];
 }
+
+const forkNotice = (place) => element('p', { class: 'notice', role: 'alert', 'data-fork': '' }, say('two-histories'), ' ', foreign(place, 400));
 
 function trustFault({ refused, detail }) {
   const why = TRUST_FAULTS[refused][state.language];
@@ -304,7 +314,7 @@ function statusTitle({ code }) {
 
 /** What an agency said of the document, in its words. */
 function statusLine(status) {
-  const { from, to, time, reason, staff, basis, received } = status;
+  const { from, to, time, stated, remarks, reason, staff, basis, received } = status;
   const aside = (text) => element('small', {}, text);
   return element(
     'li',
@@ -317,7 +327,8 @@ function statusLine(status) {
       ` — ${word('status-from', { from, to })}`,
       ...(reason === null ? [] : [element('small', {}, foreign(reason, 1_000))]),
       ...(staff === null ? [] : [aside(word('status-staff', { staff: visible(staff, 1_000) }))]),
-      aside([BASIS_TEXTS[basis][state.language], ...(received === null ? [] : [word('status-received', { to, time: moment(received) })])].join('; ')),
+      aside([BASIS_TEXTS[basis][state.language], word('status-stated', { time: moment(stated) }), ...(received === null ? [] : [word('status-received', { to, time: moment(received) })])].join('; ')),
+      ...remarks.map(timeRemark),
     ),
   );
 }
@@ -330,13 +341,16 @@ function eventLine({ event, role, actor, node, time, reason, successor, signedAt
     'li',
     {},
     element('time', { datetime: new Date(time).toISOString() }, moment(time)),
-    element('span', {}, element('strong', {}, named), ` — ${actor === null ? node : `${actor}, ${node}`}`, ...asides.map((text) => element('small', {}, text)), ...remarks.map((remark) => element('small', { class: 'remark', 'data-remark': remark }, `⚠ ${TIME_REMARK_TEXTS[remark][state.language]}`))),
+    element('span', {}, element('strong', {}, named), ` — ${actor === null ? node : `${actor}, ${node}`}`, ...asides.map((text) => element('small', {}, text)), ...remarks.map(timeRemark)),
   );
 }
+
+const timeRemark = (remark) => element('small', { class: 'remark', 'data-remark': remark }, `⚠ ${TIME_REMARK_TEXTS[remark][state.language]}`);
 
 function bundleFacts({ about, signer, steps }, digest) {
   const isShown = steps.some(({ check, outcome }) => check === 'bundle-maker' && outcome === 'passed');
   const rows = {
+    domain: domainText(about),
     envelope: about?.envelope ?? null,
     sender: about?.sender ?? null,
     [isShown ? 'by' : 'by-own-word']: about === null ? null : `${about.by} · ${about.node}`,
@@ -394,6 +408,7 @@ function facts(summary, digest) {
     event: summary.event,
     actor: [summary.actor, summary.actorName, summary.node].filter((part) => part !== null).join(' · '),
     time: moment(summary.time),
+    domain: domainText(summary.domain),
     sender: summary.sender,
     recipient: summary.recipient ?? (summary.recipients.length > 0 ? summary.recipients.slice(0, 50).join(', ') : null),
     envelope: summary.envelope,
@@ -406,6 +421,8 @@ function facts(summary, digest) {
   };
   return factList(rows);
 }
+
+const domainText = (domain) => (domain === null ? null : `${domain.axis} · ${LANE_TEXTS[domain.lane][state.language]}`);
 
 const levelsText = (levels) => (levels.length === 0 ? null : levels.map((level) => LEVEL_TEXTS[level][state.language]).join('; '));
 

@@ -2,11 +2,12 @@
 // whose opening shows what was stated.
 
 import { STATUS, readStatement } from './statements.js';
-import { NOT_APPLICABLE, NOT_REACHED, failed, passed, passedIf, revokedFinding, unknown, verifyReceipt } from './checks.js';
+import { NOT_APPLICABLE, NOT_REACHED, failed, notApplicable, passed, passedIf, revokedFinding, unknown, verifyReceipt } from './checks.js';
 import { both } from './text.js';
 import { disagreement } from './agreement.js';
 import { eachValid, firstOf, signerFinding, signerPath } from './signer.js';
 import { hex, sha256 } from './bytes.js';
+import { isLate } from './conclusion.js';
 import { moment } from './moment.js';
 import { readFacts } from './facts.js';
 import { verifyDetached } from './cms.js';
@@ -104,6 +105,8 @@ function provenOf({ status, stated, receipts, isSigned }) {
     from: status.from,
     to: status.to,
     time: status.time,
+    stated: stated.summary.time,
+    remarks: stated.summary.event !== 'ReceivedFromNonERDS' && isLate(status.time, stated.summary.time) ? ['proven-late'] : [],
     sequence: status.sequence,
     reason: status.reason,
     staff: status.staff,
@@ -142,6 +145,14 @@ function partiesFinding({ status, stated }) {
   return passedIf(status.from === preamble.sender && goesTo.length === 1 && goesTo[0] === status.to, `${status.from} → ${status.to}`);
 }
 
+function timeFinding({ status, stated }) {
+  if (status === null || stated === null) return NOT_REACHED;
+  const { event, time } = stated.summary;
+  const detail = both(`đặt lúc ${moment(status.time)}, nêu lúc ${moment(time)}`, `set ${moment(status.time)}, stated ${moment(time)}`);
+  // Its time is today's axis's, by whatever clock.
+  return event === 'ReceivedFromNonERDS' ? notApplicable(detail) : passedIf(status.time <= time + SKEW_MS, detail);
+}
+
 function documentFinding({ status, about }) {
   if (status === null || about === null) return NOT_REACHED;
   return passedIf(status.document === about.envelope && [status.from, status.to].includes(about.sender), `${status.document} · ${status.from} → ${status.to}`);
@@ -178,6 +189,7 @@ export const STATUS_CHECKS = {
   'status-envelope': envelopeFinding,
   'status-content': contentFinding,
   'status-parties': partiesFinding,
+  'status-time': timeFinding,
   'status-document': documentFinding,
   'status-signature': signatureFinding,
   'status-signer': ofAgency,

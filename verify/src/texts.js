@@ -36,6 +36,7 @@ export const PAGE = {
     'no-crypto': 'Trình duyệt không cho trang này dùng mật mã vì trang được tải qua HTTP từ máy khác. Hãy lưu trang vào máy rồi mở tệp đã lưu.',
     'no-script': 'Trang này cần JavaScript để kiểm tra. Hãy bật JavaScript, hoặc dùng lệnh truc receipt verify.',
     'too-many': 'Chỉ kiểm tra {max} tệp mỗi lần; các tệp còn lại bị bỏ qua.',
+    'two-histories': 'HAI LỊCH SỬ của cùng một sổ cái: từng biên nhận tự đúng, cùng nhau thì tố cáo bên giữ sổ. Không dựa vào biên nhận nào của sổ này; giữ cả hai và gửi đơn vị vận hành trục.',
     steps: 'Từng bước kiểm tra ({passed} đạt, {against} không đạt hoặc chưa rõ, {other} không áp dụng)',
     trusted: 'Đã tin vào',
     'trusted-hint': 'Kết luận chỉ đúng khi các chứng thư này đúng là của cơ quan chứng thực và đơn vị vận hành. Hãy so dấu vân tay SHA-256 với bản công bố.',
@@ -77,6 +78,7 @@ export const PAGE = {
     'no-crypto': 'The browser does not let this page use cryptography, because it came over plain HTTP from another machine. Save the page and open the saved file.',
     'no-script': 'This page needs JavaScript. Switch it on, or use the command truc receipt verify.',
     'too-many': 'Only {max} files are checked at a time; the other files are left out.',
+    'two-histories': 'TWO HISTORIES of one ledger: each receipt is right by itself, together they accuse who keeps the ledger. Rely on no receipt of it; keep both and give them to the axis operator.',
     steps: 'Every step ({passed} passed, {against} failed or cannot be told, {other} not applicable)',
     trusted: 'Trusted were',
     'trusted-hint': 'The verdict is right only if these certificates are those of the authority and the operator. Compare the SHA-256 fingerprints with the published ones.',
@@ -182,6 +184,7 @@ export const SENTENCES = {
     recipient: 'Bên nhận',
     signedAt: 'Chứng thư số ký lúc',
     provenBy: 'Bằng chứng về thời điểm',
+    domain: 'Trục, luồng',
     directory: 'Danh bạ',
     levels: 'Căn cứ',
     leaf: 'Mã băm sự kiện',
@@ -205,7 +208,7 @@ export const SENTENCES = {
     made: 'Lập lúc',
     signer: 'Chứng thư ký',
     signed: 'Ký lúc',
-    others: 'Chữ ký còn bao trùm',
+    others: 'Chữ ký còn bao trùm (chỉ là lời của bên lập)',
     bytes: '{count} byte',
     more: '… và {count} tệp nữa',
     'in-it': 'Biên nhận trong đó ({count})',
@@ -213,6 +216,7 @@ export const SENTENCES = {
     'status-title': 'Trạng thái {code}: {name}',
     'status-from': '{from} báo {to}',
     'status-staff': 'Người xử lý: {staff}',
+    'status-stated': 'được nêu lúc {time}',
     'status-received': 'đến {to} lúc {time}',
     'left-out': 'Trạng thái không kèm theo',
     successor: 'mã kế thừa {code}',
@@ -233,6 +237,7 @@ export const SENTENCES = {
     recipient: 'Recipient',
     signedAt: 'Signed by certificate',
     provenBy: 'Proof of time',
+    domain: 'Axis, lane',
     directory: 'Directory',
     levels: 'Rests on',
     leaf: 'Hash of the event',
@@ -256,7 +261,7 @@ export const SENTENCES = {
     made: 'Put together',
     signer: 'Signing certificate',
     signed: 'Signed',
-    others: 'The signature also covers',
+    others: 'The signature also covers (the word of who put it together alone)',
     bytes: '{count} bytes',
     more: '… and {count} more',
     'in-it': 'Receipts in it ({count})',
@@ -264,6 +269,7 @@ export const SENTENCES = {
     'status-title': 'Status {code}: {name}',
     'status-from': '{from} to {to}',
     'status-staff': 'Officer: {staff}',
+    'status-stated': 'stated {time}',
     'status-received': 'reached {to} {time}',
     'left-out': 'Statuses left out',
     successor: 'successor {code}',
@@ -381,6 +387,12 @@ export const GROUPS = [
   ['opening-commitment', { vi: 'Văn bản', en: 'The document' }],
 ];
 
+/** Lanes of an axis. */
+export const LANE_TEXTS = {
+  ordinary: { vi: 'luồng thường', en: 'ordinary lane' },
+  classified: { vi: 'luồng mật', en: 'classified lane' },
+};
+
 /** What a receipt rests on (docs/FORMATS.md, "Verifying a receipt"). */
 export const LEVEL_TEXTS = {
   signed: { vi: 'ký bằng chứng thư số của nút', en: "signed by the node's certificate" },
@@ -487,8 +499,8 @@ export const BUNDLE_CHECK_TEXTS = {
     en: ['the signature of who put it together holds', 'The signature does not belong to this bundle: entries may have been left out or put in; ask for the original.'],
   },
   'bundle-signer': {
-    vi: ['chứng thư của bên lập dẫn tới cơ quan chứng thực tin cậy', 'Không rõ ai lập bộ chứng cứ; hãy kiểm tra riêng từng biên nhận trong đó.'],
-    en: ["the signer's certificate leads to a trusted authority", 'Nobody trusted vouches for who put the bundle together; verify the receipts in it one by one.'],
+    vi: ['chứng thư của bên lập dẫn tới cơ quan chứng thực tin cậy', 'Không cơ quan chứng thực nào trong tệp tin cậy bảo đảm cho bên lập. Trước hết kiểm tra đã đưa đúng tệp tin cậy của trục này; nếu đúng, chỉ dựa vào từng biên nhận trong đó.'],
+    en: ["the signer's certificate leads to a trusted authority", 'Nobody among the trust files vouches for who put the bundle together. Check first that these are the right files of this axis; else rely on the receipts in it alone, one by one.'],
   },
   'bundle-maker': {
     vi: ['bên lập và lúc lập tự nêu đúng với chữ ký', 'Bên lập hoặc lúc lập tự nêu khác với chữ ký: không tin lời nêu đó. Các biên nhận trong đó tự có giá trị.'],
@@ -518,12 +530,12 @@ export const BUNDLE_CHECK_TEXTS = {
     ],
   },
   'bundle-receipts': {
-    vi: ['từng biên nhận trong đó đều hợp lệ', 'Xem các biên nhận không hợp lệ: điều chúng nêu chưa được chứng minh.'],
-    en: ['each receipt in it is valid', 'See the receipts that are not: what they say is not proven.'],
+    vi: ['từng biên nhận trong đó đều hợp lệ', 'Xem các biên nhận không hợp lệ hoặc chưa kết luận được: điều chúng nêu chưa được chứng minh.'],
+    en: ['each receipt in it is valid', 'See the receipts that are not, or of which it cannot be told yet: what they say is not proven.'],
   },
   'bundle-statuses': {
-    vi: ['từng trạng thái xử lý trong đó đều hợp lệ', 'Xem các trạng thái không hợp lệ: điều chúng nêu chưa được chứng minh.'],
-    en: ['each business status in it is valid', 'See the statuses that are not: what they say is not proven.'],
+    vi: ['từng trạng thái xử lý trong đó đều hợp lệ', 'Xem các trạng thái không hợp lệ hoặc chưa kết luận được: điều chúng nêu chưa được chứng minh.'],
+    en: ['each business status in it is valid', 'See the statuses that are not, or of which it cannot be told yet: what they say is not proven.'],
   },
 };
 
@@ -548,6 +560,10 @@ export const STATUS_CHECK_TEXTS = {
   'status-parties': {
     vi: ['bên gửi gói tin đúng là bên nêu, nơi nhận đúng là bên được báo', 'Trạng thái nêu thay cho cơ quan không gửi nó; hãy yêu cầu trạng thái của chính cơ quan đó.'],
     en: ['who sent it is who says it, and it went to whom it is for', 'It speaks for an agency that did not send it; ask that agency for its own status.'],
+  },
+  'status-time': {
+    vi: ['lúc đặt trạng thái không muộn hơn lúc nút nêu', 'Trạng thái ghi lúc đặt muộn hơn lúc đã được nêu, điều không thể có: không dựa vào giờ đó; hãy hỏi cơ quan nêu.'],
+    en: ['it was set no later than it was stated', 'It says that it was set after it had been stated, which cannot be: do not rely on its time; ask the agency.'],
   },
   'status-document': {
     vi: ['trạng thái về đúng văn bản này', 'Trạng thái của văn bản khác, không nói gì về văn bản này.'],

@@ -9,7 +9,7 @@ const BATCH = 40;
 // Everybody's first receipts, one of each verdict, and one with a document go through the inputs.
 const BY_HAND = ['valid-consignment', 'valid-with-document', 'valid-with-revocation-lists', 'the-container', 'another-document', 'provisional', 'valid-witnessed', 'too-few-cosignatures', 'ledger-key-of-somebody-else', 'carriage-returns', 'revoked-by-its-issuer-before'];
 
-const BUNDLES_BY_HAND = ['right', 'with-statuses', 'a-status-altered', 'right-with-document', 'two-recipients', 'another-document', 'two-histories', 'a-provisional-receipt', 'cut-short', 'no-receipts', 'signed-by-a-stranger', 'all-receipts-of-another-document', 'answers-revoked-before', 'answers-of-no-use-unknown', 'another-content-under-the-same-number', 'two-submissions-under-one-number', 'the-relay-denies-it', 'taken-and-refused-later', 'consignment-before-the-submission', 'stamped-days-later', 'through-todays-axis', 'by-another-than-it-says'];
+const BUNDLES_BY_HAND = ['right', 'with-statuses', 'a-status-altered', 'right-with-document', 'two-recipients', 'another-document', 'two-histories', 'a-provisional-receipt', 'cut-short', 'no-receipts', 'signed-by-a-stranger', 'all-receipts-of-another-document', 'answers-revoked-before', 'answers-of-no-use-unknown', 'another-content-under-the-same-number', 'two-submissions-under-one-number', 'the-relay-denies-it', 'taken-and-refused-later', 'consignment-before-the-submission', 'stamped-days-later', 'through-todays-axis', 'by-another-than-it-says', 'a-status-set-long-before-it-was-stated', 'manifest-with-half-a-character'];
 
 const disagreements = [];
 const counts = { bundles: {}, 'bundles by hand': {}, 'by program': {}, 'by program, Ed25519 by the library': {}, 'by hand': {} };
@@ -57,7 +57,7 @@ async function bundlesByProgram(page) {
 
 const eventTold = ({ event, role, time, signedAt, provenBy, remarks }) => [event, role, time, signedAt, provenBy, remarks];
 
-const statusTold = ({ code, from, to, time, sequence, reason, staff, envelope, basis, received }) => [code, from, to, time, sequence, reason, staff, envelope, basis, received];
+const statusTold = ({ code, from, to, time, stated, remarks, sequence, reason, staff, envelope, basis, received }) => [code, from, to, time, stated, remarks, sequence, reason, staff, envelope, basis, received];
 
 const localTime = (ms) => new Date(ms).toISOString().slice(0, 19);
 
@@ -77,7 +77,7 @@ async function bundleByHand(page, name) {
   const [verdict] = await verdicts(page, 1);
   compare(expected, { verdict, steps: await stepsShown(page, '.bundle-steps > li') }, 'bundles by hand', bundleChecks);
   const standings = await page.$$eval('.recipient', (all) => all.map((one) => [one.dataset.recipient, one.dataset.standing, [...one.querySelectorAll('[data-remark]')].map((line) => line.dataset.remark), one.querySelectorAll('.timeline:not(.statuses) li').length, [...one.querySelectorAll('.statuses li')].map((line) => line.dataset.status)]));
-  const wanted = expected.conclusions.map(([recipient, , standing, remarks, events, statuses]) => [recipient, standing, [...remarks, ...events.flatMap((event) => event.at(-1))], events.length, statuses.map(([code]) => code)]);
+  const wanted = expected.conclusions.map(([recipient, , standing, remarks, events, statuses]) => [recipient, standing, [...remarks, ...events.flatMap((event) => event.at(-1)), ...statuses.flatMap((status) => status[5])], events.length, statuses.map(([code]) => code)]);
   if (JSON.stringify(standings) !== JSON.stringify(wanted)) disagreements.push(`${name} (by hand): ${JSON.stringify(standings)}, not ${JSON.stringify(wanted)}`);
   const inner = await page.$$eval('.inner', (all) => all.map((one) => one.dataset.inner).sort());
   const innerStatuses = await page.$$eval('.inner-status', (all) => all.map((one) => one.dataset.innerStatus));

@@ -48,6 +48,10 @@ pub(crate) fn run(args: &OutboxArgs, output: &Output) -> Outcome {
         }
         let value = json!(items.iter().map(item_json).collect::<Vec<_>>());
         output.show(&value, |o| match args.envelope {
+            Some(envelope) if items.is_empty() => {
+                o.line(format!("nothing was sent from here as {envelope}, by a code that this token may see: check the id"));
+                o.line(format!("không có văn bản gửi đi nào mang mã {envelope} mà mã truy cập này được xem: kiểm tra lại mã gói tin"));
+            }
             Some(_) => items.iter().for_each(|item| ladder(item, o)),
             None => table(&items, o),
         });

@@ -19,8 +19,8 @@ checks! {
     /// The signer's certificate leads to a trusted authority, may sign, and was not revoked when it signed.
     Signer = "bundle-signer",
         en: "the signer's certificate leads to a trusted authority", vi: "chứng thư của bên lập dẫn tới cơ quan chứng thực tin cậy",
-        fix_en: "Nobody trusted vouches for who put the bundle together; verify the receipts in it one by one.",
-        fix_vi: "Không rõ ai lập bộ chứng cứ; hãy kiểm tra riêng từng biên nhận trong đó.";
+        fix_en: "Nobody among the trust files vouches for who put the bundle together. Check first that these are the right files of this axis; else rely on the receipts in it alone, one by one.",
+        fix_vi: "Không cơ quan chứng thực nào trong tệp tin cậy bảo đảm cho bên lập. Trước hết kiểm tra đã đưa đúng tệp tin cậy của trục này; nếu đúng, chỉ dựa vào từng biên nhận trong đó.";
     /// What `bundle.json` says of who made it and when is what its signature shows.
     Maker = "bundle-maker",
         en: "who is said to have put it together, and when, is who signed, and when",
@@ -40,11 +40,11 @@ checks! {
     /// Each receipt in it is valid by itself.
     Receipts = "bundle-receipts",
         en: "each receipt in it is valid", vi: "từng biên nhận trong đó đều hợp lệ",
-        fix_en: "See the receipts that are not: what they say is not proven.",
-        fix_vi: "Xem các biên nhận không hợp lệ: điều chúng nêu chưa được chứng minh.";
+        fix_en: "See the receipts that are not, or of which it cannot be told yet: what they say is not proven.",
+        fix_vi: "Xem các biên nhận không hợp lệ hoặc chưa kết luận được: điều chúng nêu chưa được chứng minh.";
     /// Each business status in it is valid by itself.
     Statuses = "bundle-statuses",
         en: "each business status in it is valid", vi: "từng trạng thái xử lý trong đó đều hợp lệ",
-        fix_en: "See the statuses that are not: what they say is not proven.",
-        fix_vi: "Xem các trạng thái không hợp lệ: điều chúng nêu chưa được chứng minh.";
+        fix_en: "See the statuses that are not, or of which it cannot be told yet: what they say is not proven.",
+        fix_vi: "Xem các trạng thái không hợp lệ hoặc chưa kết luận được: điều chúng nêu chưa được chứng minh.";
 }

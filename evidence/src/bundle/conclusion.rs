@@ -348,10 +348,15 @@ fn time_remarks(summary: &ReceiptSummary, all: &[&ReceiptSummary]) -> Vec<TimeRe
     let place = step_of(summary);
     let before = |other: &&&ReceiptSummary| leads(other) && step_of(other) < place;
     let is_early = all.iter().filter(before).any(|other| other.time > summary.time + skew());
-    let most = Duration::from_millis(u64::try_from(PROVEN_LATE_MS).unwrap_or_default());
-    let is_late = summary.proven_by.or(summary.signed_at).is_some_and(|proven| proven > summary.time + most);
+    let is_late = is_late(summary.time, summary.proven_by.or(summary.signed_at));
     let found = [(is_early, TimeRemark::OutOfOrder), (is_late, TimeRemark::ProvenLate)];
     found.into_iter().filter_map(|(is, remark)| is.then_some(remark)).collect()
+}
+
+/// Whether something was stated, signed or proven long after the time that it names.
+pub(super) fn is_late(named: Timestamp, proven: Option<Timestamp>) -> bool {
+    let most = Duration::from_millis(u64::try_from(PROVEN_LATE_MS).unwrap_or_default());
+    proven.is_some_and(|proven| proven > named + most)
 }
 
 fn remarks(found: &[&ReceiptSummary]) -> Vec<Remark> {

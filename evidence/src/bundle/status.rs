@@ -8,7 +8,9 @@ use truc_proto::{
 use truc_signer::{CmsSignature, asic::AsicManifest, verify_detached};
 
 use super::{
+    TimeRemark,
     agreement::disagreement,
+    conclusion::is_late,
     read::{names, receipts_are_valid, signer},
 };
 use crate::{
@@ -46,6 +48,11 @@ checks! {
         en: "who sent it is who says it, and it went to whom it is for", vi: "bên gửi gói tin đúng là bên nêu, nơi nhận đúng là bên được báo",
         fix_en: "It speaks for an agency that did not send it; ask that agency for its own status.",
         fix_vi: "Trạng thái nêu thay cho cơ quan không gửi nó; hãy yêu cầu trạng thái của chính cơ quan đó.";
+    /// It is no later than when its agency's node stated it.
+    Time = "status-time",
+        en: "it was set no later than it was stated", vi: "lúc đặt trạng thái không muộn hơn lúc nút nêu",
+        fix_en: "It says that it was set after it had been stated, which cannot be: do not rely on its time; ask the agency.",
+        fix_vi: "Trạng thái ghi lúc đặt muộn hơn lúc đã được nêu, điều không thể có: không dựa vào giờ đó; hãy hỏi cơ quan nêu.";
     /// It is about the bundle's document.
     Document = "status-document",
         en: "it is about this document", vi: "trạng thái về đúng văn bản này",
@@ -115,8 +122,12 @@ pub struct ProvenStatus {
     pub from: AgencyId,
     /// To whom.
     pub to: AgencyId,
-    /// When, by the sender of the status.
+    /// When it was set, by the sender of the status.
     pub time: Timestamp,
+    /// When its agency's node stated it, or whoever took it from today's axis that it came.
+    pub stated: Timestamp,
+    /// What is strange about its time.
+    pub remarks: Vec<TimeRemark>,
     /// Counts per document and agency: one that comes late has a number below an earlier one's.
     pub sequence: u64,
     /// In its words.
@@ -275,6 +286,7 @@ impl StatusJudge {
             (StatusCheck::Envelope, self.envelope()),
             (StatusCheck::Content, self.content()),
             (StatusCheck::Parties, self.parties(status.as_ref())),
+            (StatusCheck::Time, self.time(status.as_ref())),
             (StatusCheck::Document, not_reached()),
             (StatusCheck::Signature, signature),
             (StatusCheck::Signer, signer),
@@ -342,6 +354,17 @@ impl StatusJudge {
         if status.from == preamble.sender && is_for { passed(detail) } else { failed(detail) }
     }
 
+    fn time(&self, status: Option<&BusinessStatus>) -> (Outcome, String) {
+        let (Some(status), Some(stated)) = (status, &self.stated) else { return not_reached() };
+        let detail = format!("set {}, stated {}", status.time, stated.time);
+        match stated.event {
+            // Its time is today's axis's, by whatever clock.
+            EventUri::ReceivedFromNonErds => (Outcome::NotApplicable, detail),
+            _ if status.time > stated.time + skew() => failed(detail),
+            _ => passed(detail),
+        }
+    }
+
     fn proven(&self, status: &BusinessStatus, is_signed: bool) -> Option<ProvenStatus> {
         let stated = self.stated.as_ref()?;
         let basis = match stated.event {
@@ -356,6 +379,12 @@ impl StatusJudge {
             from: status.from.clone(),
             to: status.to.clone(),
             time: status.time,
+            stated: stated.time,
+            remarks: if basis != StatusBasis::TakenOver && is_late(status.time, Some(stated.time)) {
+                vec![TimeRemark::ProvenLate]
+            } else {
+                vec![]
+            },
             sequence: status.sequence,
             reason: status.reason.clone(),
             staff: status.staff.clone(),

@@ -345,7 +345,10 @@ impl<'a> Judge<'a> {
 
     fn code_fits_role(&self) -> Finding {
         let leaf = need!(self.leaf());
-        holds_if(code_fits(leaf), || format!("{} about {:?} to {:?}", leaf.actor, leaf.sender, leaf.recipient))
+        holds_if(code_fits(leaf), || {
+            let [sender, recipient] = [&leaf.sender, &leaf.recipient].map(named);
+            format!("{}, sender {sender}, recipient {recipient}", leaf.actor)
+        })
     }
 
     fn leaf_consistent(&self) -> Finding {
@@ -386,9 +389,13 @@ impl<'a> Judge<'a> {
     }
 
     fn certificate_line(&self) -> Finding {
-        need!(self.checkpoint());
+        let (note, _) = need!(self.checkpoint());
         need!(self.node());
-        if self.signing.is_some() { Holds } else { Unknown("the checkpoint has the ledger key's line alone".into()) }
+        match note.signatures().len() {
+            _ if self.signing.is_some() => Holds,
+            ..=1 => Unknown("the checkpoint has no line beside the ledger key's".into()),
+            count => Unknown(format!("none of the {count} lines is of a certificate that is bound to this node")),
+        }
     }
 
     fn certificate_signature(&self) -> Finding {
@@ -613,7 +620,7 @@ impl<'a> Judge<'a> {
         let agency = need!(given!(self.agency()));
         let (_, node) = need!(self.node());
         holds_if(agency.node.as_ref() == Some(&node.id), || {
-            format!("{} is at {:?}, not {}", agency.code, agency.node, node.id)
+            format!("{} is at {}, not {}", agency.code, named(&agency.node), node.id)
         })
     }
 
@@ -636,7 +643,7 @@ impl<'a> Judge<'a> {
         let good =
             agency.is_open(leaf.time) || (conclusion && times.may_state(leaf.actor.role, Some(leaf.event), leaf.time));
         holds_if(good, || {
-            format!("{} from {} to {:?}", agency.code, agency.valid_from, agency.valid_to.map(|t| t.to_string()))
+            format!("{} from {} to {}, event {}", agency.code, agency.valid_from, named(&agency.valid_to), leaf.time)
         })
     }
 
@@ -822,6 +829,11 @@ impl<'a> Judge<'a> {
             _ => format!("{directory}; not checked later"),
         }
     }
+}
+
+/// What is not there, as a dash.
+fn named<T: ToString>(value: &Option<T>) -> String {
+    value.as_ref().map_or_else(|| "–".to_owned(), ToString::to_string)
 }
 
 fn role_fits(leaf: &LeafFacts) -> bool {

@@ -3,6 +3,7 @@
 use truc_evidence::{
     BundleCheck, Outcome, ReceiptVerdict, Standing, StatusBasis,
     StatusCheck::{self, *},
+    TimeRemark,
 };
 use truc_proto::{
     Actor, BusinessStatus, Digest, Entry, EnvelopeId, EnvelopeKind, Event, EventUri, KeyStatus, Preamble, Raw, Receipt,
@@ -197,6 +198,9 @@ fn right() -> Vec<BundleCase> {
         alone("a-status-that-has-not-arrived", accepted().with(|said| _ = said.receipts.pop())),
         alone("a-status-signed-without-time", accepted().with(|said| said.signed_at = None)),
         alone("a-status-taken-over", taken_over()),
+        alone("a-status-set-long-before-it-was-stated", accepted().with(|said| said.status.time = after(-2 * HOUR_MS))),
+        alone("a-status-taken-over-and-set-tomorrow", taken_over().with(|said| said.status.time = after(DAY_MS))),
+        alone("a-status-set-a-little-later", accepted().with(|said| said.status.time = after(200_000))),
         alone("a-status-that-nobody-knows", by_h26(StatusCode::Unknown09, 1)),
         alone("a-status-with-hostile-words", accepted().with(|said| said.status.reason = Some("<b>\u{202e}x".into()))),
         of(
@@ -221,7 +225,7 @@ fn bent() -> Vec<(BundleCase, Against)> {
     let with = |name: &str, against: &[(StatusCheck, Outcome)], bend: &dyn Fn(&mut Said<'static>)| {
         case(name, &by_h26(StatusCode::Accepted, 1).with(|said| bend(said)), against)
     };
-    let read_by_nobody = [(Form, Failed), (Parties, NotReached), (Document, NotReached)];
+    let read_by_nobody = [(Form, Failed), (Parties, NotReached), (Time, NotReached), (Document, NotReached)];
     vec![
         of("a-status-altered", Content, &|said| {
             said.shown = |bytes| Some(String::from_utf8(bytes).unwrap().replace("Nguyễn Văn A", "Nguyễn Văn B").into());
@@ -232,6 +236,7 @@ fn bent() -> Vec<(BundleCase, Against)> {
                 Some(text.replace("status:03", "status:06").replace(r#""03""#, r#""06""#).into())
             };
         }),
+        of("a-status-set-after-it-was-stated", Time, &|said| said.status.time = after(HOUR_MS)),
         of("a-status-of-another-document", Document, &|said| said.status.document = EnvelopeId::new(at(), [6; 10])),
         of("a-status-that-speaks-for-another", Parties, &|said| said.status.from = code("H37")),
         with("a-status-for-another", &[(Parties, Failed), (Document, Failed)], &|said| said.status.to = code("H37")),
@@ -282,7 +287,7 @@ fn bent() -> Vec<(BundleCase, Against)> {
         }),
         with(
             "a-status-without-its-statement",
-            &[(Form, Failed), (Content, NotReached), (Parties, NotReached), (Document, NotReached)],
+            &[(Form, Failed), (Content, NotReached), (Parties, NotReached), (Time, NotReached), (Document, NotReached)],
             &|said| said.shown = |_| None,
         ),
         of("a-status-with-a-bent-receipt", Receipts, &|said| {
@@ -331,9 +336,9 @@ impl And for (BundleCase, Against) {
     }
 }
 
-fn nothing_stated(outcome: Outcome) -> [(StatusCheck, Outcome); 6] {
-    let rest = [Envelope, Content, Parties, Signature, Signer].map(|check| (check, Outcome::NotReached));
-    [(Receipts, outcome), rest[0], rest[1], rest[2], rest[3], rest[4]]
+fn nothing_stated(outcome: Outcome) -> [(StatusCheck, Outcome); 7] {
+    let rest = [Envelope, Content, Parties, Time, Signature, Signer].map(|check| (check, Outcome::NotReached));
+    [(Receipts, outcome), rest[0], rest[1], rest[2], rest[3], rest[4], rest[5]]
 }
 
 fn revoke(entries: &mut [Entry], ms: i64) {
@@ -349,9 +354,11 @@ fn misplaced() -> Vec<(BundleCase, Against)> {
     let forked = by_h26(StatusCode::Accepted, 1).recipe(0, |recipe| recipe.fillers = 5).files("H26/1");
     let long = vec![b' '; truc_proto::limits::STATUS_BYTES_MAX + 1];
     let of = |name: &str, files, check| BundleCase::new(name, bundle(files), &[(check, Outcome::Failed)]);
-    let behind = [(Form, Outcome::Failed), (Content, Outcome::NotReached)]
-        .into_iter()
-        .chain([(Parties, Outcome::NotReached), (Document, Outcome::NotReached)]);
+    let behind = [(Form, Outcome::Failed), (Content, Outcome::NotReached)].into_iter().chain([
+        (Parties, Outcome::NotReached),
+        (Time, Outcome::NotReached),
+        (Document, Outcome::NotReached),
+    ]);
     vec![
         (
             of("a-status-torn-apart", torn, BundleCheck::Statuses),
@@ -400,6 +407,21 @@ fn what_agencies_provably_said_stands_with_the_recipient_and_changes_nothing_of_
     let h37: Vec<_> = report.conclusions[1].statuses.iter().map(|status| status.basis).collect();
     assert_eq!(h37, [StatusBasis::TakenOver], "nobody signed what came from today's axis");
     assert!(report.others.iter().all(|(name, _)| !name.starts_with("statuses/")));
+}
+
+#[test]
+fn a_status_set_long_before_it_was_stated_says_so() {
+    let cases = bundles();
+    let remarks = |name: &str| {
+        let report = cases.iter().find(|case| case.name == name).unwrap().report();
+        let status =
+            report.conclusions[0].statuses.first().or(report.conclusions[1].statuses.first()).cloned().unwrap();
+        assert_eq!(status.stated, at(), "{name}");
+        status.remarks
+    };
+    assert_eq!(remarks("a-status-set-long-before-it-was-stated"), [TimeRemark::ProvenLate]);
+    assert_eq!(remarks("a-status-set-a-little-later"), []);
+    assert_eq!(remarks("a-status-taken-over-and-set-tomorrow"), []);
 }
 
 #[test]

@@ -325,9 +325,24 @@ fn event_told(event: &ProvenEvent) -> Value {
 }
 
 fn status_told(status: &ProvenStatus) -> Value {
-    let ProvenStatus { code, from, to, time, sequence, reason, staff, envelope, basis, received } = status;
+    let ProvenStatus { code, from, to, time, stated, sequence, reason, staff, envelope, basis, received, remarks } =
+        status;
+    let remarks: Vec<&str> = remarks.iter().map(|remark| remark.as_str()).collect();
     let received = received.map(|at| at.unix_ms());
-    json!([code, from, to, time.unix_ms(), sequence, reason, staff, envelope, basis.as_str(), received])
+    json!([
+        code,
+        from,
+        to,
+        time.unix_ms(),
+        stated.unix_ms(),
+        remarks,
+        sequence,
+        reason,
+        staff,
+        envelope,
+        basis.as_str(),
+        received
+    ])
 }
 
 fn status_json(status: &StatusReport) -> Value {

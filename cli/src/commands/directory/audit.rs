@@ -1,11 +1,11 @@
 //! `truc directory audit`: which certificates were ever bound to a code, proven from every version of the directory.
 
-use std::{collections::BTreeSet, fs::File, io::BufReader, path::Path};
+use std::{collections::BTreeSet, fs::File, io::BufReader, path::Path, time::Duration};
 
 use anyhow::anyhow;
 use serde_json::{Value, json};
 use truc_evidence::{AuditError, AuditedBinding, DirectoryAudit, VersionAt};
-use truc_proto::{AgencyId, Digest, KeyUse, Timestamp, node_v1::AuditDirectoryRequest};
+use truc_proto::{AgencyId, Digest, KeyUse, Timestamp, limits::FUTURE_SKEW_MAX_MS, node_v1::AuditDirectoryRequest};
 use truc_signer::Certificate;
 
 use super::load_trust;
@@ -42,8 +42,60 @@ pub(super) fn run(args: &AuditArgs, output: &Output) -> Outcome {
         });
     }
     let at = args.at;
-    output.show(&as_json(&audit, own.as_ref(), at), |o| print(&audit, own.as_ref(), at, o));
-    Ok(Exit::Good)
+    let covers = covers(&audit, at, own.is_some());
+    output.show(&as_json(&audit, own.as_ref(), at, covers), |o| {
+        print(&audit, own.as_ref(), at, o);
+        if let (Covers::No | Covers::OwnWord, Some(at)) = (covers, at) {
+            tell_uncovered(&audit, at, covers, o);
+        }
+    });
+    Ok(if covers == Covers::No { Exit::CannotTell } else { Exit::Good })
+}
+
+/// Whether an audit says what was bound at a time.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Covers {
+    /// The time lies before its last version, or one's own node made it just now.
+    Yes,
+    /// The time lies behind its last version, and before the time at which it says it was made: that is its own word.
+    OwnWord,
+    /// The time lies behind all of it: later versions may say otherwise.
+    No,
+}
+
+fn covers(audit: &DirectoryAudit, at: Option<Timestamp>, is_fresh: bool) -> Covers {
+    // Of one's own node: its clock and this one may differ.
+    let skew = Duration::from_millis(if is_fresh { FUTURE_SKEW_MAX_MS.unsigned_abs() } else { 0 });
+    match at {
+        Some(at) if at > audit.head.made + skew => Covers::No,
+        Some(at) if at >= audit.last.issued && !is_fresh => Covers::OwnWord,
+        _ => Covers::Yes,
+    }
+}
+
+fn tell_uncovered(audit: &DirectoryAudit, at: Timestamp, covers: Covers, o: &Output) {
+    let (at, made, last) = (at.in_vietnam(), audit.head.made.in_vietnam(), told(audit.last));
+    let (english, vietnamese) = if covers == Covers::No {
+        (
+            format!(
+                "this audit was made {made} and cannot tell about {at}: later versions may say otherwise; get a new one from a node"
+            ),
+            format!(
+                "bản kiểm tra này lập lúc {made}, không nói được về {at}: phiên bản sau có thể khác; hãy lấy bản mới từ một nút"
+            ),
+        )
+    } else {
+        (
+            format!(
+                "the last version in it is {last}; that none came after it by {at} rests on the audit's own word that it was made {made}; get a new one from a node to be sure"
+            ),
+            format!(
+                "phiên bản cuối trong đó là {last}; việc đến {at} chưa có phiên bản nào sau chỉ dựa vào giờ lập tự ghi {made}; muốn chắc chắn hãy lấy bản mới từ một nút"
+            ),
+        )
+    };
+    o.line(format!("  {} {english}", o.paint(Tone::Unsure, "!")));
+    o.line(format!("    {vietnamese}"));
 }
 
 /// Gets the audit into `out`; gives the certificates that the node holds.
@@ -75,7 +127,7 @@ fn verify(path: &Path, trust: &crate::operator::Trust) -> Result<DirectoryAudit,
             ),
             _ => (
                 Exit::Invalid,
-                "Bản kiểm tra danh bạ KHÔNG đúng: không được tin bất cứ điều gì trong đó. Giữ lại tệp và báo đơn vị vận hành trục.",
+                "Bản kiểm tra danh bạ KHÔNG đúng với các tệp tin cậy đã đưa. Trước hết kiểm tra --trust và --operator có đúng của trục này không; nếu đúng, không được tin bất cứ điều gì trong bản kiểm tra: giữ lại tệp và báo đơn vị vận hành trục.",
             ),
         };
         Failure {
@@ -108,6 +160,8 @@ fn print(audit: &DirectoryAudit, own: Option<&BTreeSet<Digest>>, at: Option<Time
         &rows,
         "no certificate was ever bound to this code / chưa từng có chứng thư nào được gắn với mã này",
     );
+    let made = audit.head.made.in_vietnam();
+    o.line(format!("made {made}: later versions are not in it / lập lúc {made}: không có các phiên bản sau đó"));
     let Some(at) = at else { return };
     o.line(format!("at {} / tại thời điểm {}:", at.in_vietnam(), at.in_vietnam()));
     for key_use in USES {
@@ -163,7 +217,7 @@ fn subject(der: &[u8]) -> String {
     }
 }
 
-fn as_json(audit: &DirectoryAudit, own: Option<&BTreeSet<Digest>>, at: Option<Timestamp>) -> Value {
+fn as_json(audit: &DirectoryAudit, own: Option<&BTreeSet<Digest>>, at: Option<Timestamp>, covers: Covers) -> Value {
     let version = |at: VersionAt| json!({ "version": at.version, "issued": at.issued });
     let binding = |bound: &AuditedBinding| {
         let one = &bound.binding;
@@ -181,6 +235,12 @@ fn as_json(audit: &DirectoryAudit, own: Option<&BTreeSet<Digest>>, at: Option<Ti
         };
         let mut uses: serde_json::Map<String, Value> = USES.map(of_use).into_iter().collect();
         uses.insert("at".into(), json!(at));
+        let covers = match covers {
+            Covers::Yes => "yes",
+            Covers::OwnWord => "own-word",
+            Covers::No => "no",
+        };
+        uses.insert("covered".into(), json!(covers));
         Value::Object(uses)
     };
     json!({

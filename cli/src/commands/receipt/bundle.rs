@@ -67,6 +67,12 @@ pub(super) fn print(file: &Path, report: &BundleReport, output: &Output) {
     output.line(format!("{}  {}", output.paint(tone, words), file.display()));
     if let Some(about) = &report.about {
         output.line(format!("  envelope {} from {}, {} receipts", about.envelope, about.sender, report.receipts.len()));
+        output.line(format!(
+            "  axis {0}, lane {1} / trục {0}, luồng {2}",
+            about.axis,
+            about.lane,
+            about.lane.vietnamese()
+        ));
         let (by, node, made) = (&about.by, &about.node, about.made.in_vietnam());
         let is_shown = report.steps.iter().any(|s| s.check == BundleCheck::Maker && s.outcome == Found::Passed);
         output.line(if is_shown {
@@ -106,7 +112,10 @@ pub(super) fn print(file: &Path, report: &BundleReport, output: &Output) {
     }
     if !report.others.is_empty() {
         let names: Vec<_> = report.others.iter().map(|(name, _)| printable(name)).collect();
-        output.line(format!("  also covered by the signature: {}", shortened(&names)));
+        output.line(format!(
+            "  also covered by the signature, as the word of who put it together alone / chữ ký còn bao trùm, chỉ là lời của bên lập: {}",
+            shortened(&names)
+        ));
     }
     timeline(&report.conclusions, output);
 }
@@ -216,6 +225,12 @@ fn said(status: &ProvenStatus, output: &Output) {
         output.line(format!("      {}", printable(text)));
     }
     output.line(format!("      {} / {}", status.basis.english(), status.basis.vietnamese()));
+    let stated = status.stated.in_vietnam();
+    output.line(format!("      stated {stated} / được nêu lúc {stated}"));
+    for remark in &status.remarks {
+        output.line(format!("      {} {}", output.paint(Tone::Bad, "!"), remark.english()));
+        output.line(format!("        {}", remark.vietnamese()));
+    }
     if let Some(at) = status.received {
         let at = at.in_vietnam();
         output.line(format!("      reached {to} {at} / đến {to} lúc {at}"));
@@ -233,7 +248,7 @@ pub(super) fn json(file: &Path, report: &BundleReport) -> Value {
     json!({
         "file": file, "verdict": report.verdict.as_str(),
         "bundle": report.about.as_ref().map(|about| json!({
-            "envelope": about.envelope, "sender": about.sender, "by": about.by, "node": about.node, "made": about.made,
+            "axis": about.axis, "lane": about.lane, "envelope": about.envelope, "sender": about.sender, "by": about.by, "node": about.node, "made": about.made,
             "statuses_left_out": about.statuses_left_out,
         })),
         "signer": report.signer.as_ref().map(|signer| json!({ "subject": signer.subject, "signed_at": signer.signed_at })),
@@ -262,6 +277,7 @@ fn status_json(status: &ProvenStatus) -> Value {
         "code": status.code, "english": status.code.english(), "vietnamese": status.code.vietnamese(),
         "from": status.from, "to": status.to, "time": status.time, "sequence": status.sequence, "reason": status.reason,
         "staff": status.staff, "envelope": status.envelope, "basis": status.basis.as_str(), "received": status.received,
+        "stated": status.stated, "remarks": status.remarks.iter().map(|remark| remark.as_str()).collect::<Vec<_>>(),
     })
 }
 

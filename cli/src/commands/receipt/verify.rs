@@ -1,8 +1,7 @@
 //! `truc receipt verify`: no node, no network, no configuration.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, fs::File, io::Read as _, path::Path};
 
-use anyhow::anyhow;
 use serde_json::{Value, json};
 use truc_evidence::{
     BundleReport, Document, EvidenceLevel, Outcome, PinnedOperator, ReceiptReport, ReceiptTrust, ReceiptVerdict,
@@ -26,13 +25,16 @@ use crate::{
 pub(super) enum Verified {
     Receipt(Box<ReceiptReport>),
     Bundle(Box<BundleReport>),
+    /// Nothing: it cannot be read at all.
+    Unread(Failure),
 }
 
 impl Verified {
-    const fn verdict(&self) -> ReceiptVerdict {
+    const fn verdict(&self) -> Option<ReceiptVerdict> {
         match self {
-            Self::Receipt(report) => report.verdict,
-            Self::Bundle(report) => report.verdict,
+            Self::Receipt(report) => Some(report.verdict),
+            Self::Bundle(report) => Some(report.verdict),
+            Self::Unread(_) => None,
         }
     }
 }
@@ -52,7 +54,13 @@ fn all(args: &VerifyArgs) -> Result<Vec<(&Path, Verified)>, Failure> {
         Some(report) => Ok(Verified::Bundle(Box::new(report))),
         None => Ok(Verified::Receipt(Box::new(verify_receipt(&receipt_bytes(file)?, &trust, document.as_ref(), at)))),
     };
-    args.files.iter().map(|file| Ok((file.as_path(), one(file)?))).collect()
+    // Of several files one that cannot be read takes nothing from the others.
+    let is_alone = args.files.len() == 1;
+    let found = args.files.iter().map(|file| match one(file) {
+        Err(failure) if !is_alone => Ok((file.as_path(), Verified::Unread(failure))),
+        found => found.map(|found| (file.as_path(), found)),
+    });
+    found.collect()
 }
 
 pub(crate) fn run(args: &VerifyArgs, output: &Output) -> exit::Outcome {
@@ -66,22 +74,22 @@ pub(crate) fn run(args: &VerifyArgs, output: &Output) -> exit::Outcome {
         .map(|(file, verified)| match verified {
             Verified::Receipt(report) => report_json(file, report),
             Verified::Bundle(report) => bundle::json(file, report),
+            Verified::Unread(failure) => json!({ "file": file, "verdict": null, "error": failure.to_string() }),
         })
         .collect();
     if let Some(forked) = &forked {
-        value.push(json!({ "file": null, "verdict": "invalid", "two_histories": {
-            "ledger": forked.origin, "size": forked.size, "first": forked.first.text(), "second": forked.second.text(),
-        } }));
+        value.push(json!({ "file": null, "verdict": "invalid", "two_histories": fork_json(forked) }));
     }
     output.show(&json!(value), |o| {
         for (file, verified) in &reports {
             match verified {
                 Verified::Receipt(report) => print(file, report, o),
                 Verified::Bundle(report) => bundle::print(file, report, o),
+                Verified::Unread(_) => unread(file, verified, o),
             }
         }
         if reports.len() > 1 {
-            let valid = reports.iter().filter(|(_, r)| r.verdict() == ReceiptVerdict::Valid).count();
+            let valid = reports.iter().filter(|(_, r)| r.verdict() == Some(ReceiptVerdict::Valid)).count();
             o.line(format!("{valid} of {} files are valid", reports.len()));
         }
         if let Some(forked) = &forked {
@@ -124,10 +132,12 @@ pub(super) fn show(args: &VerifyArgs, output: &Output) -> exit::Outcome {
             shown.push((file.display().to_string(), report.conclusions.clone()));
         }
     }
-    let left_out: Vec<_> = reports.iter().filter(|(_, r)| r.verdict() != ReceiptVerdict::Valid).collect();
+    let left_out: Vec<_> = reports.iter().filter(|(_, r)| r.verdict() != Some(ReceiptVerdict::Valid)).collect();
+    let forked = histories::find(&reports);
     let value = json!({
+        "two_histories": forked.as_ref().map(fork_json),
         "documents": shown.iter().map(|(of, conclusions)| json!({ "of": of, "recipients": bundle::conclusions_json(conclusions) })).collect::<Vec<_>>(),
-        "not_valid": left_out.iter().map(|(file, r)| json!({ "file": file, "verdict": r.verdict().as_str() })).collect::<Vec<_>>(),
+        "not_valid": left_out.iter().map(|(file, r)| json!({ "file": file, "verdict": r.verdict().map(ReceiptVerdict::as_str) })).collect::<Vec<_>>(),
     });
     output.show(&value, |o| {
         for (of, conclusions) in &shown {
@@ -135,12 +145,33 @@ pub(super) fn show(args: &VerifyArgs, output: &Output) -> exit::Outcome {
             bundle::timeline(conclusions, o);
         }
         for (file, verified) in &left_out {
-            let (tone, words) = verdict_words(verified.verdict());
+            let Some(verdict) = verified.verdict() else {
+                unread(file, verified, o);
+                continue;
+            };
+            let (tone, words) = verdict_words(verdict);
             let what = "left out above; `truc receipt verify` says why / không tính ở trên; xem `truc receipt verify`";
             o.line(format!("{}  {}: {what}", o.paint(tone, words), file.display()));
         }
+        if let Some(forked) = &forked {
+            tell_fork(forked, args, o);
+        }
     });
-    Ok(worst(reports.iter().map(|(_, r)| r.verdict())))
+    Ok(if forked.is_some() { Exit::Invalid } else { worst(reports.iter().map(|(_, r)| r.verdict())) })
+}
+
+/// A file of which nothing can be said.
+fn unread(file: &Path, verified: &Verified, o: &Output) {
+    let Verified::Unread(failure) = verified else { return };
+    let words = o.paint(Tone::Bad, "CANNOT READ / KHÔNG ĐỌC ĐƯỢC");
+    o.line(format!("{words}  {}: {}", file.display(), printable(&failure.to_string())));
+    if let Some(hint) = failure.vietnamese.as_deref().or(failure.exit.vietnamese()) {
+        o.line(format!("    {hint}"));
+    }
+}
+
+fn fork_json(forked: &TwoHistories<'_>) -> Value {
+    json!({ "ledger": forked.origin, "size": forked.size, "first": forked.first.text(), "second": forked.second.text() })
 }
 
 /// Receipts given as single files, by the envelope they are about: one sender's, on one axis and lane.
@@ -166,12 +197,13 @@ pub(super) const fn verdict_words(verdict: ReceiptVerdict) -> (Tone, &'static st
     }
 }
 
-/// Invalid outweighs "cannot tell", which outweighs valid.
-fn worst(verdicts: impl Iterator<Item = ReceiptVerdict>) -> Exit {
+/// Invalid outweighs what cannot be read (none), which outweighs "cannot tell", which outweighs valid.
+fn worst(verdicts: impl Iterator<Item = Option<ReceiptVerdict>>) -> Exit {
     verdicts.fold(Exit::Good, |worst, verdict| match (worst, verdict) {
-        (Exit::Invalid, _) | (_, ReceiptVerdict::Invalid) => Exit::Invalid,
-        (Exit::CannotTell, _) | (_, ReceiptVerdict::CannotTell) => Exit::CannotTell,
-        (worst, ReceiptVerdict::Valid) => worst,
+        (Exit::Invalid, _) | (_, Some(ReceiptVerdict::Invalid)) => Exit::Invalid,
+        (Exit::BadData, _) | (_, None) => Exit::BadData,
+        (Exit::CannotTell, _) | (_, Some(ReceiptVerdict::CannotTell)) => Exit::CannotTell,
+        (worst, Some(ReceiptVerdict::Valid)) => worst,
     })
 }
 
@@ -179,13 +211,13 @@ fn open_document(path: &Path) -> Result<Document, Failure> {
     Document::open(path).or_exit(Exit::BadData, format!("cannot read {}", path.display()))
 }
 
+/// The file, but no more of it than tells that it is too long for a receipt.
 pub(super) fn receipt_bytes(path: &Path) -> Result<Vec<u8>, Failure> {
-    let about = std::fs::metadata(path).or_exit(Exit::BadData, format!("cannot read {}", path.display()))?;
-    if about.len() > RECEIPT_BYTES_MAX as u64 {
-        let why = anyhow!("{} has {} bytes; a receipt has at most {RECEIPT_BYTES_MAX}", path.display(), about.len());
-        return Err(Failure::new(Exit::BadData, why));
-    }
-    trust::read(path)
+    let cannot = || format!("cannot read {}", path.display());
+    let file = File::open(path).or_exit(Exit::BadData, cannot())?;
+    let mut bytes = Vec::new();
+    file.take(RECEIPT_BYTES_MAX as u64 + 1).read_to_end(&mut bytes).or_exit(Exit::BadData, cannot())?;
+    Ok(bytes)
 }
 
 fn print(file: &Path, report: &ReceiptReport, output: &Output) {
@@ -205,6 +237,9 @@ fn print(file: &Path, report: &ReceiptReport, output: &Output) {
             summary.time.in_vietnam()
         ));
         output.line(format!("  {}", bundle::proven_times(summary.signed_at, summary.proven_by)));
+        if let Some((axis, lane)) = &summary.domain {
+            output.line(format!("  axis {axis}, lane {lane} / trục {axis}, luồng {}", lane.vietnamese()));
+        }
         if let Some(envelope) = &summary.envelope {
             let from = summary.sender.as_ref().map_or("-".into(), ToString::to_string);
             let to = summary.recipient.as_ref().map_or("all recipients".into(), ToString::to_string);
@@ -286,6 +321,7 @@ pub(super) fn report_json(file: &Path, report: &ReceiptReport) -> Value {
     let summary = report.summary.as_ref().map(|s| {
         json!({
             "event": s.event, "role": s.role, "actor": s.actor, "actor_name": s.actor_name, "node": s.node, "time": s.time,
+            "axis": s.domain.as_ref().map(|(axis, _)| axis), "lane": s.domain.as_ref().map(|(_, lane)| lane),
             "envelope": s.envelope, "sender": s.sender, "recipient": s.recipient, "leaf": s.leaf_hash,
             "commitment": s.hashes.map(|hashes| hashes.commitment), "signed_at": s.signed_at, "directory_version": s.directory_version,
             "directory_issued": s.directory_issued, "note": s.event.border().map(|(english, _)| english),

@@ -55,6 +55,7 @@ fn first_page(facts: &Facts<'_>, conclusions: &[Conclusion]) -> Vec<Block> {
     let mut details = vec![
         ("Bên gửi".to_owned(), Text::plain(format!("{} {}", about.sender, facts.sender_name))),
         ("Gói tin".to_owned(), Text::mono(about.envelope.to_string())),
+        ("Trục, luồng".to_owned(), Text::plain(format!("{}, {}", about.axis, about.lane.vietnamese()))),
     ];
     if let Some(document) = facts.document {
         let named = [("Mã văn bản", &document.document_id), ("Trích yếu", &document.subject)];
@@ -236,8 +237,14 @@ fn of_status(status: &ProvenStatus) -> Moment {
     }
     let received =
         status.received.map_or_else(String::new, |at| format!("; đến {} lúc {}", status.to, at.in_vietnam()));
-    let basis = format!("{} báo {} – {}{received}", status.from, status.to, status.basis.vietnamese());
-    Moment { time: status.time.in_vietnam(), what: what.then(Text::plain(basis)) }
+    let stated = status.stated.in_vietnam();
+    let basis =
+        format!("{} báo {} – {}; được nêu lúc {stated}{received}", status.from, status.to, status.basis.vietnamese());
+    what = what.then(Text::plain(basis));
+    for remark in &status.remarks {
+        what = what.then(Text::plain(format!("Lưu ý: {}", remark.vietnamese())));
+    }
+    Moment { time: status.time.in_vietnam(), what }
 }
 
 /// Each status and what was found of it; none where there are none.
