@@ -5,10 +5,14 @@ use std::io::{self, BufRead, Read as _};
 
 use bytes::Bytes;
 use data_encoding::BASE64;
-use truc_ledger::merkle::{leaf_hash, verify_inclusion};
+use ring::signature::{ED25519, UnparsedPublicKey};
+use truc_ledger::{
+    LedgerKey,
+    merkle::{leaf_hash, verify_inclusion},
+};
 use truc_proto::{
-    AuditEnd, AuditedVersion, CertificateBinding, Checkpoint, Digest, DirectoryAuditHead, Entry, KeyUse, NodeId,
-    NoteKey, ProvenEntry, Raw, RootStatement, SignedNote, Statement, StatementError, Timestamp,
+    AuditEnd, AuditedVersion, CertificateBinding, Checkpoint, Digest, DirectoryAuditHead, Entry, Hasher, KeyUse,
+    NodeId, NoteKey, ProvenEntry, Raw, RootStatement, SignedNote, Statement, StatementError, Timestamp,
     json::base64,
     limits::{AUDIT_BINDINGS_MAX, AUDIT_STATEMENT_BYTES_MAX, AUDIT_VERSIONS_MAX},
 };
@@ -29,6 +33,8 @@ pub struct AuditLines {
     key: String,
     relay: NodeId,
     versions: u64,
+    /// Of all lines so far.
+    hash: Hasher,
 }
 
 /// Why a line of an audit cannot be written.
@@ -51,10 +57,12 @@ impl AuditLines {
     /// # Errors
     /// When the checkpoint is longer than a statement may be.
     pub fn start(head: DirectoryAuditHead) -> Result<(Self, Vec<u8>), AuditWriteError> {
-        let lines = Self { key: format!("agency/{}", head.code), relay: head.relay.clone(), versions: 0 };
+        let (key, relay) = (format!("agency/{}", head.code), head.relay.clone());
         let mut text = format!("{HEADER}\n").into_bytes();
         text.extend(line("head", head)?);
-        Ok((lines, text))
+        let mut hash = Hasher::default();
+        hash.update(&text);
+        Ok((Self { key, relay, versions: 0, hash }, text))
     }
 
     /// The line of the next version, whose root statement is leaf `index` of the relay's ledger with `proof` to the head's checkpoint.
@@ -73,17 +81,25 @@ impl AuditLines {
         };
         self.versions += 1;
         let (root, cms) = (version.statement().to_vec(), version.cms().to_vec());
-        line("version", AuditedVersion { root, cms, index, proof, entry, before, after })
+        let line = line("version", AuditedVersion { root, cms, index, proof, entry, before, after })?;
+        self.hash.update(&line);
+        Ok(line)
     }
 
-    /// The last line; `last` is the last version shown.
+    /// The last line; `last` is the last version shown, `ledger` the relay's key, which signs all of it.
     ///
     /// # Errors
     /// When the version's copy cannot be read or names no such relay.
-    pub fn end(self, last: &VersionFile) -> Result<Vec<u8>, AuditWriteError> {
+    pub fn end(self, last: &VersionFile, ledger: &LedgerKey) -> Result<Vec<u8>, AuditWriteError> {
         let relay = last.proven(&format!("relay/{}", self.relay))?.map_err(|_| AuditWriteError::NoRelay(self.relay))?;
-        line("end", AuditEnd { versions: self.versions, relay })
+        let ledger_signature = ledger.sign_message(HEADER, signed_text(self.hash).as_bytes());
+        line("end", AuditEnd { versions: self.versions, relay, ledger_signature })
     }
+}
+
+/// What the relay signs of the lines before the last one.
+fn signed_text(lines: Hasher) -> String {
+    format!("sha256 {}", lines.finish())
 }
 
 fn line<T: Statement>(word: &str, statement: T) -> Result<Vec<u8>, AuditWriteError> {
@@ -177,6 +193,9 @@ pub enum AuditError {
     /// The relay's checkpoint.
     #[error("the relay's checkpoint is refused: {0}")]
     Checkpoint(String),
+    /// The relay's signature over all of it.
+    #[error("the relay's ledger key did not sign these lines: something was left out, put in or changed")]
+    Signature,
 }
 
 impl DirectoryAudit {
@@ -190,7 +209,7 @@ impl DirectoryAudit {
         trust: &TrustStore,
         now: Timestamp,
     ) -> Result<Self, AuditError> {
-        let mut lines = Lines { from: audit, number: 0, line: Vec::new() };
+        let mut lines = Lines { from: audit, number: 0, line: Vec::new(), hash: Hasher::default() };
         if !lines.next()? || lines.line != HEADER.as_bytes() {
             return Err(lines.refused("it is not `truc/directory-audit/1`"));
         }
@@ -215,10 +234,11 @@ impl DirectoryAudit {
             reading.take(&version)?;
         }
         let end = lines.statement::<AuditEnd>("end")?;
+        let signed = signed_text(lines.hash_before());
         if lines.next()? {
             return Err(lines.refused("something follows the end"));
         }
-        reading.finish(&end)
+        reading.finish(&end, &signed)
     }
 
     /// The bindings that the version in force at `at` stated; none when there was no version yet.
@@ -377,7 +397,7 @@ impl Reading<'_> {
         Ok(())
     }
 
-    fn finish(self, end: &AuditEnd) -> Result<DirectoryAudit, AuditError> {
+    fn finish(self, end: &AuditEnd, signed: &str) -> Result<DirectoryAudit, AuditError> {
         let Self { head, note, checkpoint, at, audit: Found { versions, first, names, bindings }, .. } = self;
         let (Some((root, _)), Some(first)) = (at, first) else {
             return Err(AuditError::Chain { version: 1, why: "there is none" });
@@ -395,6 +415,9 @@ impl Reading<'_> {
         }
         let key = NoteKey::new(relay.origin.as_str(), relay.ledger_key).map_err(|error| unfit(error.to_string()))?;
         key.verify(&note).map_err(|error| unfit(error.to_string()))?;
+        UnparsedPublicKey::new(&ED25519, relay.ledger_key)
+            .verify(&[HEADER.as_bytes(), b"\n", signed.as_bytes()].concat(), &end.ledger_signature)
+            .map_err(|_| AuditError::Signature)?;
         let last = VersionAt { version: root.version, issued: root.issued };
         Ok(DirectoryAudit { head, checkpoint, versions, first, last, last_statement: root.digest(), names, bindings })
     }
@@ -414,11 +437,22 @@ struct Lines<R> {
     /// Of the line read last, counted from 1.
     number: u64,
     line: Vec<u8>,
+    /// Of all lines before this one, each with its line feed.
+    hash: Hasher,
 }
 
 impl<R: BufRead> Lines<R> {
+    /// The hash of all lines before the one read last.
+    fn hash_before(&self) -> Hasher {
+        self.hash.clone()
+    }
+
     /// Reads a line without its line feed; false at the end.
     fn next(&mut self) -> Result<bool, AuditError> {
+        if self.number > 0 {
+            self.hash.update(&self.line);
+            self.hash.update(b"\n");
+        }
         self.line.clear();
         self.number += 1;
         if self.from.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut self.line)? == 0 {

@@ -71,13 +71,17 @@ impl Statement for AuditedVersion {
     }
 }
 
-/// The last line: how many versions there are, and whose key signs the checkpoint.
+/// The last line: how many versions there are, whose key signs the checkpoint, and that key's signature over all lines before.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct AuditEnd {
     /// Versions shown.
     pub versions: u64,
     /// The relay's entry in the last one.
     pub relay: ProvenEntry,
+    /// Ed25519 signature by the relay's ledger key over `truc/directory-audit/1` ‖ 0x0A ‖ `sha256 ` and the SHA-256 of all lines before this one in
+    /// hexadecimal: nobody else can leave the last versions out.
+    #[serde(with = "base64")]
+    pub ledger_signature: Vec<u8>,
 }
 
 impl Statement for AuditEnd {

@@ -247,6 +247,8 @@ pub const ENTRY_NAME_BYTES_MAX: usize = 2_048;
 pub const MEDIA_TYPE_BYTES_MAX: usize = 255;
 /// Largest `META-INF/ASiCManifest.xml`.
 pub const ASIC_MANIFEST_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Most namespaces that one element of a manifest declares.
+pub const ASIC_MANIFEST_NAMESPACES_MAX: usize = 16;
 /// Largest `META-INF/signature001.p7s`: a CMS with its chain and a time-stamp takes about 20 KB.
 pub const ASIC_SIGNATURE_BYTES_MAX: usize = 256 * 1024;
 /// Deepest nesting of an edXML packet.

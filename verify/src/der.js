@@ -84,7 +84,8 @@ export class Reader {
 
   bool() {
     const element = this.optional(BOOLEAN);
-    return element !== null && !(element.content.length === 1 && element.content[0] === 0);
+    if (element !== null && !(element.content.length === 1 && [0, 0xff].includes(element.content[0]))) malformed();
+    return element !== null && element.content[0] === 0xff;
   }
 
   finish() {
@@ -156,7 +157,8 @@ function timeOf({ tag, content }) {
   const [digits, month, day, hour, minute, second] = found.slice(1).map(Number);
   // RFC 5280 4.1.2.5.1: two digits from 50 on are of the last century.
   const year = tag === GENERALIZED_TIME ? digits : digits + (digits < 50 ? 2000 : 1900);
-  return Math.max(0, utc(year, month, day, hour, minute, second));
+  const time = utc(year, month, day, hour, minute, second);
+  return time < 0 ? malformed() : time;
 }
 
 /** That moment in milliseconds since 1970, if there is such a day and such a time of day. */

@@ -3,6 +3,7 @@
 import { AGENCY_ID_BYTES_MAX, FOREIGN_CODE_CHARS_MAX } from './limits.js';
 import { fromBase64 } from './bytes.js';
 import { JsonObject } from './json.js';
+import { trimmed } from './text.js';
 
 /** A value that is not what stands there; the message says what it must be. */
 export class Wrong extends Error {}
@@ -71,9 +72,9 @@ const ZERO_WIDTH = /[\u200b-\u200d\u2060\ufeff]/gu;
 
 /** A code as somebody else wrote it: 1 to 100 characters, none of them a control character. */
 export function foreignCode(value) {
-  const trimmed = string(value).replace(/^[\p{White_Space}\u200b-\u200d\u2060\ufeff]+|[\p{White_Space}\u200b-\u200d\u2060\ufeff]+$/gu, '');
-  if ([...trimmed.slice(0, 4 * FOREIGN_CODE_CHARS_MAX + 2)].length > 2 * FOREIGN_CODE_CHARS_MAX) wrong('an old code that is too long');
-  const code = trimmed.normalize('NFC').replace(ZERO_WIDTH, '');
+  const core = trimmed(string(value), /[\p{White_Space}\u200b-\u200d\u2060\ufeff]/u);
+  if ([...core.slice(0, 4 * FOREIGN_CODE_CHARS_MAX + 2)].length > 2 * FOREIGN_CODE_CHARS_MAX) wrong('an old code that is too long');
+  const code = core.normalize('NFC').replace(ZERO_WIDTH, '');
   const length = [...code].length;
   return length > 0 && length <= FOREIGN_CODE_CHARS_MAX && !/\p{Cc}/u.test(code) ? code : wrong('not an older form of a code');
 }

@@ -43,6 +43,7 @@ export const STATUS_BYTES_MAX = 64 * 1024;
 export const STATUS_TEXT_CHARS_MAX = 1_000;
 export const BUNDLE_ANSWERS_MAX = 2_048;
 export const TRUST_ITEMS_MAX = 256;
+export const MANIFEST_NAMESPACES_MAX = 16;
 export const MANIFEST_BYTES_MAX = 4 * 1024 * 1024;
 export const CONTAINER_ENTRIES_MAX = 1_000;
 export const BUNDLE_ENTRIES_MAX = 12_000;

@@ -2,7 +2,8 @@
 // CDATA section, processing instruction, entity in text, foreign element or foreign attribute; SHA-256 alone.
 
 import { fromBase64, hex, textOf, utf8 } from './bytes.js';
-import { CONTAINER_ENTRIES_MAX, ENTRY_NAME_BYTES_MAX, MANIFEST_BYTES_MAX, MEDIA_TYPE_BYTES_MAX } from './limits.js';
+import { trimmed } from './text.js';
+import { CONTAINER_ENTRIES_MAX, ENTRY_NAME_BYTES_MAX, MANIFEST_BYTES_MAX, MANIFEST_NAMESPACES_MAX, MEDIA_TYPE_BYTES_MAX } from './limits.js';
 
 export const MANIFEST_NAME = 'META-INF/ASiCManifest.xml';
 export const SIGNATURE_NAME = 'META-INF/signature001.p7s';
@@ -36,9 +37,11 @@ const DECLARATION = /^<\?xml[ \t\r\n]+version[ \t\r\n]*=[ \t\r\n]*(?:"1\.0"|'1\.
 // XML 1.0 2.2.
 const NO_CHARACTER = /^\ufeff|[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\u{10000}-\u{10ffff}]/u;
 const NAME = '[A-Za-z_][A-Za-z0-9_.-]*(?::[A-Za-z_][A-Za-z0-9_.-]*)?';
-const START = new RegExp(`<(${NAME})((?:\\s+${NAME}\\s*=\\s*(?:"[^"<]*"|'[^'<]*'))*)\\s*(/?)>`, 'y');
-const END = new RegExp(`</(${NAME})\\s*>`, 'y');
-const ATTRIBUTE = new RegExp(`(${NAME})\\s*=\\s*(?:"([^"]*)"|'([^']*)')`, 'g');
+// XML's own white space (XML 1.0 2.3), which is less than a regular expression's.
+const SPACE = '[ \\t\\r\\n]';
+const START = new RegExp(`<(${NAME})((?:${SPACE}+${NAME}${SPACE}*=${SPACE}*(?:"[^"<]*"|'[^'<]*'))*)${SPACE}*(/?)>`, 'y');
+const END = new RegExp(`</(${NAME})${SPACE}*>`, 'y');
+const ATTRIBUTE = new RegExp(`(${NAME})${SPACE}*=${SPACE}*(?:"([^"]*)"|'([^']*)')`, 'g');
 const TEXT = /[^<&]+/y;
 
 class Parser {
@@ -80,7 +83,7 @@ class Parser {
     this.end();
     this.start(DS, 'DigestValue', []);
     const value = this.next();
-    const digest = value.kind === 'text' ? fromBase64(value.text.replace(/^[ \t\r\n]+|[ \t\r\n]+$/g, '')) : null;
+    const digest = value.kind === 'text' ? fromBase64(trimmed(value.text, /[ \t\r\n]/)) : null;
     if (digest?.length !== 32) refuse(`the digest of ${name} is not a SHA-256 in base64`);
     this.end();
     this.end();
@@ -138,6 +141,7 @@ class Parser {
     const namespaces = new Map(this.open.at(-1)?.namespaces);
     const attributes = new Map();
     const seen = new Set();
+    let declared = 0;
     for (const [, attribute, double, single] of attributesText.matchAll(ATTRIBUTE)) {
       if (seen.has(attribute)) refuse(`the attribute ${attribute} stands twice`);
       seen.add(attribute);
@@ -146,6 +150,7 @@ class Parser {
       if (bound === null) attributes.set(attribute, unescaped(raw));
       else if (raw.includes('&') || ['xml', 'xmlns'].includes(bound[1])) refuse('a namespace that cannot be declared so');
       else namespaces.set(bound[1] ?? '', raw);
+      if (bound !== null && (declared += 1) > MANIFEST_NAMESPACES_MAX) refuse('too many namespaces');
     }
     this.open.push({ name, namespaces });
     this.pending = isEmpty;

@@ -1,5 +1,13 @@
 // Filling texts, and making visible what strangers hide in them.
 
+/** Without the characters at either end that `outside` matches; a regular expression that looks for the end of a run looks again from each of its places. */
+export function trimmed(text, outside) {
+  let [start, end] = [0, text.length];
+  while (start < end && outside.test(text[start])) start += 1;
+  while (start < end && outside.test(text[end - 1])) end -= 1;
+  return text.slice(start, end);
+}
+
 /** A text in each language. */
 export const both = (vi, en) => ({ vi, en });
 

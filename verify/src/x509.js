@@ -2,7 +2,7 @@
 // the same time the second opinion on well-formedness. Whether a certificate may be believed is the business of `path.js`.
 
 import { Certificate as PkiCertificate } from 'pkijs';
-import { BIT_STRING, INTEGER, Malformed, Reader, SEQUENCE, algorithm, bitString, context, inside, parse } from './der.js';
+import { BIT_STRING, INTEGER, Malformed, Reader, SEQUENCE, algorithm, bitString, context, contextPrimitive, extensionIn, inside, parse } from './der.js';
 import { equal, fromBase64, hex, sha256, textOf } from './bytes.js';
 import { comparable } from './name.js';
 import { OIDS, certificateScheme, publicKey } from './signature.js';
@@ -88,9 +88,20 @@ function readFields(der) {
   validity.finish();
   const subject = tbs.expect(SEQUENCE).whole;
   const spki = tbs.expect(SEQUENCE).whole;
-  if (!equal(innerAlgorithm.whole, outerAlgorithm.whole) || serial.length === 0) throw new Malformed('a certificate that contradicts itself');
+  for (const unique of [1, 2]) tbs.optional(contextPrimitive(unique));
+  if (!tbs.isEmpty) checkExtensions(inside(tbs.expect(context(3))));
+  tbs.finish();
+  // RFC 5280 4.1.2.2, and one more for those who count without the sign.
+  if (!equal(innerAlgorithm.whole, outerAlgorithm.whole) || serial.length === 0 || serial.length > 21) throw new Malformed('a certificate that contradicts itself');
   const signatureAlgorithm = algorithm(outerAlgorithm);
   return { tbs: signed.whole, signature, signatureAlgorithm, serial, issuer, subject, notBefore, notAfter, spki, publicKey: publicKey(spki) };
+}
+
+/** That they are DER, which PKI.js takes more loosely. */
+function checkExtensions(outer) {
+  const all = outer.sequence();
+  outer.finish();
+  while (!all.isEmpty) extensionIn(all);
 }
 
 function readExtensions(extensions) {

@@ -69,8 +69,13 @@ struct Audit {
 
 impl Audit {
     fn of(text: &str) -> Self {
+        Self::of_first(4, text)
+    }
+
+    /// When there were so many versions.
+    fn of_first(count: usize, text: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let kept = keep(folder.path(), &versions());
+        let kept = keep(folder.path(), &versions()[..count]);
         let mut tree = MemTree::default();
         // Other leaves stand between them; version 1 is the first of all.
         let indices: Vec<u64> = kept
@@ -96,7 +101,7 @@ impl Audit {
         for (version, index) in kept.iter().zip(indices) {
             file.extend(lines.version(version, index, tree.inclusion(index, tree.size()).unwrap()).unwrap());
         }
-        file.extend(lines.end(kept.last().unwrap()).unwrap());
+        file.extend(lines.end(kept.last().unwrap(), &ledger_key(origin, 4)).unwrap());
         Self::read(&file)
     }
 
@@ -120,6 +125,16 @@ impl Audit {
         text.into_bytes()
     }
 
+    /// With the relay's signature over what it is now: a relay that lies itself.
+    fn signed(mut self) -> Self {
+        let whole = self.write();
+        let end = whole[..whole.len() - 1].iter().rposition(|byte| *byte == b'\n').unwrap() + 1;
+        let signed = format!("sha256 {}", Digest::of(&whole[..end]));
+        let origin = "truc/dev/ordinary/R1/1";
+        self.end.ledger_signature = ledger_key(origin, 4).sign_message("truc/directory-audit/1", signed.as_bytes());
+        self
+    }
+
     fn verify(&self) -> Result<DirectoryAudit, AuditError> {
         DirectoryAudit::verify(self.write().as_slice(), &WORLD.pinned(), &WORLD.store(), at())
     }
@@ -127,7 +142,8 @@ impl Audit {
     fn refused(code: &str, bend: impl FnOnce(&mut Self)) -> String {
         let mut audit = Self::of(code);
         bend(&mut audit);
-        let error = audit.verify().unwrap_err();
+        assert!(audit.verify().is_err());
+        let error = audit.signed().verify().unwrap_err();
         truc_proto::chain(&error)
     }
 }
@@ -152,6 +168,22 @@ fn an_audit_tells_every_binding_there_ever_was_and_which_was_in_force_when() {
     assert!(services(after(-41 * DAY_MS)).is_empty(), "there was no version yet");
     assert_eq!(audit.in_force_at(KeyUse::Sealing, after(-11 * DAY_MS)).count(), 1, "no version said so yet");
     assert_eq!(audit.in_force_at(KeyUse::Sealing, after(-DAY_MS)).count(), 0, "revoked");
+}
+
+#[test]
+fn nobody_but_the_relay_makes_an_audit_shorter_or_older() {
+    // The end of an audit that was made before version 4, behind the head and the versions before of one that was made since.
+    let older = Audit::of_first(3, "H26");
+    assert_eq!(older.verify().unwrap().versions, 3);
+    let refused = |audit: &Audit| truc_proto::chain(&audit.verify().unwrap_err());
+    let mut cut = Audit::of("H26");
+    cut.versions.pop();
+    cut.end = older.end.clone();
+    assert!(refused(&cut).contains("did not sign these lines"), "{}", refused(&cut));
+    assert_eq!(cut.signed().verify().unwrap().versions, 3, "that the relay leaves none out is its own word");
+    let mut later = Audit::of("H26");
+    later.head.made = after(DAY_MS);
+    assert!(refused(&later).contains("did not sign these lines"));
 }
 
 #[test]

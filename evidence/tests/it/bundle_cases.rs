@@ -483,6 +483,21 @@ fn bent_manifests() -> Vec<BundleCase> {
         bent("manifest-that-declares-with-an-entity", &|text| declaring(&text, "xmlns:z=\"urn:&amp;\"")),
         bent("manifest-whose-namespace-has-a-number", &|text| text.replacen("v1.2.1#", "v1.2.1&#35;", 1)),
         bent("manifest-that-declares-more", &|text| declaring(&text, "xmlns:z=\"urn:z\"")).valid(),
+        bent("manifest-with-another-space-in-a-tag", &|text| text.replacen(" URI=", "\u{a0}URI=", 1)),
+        bent("manifest-with-a-line-separator-in-a-tag", &|text| text.replacen(" URI=", " \u{2028}URI=", 1)),
+        bent("manifest-that-declares-too-much", &|text| {
+            let many: Vec<_> = (0..17).map(|n| format!("xmlns:a{n}=\"urn:a\"")).collect();
+            declaring(&text, &many.join(" "))
+        }),
+        bent("manifest-that-declares-much", &|text| {
+            let many: Vec<_> = (0..16).map(|n| format!("xmlns:a{n}=\"urn:a\"")).collect();
+            declaring(&text, &many.join(" "))
+        })
+        .valid(),
+        // A reader that looks for the end of white space from each of its places takes hours.
+        bent("manifest-with-a-hash-full-of-white-space", &|text| {
+            text.replacen("<ds:DigestValue>", &format!("<ds:DigestValue>a{}", " ".repeat(3_000_000)), 1)
+        }),
         bent("manifest-with-another-space-in-a-hash", &|text| {
             text.replacen("<ds:DigestValue>", "<ds:DigestValue>\u{a0}", 1)
         }),

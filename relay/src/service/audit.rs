@@ -70,7 +70,7 @@ impl<S: Store> Service<S> {
             last = Some(version);
         }
         let last = last.ok_or_else(Refusal::no_directory)?;
-        let line = lines.end(&last).map_err(|error| unreadable(&error))?;
+        let line = lines.end(&last, &settings.statements).map_err(|error| unreadable(&error))?;
         send(line);
         Ok(())
     }

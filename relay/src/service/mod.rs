@@ -68,7 +68,7 @@ pub struct ServiceSettings {
     pub relay: NodeId,
     /// Checks this relay's own checkpoints.
     pub ledger_key: NoteKey,
-    /// Signs undelivered statements.
+    /// Signs undelivered statements and audits of the directory.
     pub statements: LedgerKey,
     /// Cosigns nodes' checkpoints; none: this relay never is a witness.
     pub witness: Option<Witness>,

@@ -11,7 +11,7 @@ use quick_xml::{
 };
 use truc_proto::{
     Digest,
-    limits::{ASIC_MANIFEST_BYTES_MAX, CONTAINER_ENTRIES_MAX, MEDIA_TYPE_BYTES_MAX},
+    limits::{ASIC_MANIFEST_BYTES_MAX, ASIC_MANIFEST_NAMESPACES_MAX, CONTAINER_ENTRIES_MAX, MEDIA_TYPE_BYTES_MAX},
 };
 
 use super::{
@@ -416,12 +416,16 @@ fn plain_attributes(start: &BytesStart<'_>, element: &'static str) -> Result<Vec
     if start.attributes_raw().contains('<') {
         return Err(ManifestError::Forbidden { what: "`<` in an attribute" });
     }
-    let mut found = Vec::new();
+    let (mut found, mut declared) = (Vec::new(), 0);
     for item in start.attributes() {
         let item: Attribute<'_> = item.map_err(|error| ManifestError::Xml(error.into()))?;
         if item.key.as_namespace_binding().is_some() {
             if item.value.contains('&') {
                 return Err(ManifestError::Forbidden { what: "an entity in a namespace" });
+            }
+            declared += 1;
+            if declared > ASIC_MANIFEST_NAMESPACES_MAX {
+                return Err(ManifestError::Forbidden { what: "too many namespaces" });
             }
             continue;
         }

@@ -45,57 +45,29 @@ pub(super) fn run(args: &AuditArgs, output: &Output) -> Outcome {
     let covers = covers(&audit, at, own.is_some());
     output.show(&as_json(&audit, own.as_ref(), at, covers), |o| {
         print(&audit, own.as_ref(), at, o);
-        if let (Covers::No | Covers::OwnWord, Some(at)) = (covers, at) {
-            tell_uncovered(&audit, at, covers, o);
+        if let (false, Some(at)) = (covers, at) {
+            tell_uncovered(&audit, at, o);
         }
     });
-    Ok(if covers == Covers::No { Exit::CannotTell } else { Exit::Good })
+    Ok(if covers { Exit::Good } else { Exit::CannotTell })
 }
 
-/// Whether an audit says what was bound at a time.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Covers {
-    /// The time lies before its last version, or one's own node made it just now.
-    Yes,
-    /// The time lies behind its last version, and before the time at which it says it was made: that is its own word.
-    OwnWord,
-    /// The time lies behind all of it: later versions may say otherwise.
-    No,
-}
-
-fn covers(audit: &DirectoryAudit, at: Option<Timestamp>, is_fresh: bool) -> Covers {
-    // Of one's own node: its clock and this one may differ.
+/// Whether an audit says what was bound at a time: later versions are not in it.
+fn covers(audit: &DirectoryAudit, at: Option<Timestamp>, is_fresh: bool) -> bool {
+    // Of one's own node: the relay's clock and this one may differ.
     let skew = Duration::from_millis(if is_fresh { FUTURE_SKEW_MAX_MS.unsigned_abs() } else { 0 });
-    match at {
-        Some(at) if at > audit.head.made + skew => Covers::No,
-        Some(at) if at >= audit.last.issued && !is_fresh => Covers::OwnWord,
-        _ => Covers::Yes,
-    }
+    at.is_none_or(|at| at <= audit.head.made + skew)
 }
 
-fn tell_uncovered(audit: &DirectoryAudit, at: Timestamp, covers: Covers, o: &Output) {
-    let (at, made, last) = (at.in_vietnam(), audit.head.made.in_vietnam(), told(audit.last));
-    let (english, vietnamese) = if covers == Covers::No {
-        (
-            format!(
-                "this audit was made {made} and cannot tell about {at}: later versions may say otherwise; get a new one from a node"
-            ),
-            format!(
-                "bản kiểm tra này lập lúc {made}, không nói được về {at}: phiên bản sau có thể khác; hãy lấy bản mới từ một nút"
-            ),
-        )
-    } else {
-        (
-            format!(
-                "the last version in it is {last}; that none came after it by {at} rests on the audit's own word that it was made {made}; get a new one from a node to be sure"
-            ),
-            format!(
-                "phiên bản cuối trong đó là {last}; việc đến {at} chưa có phiên bản nào sau chỉ dựa vào giờ lập tự ghi {made}; muốn chắc chắn hãy lấy bản mới từ một nút"
-            ),
-        )
-    };
-    o.line(format!("  {} {english}", o.paint(Tone::Unsure, "!")));
-    o.line(format!("    {vietnamese}"));
+fn tell_uncovered(audit: &DirectoryAudit, at: Timestamp, o: &Output) {
+    let (at, made) = (at.in_vietnam(), audit.head.made.in_vietnam());
+    o.line(format!(
+        "  {} this audit was made {made} and cannot tell about {at}: later versions may say otherwise; get a new one from a node",
+        o.paint(Tone::Unsure, "!")
+    ));
+    o.line(format!(
+        "    bản kiểm tra này lập lúc {made}, không nói được về {at}: phiên bản sau có thể khác; hãy lấy bản mới từ một nút"
+    ));
 }
 
 /// Gets the audit into `out`; gives the certificates that the node holds.
@@ -217,7 +189,7 @@ fn subject(der: &[u8]) -> String {
     }
 }
 
-fn as_json(audit: &DirectoryAudit, own: Option<&BTreeSet<Digest>>, at: Option<Timestamp>, covers: Covers) -> Value {
+fn as_json(audit: &DirectoryAudit, own: Option<&BTreeSet<Digest>>, at: Option<Timestamp>, covers: bool) -> Value {
     let version = |at: VersionAt| json!({ "version": at.version, "issued": at.issued });
     let binding = |bound: &AuditedBinding| {
         let one = &bound.binding;
@@ -235,11 +207,6 @@ fn as_json(audit: &DirectoryAudit, own: Option<&BTreeSet<Digest>>, at: Option<Ti
         };
         let mut uses: serde_json::Map<String, Value> = USES.map(of_use).into_iter().collect();
         uses.insert("at".into(), json!(at));
-        let covers = match covers {
-            Covers::Yes => "yes",
-            Covers::OwnWord => "own-word",
-            Covers::No => "no",
-        };
         uses.insert("covered".into(), json!(covers));
         Value::Object(uses)
     };
