@@ -8,11 +8,12 @@ mod check;
 mod conclusion;
 mod read;
 mod status;
+mod together;
 mod write;
 
-pub use agreement::Forks;
 pub use check::BundleCheck;
-pub use conclusion::{Conclusion, ProvenEvent, Remark, Standing, TimeRemark, conclude};
+pub use conclusion::{Conclusion, ProvenEvent, Remark, Standing, StepRemark, conclude};
 pub use read::{BundleReport, BundleSigner, bundled_receipt, is_bundle, verify_bundle};
 pub use status::{JudgedStatus, ProvenStatus, StatusBasis, StatusCheck, StatusJudge, StatusReport};
+pub use together::Together;
 pub use write::{BundleWriteError, BundleWriter};

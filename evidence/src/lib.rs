@@ -48,8 +48,8 @@ pub use binding::{
     verify_binding,
 };
 pub use bundle::{
-    BundleCheck, BundleReport, BundleSigner, BundleWriteError, BundleWriter, Conclusion, Forks, JudgedStatus,
-    ProvenEvent, ProvenStatus, Remark, Standing, StatusBasis, StatusCheck, StatusJudge, StatusReport, TimeRemark,
+    BundleCheck, BundleReport, BundleSigner, BundleWriteError, BundleWriter, Conclusion, JudgedStatus, ProvenEvent,
+    ProvenStatus, Remark, Standing, StatusBasis, StatusCheck, StatusJudge, StatusReport, StepRemark, Together,
     bundled_receipt, conclude, is_bundle, verify_bundle,
 };
 pub use checkpoint::{
@@ -72,6 +72,6 @@ pub use proven::{EvidenceError, Proven, ProvenBatch, ProvenItem, item_of, prove,
 pub use receipt::{ReceiptParts, ReceiptWriteError, receipt};
 pub use revocation::{REVOCATION_CONTEXT, RevocationError, VerifiedRevocation, make_revocation, verify_revocation};
 pub use verify::{
-    Check, Checks, Document, EnvelopeHashes, EvidenceLevel, Outcome, ReceiptReport, ReceiptSummary, ReceiptTrust,
-    ReceiptVerdict, ServiceCertificate, Step, verify_receipt, verify_receipt_with,
+    BoundDigest, Check, Checks, Document, EnvelopeHashes, EvidenceLevel, Outcome, ReceiptReport, ReceiptSummary,
+    ReceiptTrust, ReceiptVerdict, Step, verify_receipt, verify_receipt_with,
 };

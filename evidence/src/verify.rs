@@ -16,7 +16,7 @@ mod witnesses;
 pub use check::{Check, Checks};
 pub use document::Document;
 pub use level::EvidenceLevel;
-pub use report::{EnvelopeHashes, Outcome, ReceiptReport, ReceiptSummary, ReceiptVerdict, ServiceCertificate, Step};
+pub use report::{BoundDigest, EnvelopeHashes, Outcome, ReceiptReport, ReceiptSummary, ReceiptVerdict, Step};
 pub use trust::ReceiptTrust;
 
 use truc_proto::Timestamp;

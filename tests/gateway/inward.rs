@@ -1,6 +1,6 @@
 //! Documents that come in through today's axis.
 
-use truc_evidence::{Forks, ReceiptVerdict, Remark, Standing, conclude};
+use truc_evidence::{ReceiptVerdict, Remark, Standing, Together, conclude};
 use truc_node::{
     core::PassOutcome,
     gateway::{Axis, Posting},
@@ -96,7 +96,7 @@ async fn a_document_from_there_is_in_the_inbox_and_says_what_it_is_not() {
     let seen: Vec<_> = reports.iter().map(|report| report.summary.as_ref().unwrap().event).collect();
     assert_eq!(seen, [EventUri::ReceivedFromNonErds, EventUri::ContentHandover]);
     // Both are the recipient's word about one thing; that the sender sent it nobody but G22 says.
-    let concluded = conclude(&reports, &[], &Forks::default());
+    let concluded = conclude(&reports, &[], &Together::default());
     let told: Vec<_> =
         concluded.iter().map(|one| (one.recipient.as_str(), one.standing, one.remarks.as_slice())).collect();
     assert_eq!(told, [("G22", Standing::HandedOver, &[Remark::NoSubmission][..])]);

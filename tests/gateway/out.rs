@@ -1,6 +1,6 @@
 //! Documents that go out through today's axis.
 
-use truc_evidence::{Forks, ReceiptVerdict, Standing, conclude};
+use truc_evidence::{ReceiptVerdict, Standing, Together, conclude};
 use truc_proto::{
     EventUri, Role,
     node_v1::{
@@ -102,7 +102,7 @@ async fn a_packet_for_both_axes_goes_sealed_to_one_and_byte_for_byte_to_the_othe
         reports.push(report);
     }
     // Of H37 there is the sender's word alone, and nothing of the relay.
-    let concluded = conclude(&reports, &[], &Forks::default());
+    let concluded = conclude(&reports, &[], &Together::default());
     let outside = concluded.iter().find(|one| one.recipient.as_str() == "H37").unwrap();
     assert_eq!((outside.standing, outside.remarks.as_slice()), (Standing::PassedOn, &[][..]));
     assert!(outside.events.iter().all(|event| event.role == Role::Sender), "{:?}", outside.events);

@@ -2,7 +2,8 @@
 // is another: a receipt stands by itself, whatever is wrong around it.
 
 import { BUNDLE, readStatement } from './statements.js';
-import { NOT_APPLICABLE, NOT_REACHED, failed, notApplicable, passed, revokedFinding, verifyReceipt } from './checks.js';
+import { NOT_APPLICABLE, NOT_REACHED, failed, notApplicable, passed, revokedFinding, unknown, verifyReceipt } from './checks.js';
+import { counts, endedBy, togetherOf } from './together.js';
 import { both } from './text.js';
 import { disagreement } from './agreement.js';
 import { moment } from './moment.js';
@@ -53,11 +54,11 @@ export async function verifyBundle(blob, given, document, now, options = {}) {
   const about = statement === null || statement.refused !== null ? null : statement.value;
   const cms = await verifyDetached(opened.signature, opened.manifest, trust.store.intermediates);
   const statuses = (await reader.end()).map((read) => judgeStatus(read, about));
-  const forked = forks([...receipts, ...statuses.flatMap((status) => status.receipts)]);
+  const together = togetherOf([...receipts, ...statuses.flatMap((status) => status.receipts)]);
   const path = cms.refused === undefined ? await signerPath(cms, cms.signingTime ?? cms.certificate.notBefore, trust, now) : null;
-  const known = { statement, about, cms, receipts, statuses, forked, path };
-  const conclusions = conclude(receipts.filter((receipt) => isAbout(receipt, about) && !isForked(receipt, forked)).map((receipt) => receipt.report));
-  const proven = statuses.filter((status) => status.proven !== null && !status.receipts.some((receipt) => isForked(receipt, forked)));
+  const known = { statement, about, cms, receipts, statuses, together, path };
+  const conclusions = conclude(receipts.filter((receipt) => isAbout(receipt, about) && counts(together, receipt.report)).map((receipt) => receipt.report));
+  const proven = statuses.filter((status) => status.proven !== null && status.receipts.every((receipt) => counts(together, receipt.report)));
   addStatuses(conclusions, proven.map((status) => status.proven));
   return report(known, {
     about,
@@ -130,24 +131,19 @@ function maker({ about, cms, path, receipts, statuses }) {
   return notApplicable(both(`${about.by}: không biên nhận nào cho biết chứng thư ký là của ai: đây là lời tự nêu`, `${about.by}: no receipt in it shows whose certificate signed: this is its own word`));
 }
 
-/** Of `[{name, report}]`: where ledgers show two histories, with their origins. Both checkpoints carry the ledger key's signature, or their receipts are invalid anyway. */
-export function forks(receipts) {
-  const seen = new Map();
-  const found = new Map();
-  for (const { name, report: { verdict, summary } } of receipts) {
-    const checkpoint = summary?.checkpoint ?? null;
-    if (verdict === 'invalid' || checkpoint === null) continue;
-    const place = `${checkpoint.origin} · ${checkpoint.size}`;
-    if (!seen.has(place)) seen.set(place, { name, root: checkpoint.root });
-    else if (seen.get(place).root !== checkpoint.root) found.set(`${place}: ${seen.get(place).name}, ${name}`, checkpoint.origin);
-  }
-  return found;
+const noFork = ({ together: { forks } }) => (forks.size === 0 ? passed() : failed(firstOf([...forks.keys()])));
+
+function noneStopped({ together, receipts, statuses }) {
+  const all = [...receipts, ...statuses.flatMap((status) => status.receipts)];
+  const of = (wanted) => {
+    const stopped = all.map(({ name, report }) => ({ name, found: endedBy(together, report) })).filter(({ found }) => found?.outcome === wanted);
+    const told = (words) => firstOf(stopped.map(({ name, found }) => `${name}: ${words} ${moment(found.since)}`));
+    return stopped.length === 0 ? null : both(told('thu hồi hoặc tạm dừng từ'), told('revoked or suspended since'));
+  };
+  const [stopped, doubtful] = [of('failed'), of('unknown')];
+  if (stopped !== null) return failed(stopped);
+  return doubtful === null ? passed() : unknown(doubtful);
 }
-
-// What a party with two histories states to one it denies to another: nothing of it counts.
-const isForked = (receipt, forked) => [...forked.values()].includes(receipt.report.summary?.checkpoint?.origin);
-
-const noFork = ({ forked }) => (forked.size === 0 ? passed() : failed(firstOf([...forked.keys()])));
 
 const names = (receipts) => firstOf(receipts.map(({ name }) => name));
 
@@ -168,6 +164,7 @@ export const BUNDLE_CHECKS = {
   'bundle-maker': ofWhole(maker),
   'bundle-one-document': ofWhole(oneDocument),
   'bundle-no-fork': ofWhole(noFork),
+  'bundle-none-stopped': ofWhole(noneStopped),
   'bundle-receipts': ofWhole(({ receipts }) => eachValid(receipts)),
   'bundle-statuses': ofWhole(eachStatusValid),
 };

@@ -74,7 +74,9 @@ function summaryOf({ facts, signing, now }) {
     hashes: leaf.hashes,
     keyEnvelopes: leaf.keyEnvelopes,
     domain: facts.root.value === null ? null : { axis: facts.root.value.axis, lane: facts.root.value.lane },
-    serviceCertificates: (facts.agency?.value?.certificates ?? []).filter(({ uses }) => uses.includes('service')).map((bound) => ({ sha256: bound.sha256, ended: bound.status_since })),
+    certificate: signing?.cms.certificate?.sha256 ?? null,
+    nodeCertificates: boundFor('node', facts.node.value),
+    serviceCertificates: boundFor('service', facts.agency?.value ?? null),
     reason: leaf.statement.reason ?? null,
     successor: leaf.statement.successor ?? null,
     checkpoint: facts.checkpoint === null ? null : { origin: facts.checkpoint.origin, size: String(facts.checkpoint.size), root: hex(facts.checkpoint.root) },
@@ -86,6 +88,9 @@ function summaryOf({ facts, signing, now }) {
     checkedAt: now,
   };
 }
+
+/** The certificates that an entry (null: there is none) binds for a use. */
+const boundFor = (use, entry) => (entry?.certificates ?? []).filter(({ uses }) => uses.includes(use)).map((bound) => ({ sha256: bound.sha256, ended: bound.status_since }));
 
 // --- What is known about the two signatures ----------------------------------------------------------------------------------------------------
 
@@ -181,8 +186,9 @@ function revocationKnown({ facts, trust }, path) {
   const root = facts.root.value;
   const [version, issued] = root === null ? ['?', '?'] : [root.version, moment(root.issued)];
   const isLooked = trust.store.lists.length + trust.store.answers.length > 0 && path !== null && path.revoked !== undefined;
-  const why = (language) => path.unknown?.[language] ?? path.unknown;
-  const later = isLooked ? both(why('vi') ?? 'không bị thu hồi theo danh sách thu hồi và trả lời OCSP hiện có', why('en') ?? 'not revoked by the revocation lists and OCSP answers at hand') : both('sau đó không kiểm tra', 'not checked later');
+  const why = (language, words) => (path.unknown === null ? null : `${words}: ${path.unknown[language] ?? path.unknown}`);
+  const untold = { vi: () => why('vi', 'danh sách thu hồi và trả lời OCSP đã đưa không cho biết'), en: () => why('en', 'the revocation lists and OCSP answers given do not tell') };
+  const later = isLooked ? both(untold.vi() ?? 'không bị thu hồi theo danh sách thu hồi và trả lời OCSP hiện có', untold.en() ?? 'not revoked by the revocation lists and OCSP answers at hand') : both('sau đó không kiểm tra', 'not checked later');
   return both(`còn hiệu lực theo danh bạ bản ${version}, phát hành ${issued}; ${later.vi}`, `good as of directory ${version} of ${issued}; ${later.en}`);
 }
 

@@ -1,15 +1,16 @@
 // The page: takes files, asks the verifier, shows what it found. Whatever comes out of a file is put into the page as text.
 
-import { forks, isBundle, verifyBundle } from './bundle.js';
+import { isBundle, verifyBundle } from './bundle.js';
 import { CHECKS, verifyReceipt } from './checks.js';
 import { ASIDE, KINDS, SINGLE, kindOf, readUpTo } from './intake.js';
-import { BASIS_TEXTS, BUNDLE_CHECK_TEXTS, CHECK_TEXTS, EVENT_NAMES, GROUPS, LANE_TEXTS, LEVEL_TEXTS, MEANINGS, OUTCOMES, PAGE, REASON_TEXTS, REMARK_TEXTS, SENTENCES, STANDING_TEXTS, STATUS_CHECK_TEXTS, STATUS_NAMES, STATUS_UNKNOWN, TIME_REMARK_TEXTS, TRUST_FAULTS, VERDICTS } from './texts.js';
+import { BASIS_TEXTS, BUNDLE_CHECK_TEXTS, CHECK_TEXTS, EVENT_NAMES, GROUPS, LANE_TEXTS, LEVEL_TEXTS, MEANINGS, OUTCOMES, PAGE, REASON_TEXTS, REMARK_TEXTS, SENTENCES, STANDING_TEXTS, STATUS_CHECK_TEXTS, STATUS_NAMES, STATUS_UNKNOWN, STEP_REMARK_TEXTS, TRUST_FAULTS, VERDICTS } from './texts.js';
 import { fill, visible } from './text.js';
 import { hasCrypto } from './signature.js';
 import { hex, sha256 } from './bytes.js';
 import { moment } from './moment.js';
 import { digestOf, readDocument } from './document.js';
 import { readTrust } from './trust.js';
+import { endedBy, togetherOf } from './together.js';
 import { CRL_BYTES_MAX, PEM_BYTES_MAX, POLICY_BYTES_MAX, RECEIPTS_MAX, RECEIPT_BYTES_MAX } from './limits.js';
 
 const NEEDED = ['receipts', 'anchors', 'operator'];
@@ -134,14 +135,16 @@ async function outcomeOf(files, asOf, isCurrent) {
       receipts.push({ ...named, sha256: hex(sha256(bytes)), report: await verifyReceipt(bytes, trust, document, now) });
     }
   }
-  return { trust, receipts, histories: historiesIn(receipts), now, left: files.receipts.length - receipts.length };
+  return { trust, receipts, together: heldTogether(receipts), now, left: files.receipts.length - receipts.length };
 }
 
-/** Where the receipts of all files show two histories of one ledger: each is right by itself, together they accuse who made them. */
-function historiesIn(receipts) {
+/** What the receipts of all files show against each other: each is right by itself, together they accuse who made them. `{forks, stopped}` */
+function heldTogether(receipts) {
   const within = ({ receipts: alone, statuses }) => [...alone, ...statuses.flatMap((status) => status.receipts)];
   const all = receipts.flatMap(({ file, report, bundle }) => (bundle === undefined ? [{ name: file, report }] : within(bundle).map((inner) => ({ ...inner, name: `${file}: ${inner.name}` }))));
-  return [...forks(all).keys()];
+  const together = togetherOf(all);
+  const stopped = all.map(({ name, report }) => ({ name, ...endedBy(together, report) })).filter(({ outcome }) => outcome !== undefined);
+  return { forks: [...together.forks.keys()], stopped };
 }
 
 /** Large bundles take a while: the page says how far it is, and stops where something else is asked of it by now. */
@@ -186,11 +189,12 @@ function result() {
   if (outcome === null) return missing.length === 0 ? [] : [element('p', {}, say('waiting', { missing: missing.join(', ') }))];
   if (outcome.broken !== undefined) return [element('p', { class: 'notice', role: 'alert' }, say('broken', { why: visible(outcome.broken) }))];
   if (outcome.trust.refused !== undefined) return [trustFault(outcome.trust)];
-  const { receipts, histories, left, now } = outcome;
+  const { receipts, together, left, now } = outcome;
   const valid = receipts.filter(({ report }) => report.verdict === 'valid').length;
   return [
     ...(receipts.length > 1 ? [element('p', {}, element('strong', {}, say('count', { valid, all: receipts.length })))] : []),
-    ...histories.map(forkNotice),
+    ...together.forks.map((place) => togetherNotice('two-histories', place)),
+    ...together.stopped.map(({ name, since }) => togetherNotice('stopped-later', name, { since: moment(since) })),
     ...(left > 0 ? [element('p', { class: 'notice' }, say('too-many', { max: RECEIPTS_MAX }))] : []),
     ...receipts.map((receipt) => (receipt.bundle === undefined ? article : bundleArticle)(receipt, receipts.length === 1)),
     trusted(outcome.trust),
@@ -198,7 +202,7 @@ function result() {
   ];
 }
 
-const forkNotice = (place) => element('p', { class: 'notice', role: 'alert', 'data-fork': '' }, say('two-histories'), ' ', foreign(place, 400));
+const togetherNotice = (what, place, values) => element('p', { class: 'notice', role: 'alert', 'data-together': what }, say(what, values), ' ', foreign(place, 400));
 
 function trustFault({ refused, detail }) {
   const why = TRUST_FAULTS[refused][state.language];
@@ -249,7 +253,8 @@ function meaning({ verdict, steps, summary }, shown) {
     time: moment(summary.time),
     reason: summary.reason === null ? '' : REASON_TEXTS[summary.reason][state.language],
   });
-  return `${said} ${shown === null ? word('not-shown') : word('shown', { document: visible(shown, 120) })}`;
+  const ofAnother = summary.role === 'sender' || summary.sender === null ? [] : [word('senders-word', { sender: summary.sender })];
+  return [said, ...ofAnother, shown === null ? word('not-shown') : word('shown', { document: visible(shown, 120) })].join(' ');
 }
 
 // --- Bundles ------------------------------------------------------------------------------------------------------------------------------------
@@ -274,10 +279,15 @@ function bundleArticle({ file, sha256: digest, document: shown, bundle }, isOpen
   );
 }
 
+// What fails where somebody else's authority or operator is trusted.
+const OF_TRUST = ['certificate-path', 'operator-path', 'root-signature', 'root-signer'];
+const isOfOtherTrust = (steps) => steps.some(({ check, outcome }) => outcome === 'failed' && OF_TRUST.includes(check));
+
 function bundleMeaning({ verdict, steps, receipts }, shown) {
   if (verdict === 'valid') return word('bundle', { count: receipts.length });
   const isSoundElse = steps.every(({ check, outcome }) => outcome === 'passed' || outcome === 'not-applicable' || check === 'bundle-receipts');
   if (shown !== null && isSoundElse && receipts.length > 0 && receipts.every(({ report }) => isOtherDocument(report.steps))) return word('bundle-other-document', { document: visible(shown, 120) });
+  if (receipts.length > 0 && receipts.every(({ report }) => isOfOtherTrust(report.steps))) return word('wrong-trust');
   const against = steps.find(({ outcome }) => outcome === (verdict === 'invalid' ? 'failed' : 'unknown')) ?? steps.find(({ outcome }) => outcome === 'not-reached');
   return word(verdict === 'invalid' ? 'bundle-invalid' : verdict, { why: BUNDLE_CHECK_TEXTS[against.check][state.language][1] });
 }
@@ -328,7 +338,7 @@ function statusLine(status) {
       ...(reason === null ? [] : [element('small', {}, foreign(reason, 1_000))]),
       ...(staff === null ? [] : [aside(word('status-staff', { staff: visible(staff, 1_000) }))]),
       aside([BASIS_TEXTS[basis][state.language], word('status-stated', { time: moment(stated) }), ...(received === null ? [] : [word('status-received', { to, time: moment(received) })])].join('; ')),
-      ...remarks.map(timeRemark),
+      ...remarks.map(stepRemark),
     ),
   );
 }
@@ -341,11 +351,11 @@ function eventLine({ event, role, actor, node, time, reason, successor, signedAt
     'li',
     {},
     element('time', { datetime: new Date(time).toISOString() }, moment(time)),
-    element('span', {}, element('strong', {}, named), ` — ${actor === null ? node : `${actor}, ${node}`}`, ...asides.map((text) => element('small', {}, text)), ...remarks.map(timeRemark)),
+    element('span', {}, element('strong', {}, named), ` — ${actor === null ? node : `${actor}, ${node}`}`, ...asides.map((text) => element('small', {}, text)), ...remarks.map(stepRemark)),
   );
 }
 
-const timeRemark = (remark) => element('small', { class: 'remark', 'data-remark': remark }, `⚠ ${TIME_REMARK_TEXTS[remark][state.language]}`);
+const stepRemark = (remark) => element('small', { class: 'remark', 'data-remark': remark }, `⚠ ${STEP_REMARK_TEXTS[remark][state.language]}`);
 
 function bundleFacts({ about, signer, steps }, digest) {
   const isShown = steps.some(({ check, outcome }) => check === 'bundle-maker' && outcome === 'passed');

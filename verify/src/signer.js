@@ -3,19 +3,22 @@
 import { both } from './text.js';
 import { expiredFinding, failed, passed, revokedFinding, stampFinding, unknown } from './checks.js';
 import { readStamps } from './stamps.js';
+import { moment } from './moment.js';
 import { validate } from './path.js';
+import { SKEW_MS } from './limits.js';
 
 /** Of who signed at `signed`: the path at the time nearest to that at which its certificate is valid, and its time-stamps. */
 export async function signerPath(cms, signed, trust, now) {
   const { certificate, others } = cms;
   const at = Math.max(Math.min(signed, certificate.notAfter), certificate.notBefore);
   const stamps = await readStamps(cms, signed, trust, now);
-  return { ...(await validate(trust.store, certificate, others, 'service', at)), signed, isInTime: signed === at, stamps, isExpired: now > certificate.notAfter };
+  return { ...(await validate(trust.store, certificate, others, 'service', at)), signed, now, isInTime: signed === at, stamps, isExpired: now > certificate.notAfter };
 }
 
 export function signerFinding(certificate, path) {
   if (path.refused !== undefined) return failed(path.refused);
   if (!path.isInTime) return failed(both('ký ngoài thời hạn của chứng thư', "signed outside the certificate's validity"));
+  if (path.signed > path.now + SKEW_MS) return failed(both(`ký ${moment(path.signed)}, trong khi đang xét tại ${moment(path.now)}`, `signed ${moment(path.signed)}, and it is ${moment(path.now)}`));
   if (path.revoked !== null) return revokedFinding(path.revoked, path.signed, path.stamps);
   const stamped = stampFinding(path.stamps);
   if (stamped.outcome === 'failed') return stamped;

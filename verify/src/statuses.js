@@ -17,6 +17,9 @@ const STATUSES = 'statuses/';
 const STATEMENT = 'status.json';
 const SIGNATURE = 'signature001.p7s';
 const STATES = ['SubmissionAcceptance', 'ReceivedFromNonERDS'];
+// Who says which (docs/FORMATS.md, "Business status"); the other codes mean nothing.
+const SET_BY_SENDER = '13';
+const SET_BY_RECEIVER = ['01', '02', '03', '04', '05', '06', '15', '16'];
 const ARRIVALS = ['ContentConsignment', 'ReceivedFromNonERDS'];
 
 /** `{folder, file}` of an entry under `statuses/`, or null. */
@@ -95,10 +98,12 @@ export function judgeStatus({ name, receipts, known }, about) {
   const steps = Object.entries(STATUS_CHECKS).map(([check, find]) => ({ check, ...find(all) }));
   const any = (...outcomes) => steps.some(({ outcome }) => outcomes.includes(outcome));
   const verdict = any('failed') ? 'invalid' : any('unknown', 'not-reached') ? 'cannot-tell' : 'valid';
-  return { name, verdict, steps, status: known.status, proven: verdict === 'valid' ? provenOf(known) : null, receipts };
+  return { name, verdict, steps, status: known.status, proven: verdict === 'valid' ? provenOf(known, about) : null, receipts };
 }
 
-function provenOf({ status, stated, receipts, isSigned }) {
+function provenOf({ status, stated, receipts, isSigned }, about) {
+  const isLateStated = stated.summary.event !== 'ReceivedFromNonERDS' && isLate(status.time, stated.summary.time);
+  const isWrongSide = SET_BY_RECEIVER.includes(status.code) ? status.from === about.sender : status.code === SET_BY_SENDER && status.from !== about.sender;
   const arrivals = receipts.map(({ report }) => report.summary).filter(({ event }) => ARRIVALS.includes(event));
   return {
     code: status.code,
@@ -106,7 +111,7 @@ function provenOf({ status, stated, receipts, isSigned }) {
     to: status.to,
     time: status.time,
     stated: stated.summary.time,
-    remarks: stated.summary.event !== 'ReceivedFromNonERDS' && isLate(status.time, stated.summary.time) ? ['proven-late'] : [],
+    remarks: [...(isLateStated ? ['proven-late'] : []), ...(isWrongSide ? ['wrong-side'] : [])],
     sequence: status.sequence,
     reason: status.reason,
     staff: status.staff,

@@ -37,6 +37,7 @@ export const PAGE = {
     'no-script': 'Trang này cần JavaScript để kiểm tra. Hãy bật JavaScript, hoặc dùng lệnh truc receipt verify.',
     'too-many': 'Chỉ kiểm tra {max} tệp mỗi lần; các tệp còn lại bị bỏ qua.',
     'two-histories': 'HAI LỊCH SỬ của cùng một sổ cái: từng biên nhận tự đúng, cùng nhau thì tố cáo bên giữ sổ. Không dựa vào biên nhận nào của sổ này; giữ cả hai và gửi đơn vị vận hành trục.',
+    'stopped-later': 'DANH BẠ MỚI HƠN đưa kèm nêu chứng thư của biên nhận này bị thu hồi hoặc tạm dừng từ {since}: chưa được chứng minh.',
     steps: 'Từng bước kiểm tra ({passed} đạt, {against} không đạt hoặc chưa rõ, {other} không áp dụng)',
     trusted: 'Đã tin vào',
     'trusted-hint': 'Kết luận chỉ đúng khi các chứng thư này đúng là của cơ quan chứng thực và đơn vị vận hành. Hãy so dấu vân tay SHA-256 với bản công bố.',
@@ -79,6 +80,7 @@ export const PAGE = {
     'no-script': 'This page needs JavaScript. Switch it on, or use the command truc receipt verify.',
     'too-many': 'Only {max} files are checked at a time; the other files are left out.',
     'two-histories': 'TWO HISTORIES of one ledger: each receipt is right by itself, together they accuse who keeps the ledger. Rely on no receipt of it; keep both and give them to the axis operator.',
+    'stopped-later': 'A LATER DIRECTORY given with it names the certificate of this receipt as revoked or suspended since {since}: it is not proven.',
     steps: 'Every step ({passed} passed, {against} failed or cannot be told, {other} not applicable)',
     trusted: 'Trusted were',
     'trusted-hint': 'The verdict is right only if these certificates are those of the authority and the operator. Compare the SHA-256 fingerprints with the published ones.',
@@ -118,8 +120,8 @@ export const OUTCOMES = {
 /** What a verdict means, in a sentence or two. By event, with the role where it matters. */
 export const MEANINGS = {
   SubmissionAcceptance: {
-    vi: '{actor} đã gửi văn bản cho {recipients} lúc {time}. Bên gửi không thể chối là đã gửi.',
-    en: '{actor} sent the document to {recipients} on {time}. The sender cannot deny having sent it.',
+    vi: '{actor} nêu đã ký, niêm phong và gửi văn bản cho {recipients} lúc {time}, và không thể chối lời nêu đó. Việc văn bản đã rời bên gửi cần biên nhận của trục hoặc của nơi nhận.',
+    en: '{actor} states that it signed, sealed and sent the document to {recipients} on {time}, and cannot deny that. That it left takes a receipt of the relay or of a recipient.',
   },
   SubmissionRejection: {
     vi: '{actor} muốn gửi văn bản nhưng nút của cơ quan đã từ chối lúc {time}; văn bản chưa được gửi. Lý do: {reason}',
@@ -142,20 +144,20 @@ export const MEANINGS = {
     en: 'The relay {node} states on {time} that the envelope of {sender} was not delivered to {recipient}. Reason: {reason}',
   },
   ContentConsignment: {
-    vi: '{actor} đã nhận, mở và kiểm tra văn bản do {sender} gửi, lúc {time}. Cơ quan này không thể chối là đã nhận văn bản.',
-    en: '{actor} received, opened and checked the document sent by {sender}, on {time}. That agency cannot deny having received it.',
+    vi: '{actor} đã nhận, mở và kiểm tra văn bản nêu là của {sender}, lúc {time}. Cơ quan này không thể chối là đã nhận văn bản.',
+    en: '{actor} received, opened and checked a document that it names as of {sender}, on {time}. That agency cannot deny having received it.',
   },
   ContentConsignmentFailure: {
     vi: '{actor} đã nhận gói tin của {sender} nhưng không mở được hoặc không tiếp nhận nội dung, lúc {time}. Lý do: {reason}',
     en: '{actor} got the envelope of {sender} and could not open it or did not accept its content, on {time}. Reason: {reason}',
   },
   ContentHandover: {
-    vi: 'Hệ thống quản lý văn bản của {actor} đã tiếp nhận văn bản do {sender} gửi, lúc {time}. Cơ quan này không thể chối là đã nhận văn bản.',
-    en: 'The document system of {actor} took the document sent by {sender}, on {time}. That agency cannot deny having received it.',
+    vi: 'Hệ thống quản lý văn bản của {actor} đã tiếp nhận văn bản nêu là của {sender}, lúc {time}. Cơ quan này không thể chối là đã nhận văn bản.',
+    en: 'The document system of {actor} took a document that it names as of {sender}, on {time}. That agency cannot deny having received it.',
   },
   ContentHandoverFailure: {
-    vi: 'Hệ thống quản lý văn bản của {actor} không tiếp nhận văn bản do {sender} gửi, lúc {time}. Lý do: {reason}',
-    en: 'The document system of {actor} did not take the document sent by {sender}, on {time}. Reason: {reason}',
+    vi: 'Hệ thống quản lý văn bản của {actor} không tiếp nhận văn bản nêu là của {sender}, lúc {time}. Lý do: {reason}',
+    en: 'The document system of {actor} did not take a document that it names as of {sender}, on {time}. Reason: {reason}',
   },
   RelayToNonERDS: {
     vi: '{actor} đã chuyển văn bản cho {recipient} sang trục hiện hành lúc {time} và không thể chối việc chuyển đó. Từ điểm này văn bản không được niêm phong, không có giấy báo nhận ký số.',
@@ -173,6 +175,8 @@ export const SENTENCES = {
     'cannot-tell': 'Không có bước nào sai, nhưng chưa đủ căn cứ để kết luận. {why}',
     'other-document': 'Biên nhận này không nói về văn bản đưa ra ({document}). Mọi bước khác đều đạt: bỏ văn bản đó ra để xem biên nhận chứng minh điều gì.',
     shown: 'Văn bản đưa ra ({document}) đúng là văn bản đó hoặc một phần của nó.',
+    'senders-word': 'Việc {sender} đã gửi chỉ được nêu ở đây bởi bên khác: chỉ biên nhận SubmissionAcceptance của chính {sender} chứng minh được.',
+    'wrong-trust': 'Mọi biên nhận trong đó đều không khớp với các tệp tin cậy đã đưa: rất có thể đã chọn nhầm chứng thư gốc hoặc chứng thư đơn vị vận hành. Hãy đưa đúng tệp của trục này rồi kiểm tra lại.',
     'not-shown': 'Để chứng tỏ đó là văn bản nào, hãy đưa thêm tệp văn bản.',
     claims: 'Tệp tự ghi như sau (chưa được chứng minh)',
     facts: 'Nội dung biên nhận',
@@ -226,6 +230,8 @@ export const SENTENCES = {
     'cannot-tell': 'No step is wrong, and there is not enough to decide. {why}',
     'other-document': 'This receipt is not about the document shown ({document}). Every other step holds: take the document away to see what the receipt proves.',
     shown: 'The document shown ({document}) is that document or part of it.',
+    'senders-word': 'That {sender} sent it is said here by another: only the SubmissionAcceptance of {sender} itself proves it.',
+    'wrong-trust': 'No receipt in it fits the trust files given: very likely the wrong root or the wrong operator certificate was chosen. Give those of this axis and check again.',
     'not-shown': 'To show which document it is, give the document, too.',
     claims: 'What the file says of itself (not proven)',
     facts: 'What the receipt says',
@@ -363,8 +369,8 @@ export const REMARK_TEXTS = {
   },
 };
 
-/** What is strange about the time that an event names. */
-export const TIME_REMARK_TEXTS = {
+/** What is strange about an event, or about a business status. */
+export const STEP_REMARK_TEXTS = {
   'out-of-order': {
     vi: 'giờ này sớm hơn giờ của bước trước đó: có đồng hồ sai hoặc giờ nêu không đúng; hỏi lại bên nêu',
     en: 'this time lies before that of the step before it: a clock was wrong, or the time is not true; ask who states it',
@@ -372,6 +378,10 @@ export const TIME_REMARK_TEXTS = {
   'proven-late': {
     vi: 'chỉ được ký, hoặc chỉ chứng minh được là đã có, muộn hơn nhiều so với giờ tự nêu; không dựa riêng vào giờ đó',
     en: 'signed, or proven to have been there, only long after the time it names; do not rely on that time alone',
+  },
+  'wrong-side': {
+    vi: 'trạng thái này do bên kia của văn bản đặt: cơ quan đó có nêu như vậy, nhưng không làm thay đổi gì',
+    en: 'this status is for the other side of the document to set: it is what that agency said, and changes nothing',
   },
 };
 
@@ -529,6 +539,16 @@ export const BUNDLE_CHECK_TEXTS = {
       'A party showed two histories of one ledger: nothing it stated can be relied on; give both receipts to the axis operator.',
     ],
   },
+  'bundle-none-stopped': {
+    vi: [
+      'không danh bạ nào mới hơn trong đó nêu chứng thư đã ký bị thu hồi',
+      'Danh bạ mới hơn ngay trong bộ chứng cứ cho thấy chứng thư ký đã bị thu hồi hoặc tạm dừng: các biên nhận được nêu chưa được chứng minh; hãy hỏi bên lập chúng.',
+    ],
+    en: [
+      'no later directory in it names a certificate that signed as revoked',
+      'A newer directory in the same bundle shows that a signing certificate had been revoked or suspended: the receipts named are not proven; ask their maker.',
+    ],
+  },
   'bundle-receipts': {
     vi: ['từng biên nhận trong đó đều hợp lệ', 'Xem các biên nhận không hợp lệ hoặc chưa kết luận được: điều chúng nêu chưa được chứng minh.'],
     en: ['each receipt in it is valid', 'See the receipts that are not, or of which it cannot be told yet: what they say is not proven.'],
@@ -660,7 +680,7 @@ export const CHECK_TEXTS = {
   },
   'certificate-revocation': {
     vi: ['chứng thư chưa bị thu hồi, tính đến ngày phát hành danh bạ và theo các danh sách thu hồi, trả lời OCSP hiện có', 'Chứng thư đã thu hồi không còn giá trị sau thời điểm thu hồi; trước đó chỉ có giá trị nếu có dấu thời gian.'],
-    en: ["the certificate was not revoked, as of the directory's issue and by the revocation lists and OCSP answers at hand", 'A revoked certificate proves nothing after its revocation, and before it only with a time-stamp.'],
+    en: ["no revocation of the certificate is known, from the directory as issued and from those revocation lists and OCSP answers that count", 'A revoked certificate proves nothing after its revocation, and before it only with a time-stamp.'],
   },
   'certificate-expiry': {
     vi: ['chứng thư chưa hết hạn, hoặc có dấu thời gian chứng tỏ đã ký trước khi hết hạn', 'Chứng thư đã hết hạn và không có dấu thời gian chứng tỏ đã ký trước đó; đề nghị nút đã lập cấp lại biên nhận ký mới.'],
@@ -695,8 +715,8 @@ export const CHECK_TEXTS = {
     en: ["the operator's certificate was valid at issue", "The root was issued outside the validity of the operator's certificate; it entitles nobody."],
   },
   'operator-revocation': {
-    vi: ['chứng thư đơn vị vận hành chưa bị thu hồi theo các danh sách thu hồi, trả lời OCSP hiện có', 'Chứng thư đơn vị vận hành đã bị thu hồi; đề nghị đơn vị vận hành ký lại gốc danh bạ.'],
-    en: ["the operator's certificate was not revoked, by the revocation lists and OCSP answers at hand", "The operator's certificate is revoked; ask the operator for a root signed anew."],
+    vi: ['chưa biết việc thu hồi nào đối với chứng thư đơn vị vận hành, theo các danh sách thu hồi, trả lời OCSP được tính', 'Chứng thư đơn vị vận hành đã bị thu hồi; đề nghị đơn vị vận hành ký lại gốc danh bạ.'],
+    en: ["no revocation of the operator's certificate is known from those revocation lists and OCSP answers that count", "The operator's certificate is revoked; ask the operator for a root signed anew."],
   },
   'operator-expiry': {
     vi: ['chứng thư đơn vị vận hành chưa hết hạn, hoặc có dấu thời gian chứng tỏ đã ký trước khi hết hạn', 'Chứng thư đã hết hạn và không có dấu thời gian chứng tỏ gốc danh bạ đã ký trước đó; đề nghị nút đã lập cấp biên nhận kèm gốc danh bạ mới hơn.'],

@@ -1,8 +1,8 @@
-//! Whether receipts of one envelope id are about the same thing (docs/FORMATS.md, "Receipts agree"), and which ledgers among them show two histories.
+//! Whether receipts of one envelope id are about the same thing (docs/FORMATS.md, "Receipts agree").
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use truc_proto::{AgencyId, Checkpoint, Digest, EventUri};
+use truc_proto::{AgencyId, Digest, EventUri};
 
 use super::read::names;
 use crate::{ReceiptReport, ReceiptSummary, ReceiptVerdict};
@@ -73,44 +73,4 @@ pub(super) fn agreeing(receipts: Vec<&ReceiptSummary>) -> Vec<&ReceiptSummary> {
         return Vec::new();
     }
     receipts.into_iter().filter(agree).collect()
-}
-
-/// Ledgers that show two histories among receipts.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Forks {
-    /// By origin and in what, for people.
-    found: BTreeSet<(String, String)>,
-}
-
-impl Forks {
-    /// Same origin and size, another root. Both checkpoints carry the ledger key's signature, or their receipts are invalid anyway.
-    pub fn among<'r>(receipts: impl IntoIterator<Item = (&'r str, &'r ReceiptReport)>) -> Self {
-        let mut seen: BTreeMap<(&str, u64), (&str, Digest)> = BTreeMap::new();
-        let mut found = BTreeSet::new();
-        for (name, report) in receipts.into_iter().filter(|(_, report)| report.verdict != ReceiptVerdict::Invalid) {
-            let Some(checkpoint) = checkpoint_of(report) else { continue };
-            let (origin, size) = (checkpoint.origin(), checkpoint.size);
-            let (first, root) = *seen.entry((origin, size)).or_insert((name, checkpoint.root));
-            if root != checkpoint.root {
-                found.insert((origin.to_owned(), format!("{origin} at {size} leaves: {first}, {name}")));
-            }
-        }
-        Self { found }
-    }
-
-    /// Whether the receipt is of such a ledger: what its owner states to one it denies to another.
-    #[must_use]
-    pub fn hold(&self, report: &ReceiptReport) -> bool {
-        let origin = checkpoint_of(report).map(Checkpoint::origin);
-        self.found.iter().any(|(forked, _)| Some(forked.as_str()) == origin)
-    }
-
-    /// Which, and where, for people; none where there are none.
-    pub(super) fn told(&self) -> Option<String> {
-        names(self.found.iter().map(|(_, place)| place.as_str()))
-    }
-}
-
-fn checkpoint_of(report: &ReceiptReport) -> Option<&Checkpoint> {
-    report.summary.as_ref().and_then(|summary| summary.checkpoint.as_ref())
 }

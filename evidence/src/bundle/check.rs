@@ -37,6 +37,12 @@ checks! {
         en: "no ledger shows two histories", vi: "không sổ cái nào cho thấy hai lịch sử khác nhau",
         fix_en: "A party showed two histories of one ledger: nothing it stated can be relied on; give both receipts to the axis operator.",
         fix_vi: "Một bên đưa ra hai lịch sử của cùng một sổ cái: không lời nào của bên đó còn tin được; hãy gửi cả hai biên nhận cho đơn vị vận hành trục.";
+    /// No later version of the directory in it says that a certificate was revoked by which another receipt in it is signed.
+    NoneStopped = "bundle-none-stopped",
+        en: "no later directory in it names a certificate that signed as revoked",
+        vi: "không danh bạ nào mới hơn trong đó nêu chứng thư đã ký bị thu hồi",
+        fix_en: "A newer directory in the same bundle shows that a signing certificate had been revoked or suspended: the receipts named are not proven; ask their maker.",
+        fix_vi: "Danh bạ mới hơn ngay trong bộ chứng cứ cho thấy chứng thư ký đã bị thu hồi hoặc tạm dừng: các biên nhận được nêu chưa được chứng minh; hãy hỏi bên lập chúng.";
     /// Each receipt in it is valid by itself.
     Receipts = "bundle-receipts",
         en: "each receipt in it is valid", vi: "từng biên nhận trong đó đều hợp lệ",

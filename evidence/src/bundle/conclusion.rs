@@ -7,7 +7,7 @@ use std::{
 
 use truc_proto::{AgencyId, EventUri, NodeId, Reason, Role, Timestamp, limits::PROVEN_LATE_MS};
 
-use super::{Forks, ProvenStatus, StatusReport, agreement::agreeing};
+use super::{ProvenStatus, StatusReport, Together, agreement::agreeing};
 use crate::{EvidenceLevel, ReceiptReport, ReceiptSummary, ReceiptVerdict, directory::skew};
 
 /// An event that a valid receipt proves.
@@ -34,25 +34,28 @@ pub struct ProvenEvent {
     /// What its receipt rests on.
     pub levels: Vec<EvidenceLevel>,
     /// What is strange about its time.
-    pub remarks: Vec<TimeRemark>,
+    pub remarks: Vec<StepRemark>,
 }
 
-/// What is strange about the time that an event names.
+/// What is strange about an event, or about a business status.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum TimeRemark {
+pub enum StepRemark {
     /// A step before it names a later time.
     OutOfOrder,
     /// It was signed, or is proven to have been there, only long after.
     ProvenLate,
+    /// A status that the other side of the document sets.
+    WrongSide,
 }
 
-impl TimeRemark {
+impl StepRemark {
     /// Its name in reports.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::OutOfOrder => "out-of-order",
             Self::ProvenLate => "proven-late",
+            Self::WrongSide => "wrong-side",
         }
     }
 
@@ -66,6 +69,9 @@ impl TimeRemark {
             Self::ProvenLate => {
                 "signed, or proven to have been there, only long after the time it names; do not rely on that time alone"
             }
+            Self::WrongSide => {
+                "this status is for the other side of the document to set: it is what that agency said, and changes nothing"
+            }
         }
     }
 
@@ -78,6 +84,9 @@ impl TimeRemark {
             }
             Self::ProvenLate => {
                 "chỉ được ký, hoặc chỉ chứng minh được là đã có, muộn hơn nhiều so với giờ tự nêu; không dựa riêng vào giờ đó"
+            }
+            Self::WrongSide => {
+                "trạng thái này do bên kia của văn bản đặt: cơ quan đó có nêu như vậy, nhưng không làm thay đổi gì"
             }
         }
     }
@@ -270,14 +279,14 @@ pub struct Conclusion {
 }
 
 /// Puts together what the valid ones of these receipts prove, all said to be about one envelope of one sender, and what the valid ones of these statuses say.
-/// Nothing counts of a ledger in `forks`, nor what does not agree on what the envelope is.
+/// Nothing counts that others of them `together` speak against, nor what does not agree on what the envelope is.
 #[must_use]
 pub fn conclude<'r>(
     reports: impl IntoIterator<Item = &'r ReceiptReport>,
     statuses: &[StatusReport],
-    forks: &Forks,
+    together: &Together,
 ) -> Vec<Conclusion> {
-    let counts = |report: &&ReceiptReport| report.verdict == ReceiptVerdict::Valid && !forks.hold(report);
+    let counts = |report: &&ReceiptReport| report.verdict == ReceiptVerdict::Valid && together.counts(report);
     let valid = reports.into_iter().filter(counts).filter_map(|report| report.summary.as_ref());
     let agreed = agreeing(valid.collect());
     let addressed = agreed.iter().flat_map(|summary| summary.recipients.iter().chain(&summary.legacy));
@@ -296,8 +305,8 @@ pub fn conclude<'r>(
         }
     }
     let mut conclusions: Vec<_> = found.into_iter().map(|(recipient, events)| concluded(recipient, events)).collect();
-    let of_one_history = |status: &&StatusReport| !status.receipts.iter().any(|(_, report)| forks.hold(report));
-    let said: Vec<_> = statuses.iter().filter(of_one_history).filter_map(|status| status.proven.as_ref()).collect();
+    let stands = |status: &&StatusReport| status.receipts.iter().all(|(_, report)| together.counts(report));
+    let said: Vec<_> = statuses.iter().filter(stands).filter_map(|status| status.proven.as_ref()).collect();
     add_statuses(&mut conclusions, &said);
     conclusions
 }
@@ -344,12 +353,12 @@ fn event_of(summary: &ReceiptSummary, all: &[&ReceiptSummary]) -> ProvenEvent {
     }
 }
 
-fn time_remarks(summary: &ReceiptSummary, all: &[&ReceiptSummary]) -> Vec<TimeRemark> {
+fn time_remarks(summary: &ReceiptSummary, all: &[&ReceiptSummary]) -> Vec<StepRemark> {
     let place = step_of(summary);
     let before = |other: &&&ReceiptSummary| leads(other) && step_of(other) < place;
     let is_early = all.iter().filter(before).any(|other| other.time > summary.time + skew());
     let is_late = is_late(summary.time, summary.proven_by.or(summary.signed_at));
-    let found = [(is_early, TimeRemark::OutOfOrder), (is_late, TimeRemark::ProvenLate)];
+    let found = [(is_early, StepRemark::OutOfOrder), (is_late, StepRemark::ProvenLate)];
     found.into_iter().filter_map(|(is, remark)| is.then_some(remark)).collect()
 }
 

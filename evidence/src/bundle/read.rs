@@ -17,7 +17,7 @@ use truc_signer::{
 };
 
 use super::{
-    BundleCheck, Conclusion, Forks, StatusJudge, StatusReport,
+    BundleCheck, Conclusion, StatusJudge, StatusReport, Together,
     agreement::disagreement,
     conclude,
     status::{JudgedStatus, place},
@@ -141,7 +141,7 @@ pub fn verify_bundle(
     let statuses: Vec<_> = statuses.map(|judged| judged.about(about.as_ref().ok())).collect();
     let of_statuses = statuses.iter().flat_map(|status| &status.receipts);
     let all = || found.receipts.iter().chain(of_statuses.clone()).map(|(name, report)| (name.as_str(), report));
-    let forks = Forks::among(all());
+    let together = Together::of(all());
     let form = about.as_ref().map_or_else(|why| (Outcome::Failed, why.clone()), |_| (Outcome::Passed, String::new()));
     let signed = match &signature {
         Ok(_) => (Outcome::Passed, String::new()),
@@ -164,7 +164,8 @@ pub fn verify_bundle(
             },
         ),
         step(BundleCheck::OneDocument, one_document(about.as_ref().ok(), &found.receipts)),
-        step(BundleCheck::NoFork, no_fork(&forks)),
+        step(BundleCheck::NoFork, no_fork(&together)),
+        step(BundleCheck::NoneStopped, together.stopped(all())),
         step(BundleCheck::Receipts, receipts_are_valid(&found.receipts)),
         step(BundleCheck::Statuses, statuses_are_valid(&statuses)),
     ];
@@ -173,7 +174,7 @@ pub fn verify_bundle(
         .map(|cms| BundleSigner { subject: cms.certificate.subject().to_owned(), signed_at: cms.signing_time });
     // What is said of another envelope says nothing of this one's recipients.
     let of_it = |report: &&ReceiptReport| about.as_ref().is_ok_and(|about| is_about(report, about) == Some(true));
-    let conclusions = conclude(found.receipts.iter().map(|(_, report)| report).filter(of_it), &statuses, &forks);
+    let conclusions = conclude(found.receipts.iter().map(|(_, report)| report).filter(of_it), &statuses, &together);
     BundleReport {
         verdict: ReceiptVerdict::of(&steps),
         steps,
@@ -217,6 +218,7 @@ pub(super) fn signer(cms: &CmsSignature, signed: Timestamp, trust: &ReceiptTrust
     let (outcome, detail) = match validate_with(trust.store(), certificate, &cms.others, CertificateUse::Service, at) {
         Err(error) => (Outcome::Failed, chain(&error)),
         Ok(_) if signed != at => (Outcome::Failed, "signed outside the certificate's validity".to_owned()),
+        Ok(_) if signed > now + skew() => (Outcome::Failed, format!("signed {signed}, and it is {now}")),
         Ok(Verdict::Revoked { at: since, .. }) => stamps.revoked(since, signed),
         Ok(verdict) => match stamps.finding() {
             Some(wrong @ (Outcome::Failed, _)) => wrong,
@@ -301,8 +303,8 @@ fn one_document(about: Option<&BundleJson>, receipts: &[(String, ReceiptReport)]
     }
 }
 
-fn no_fork(forks: &Forks) -> (Outcome, String) {
-    forks.told().map_or((Outcome::Passed, String::new()), |told| (Outcome::Failed, told))
+fn no_fork(together: &Together) -> (Outcome, String) {
+    together.histories().map_or((Outcome::Passed, String::new()), |told| (Outcome::Failed, told))
 }
 
 pub(super) fn receipts_are_valid(receipts: &[(String, ReceiptReport)]) -> (Outcome, String) {

@@ -8,7 +8,7 @@ use truc_proto::{
 use truc_signer::{CmsSignature, asic::AsicManifest, verify_detached};
 
 use super::{
-    TimeRemark,
+    StepRemark,
     agreement::disagreement,
     conclusion::is_late,
     read::{names, receipts_are_valid, signer},
@@ -127,7 +127,7 @@ pub struct ProvenStatus {
     /// When its agency's node stated it, or whoever took it from today's axis that it came.
     pub stated: Timestamp,
     /// What is strange about its time.
-    pub remarks: Vec<TimeRemark>,
+    pub remarks: Vec<StepRemark>,
     /// Counts per document and agency: one that comes late has a number below an earlier one's.
     pub sequence: u64,
     /// In its words.
@@ -205,6 +205,12 @@ impl JudgedStatus {
         }
         report.verdict = ReceiptVerdict::of(&report.steps);
         report.proven = report.proven.filter(|_| report.verdict == ReceiptVerdict::Valid);
+        if let (Some(proven), Some(about)) = (&mut report.proven, about)
+            && proven.code.is_known()
+            && proven.code.is_from_sender() != (proven.from == about.sender)
+        {
+            proven.remarks.push(StepRemark::WrongSide);
+        }
         report
     }
 }
@@ -381,7 +387,7 @@ impl StatusJudge {
             time: status.time,
             stated: stated.time,
             remarks: if basis != StatusBasis::TakenOver && is_late(status.time, Some(stated.time)) {
-                vec![TimeRemark::ProvenLate]
+                vec![StepRemark::ProvenLate]
             } else {
                 vec![]
             },

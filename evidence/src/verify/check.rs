@@ -132,7 +132,7 @@ checks! {
         fix_vi: "Danh bạ không cho phép chứng thư này vào thời điểm đó; hãy hỏi đơn vị vận hành trục.";
     /// Not revoked or suspended, by the signed entry, the lists and the answers at hand, before it signed; later revocation without a time-stamp leaves doubt.
     CertificateRevocation = "certificate-revocation",
-        en: "the certificate was not revoked, as of the directory's issue and by the revocation lists and OCSP answers at hand",
+        en: "no revocation of the certificate is known, from the directory as issued and from those revocation lists and OCSP answers that count",
         vi: "chứng thư chưa bị thu hồi, tính đến ngày phát hành danh bạ và theo các danh sách thu hồi, trả lời OCSP hiện có",
         fix_en: "A revoked certificate proves nothing after its revocation, and before it only with a time-stamp.",
         fix_vi: "Chứng thư đã thu hồi không còn giá trị sau thời điểm thu hồi; trước đó chỉ có giá trị nếu có dấu thời gian.";
@@ -179,7 +179,7 @@ checks! {
         fix_vi: "Gốc danh bạ phát hành ngoài thời hạn chứng thư của đơn vị vận hành; không trao quyền cho ai.";
     /// The operator's certificate was not revoked before the root was issued, by the lists and the answers at hand; later revocation leaves doubt.
     OperatorRevocation = "operator-revocation",
-        en: "the operator's certificate was not revoked, by the revocation lists and OCSP answers at hand", vi: "chứng thư đơn vị vận hành chưa bị thu hồi theo các danh sách thu hồi, trả lời OCSP hiện có",
+        en: "no revocation of the operator's certificate is known from those revocation lists and OCSP answers that count", vi: "chưa biết việc thu hồi nào đối với chứng thư đơn vị vận hành, theo các danh sách thu hồi, trả lời OCSP được tính",
         fix_en: "The operator's certificate is revoked; ask the operator for a root signed anew.",
         fix_vi: "Chứng thư đơn vị vận hành đã bị thu hồi; đề nghị đơn vị vận hành ký lại gốc danh bạ.";
     /// The operator's certificate has not expired since, or a time-stamp shows that it signed before.

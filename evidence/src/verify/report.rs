@@ -107,9 +107,9 @@ pub struct EnvelopeHashes {
     pub commitment: Digest,
 }
 
-/// A certificate that the directory binds to an agency for its own signatures.
+/// A certificate that the directory binds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct ServiceCertificate {
+pub struct BoundDigest {
     /// SHA-256 of its DER.
     pub sha256: Digest,
     /// Since when it is revoked or suspended there, where it is.
@@ -150,7 +150,11 @@ pub struct ReceiptSummary {
     /// Axis and lane of the directory relied on.
     pub domain: Option<(AxisId, Lane)>,
     /// The certificates that the actor's directory entry binds for the agency's own signatures.
-    pub service_certificates: Vec<ServiceCertificate>,
+    pub service_certificates: Vec<BoundDigest>,
+    /// Those that the actor's node or relay entry binds for signing checkpoints.
+    pub node_certificates: Vec<BoundDigest>,
+    /// The certificate that signed the checkpoint, where its signature holds.
+    pub certificate: Option<Digest>,
     /// The directory version relied on.
     pub directory_version: Option<u64>,
     /// When that version was issued: revocation is known as of then.

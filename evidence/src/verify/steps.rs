@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use truc_ledger::merkle::{leaf_hash, verify_inclusion};
 use truc_proto::{
-    AgencyEntry, Checkpoint, Digest, ENVELOPE_ENTRY, EnvelopeJson, EnvelopeKind, EventUri, KeyStatus, KeyUse,
-    NodeEntry, NoteKey, Preamble, ProvenEntry, Role, RootStatement, SignedNote, Timestamp, limits::DIRECTORY_GRACE_MS,
+    AgencyEntry, CertificateBinding, Checkpoint, Digest, ENVELOPE_ENTRY, EnvelopeJson, EnvelopeKind, EventUri,
+    KeyStatus, KeyUse, NodeEntry, NoteKey, Preamble, ProvenEntry, Role, RootStatement, SignedNote, Timestamp,
+    limits::DIRECTORY_GRACE_MS,
 };
 use truc_signer::{
     Certificate, CertificateUse, CmsError, CmsSignature, PathError, Verdict,
@@ -15,7 +16,7 @@ use truc_signer::{
 };
 
 use super::{
-    Check, Checks, Document, Outcome, ReceiptReport, ReceiptSummary, ReceiptTrust, ServiceCertificate, Step,
+    BoundDigest, Check, Checks, Document, Outcome, ReceiptReport, ReceiptSummary, ReceiptTrust, Step,
     read::{Facts, LeafFacts, OpeningFacts},
     stamps::Stamps,
     witnesses::{self, Witnessed},
@@ -134,6 +135,7 @@ fn summary(facts: &Facts, signing: Option<&Signing<'_>>) -> Option<ReceiptSummar
     let preamble = facts.preamble.as_ref().and_then(|part| part.value.as_ref());
     // Whom the envelope is for is stated by its submission; another event speaks of its own recipient.
     let stated = preamble.filter(|_| leaf.submission().is_some());
+    let node = facts.node.value.as_ref().map(|(_, node)| node);
     Some(ReceiptSummary {
         event: leaf.event,
         role: leaf.actor.role,
@@ -150,7 +152,9 @@ fn summary(facts: &Facts, signing: Option<&Signing<'_>>) -> Option<ReceiptSummar
         signed_at: signing.and_then(|s| s.cms.as_ref().ok()).and_then(|cms| cms.signing_time),
         proven_by: signing.and_then(|signing| signing.stamps.latest()),
         domain: facts.root.value.as_ref().map(|root| (root.axis.clone(), root.lane)),
-        service_certificates: agency.map(service_certificates).unwrap_or_default(),
+        service_certificates: agency.map(|entry| bound_for(KeyUse::Service, &entry.certificates)).unwrap_or_default(),
+        node_certificates: node.map(|entry| bound_for(KeyUse::Node, &entry.certificates)).unwrap_or_default(),
+        certificate: signing.and_then(|s| s.cms.as_ref().ok()).map(|cms| cms.certificate.sha256()),
         directory_version: facts.root.value.as_ref().map(|root| root.version),
         directory_issued: facts.root.value.as_ref().map(|root| root.issued),
         reason: leaf.said().and_then(|event| event.reason),
@@ -162,9 +166,9 @@ fn summary(facts: &Facts, signing: Option<&Signing<'_>>) -> Option<ReceiptSummar
     })
 }
 
-fn service_certificates(agency: &AgencyEntry) -> Vec<ServiceCertificate> {
-    let for_service = agency.certificates.iter().filter(|binding| binding.uses.contains(&KeyUse::Service));
-    for_service.map(|binding| ServiceCertificate { sha256: binding.sha256, ended: binding.status_since }).collect()
+fn bound_for(key_use: KeyUse, certificates: &[CertificateBinding]) -> Vec<BoundDigest> {
+    let for_it = certificates.iter().filter(|binding| binding.uses.contains(&key_use));
+    for_it.map(|binding| BoundDigest { sha256: binding.sha256, ended: binding.status_since }).collect()
 }
 
 /// What is known about the certificate's line under the checkpoint.
@@ -824,7 +828,7 @@ impl<'a> Judge<'a> {
             Some(Ok(Verdict::Unknown(why)))
                 if !self.trust.store().crls().is_empty() || self.trust.store().answers().count() > 0 =>
             {
-                format!("{directory}; {why}")
+                format!("{directory}; the revocation lists and OCSP answers given do not tell: {why}")
             }
             _ => format!("{directory}; not checked later"),
         }

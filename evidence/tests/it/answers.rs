@@ -348,7 +348,7 @@ pub(crate) fn bundles() -> Vec<BundleCase> {
         of("by-who-was-looked-up", vec![answer(by, &BY.to_check, revoked(0), none)], &[(Signer, Failed)]).with_crls(),
         of("by-who-was-revoked", vec![answer(by, &BY.revoked, revoked(0), none)], &[]).with_crls(),
         of("about-another-certificate", vec![answer(&WORLD.service_h26, &BY.appointed, revoked(0), none)], &[]),
-        case("past-the-revocation-lists", &past, &[(Signer, Unknown)]).with_crls(),
+        case("past-the-revocation-lists", &past, &[(Signer, Unknown)]).with_crls().at(101 * DAY_MS),
         of("eight-forged-and-a-good-one", many(good()), &[(Signer, Unknown)]),
         of("seven-forged-and-a-good-one", many(good()).split_off(1), &[]),
         outgiven,

@@ -9,9 +9,10 @@ use truc_evidence::{
     Outcome::{self, *},
     ReceiptTrust, verify_bundle,
 };
+use truc_ledger::merkle::{MemTree, leaf_hash};
 use truc_proto::{
-    Actor, BundleJson, Digest, Entry, EnvelopeId, Event, EventUri, KeyStatus, Lane, Preamble, Priority, Raw, Reason,
-    Role, Submission, Timestamp,
+    Actor, BundleJson, Digest, DirectoryRef, Entry, EnvelopeId, Event, EventUri, KeyStatus, Lane, Preamble, Priority,
+    Raw, Reason, Role, RootStatement, Submission, Timestamp,
 };
 use truc_signer::{
     SignError, SoftKey, TrustStore,
@@ -20,7 +21,7 @@ use truc_signer::{
 };
 
 use crate::{
-    cases::{agency, by_the_sender, receive},
+    cases::{agency, by_the_sender, node, receive},
     world::*,
     zips::{Zip, ZipEntry, crc32},
 };
@@ -190,6 +191,8 @@ pub(crate) struct BundleCase {
     /// Authorities that are trusted, too, in PEM.
     pub(crate) trusted: String,
     pub(crate) against: Vec<(BundleCheck, Outcome)>,
+    /// When it is judged.
+    pub(crate) now: Timestamp,
 }
 
 impl BundleCase {
@@ -202,7 +205,13 @@ impl BundleCase {
             given: vec![],
             trusted: String::new(),
             against: against.to_vec(),
+            now: after(DAY_MS),
         }
+    }
+
+    /// Judged then.
+    pub(crate) fn at(self, ms: i64) -> Self {
+        Self { now: after(ms), ..self }
     }
 
     pub(crate) fn with_crls(self) -> Self {
@@ -215,9 +224,9 @@ impl BundleCase {
 
     pub(crate) fn report(&self) -> BundleReport {
         let document = self.document.map(Document::of);
-        let store = store(self.with_crls, &self.trusted).with_answers(answers_of(&self.given, after(DAY_MS)));
+        let store = store(self.with_crls, &self.trusted).with_answers(answers_of(&self.given, self.now));
         let trust = ReceiptTrust::new(store, WORLD.pinned());
-        verify_bundle(self.bundle.as_slice(), &trust, document.as_ref(), after(DAY_MS))
+        verify_bundle(self.bundle.as_slice(), &trust, document.as_ref(), self.now)
     }
 }
 
@@ -292,6 +301,7 @@ pub(crate) fn all() -> Vec<BundleCase> {
     all.extend(contradictions());
     all.extend(times());
     all.extend(makers());
+    all.extend(stopped());
     all.extend(crate::answers::bundles());
     all.extend(crate::constrained::bundles());
     all.extend(crate::status_cases::bundles());
@@ -644,13 +654,16 @@ fn signatures() -> Vec<BundleCase> {
         broken("with-more-behind", &|signature| [signature.as_slice(), b"\0"].concat()),
         by("by-a-stranger", |world| &world.foreign_node, HOUR_MS, Some(Failed)),
         by("by-a-sealing-certificate", |world| &world.sealing_h26, HOUR_MS, Some(Failed)),
+        by("in-the-future", |world| &world.service_g22, 2 * DAY_MS, Some(Failed)),
         by("before-its-certificate", |world| &world.service_g22, -3_000 * DAY_MS, Some(Failed)),
         by("after-its-certificate", |world| &world.expired_node, HOUR_MS, Some(Failed)),
         by("by-a-certificate-that-ended-since", |world| &world.short_node, HOUR_MS, None),
         by("by-the-revoked", |world| &world.revoked_node, HOUR_MS, Some(Failed)).with_crls(),
         by("by-the-revoked-without-lists", |world| &world.revoked_node, HOUR_MS, None),
         by("by-the-later-revoked", |world| &world.later_revoked_node, HOUR_MS, Some(Unknown)).with_crls(),
-        by("past-the-revocation-lists", |world| &world.service_g22, 100 * DAY_MS, Some(Unknown)).with_crls(),
+        by("past-the-revocation-lists", |world| &world.service_g22, 100 * DAY_MS, Some(Unknown))
+            .with_crls()
+            .at(101 * DAY_MS),
     ]
 }
 
@@ -927,6 +940,63 @@ fn makers() -> Vec<BundleCase> {
             &[(Maker, Unknown)],
         ),
     ]
+}
+
+/// A later directory in the bundle says of a certificate that signed another receipt in it that it was revoked.
+fn stopped() -> Vec<BundleCase> {
+    let later = |entries: fn(&World, &mut Vec<Entry>), root: fn(&mut RootStatement)| {
+        receipt(Who::Recipient, |recipe| {
+            recipe.fillers = 9;
+            recipe.event = |event| {
+                event.event = EventUri::ContentHandover;
+                event.time = after(HOUR_MS / 2);
+            };
+            recipe.cms = |world, cms| {
+                (cms.key, cms.signed_at) = (Some(&world.node_h37.key), after(HOUR_MS / 2));
+            };
+            (recipe.entries, recipe.root) = (entries, root);
+            recipe.submission = |submission| submission.directory = relied_on();
+        })
+    };
+    let newer: fn(&mut RootStatement) = |root| {
+        (root.version, root.previous) = (root.version + 1, Some(Digest::of(b"the version before")));
+    };
+    let older: fn(&mut RootStatement) = |root| root.version -= 1;
+    let by_first: Stamps = |world, signature| vec![token(&world.tsa, signature, 2_000)];
+    let of = |name: &str, more: String, stamps: Option<Stamps>, outcome: Option<Outcome>| {
+        let mut receipts = Plan::default().receipts;
+        if let Some(stamps) = stamps {
+            receipts[2].1 = receipt(Who::Recipient, |recipe| recipe.stamps = stamps);
+        }
+        receipts.push(("handover.receipt", more));
+        let against: Vec<_> = outcome.into_iter().map(|outcome| (NoneStopped, outcome)).collect();
+        BundleCase::new(
+            format!("certificate-that-a-later-directory-stops-{name}"),
+            Plan::of(receipts).build(),
+            &against,
+        )
+    };
+    vec![
+        of("before", later(|world, entries| stop_h26(world, entries, -HOUR_MS), newer), None, Some(Failed)),
+        of("since", later(|world, entries| stop_h26(world, entries, 20_000), newer), None, Some(Unknown)),
+        of("since-with-a-stamp", later(|world, entries| stop_h26(world, entries, 20_000), newer), Some(by_first), None),
+        of("before-in-an-earlier-one", later(|world, entries| stop_h26(world, entries, -HOUR_MS), older), None, None),
+    ]
+}
+
+/// The directory that the usual submission relies on.
+fn relied_on() -> DirectoryRef {
+    let entries: Vec<Vec<u8>> = WORLD.entries().iter().map(bytes_of).collect();
+    let entry = WORLD.entries().iter().position(|entry| entry.key() == "agency/G22").unwrap();
+    let root = MemTree::of(&entries).root();
+    DirectoryRef { version: WORLD.root().version, root, entry: leaf_hash(&entries[entry]) }
+}
+
+/// H26's node has another certificate now, and the one before was revoked.
+fn stop_h26(world: &World, entries: &mut [Entry], ms: i64) {
+    let node = node(entries, "N-H26");
+    (node.certificates[0].status, node.certificates[0].status_since) = (KeyStatus::Revoked, Some(after(ms)));
+    node.certificates.push(binding(&world.node_h37, truc_proto::KeyUse::Node));
 }
 
 fn revoke_g22(entries: &mut [Entry], ms: i64) {

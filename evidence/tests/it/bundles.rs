@@ -131,6 +131,10 @@ fn nobody_is_held_to_anothers_word_and_what_does_not_go_together_is_said() {
         ("consignment-a-little-before-the-submission", &[("H26", "consigned", "", &[]), ("H37", "relayed", "", &[])]),
         ("signed-days-later", &[("H26", "consigned", "", &["proven-late"]), ("H37", "relayed", "", &[])]),
         ("stamped-days-later", &[("H26", "consigned", "", &["proven-late"]), ("H37", "relayed", "", &[])]),
+        (
+            "certificate-that-a-later-directory-stops-before",
+            &[("H26", "handed-over", "", &[]), ("H37", "relayed", "", &[])],
+        ),
         ("stamped-at-once", &[("H26", "consigned", "", &[]), ("H37", "relayed", "", &[])]),
     ];
     let cases = bundle_cases::all();

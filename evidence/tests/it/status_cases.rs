@@ -3,7 +3,7 @@
 use truc_evidence::{
     BundleCheck, Outcome, ReceiptVerdict, Standing, StatusBasis,
     StatusCheck::{self, *},
-    TimeRemark,
+    StepRemark,
 };
 use truc_proto::{
     Actor, BusinessStatus, Digest, Entry, EnvelopeId, EnvelopeKind, Event, EventUri, KeyStatus, Preamble, Raw, Receipt,
@@ -200,6 +200,7 @@ fn right() -> Vec<BundleCase> {
         alone("a-status-taken-over", taken_over()),
         alone("a-status-set-long-before-it-was-stated", accepted().with(|said| said.status.time = after(-2 * HOUR_MS))),
         alone("a-status-taken-over-and-set-tomorrow", taken_over().with(|said| said.status.time = after(DAY_MS))),
+        alone("a-status-for-the-other-side-to-set", done_by_g22()),
         alone("a-status-set-a-little-later", accepted().with(|said| said.status.time = after(200_000))),
         alone("a-status-that-nobody-knows", by_h26(StatusCode::Unknown09, 1)),
         alone("a-status-with-hostile-words", accepted().with(|said| said.status.reason = Some("<b>\u{202e}x".into()))),
@@ -208,6 +209,18 @@ fn right() -> Vec<BundleCase> {
             accepted().files("a").into_iter().map(|(name, file)| (name.replace("/a/", "/"), file)).collect(),
         ),
     ]
+}
+
+/// G22, whose document it is, says that it is done with it.
+fn done_by_g22() -> Said<'static> {
+    let mut said = by_h26(StatusCode::Done, 1);
+    (said.status.from, said.status.to) = (code("G22"), code("H26"));
+    let of_g22: fn(&mut Preamble) = |preamble| {
+        of_h26(preamble);
+        (preamble.sender, preamble.recipients) = (code("G22"), vec![code("H26")]);
+    };
+    let stated = Recipe { who: Who::Sender, with_opening: true, preamble: of_g22, fillers: 50, ..Recipe::default() };
+    Said { key: None, receipts: vec![("submission.receipt", stated)], ..said }
 }
 
 fn case(name: &str, said: &Said<'_>, against: &[(StatusCheck, Outcome)]) -> (BundleCase, Against) {
@@ -410,7 +423,7 @@ fn what_agencies_provably_said_stands_with_the_recipient_and_changes_nothing_of_
 }
 
 #[test]
-fn a_status_set_long_before_it_was_stated_says_so() {
+fn what_is_strange_about_a_status_is_said() {
     let cases = bundles();
     let remarks = |name: &str| {
         let report = cases.iter().find(|case| case.name == name).unwrap().report();
@@ -419,8 +432,9 @@ fn a_status_set_long_before_it_was_stated_says_so() {
         assert_eq!(status.stated, at(), "{name}");
         status.remarks
     };
-    assert_eq!(remarks("a-status-set-long-before-it-was-stated"), [TimeRemark::ProvenLate]);
+    assert_eq!(remarks("a-status-set-long-before-it-was-stated"), [StepRemark::ProvenLate]);
     assert_eq!(remarks("a-status-set-a-little-later"), []);
+    assert_eq!(remarks("a-status-for-the-other-side-to-set"), [StepRemark::WrongSide]);
     assert_eq!(remarks("a-status-taken-over-and-set-tomorrow"), []);
 }
 

@@ -312,7 +312,7 @@ fn bundle_json(case: &BundleCase, bent: bool) -> Value {
     json!({
         "name": case.name, "bundle": BASE64.encode(&case.bundle), "trust": format!("{}{}", WORLD.trust_pem(), case.trusted),
         "operator": WORLD.operator.issued.leaf_pem(), "lists": if case.with_crls { WORLD.crls_pem.as_str() } else { "" },
-        "answers": encoded(&case.given), "document": case.document.map(|bytes| BASE64.encode(bytes)), "now": after(DAY_MS).unix_ms(), "bent": bent,
+        "answers": encoded(&case.given), "document": case.document.map(|bytes| BASE64.encode(bytes)), "now": case.now.unix_ms(), "bent": bent,
         "verdict": report.verdict.as_str(), "steps": steps, "receipts": receipts, "conclusions": conclusions,
         "others": report.others, "signed_at": signed_at, "statuses": report.statuses.iter().map(status_json).collect::<Vec<_>>(),
     })
@@ -363,6 +363,7 @@ fn bundles() -> Vec<Value> {
         given: vec![],
         trusted: String::new(),
         against: vec![],
+        now: after(DAY_MS),
     };
     for (name, recipe) in cases::valid().into_iter().chain(kinds()) {
         let alone = vec![("a.receipt", recipe.build(&WORLD).receipt)];

@@ -8,8 +8,8 @@ use std::{
 
 use serde_json::{Value, json};
 use truc_evidence::{
-    BundleCheck, BundleReport, Check, Conclusion, Document, Outcome as Found, ProvenEvent, ProvenStatus, ReceiptTrust,
-    StatusReport, is_bundle, verify_bundle,
+    BundleCheck, BundleReport, Check, Conclusion, Document, Outcome as Found, ProvenEvent, ProvenStatus, ReceiptReport,
+    ReceiptTrust, StatusReport, is_bundle, verify_bundle,
 };
 use truc_proto::{Timestamp, node_v1::ExportBundleRequest};
 
@@ -91,6 +91,16 @@ pub(super) fn print(file: &Path, report: &BundleReport, output: &Output) {
         let at = signer.signed_at.map_or("-".to_owned(), Timestamp::in_vietnam);
         output.line(format!("  signed by {}, {at}", printable(&signer.subject)));
     }
+    if is_of_other_trust(report) {
+        output.line(output.paint(
+            Tone::Bad,
+            "  no receipt in it fits the trust files given: very likely --trust or --operator is the wrong file; give those of this axis and verify again",
+        ));
+        output.line(output.paint(
+            Tone::Bad,
+            "  mọi biên nhận trong đó đều không khớp với các tệp tin cậy: rất có thể đã chọn nhầm tệp --trust hoặc --operator; hãy đưa đúng tệp của trục này rồi kiểm tra lại",
+        ));
+    }
     for step in &report.steps {
         // What cannot be read of a bundle cannot be told.
         let shown = if step.outcome == Found::NotReached { Found::Unknown } else { step.outcome };
@@ -118,6 +128,15 @@ pub(super) fn print(file: &Path, report: &BundleReport, output: &Output) {
         ));
     }
     timeline(&report.conclusions, output);
+}
+
+/// Whether every receipt fails where somebody else's authority or operator is trusted.
+fn is_of_other_trust(report: &BundleReport) -> bool {
+    const OF_TRUST: [Check; 4] = [Check::CertificatePath, Check::OperatorPath, Check::RootSignature, Check::RootSigner];
+    let fails = |receipt: &ReceiptReport| {
+        receipt.steps.iter().any(|step| step.outcome == Found::Failed && OF_TRUST.contains(&step.check))
+    };
+    !report.receipts.is_empty() && report.receipts.iter().all(|(_, receipt)| fails(receipt))
 }
 
 fn print_status(status: &StatusReport, output: &Output) {

@@ -8,8 +8,8 @@ use std::{
 };
 
 use anyhow::anyhow;
-use truc_evidence::{ForkFile, Forks, ReceiptReport, ReceiptVerdict, bundled_receipt};
-use truc_proto::{BUNDLE_RECEIPTS, BUNDLE_STATUSES, Digest, Receipt};
+use truc_evidence::{ForkFile, Outcome, ReceiptReport, ReceiptVerdict, Together, bundled_receipt};
+use truc_proto::{BUNDLE_RECEIPTS, BUNDLE_STATUSES, Digest, Receipt, Timestamp};
 
 use super::verify::{Verified, receipt_bytes};
 use crate::exit::{Exit, ExitContext as _, Failure};
@@ -61,10 +61,23 @@ pub(super) fn find<'r>(reports: &'r [(&Path, Verified)]) -> Option<TwoHistories<
     None
 }
 
-/// Ledgers that show two histories in any of the files: nothing counts of what they state.
-pub(super) fn forks(reports: &[(&Path, Verified)]) -> Forks {
+/// What the receipts of all files show against each other.
+pub(super) fn together(reports: &[(&Path, Verified)]) -> Together {
     let receipts = reports.iter().flat_map(|(file, verified)| all(file, verified));
-    Forks::among(receipts.map(|(_, report)| ("", report)))
+    Together::of(receipts.map(|(_, report)| ("", report)))
+}
+
+/// Those that a later directory in one of the files speaks against: where each is, and what that comes to.
+pub(super) fn stopped<'r>(
+    reports: &'r [(&Path, Verified)],
+    together: &Together,
+) -> Vec<(Place<'r>, Outcome, Timestamp)> {
+    let receipts = reports.iter().flat_map(|(file, verified)| all(file, verified));
+    let stopped = receipts.filter_map(|(place, report)| {
+        let (outcome, since) = together.ended(report)?;
+        Some((place, outcome, since))
+    });
+    stopped.collect()
 }
 
 fn all<'r>(file: &'r Path, verified: &'r Verified) -> Vec<(Place<'r>, &'r ReceiptReport)> {

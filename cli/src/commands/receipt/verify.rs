@@ -7,11 +7,11 @@ use truc_evidence::{
     BundleReport, Document, EvidenceLevel, Outcome, PinnedOperator, ReceiptReport, ReceiptTrust, ReceiptVerdict,
     conclude, verify_receipt,
 };
-use truc_proto::limits::RECEIPT_BYTES_MAX;
+use truc_proto::{Role, Timestamp, limits::RECEIPT_BYTES_MAX};
 
 use super::{
     bundle,
-    histories::{self, TwoHistories},
+    histories::{self, Place, TwoHistories},
 };
 use crate::{
     args::VerifyArgs,
@@ -66,6 +66,7 @@ fn all(args: &VerifyArgs) -> Result<Vec<(&Path, Verified)>, Failure> {
 pub(crate) fn run(args: &VerifyArgs, output: &Output) -> exit::Outcome {
     let reports = all(args)?;
     let forked = histories::find(&reports);
+    let stopped = histories::stopped(&reports, &histories::together(&reports));
     if let (Some(out), Some(forked)) = (&args.fork_out, &forked) {
         forked.write(out)?;
     }
@@ -79,6 +80,10 @@ pub(crate) fn run(args: &VerifyArgs, output: &Output) -> exit::Outcome {
         .collect();
     if let Some(forked) = &forked {
         value.push(json!({ "file": null, "verdict": "invalid", "two_histories": fork_json(forked) }));
+    }
+    for (place, outcome, since) in &stopped {
+        let verdict = if *outcome == Outcome::Failed { "invalid" } else { "cannot-tell" };
+        value.push(json!({ "file": null, "verdict": verdict, "revoked_by_a_later_directory": { "receipt": place.text(), "since": since } }));
     }
     output.show(&json!(value), |o| {
         for (file, verified) in &reports {
@@ -95,8 +100,9 @@ pub(crate) fn run(args: &VerifyArgs, output: &Output) -> exit::Outcome {
         if let Some(forked) = &forked {
             tell_fork(forked, args, o);
         }
+        tell_stopped(&stopped, o);
     });
-    Ok(if forked.is_some() { Exit::Invalid } else { worst(reports.iter().map(|(_, r)| r.verdict())) })
+    Ok(ended(forked.is_some(), &stopped, &reports))
 }
 
 fn tell_fork(forked: &TwoHistories<'_>, args: &VerifyArgs, o: &Output) {
@@ -123,9 +129,10 @@ fn tell_fork(forked: &TwoHistories<'_>, args: &VerifyArgs, o: &Output) {
 pub(super) fn show(args: &VerifyArgs, output: &Output) -> exit::Outcome {
     let reports = all(args)?;
     let mut shown = Vec::new();
-    let forks = histories::forks(&reports);
+    let together = histories::together(&reports);
+    let stopped = histories::stopped(&reports, &together);
     for (of, loose) in by_envelope(&reports) {
-        shown.push((of, conclude(loose, &[], &forks)));
+        shown.push((of, conclude(loose, &[], &together)));
     }
     for (file, verified) in &reports {
         if let Verified::Bundle(report) = verified {
@@ -156,8 +163,34 @@ pub(super) fn show(args: &VerifyArgs, output: &Output) -> exit::Outcome {
         if let Some(forked) = &forked {
             tell_fork(forked, args, o);
         }
+        tell_stopped(&stopped, o);
     });
-    Ok(if forked.is_some() { Exit::Invalid } else { worst(reports.iter().map(|(_, r)| r.verdict())) })
+    Ok(ended(forked.is_some(), &stopped, &reports))
+}
+
+/// How it ends: two histories, and certificates that turn out to have been revoked, make the whole invalid.
+fn ended(is_forked: bool, stopped: &[(Place<'_>, Outcome, Timestamp)], reports: &[(&Path, Verified)]) -> Exit {
+    let of_stopped = stopped.iter().map(|(_, outcome, _)| match outcome {
+        Outcome::Failed => Some(ReceiptVerdict::Invalid),
+        _ => Some(ReceiptVerdict::CannotTell),
+    });
+    let of_forks = is_forked.then_some(Some(ReceiptVerdict::Invalid));
+    worst(reports.iter().map(|(_, verified)| verified.verdict()).chain(of_stopped).chain(of_forks))
+}
+
+fn tell_stopped(stopped: &[(Place<'_>, Outcome, Timestamp)], o: &Output) {
+    for (place, outcome, since) in stopped {
+        let (place, since) = (printable(&place.text()), since.in_vietnam());
+        let tone = if *outcome == Outcome::Failed { Tone::Bad } else { Tone::Unsure };
+        o.line(o.paint(
+            tone,
+            format!("A LATER DIRECTORY given with it names the certificate of {place} as revoked or suspended since {since}: it is not proven"),
+        ));
+        o.line(o.paint(
+            tone,
+            format!("DANH BẠ MỚI HƠN đưa kèm nêu chứng thư của {place} bị thu hồi hoặc tạm dừng từ {since}: chưa được chứng minh"),
+        ));
+    }
 }
 
 /// A file of which nothing can be said.
@@ -244,6 +277,11 @@ fn print(file: &Path, report: &ReceiptReport, output: &Output) {
             let from = summary.sender.as_ref().map_or("-".into(), ToString::to_string);
             let to = summary.recipient.as_ref().map_or("all recipients".into(), ToString::to_string);
             output.line(format!("  envelope {envelope} from {from} to {to}"));
+            if summary.role != Role::Sender {
+                output.line(format!(
+                    "  that {from} sent it is said here by another: only its own SubmissionAcceptance proves it / việc {from} đã gửi chỉ được bên khác nêu ở đây: chỉ biên nhận SubmissionAcceptance của chính {from} chứng minh được"
+                ));
+            }
         }
         if let Some((english, vietnamese)) = summary.event.border() {
             output.line(format!("  {} / {vietnamese}", output.paint(Tone::Unsure, english)));

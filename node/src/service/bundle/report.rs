@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use data_encoding::HEXLOWER;
 use truc_evidence::{
-    Conclusion, Forks, ProvenEvent, ProvenStatus, ReceiptReport, ReceiptVerdict, Standing, StatusReport, conclude,
+    Conclusion, ProvenEvent, ProvenStatus, ReceiptReport, ReceiptVerdict, Standing, StatusReport, Together, conclude,
 };
 use truc_proto::BundleJson;
 use truc_report::{Block, Language, Moment, Report, Table, Text};
@@ -36,7 +36,7 @@ pub(super) struct Facts<'f> {
 pub(super) fn report(facts: &Facts<'_>) -> Report {
     let of_statuses = facts.statuses.iter().flat_map(|status| &status.receipts);
     let all = facts.receipts.iter().chain(of_statuses).map(|(name, report)| (name.as_str(), report));
-    let conclusions = conclude(facts.receipts.iter().map(|(_, report)| report), facts.statuses, &Forks::among(all));
+    let conclusions = conclude(facts.receipts.iter().map(|(_, report)| report), facts.statuses, &Together::of(all));
     let mut blocks = first_page(facts, &conclusions);
     blocks.push(Block::PageBreak);
     blocks.extend(annex(facts, &conclusions));

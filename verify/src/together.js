@@ -1,0 +1,45 @@
+// What receipts show together about those who made them (docs/FORMATS.md, "Bundle"): ledgers with two histories, and certificates that a later directory
+// names as revoked.
+
+/** What `[{name, report}]` show against each other: `{forks, ends}`. */
+export function togetherOf(receipts) {
+  const forks = new Map();
+  const ends = new Map();
+  const seen = new Map();
+  for (const { name, report: { verdict, summary } } of receipts) {
+    if (verdict === 'invalid' || summary === null) continue;
+    if (verdict === 'valid') noteEnds(ends, summary);
+    const { checkpoint } = summary;
+    if (checkpoint === null) continue;
+    // Both checkpoints carry the ledger key's signature, or their receipts are invalid anyway.
+    const place = `${checkpoint.origin} · ${checkpoint.size}`;
+    if (!seen.has(place)) seen.set(place, { name, root: checkpoint.root });
+    else if (seen.get(place).root !== checkpoint.root) forks.set(`${place}: ${seen.get(place).name}, ${name}`, checkpoint.origin);
+  }
+  return { forks, ends };
+}
+
+/** By certificate: per directory version that binds it to its node, since when it is revoked or suspended there (Infinity: it is not). */
+function noteEnds(ends, { nodeCertificates, directoryVersion }) {
+  for (const { sha256, ended } of nodeCertificates) {
+    if (!ends.has(sha256)) ends.set(sha256, new Map());
+    const versions = ends.get(sha256);
+    versions.set(directoryVersion, Math.min(versions.get(directoryVersion) ?? Infinity, ended ?? Infinity));
+  }
+}
+
+/** What a later version of the directory among them says against the certificate that signed a receipt: `{outcome, since}`, or null. */
+export function endedBy({ ends }, { verdict, summary }) {
+  const versions = verdict === 'valid' ? ends.get(summary.certificate) : undefined;
+  if (versions === undefined) return null;
+  const newest = Math.max(...versions.keys());
+  const since = versions.get(newest);
+  if (newest <= summary.directoryVersion || since === Infinity) return null;
+  const signed = summary.signedAt ?? summary.time;
+  if (since <= signed) return { outcome: 'failed', since };
+  if (summary.provenBy === null) return { outcome: 'unknown', since };
+  return summary.provenBy < since ? null : { outcome: 'failed', since };
+}
+
+/** Whether a receipt counts: its ledger shows one history, and nothing later stops its certificate. */
+export const counts = (together, report) => ![...together.forks.values()].includes(report.summary?.checkpoint?.origin) && endedBy(together, report) === null;
