@@ -21,10 +21,7 @@ pub(crate) struct Partial {
 impl Partial {
     /// Refuses a name that is taken: before anybody is asked for what would go there.
     pub(crate) fn free(out: &Path) -> Result<(), Failure> {
-        if out.exists() {
-            return Err(Failure::new(Exit::BadData, anyhow!(cannot(out))));
-        }
-        Ok(())
+        if out.exists() { Err(taken(out)) } else { Ok(()) }
     }
 
     pub(crate) fn create(out: &Path) -> Result<Self, Failure> {
@@ -47,8 +44,11 @@ impl Partial {
         let Self { file, name, out, length } = self;
         let synced = || -> io::Result<()> { file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all() };
         synced().or_exit(Exit::BadData, cannot(&out))?;
-        name.persist_noclobber(&out).or_exit(Exit::BadData, cannot(&out))?;
-        Ok(length)
+        match name.persist_noclobber(&out) {
+            Ok(_) => Ok(length),
+            Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => Err(taken(&out)),
+            Err(error) => Err(error).or_exit(Exit::BadData, cannot(&out)),
+        }
     }
 }
 
@@ -61,5 +61,16 @@ pub(crate) fn write_new(out: &Path, bytes: &[u8]) -> Result<(), Failure> {
 }
 
 fn cannot(out: &Path) -> String {
-    format!("cannot write {} (it must not exist yet)", out.display())
+    format!("cannot write {}", out.display())
+}
+
+/// What is there is never written over.
+pub(crate) fn taken(out: &Path) -> Failure {
+    Failure {
+        vietnamese: Some(format!("Tệp {} đã có và không bị ghi đè; hãy chọn tên khác.", out.display())),
+        ..Failure::new(
+            Exit::BadData,
+            anyhow!("{} exists already and is not written over; choose another name", out.display()),
+        )
+    }
 }

@@ -118,6 +118,9 @@ fn revoked(shell: &Shell, trust: &TrustStore) -> Option<String> {
                 declared.since
             ));
         }
+        if let Some(since) = shell.stopped_in_directory(&certificate.sha256()) {
+            return Some(format!("{} ({wanted}) since {since}, as the directory says", certificate.subject()));
+        }
         match validate(trust, certificate, wanted, clock::now()) {
             Ok(Verdict::Revoked { at, reason, .. }) => {
                 Some(format!("{} ({wanted}) since {at}, {}", certificate.subject(), reason.as_str()))

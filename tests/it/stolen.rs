@@ -2,7 +2,7 @@
 
 use truc_evidence::{Confirmation, verify_revocation};
 use truc_proto::{
-    KeyStatus, Raw, SignedBinding, SignedRevocation,
+    Digest, KeyStatus, Raw, SignedBinding, SignedRevocation,
     node_v1::{
         ImportCertificateRequest, RequestCertificateRequest, RetireCertificateRequest, RevokeCertificateReply,
         RevokeCertificateRequest, RotateRequest, key_state::State, send_reply,
@@ -93,6 +93,23 @@ async fn a_stolen_service_key_signs_nothing_more_and_what_is_sent_is_held_until_
     }
     assert_eq!(world.api("N-G22").inbox("G22", true).await.len(), 3, "each once");
     world.all_receipts_valid("N-H26", &first.envelope, 4).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_service_certificate_that_the_operator_alone_revokes_is_told_of_and_a_bundle_says_why_it_cannot_be_made() {
+    let mut world = World::start(&NODES).await;
+    let api = world.api("N-H26");
+    let envelope = api.accepted(&Letter::new("before", "H26", &["G22"])).await;
+    world.api("N-G22").until_consigned(&envelope, "G22").await;
+    let mut admin = world.administration("N-H26").await;
+    let certificate: Digest =
+        of_slot(&keys(&mut admin).await, "service:H26", State::InUse).certificate.parse().unwrap();
+    world.draft.set_status(&certificate, KeyStatus::Revoked, now()).unwrap();
+    world.publish_to(&BOTH).await;
+    api.until_alarm(&["revoked or suspended", "as the directory says", "truc cert status"]).await;
+    let refused = api.bundle(&envelope).await.unwrap_err();
+    let said = refused.message();
+    assert!(said.contains("revoked or suspended") && said.contains("truc receipt get"), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

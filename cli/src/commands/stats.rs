@@ -1,7 +1,5 @@
 //! `truc stats`: what was sent and received, by agency and day.
 
-use std::{fs::OpenOptions, io::Write as _, path::Path};
-
 use serde_json::{Value, json};
 use truc_node::statistics;
 use truc_proto::node_v1::{StatisticsRequest, StatisticsRow};
@@ -9,8 +7,9 @@ use truc_proto::node_v1::{StatisticsRequest, StatisticsRow};
 use crate::{
     args::StatsArgs,
     client::{block_on, connect, failed},
-    exit::{Exit, ExitContext as _, Failure, Outcome},
+    exit::{Exit, ExitContext as _, Outcome},
     output::Output,
+    partial::write_new,
 };
 
 pub(crate) fn run(args: &StatsArgs, output: &Output) -> Outcome {
@@ -30,11 +29,11 @@ pub(crate) fn run(args: &StatsArgs, output: &Output) -> Outcome {
         Ok(rows)
     })?;
     if let Some(file) = &args.csv {
-        write(file, statistics::write_csv(&rows).as_bytes())?;
+        write_new(file, statistics::write_csv(&rows).as_bytes())?;
     }
     if let Some(file) = &args.xlsx {
         let bytes = statistics::write_xlsx(&rows).or_exit(Exit::Unavailable, "put the workbook together")?;
-        write(file, &bytes)?;
+        write_new(file, &bytes)?;
     }
     let value = json!(rows.iter().map(row_json).collect::<Vec<_>>());
     output.show(&value, |o| {
@@ -47,14 +46,6 @@ pub(crate) fn run(args: &StatsArgs, output: &Output) -> Outcome {
         }
     });
     Ok(Exit::Good)
-}
-
-fn write(file: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    let mut options = OpenOptions::new();
-    let opened = options.write(true).create_new(true).open(file);
-    let mut opened = opened.or_exit(Exit::Usage, format!("cannot make {}", file.display()))?;
-    let written = opened.write_all(bytes).and_then(|()| opened.sync_all());
-    written.or_exit(Exit::Unavailable, format!("cannot write {}", file.display()))
 }
 
 fn table(rows: &[StatisticsRow], output: &Output) {

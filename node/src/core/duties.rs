@@ -435,8 +435,12 @@ impl Core {
             }
         }
         for (code, positions) in self.unread.iter().filter(|(code, _)| visible(code)) {
+            // Refused with status 02 it waits for nobody, whether the document system fetches it or not.
             let document = |position: &&u64| {
-                self.received.get(position).is_some_and(|received| received.kind == EnvelopeKind::Document)
+                self.received.get(position).is_some_and(|received| {
+                    let refused = |code: &Code| code.business.progress == Some(StatusCode::Refused);
+                    received.kind == EnvelopeKind::Document && !received.codes.get(code).is_some_and(refused)
+                })
             };
             let waiting = positions.iter().filter(document).count() as u64;
             if waiting > 0 {

@@ -321,9 +321,9 @@ fn failed(error: BundleWriteError) -> Error {
 
 fn unsigned(error: &PipelineError) -> Error {
     match error {
-        PipelineError::Failed { key_away: true, .. } => Error::unavailable(
-            "the agency's signing key is away, and a bundle goes out signed; try again when it is back / Khóa ký của cơ quan chưa sẵn sàng, bộ chứng cứ phải được ký; hãy thử lại khi khóa đã sẵn sàng",
-        ),
+        PipelineError::Failed { what, key_away: true } => Error::unavailable(format!(
+            "a bundle goes out signed, and the agency's key does not sign now ({what}); single receipts can be had all the same (`truc receipt get`) / Bộ chứng cứ phải được ký mà khóa của cơ quan hiện không ký được: khóa chưa sẵn sàng, hoặc chứng thư bị thu hồi, tạm dừng; quản trị viên mật mã xem `truc status`. Vẫn lấy được từng biên nhận (`truc receipt get`)"
+        )),
         other => Error::unavailable(crate::chain(other)),
     }
 }

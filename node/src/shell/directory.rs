@@ -182,6 +182,7 @@ impl Shell {
         self.use_keys();
         self.keys_changed.send_replace(());
         self.directory_taken.notify_one();
+        self.revocation_changed.notify_one(); // an own certificate may be revoked in it
         let shell = Arc::clone(self);
         self.work("reviewing links", move || shell.link.review()).await?;
         info!(version, entries = directory.size(), "directory in use");

@@ -38,7 +38,9 @@ use truc_ledger::{
     blobs::{BlobStore, StoredBlob},
 };
 use truc_link::{Breaker, Link, Revocations, Stamper};
-use truc_proto::{AdminAction, AgencyId, AxisId, Digest, Lane, NodeId, Restored, relay_v1::relay_client::RelayClient};
+use truc_proto::{
+    AdminAction, AgencyId, AxisId, Digest, Lane, NodeId, Restored, Timestamp, relay_v1::relay_client::RelayClient,
+};
 use truc_signer::{SigningKey, path::TrustStore};
 
 use crate::{archive::Archive, core::Key, pipeline::Pipeline, service::certificates::Held, settings::Settings};
@@ -229,12 +231,22 @@ impl Shell {
         self.settings.load().stopped.contains(certificate)
     }
 
-    /// Whether the directory has a certificate of this node revoked or suspended now.
+    /// Whether the directory has a certificate of this node, or of a code at it, revoked or suspended now.
     pub(crate) fn is_taken_away(&self, certificate: &Digest) -> bool {
-        let Some(directory) = self.directory() else { return false };
-        let own = directory.node(&self.node).into_iter().flat_map(|(_, entry)| &entry.certificates);
-        let since = own.filter(|bound| bound.sha256 == *certificate).find_map(|bound| bound.status_since);
-        since.is_some_and(|since| since <= clock::now())
+        self.stopped_in_directory(certificate).is_some()
+    }
+
+    /// Since when it has.
+    pub(crate) fn stopped_in_directory(&self, certificate: &Digest) -> Option<Timestamp> {
+        let directory = self.directory()?;
+        let of_node = directory.node(&self.node).and_then(|(_, entry)| {
+            entry.certificates.iter().find(|bound| bound.sha256 == *certificate).and_then(|bound| bound.status_since)
+        });
+        let settings = self.settings.load();
+        let of_codes = settings.codes().filter_map(|code| directory.agency(code)).find_map(|agency| {
+            agency.certificates.iter().find(|bound| bound.sha256 == *certificate).and_then(|bound| bound.status_since)
+        });
+        of_node.into_iter().chain(of_codes).min().filter(|since| *since <= clock::now())
     }
 
     /// Reads all keys as the settings' file names them now, and takes them into use; the old ones stay when one cannot be read.

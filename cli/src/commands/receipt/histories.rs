@@ -1,18 +1,16 @@
 //! Receipts that show two histories of one ledger: each is right by itself, together they accuse who made them.
 
-use std::{
-    collections::BTreeMap,
-    fs::{File, OpenOptions},
-    io::{BufReader, Write as _},
-    path::Path,
-};
+use std::{collections::BTreeMap, fs::File, io::BufReader, path::Path};
 
 use anyhow::anyhow;
 use truc_evidence::{ForkFile, Outcome, ReceiptReport, ReceiptVerdict, Together, bundled_receipt};
 use truc_proto::{BUNDLE_RECEIPTS, BUNDLE_STATUSES, Digest, Receipt, Timestamp};
 
 use super::verify::{Verified, receipt_bytes};
-use crate::exit::{Exit, ExitContext as _, Failure};
+use crate::{
+    exit::{Exit, ExitContext as _, Failure},
+    partial::write_new,
+};
 
 /// Where a receipt is: a file, or an entry of a bundle.
 #[derive(Clone, Copy)]
@@ -99,9 +97,7 @@ impl TwoHistories<'_> {
     /// Writes both checkpoints; the file must not exist.
     pub(super) fn write(&self, out: &Path) -> Result<(), Failure> {
         let fork = ForkFile::new(self.first.checkpoint()?.as_bytes(), self.second.checkpoint()?.as_bytes());
-        let cannot = || format!("cannot write {} (it must not exist yet)", out.display());
-        let mut file = OpenOptions::new().write(true).create_new(true).open(out).or_exit(Exit::BadData, cannot())?;
-        file.write_all(fork.to_string().as_bytes()).or_exit(Exit::BadData, cannot())
+        write_new(out, fork.to_string().as_bytes())
     }
 }
 

@@ -67,9 +67,11 @@ pub(crate) fn run(args: &VerifyArgs, output: &Output) -> exit::Outcome {
     let reports = all(args)?;
     let forked = histories::find(&reports);
     let stopped = histories::stopped(&reports, &histories::together(&reports));
-    if let (Some(out), Some(forked)) = (&args.fork_out, &forked) {
-        forked.write(out)?;
-    }
+    // The verdicts are told, whether the proof can be written or not.
+    let written = match (&args.fork_out, &forked) {
+        (Some(out), Some(forked)) => forked.write(out),
+        _ => Ok(()),
+    };
     let mut value: Vec<_> = reports
         .iter()
         .map(|(file, verified)| match verified {
@@ -102,6 +104,7 @@ pub(crate) fn run(args: &VerifyArgs, output: &Output) -> exit::Outcome {
         }
         tell_stopped(&stopped, o);
     });
+    written?;
     Ok(ended(forked.is_some(), &stopped, &reports))
 }
 

@@ -140,6 +140,22 @@ fn what_came_has_to_be_taken_and_answered_the_same_day() {
 }
 
 #[test]
+fn what_was_refused_with_status_02_waits_for_nobody() {
+    let (_, mut receiver, document) = delivered();
+    let waiting = |receiver: &Live| receiver.core.counters(start(), |_| true)[&code("H26")].waiting;
+    assert_eq!(waiting(&receiver), 1);
+    // By the agency itself; its document system never fetched it.
+    let own = key("H26", 90);
+    let preamble = preamble(&own, &["G22"], EnvelopeKind::Status, None);
+    let bytes = status("H26", "G22", document.envelope, StatusCode::Refused, 1);
+    prepare(&mut receiver, sealed_as(&own, &preamble, "refused", b"refused", bytes));
+    let counters = receiver.core.counters(start(), |_| true);
+    assert_eq!(counters.get(&code("H26")).map_or(0, |counters| counters.waiting), 0);
+    assert_eq!(counters[&code("H37")].waiting, 1, "the other one's still does");
+    receiver.check_fold();
+}
+
+#[test]
 fn other_rules_of_a_later_start_are_kept_from_there_on() {
     let (mut live, key) = urgent(0);
     live.core.policy.duties = None;
