@@ -138,8 +138,9 @@ async function outcomeOf(files, asOf, isCurrent) {
   return { trust, receipts, together: heldTogether(receipts), now, left: files.receipts.length - receipts.length };
 }
 
-/** What the receipts of all files show against each other: each is right by itself, together they accuse who made them. `{forks, stopped}` */
+/** What the receipts of several files show against each other, beside what a bundle says of itself: `{forks, stopped}`. */
 function heldTogether(receipts) {
+  if (receipts.length < 2) return { forks: [], stopped: [] };
   const within = ({ receipts: alone, statuses }) => [...alone, ...statuses.flatMap((status) => status.receipts)];
   const all = receipts.flatMap(({ file, report, bundle }) => (bundle === undefined ? [{ name: file, report }] : within(bundle).map((inner) => ({ ...inner, name: `${file}: ${inner.name}` }))));
   const together = togetherOf(all);
