@@ -8,7 +8,10 @@ use std::{
 };
 
 use anyhow::{Context, anyhow, bail};
-use tokio::net::TcpListener;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{Signal, SignalKind, signal},
+};
 use truc_custody::{Keyring, SignedCheckpoints, Witness, cosignatures, deeds::NOTES, put_stamp};
 use truc_evidence::{
     Attestation, Attestations, Directory, DirectoryWriter, NodeKind, PinnedOperator, checkpoint_signature,
@@ -85,6 +88,8 @@ pub async fn run(
     listener: TcpListener,
     shutdown: impl Future<Output = ()> + Send,
 ) -> anyhow::Result<()> {
+    // Before anything else: a SIGHUP that finds no handler ends the process.
+    let hang_up = signal(SignalKind::hangup()).context("listen for SIGHUP")?;
     let settings = Arc::new(settings);
     let starting = Arc::clone(&settings);
     let revocations = revocation::open(&settings)?;
@@ -121,7 +126,7 @@ pub async fn run(
     }
     tasks.spawn(revocation::look(Arc::clone(&service)));
     let reloading = Reloading { settings: Arc::clone(&settings), answers, lists_changed, store: Arc::clone(&store) };
-    tasks.spawn(reload(reloading, digest, link.clone(), Arc::clone(&service), keys));
+    tasks.spawn(reload(reloading, hang_up, digest, link.clone(), Arc::clone(&service), keys));
     tasks.spawn(sweep(Arc::clone(&store)));
     tasks.spawn(advance_index(Arc::clone(&store)));
     tasks.spawn(take_notes(Arc::clone(&store), settings.dir.join(NOTES)));
@@ -723,18 +728,17 @@ struct Reloading {
 /// Takes new certificates, anchors and revocation lists over while running.
 async fn reload(
     reloading: Reloading,
+    mut hang_up: Signal,
     mut digest: Digest,
     link: Link,
     service: Arc<Service<Embedded>>,
     keys: Arc<OwnKeys>,
 ) {
-    let hangup = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup());
-    let Ok(mut hangup) = hangup else { return tracing::warn!("no signal handler: files are read at start only") };
     loop {
         tokio::select! {
             () = tokio::time::sleep(RELOAD_EVERY) => {}
             () = reloading.lists_changed.notified() => {}
-            _ = hangup.recv() => {}
+            _ = hang_up.recv() => {}
         }
         let (reading, link, service, keys) =
             (Arc::clone(&reloading.settings), link.clone(), Arc::clone(&service), Arc::clone(&keys));

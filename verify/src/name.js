@@ -45,6 +45,20 @@ function attributes(reader) {
   return values;
 }
 
+/** Whether a value is a UniversalString, which RFC 5280 4.1.2.4 has for old certificates alone, and hardly a reader takes. */
+export function hasUniversalString(der) {
+  const name = inside(parse(der, SEQUENCE));
+  while (!name.isEmpty) {
+    const part = inside(name.expect(SET));
+    while (!part.isEmpty) {
+      const fields = part.sequence();
+      fields.expect(OID);
+      if (fields.any().tag === UNIVERSAL_STRING) return true;
+    }
+  }
+  return false;
+}
+
 /** The emailAddress attributes of a name: constraints on e-mail names hold for them, too (RFC 5280 4.2.1.10). */
 export function addressesIn(der) {
   const found = relatives(der).flat().filter(({ type }) => type === EMAIL_ADDRESS);

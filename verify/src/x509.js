@@ -4,7 +4,7 @@
 import { Certificate as PkiCertificate } from 'pkijs';
 import { BIT_STRING, INTEGER, Malformed, Reader, SEQUENCE, algorithm, bitString, context, contextPrimitive, extensionIn, inside, parse } from './der.js';
 import { equal, fromBase64, hex, sha256, textOf } from './bytes.js';
-import { comparable } from './name.js';
+import { comparable, hasUniversalString } from './name.js';
 import { OIDS, certificateScheme, publicKey } from './signature.js';
 import { CERTIFICATE_BYTES_MAX, PEM_BYTES_MAX, PEM_CERTIFICATES_MAX } from './limits.js';
 
@@ -32,6 +32,7 @@ const KEY_USAGES = ['digitalSignature', 'nonRepudiation', 'keyEncipherment', 'da
 export function readCertificate(der) {
   if (der.length > CERTIFICATE_BYTES_MAX) throw new Malformed(`a certificate has at most ${CERTIFICATE_BYTES_MAX} bytes`);
   const fields = readFields(der);
+  if ([fields.subject, fields.issuer].some(hasUniversalString)) throw new Malformed('a certificate with a UniversalString in a name');
   const parsed = byLibrary(der);
   const extensions = readExtensions(parsed.extensions ?? []);
   const isSelfIssued = equal(fields.subject, fields.issuer);
