@@ -19,10 +19,10 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     std::fs::read(path).or_exit(Exit::BadData, format!("cannot read {}", path.display()))
 }
 
-/// Certificates of a PEM file.
+/// Certificates of a PEM file, or one in DER.
 pub(crate) fn certificates(path: &Path) -> Result<Vec<Certificate>, Failure> {
-    Certificate::from_pem(&read(path)?)
-        .or_exit(Exit::BadData, format!("{} is not a PEM file of certificates", path.display()))
+    Certificate::from_file_bytes(&read(path)?)
+        .or_exit(Exit::BadData, format!("{} is not a file of certificates", path.display()))
 }
 
 /// OCSP answers, as evidence judged at `now`.

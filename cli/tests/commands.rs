@@ -236,7 +236,11 @@ fn wrong_input_is_told_in_both_languages_with_what_to_do() {
         (vec!["container", "verify", &missing, "--trust", &anchors], 65, &["cannot read", "kiểm tra lại đường dẫn"]),
         (vec!["edxml", "check", &missing], 65, &["cannot read", "kiểm tra lại đường dẫn"]),
         (vec!["status", "--node", "foo"], 64, &["is not an address such as http://", "--help"]),
-        (vec!["status", "--token-file", &missing], 64, &["--token-file", "token add", "Lệnh chưa đúng"]),
+        (
+            vec!["status", "--token-file", &missing],
+            64,
+            &["--token-file", "token add", "Không đọc được tệp mã truy cập"],
+        ),
         (vec!["status", "--node", "http://127.0.0.1:1"], 69, &["start `truc-node serve`", "Chưa kết nối được"]),
     ];
     for (arguments, exit, says) in cases {
@@ -245,6 +249,33 @@ fn wrong_input_is_told_in_both_languages_with_what_to_do() {
         let told: Value = serde_json::from_slice(&truc(&json).stdout).unwrap();
         assert!(told["vietnamese"].as_str().is_some_and(|text| !text.is_ascii()), "{told}");
     }
+}
+
+#[test]
+fn a_file_that_cannot_be_read_takes_nothing_from_the_others_and_trust_comes_in_either_form() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let at: Value = serde_json::from_slice(&std::fs::read(formats("expect.json")).unwrap()).unwrap();
+    let at = at["verify_at"].as_str().unwrap();
+    // As an editor on Windows keeps it, and as an authority publishes it.
+    let (marked, der) = (path("anchors.pem"), path("operator.cer"));
+    std::fs::write(&marked, [b"\xef\xbb\xbf".to_vec(), std::fs::read(formats("anchors.pem")).unwrap()].concat())
+        .unwrap();
+    let operator = std::fs::read(formats("operator.pem")).unwrap();
+    let operator = truc_signer::Certificate::from_pem(&operator).unwrap();
+    std::fs::write(&der, operator[0].der()).unwrap();
+    let (good, missing, long) = (formats("receipt.receipt").display().to_string(), path("missing"), path("long"));
+    std::fs::write(&long, vec![b'x'; 5 << 20]).unwrap();
+    let trust = ["--trust", &marked, "--operator", &der, "--at", at];
+    let told = |files: &[&str], exit: i32, says: &[&str]| {
+        check(&[&["receipt", "verify"], files, trust.as_slice()].concat(), exit, says)
+    };
+    told(&[&good], 0, &["VALID / HỢP LỆ", "axis ", "luồng thường", "no independent time"]);
+    told(&[&missing, &good], 65, &["KHÔNG ĐỌC ĐƯỢC", "VALID / HỢP LỆ", "1 of 2 files are valid"]);
+    told(&[&long, &good], 1, &["INVALID / KHÔNG HỢP LỆ", "1 of 2 files are valid"]);
+    told(&[&missing], 65, &["cannot read"]);
+    let show: Vec<&str> = [&["receipt", "show", &good, &missing], trust.as_slice()].concat();
+    check(&show, 65, &["KHÔNG ĐỌC ĐƯỢC", "The sender alone says that it was sent", "signed "]);
 }
 
 #[test]

@@ -285,12 +285,12 @@ pub(crate) fn read_password(path: &Path) -> Result<Zeroizing<String>, MaterialEr
     Ok(Zeroizing::new(text.trim_end_matches(['\r', '\n']).to_owned()))
 }
 
-/// The certificates in a PEM file.
+/// The certificates in a PEM file, or the one in a DER file.
 ///
 /// # Errors
 /// When it cannot be read, or holds none.
 pub fn read_certificates(path: &Path) -> Result<Vec<Certificate>, MaterialError> {
-    Certificate::from_pem(&read_file(path)?)
+    Certificate::from_file_bytes(&read_file(path)?)
         .map_err(|source| MaterialError::Certificates { path: path.to_owned(), source })
 }
 

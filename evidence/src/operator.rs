@@ -16,12 +16,12 @@ impl PinnedOperator {
         Self { certificates: vec![certificate] }
     }
 
-    /// The certificates of a PEM file (`operator.pem`). Authorities in it are passed over: pinned are subscribers.
+    /// The certificates of a file (`operator.pem`, or one in DER). Authorities in it are passed over: pinned are subscribers.
     ///
     /// # Errors
-    /// When the file is not PEM or holds no certificate of a subscriber.
-    pub fn from_pem(pem: &[u8]) -> Result<Self, PemError> {
-        let certificates: Vec<_> = Certificate::from_pem(pem)?.into_iter().filter(|c| !c.is_ca()).collect();
+    /// When the file holds no certificate of a subscriber.
+    pub fn from_file_bytes(bytes: &[u8]) -> Result<Self, PemError> {
+        let certificates: Vec<_> = Certificate::from_file_bytes(bytes)?.into_iter().filter(|c| !c.is_ca()).collect();
         if certificates.is_empty() {
             return Err(PemError::Empty { wanted: "operator's CERTIFICATE" });
         }

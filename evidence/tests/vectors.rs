@@ -21,7 +21,7 @@ fn at() -> Timestamp {
 fn trust() -> ReceiptTrust {
     let anchors = Certificate::from_pem(&vector("anchors.pem")).unwrap();
     let store = TrustStore::new(anchors, Vec::new(), Vec::new()).unwrap();
-    ReceiptTrust::new(store, PinnedOperator::from_pem(&vector("operator.pem")).unwrap())
+    ReceiptTrust::new(store, PinnedOperator::from_file_bytes(&vector("operator.pem")).unwrap())
 }
 
 #[track_caller]

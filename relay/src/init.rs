@@ -68,7 +68,7 @@ pub fn init(options: &InitOptions) -> anyhow::Result<Initialised> {
     let tls = options.tls.load_signing().context("load the TLS certificate and key")?;
     let node = options.node.load_signing().context("load the node certificate and key")?;
     let operator = fs::read(&options.operator).with_context(|| format!("read {}", options.operator.display()))?;
-    PinnedOperator::from_pem(&operator).context("read the operator's certificate")?;
+    PinnedOperator::from_file_bytes(&operator).context("read the operator's certificate")?;
     let origin = ledger_origin(&options.axis, options.lane, &options.id, 1);
     let ledger_pkcs8 = LedgerKey::generate_pkcs8().context("make the ledger key")?;
     let ledger = LedgerKey::from_pkcs8(&origin, &ledger_pkcs8).context("make the ledger key")?;

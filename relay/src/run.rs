@@ -251,7 +251,7 @@ fn load(settings: &Settings, answers: Option<Arc<OcspAnswers>>) -> anyhow::Resul
     let mut operator = None;
     keep(
         "trust/operator.pem",
-        PinnedOperator::from_pem(&operator_pem).map(|read| operator = Some(read)).map_err(Into::into),
+        PinnedOperator::from_file_bytes(&operator_pem).map(|read| operator = Some(read)).map_err(Into::into),
     );
     let mut trust = None;
     let with_answers = |store: TrustStore| match answers {

@@ -221,6 +221,17 @@ impl Certificate {
         Ok(certificates)
     }
 
+    /// The certificates of a file in either form: authorities publish DER, administrators keep PEM.
+    ///
+    /// # Errors
+    /// As [`Certificate::from_pem`].
+    pub fn from_file_bytes(bytes: &[u8]) -> Result<Vec<Self>, PemError> {
+        if bytes.first() == Some(&SEQUENCE) {
+            return Ok(vec![Self::from_der(bytes).map_err(|source| PemError::Certificate { number: 1, source })?]);
+        }
+        Self::from_pem(bytes)
+    }
+
     /// The bytes received.
     #[must_use]
     pub fn der(&self) -> &[u8] {

@@ -50,7 +50,7 @@ fn provinces(policy: Policy) -> [Directory; 2] {
     let operator =
         pki.issue_with(Request::new(Profile::Operator, KeyKind::P256, Subject::new("Vận hành trục"))).unwrap();
     let key = SoftKey::from_pem(operator.certificate_pem.as_bytes(), operator.key_pem.as_bytes()).unwrap();
-    let pinned = PinnedOperator::from_pem(operator.leaf_pem().as_bytes()).unwrap();
+    let pinned = PinnedOperator::from_file_bytes(operator.leaf_pem().as_bytes()).unwrap();
     let certificates = |pem: &str| Certificate::from_pem(pem.as_bytes()).unwrap();
     let trust = TrustStore::new(certificates(&pki.anchors_pem), certificates(&pki.intermediates_pem), vec![]).unwrap();
     let mut list = DirectoryDraft::new("sim".parse().unwrap(), Lane::Ordinary);

@@ -60,7 +60,7 @@ pub(crate) fn run(command: &DirectoryCommand, output: &Output) -> Outcome {
 
 pub(crate) fn load_trust(args: &OperatorTrust) -> Result<Trust, Failure> {
     let store = trust::store(&args.trust, &args.crl)?;
-    let operator = PinnedOperator::from_pem(&trust::read(&args.operator)?);
+    let operator = PinnedOperator::from_file_bytes(&trust::read(&args.operator)?);
     let operator = operator
         .or_exit(Exit::BadData, format!("{} does not hold the operator's certificate", args.operator.display()))?;
     Ok(Trust { store, operator })

@@ -281,7 +281,8 @@ fn a_file_that_is_cut_or_goes_on_is_no_audit() {
     // From the future, or of an operator that is not pinned: refused as any version is.
     let early = DirectoryAudit::verify(whole.as_slice(), &WORLD.pinned(), &WORLD.store(), after(-41 * DAY_MS));
     assert!(early.is_err());
-    let other = truc_evidence::PinnedOperator::from_pem(WORLD.other_operator.issued.leaf_pem().as_bytes()).unwrap();
+    let other =
+        truc_evidence::PinnedOperator::from_file_bytes(WORLD.other_operator.issued.leaf_pem().as_bytes()).unwrap();
     assert!(DirectoryAudit::verify(whole.as_slice(), &other, &WORLD.store(), at()).is_err());
 }
 

@@ -259,7 +259,7 @@ fn only_the_pinned_operator_counts() {
     .cms;
     assert!(matches!(verified(signed).unwrap_err(), DirectoryError::Signature(_)));
     let pinned = |party: &Party, lists: &str| {
-        let operator = PinnedOperator::from_pem(party.issued.leaf_pem().as_bytes()).unwrap();
+        let operator = PinnedOperator::from_file_bytes(party.issued.leaf_pem().as_bytes()).unwrap();
         let signed = sign_directory(entries(), WORLD.root(), &party.key);
         let store = store_of(&WORLD.trust_pem(), lists);
         Directory::verify(signed, &operator, &store, &axis(), Lane::Ordinary, at()).unwrap_err()

@@ -48,7 +48,7 @@ fn the_corpus_in_files_verifies_as_it_says() {
     assert!(expected.len() >= 40, "the corpus in files has {} receipts", expected.len());
     for case in &expected {
         let lists: String = case.revocation_lists.iter().map(|name| text(name)).collect();
-        let operator = PinnedOperator::from_pem(&read(&case.operator)).unwrap();
+        let operator = PinnedOperator::from_file_bytes(&read(&case.operator)).unwrap();
         let trust = ReceiptTrust::new(store_of(&text("trust.pem"), &lists), operator);
         let trust = match &case.policy {
             Some(name) => trust.with_policy(Policy::parse(&read(name)).unwrap()),

@@ -280,7 +280,7 @@ impl World {
     }
 
     pub(crate) fn pinned(&self) -> PinnedOperator {
-        PinnedOperator::from_pem(self.operator.issued.leaf_pem().as_bytes()).unwrap()
+        PinnedOperator::from_file_bytes(self.operator.issued.leaf_pem().as_bytes()).unwrap()
     }
 }
 
@@ -552,7 +552,7 @@ pub(crate) struct Built {
 
 impl Built {
     pub(crate) fn trust(&self) -> ReceiptTrust {
-        let operator = PinnedOperator::from_pem(self.operator_pem.as_bytes()).unwrap();
+        let operator = PinnedOperator::from_file_bytes(self.operator_pem.as_bytes()).unwrap();
         let store = store_of(&self.trust_pem, &self.crls_pem).with_answers(answers_of(&self.answers, self.now));
         let trust = ReceiptTrust::new(store, operator);
         match &self.policy {

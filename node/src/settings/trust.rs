@@ -60,6 +60,6 @@ impl TrustFiles {
     /// When the file cannot be read or names no operator.
     pub fn operator(&self) -> Result<PinnedOperator, MaterialError> {
         let failed = |source| MaterialError::Certificates { path: self.operator.clone(), source };
-        PinnedOperator::from_pem(&read_file(&self.operator)?).map_err(failed)
+        PinnedOperator::from_file_bytes(&read_file(&self.operator)?).map_err(failed)
     }
 }

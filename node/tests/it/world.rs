@@ -375,7 +375,7 @@ impl World {
     }
 
     pub(crate) fn pinned(&self) -> PinnedOperator {
-        PinnedOperator::from_pem(&std::fs::read(self.tree.operator_certificate()).unwrap()).unwrap()
+        PinnedOperator::from_file_bytes(&std::fs::read(self.tree.operator_certificate()).unwrap()).unwrap()
     }
 
     fn operator(&self) -> SoftKey {

@@ -256,7 +256,7 @@ fn sign(
         draft.put(entry.clone()).unwrap();
     }
     let signed = draft.sign(operator, now, now + std::time::Duration::from_secs(86_400)).unwrap();
-    let pinned = PinnedOperator::from_pem(operator_pem.as_bytes()).unwrap();
+    let pinned = PinnedOperator::from_file_bytes(operator_pem.as_bytes()).unwrap();
     Directory::verify(signed, &pinned, &trust(pki), &axis(), Lane::Ordinary, now).unwrap()
 }
 

@@ -171,7 +171,7 @@ fn trust_store(pki: &Pki) -> anyhow::Result<TrustStore> {
 }
 
 fn pinned(operator: &Party) -> anyhow::Result<PinnedOperator> {
-    Ok(PinnedOperator::from_pem(operator.issued.leaf_pem().as_bytes())?)
+    Ok(PinnedOperator::from_file_bytes(operator.issued.leaf_pem().as_bytes())?)
 }
 
 fn days(now: Timestamp, days: i64) -> Timestamp {

@@ -112,7 +112,7 @@ fn measure(folder: &Path) -> anyhow::Result<Value> {
     let before = resident()?;
     let anchors = Certificate::from_pem(&fs::read(folder.join("anchors.pem"))?)?;
     let trust = TrustStore::new(anchors, Certificate::from_pem(&fs::read(folder.join("intermediates.pem"))?)?, vec![])?;
-    let operator = PinnedOperator::from_pem(&fs::read(folder.join("operator.pem"))?)?;
+    let operator = PinnedOperator::from_file_bytes(&fs::read(folder.join("operator.pem"))?)?;
     let now = truc_certs_dev::now();
     let start = Instant::now();
     let directory = Directory::open(&folder.join("current.directory"), &operator, &trust, now)?;
@@ -214,7 +214,7 @@ fn make(folder: &Path, codes: u64, nodes: u64) -> anyhow::Result<()> {
     fs::write(folder.join("operator.pem"), operator.issued.leaf_pem())?;
     let mut writer = DirectoryWriter::create(folder, statement.bytes(), &cms)?;
     made.each(|bytes| Ok(writer.entry(&bytes)?))?;
-    let pinned = PinnedOperator::from_pem(operator.issued.leaf_pem().as_bytes())?;
+    let pinned = PinnedOperator::from_file_bytes(operator.issued.leaf_pem().as_bytes())?;
     let anchors = Certificate::from_pem(pki.anchors_pem.as_bytes())?;
     let trust = TrustStore::new(anchors, Certificate::from_pem(pki.intermediates_pem.as_bytes())?, vec![])?;
     writer.finish(&pinned, &trust, &axis()?, Lane::Ordinary, now)?.save(folder)?;

@@ -144,7 +144,7 @@ pub fn receipt_trust(pki: &Tree) -> Result<ReceiptTrust> {
 }
 
 fn pinned(pki: &Tree) -> Result<PinnedOperator> {
-    Ok(PinnedOperator::from_pem(&std::fs::read(pki.operator_certificate())?)?)
+    Ok(PinnedOperator::from_file_bytes(&std::fs::read(pki.operator_certificate())?)?)
 }
 
 /// Version 1 of the directory, out of the binding requests.

@@ -418,7 +418,7 @@ impl Network {
         let read = |path: PathBuf| std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()));
         let anchors = Certificate::from_pem(&read(self.tree.anchors())?)?;
         let intermediates = Certificate::from_pem(&read(self.tree.intermediates())?)?;
-        let operator = PinnedOperator::from_pem(&read(self.tree.operator_certificate())?)?;
+        let operator = PinnedOperator::from_file_bytes(&read(self.tree.operator_certificate())?)?;
         Ok(Trust { store: TrustStore::new(anchors, intermediates, Vec::new())?, operator })
     }
 

@@ -66,7 +66,7 @@ pub(super) fn verify(
 
 fn trust(anchors: &Path, operator: &Path) -> anyhow::Result<ReceiptTrust> {
     let store = TrustStore::new(Certificate::from_pem(&std::fs::read(anchors)?)?, Vec::new(), Vec::new())?;
-    Ok(ReceiptTrust::new(store, PinnedOperator::from_pem(&std::fs::read(operator)?)?))
+    Ok(ReceiptTrust::new(store, PinnedOperator::from_file_bytes(&std::fs::read(operator)?)?))
 }
 
 /// Gets the bundle of a document, as `truc receipt export --opening` does.

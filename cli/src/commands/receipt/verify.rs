@@ -42,7 +42,7 @@ impl Verified {
 fn all(args: &VerifyArgs) -> Result<Vec<(&Path, Verified)>, Failure> {
     let at = args.at.unwrap_or_else(now);
     let store = trust::store(&args.trust, &args.crl)?.with_answers(trust::answers(&args.ocsp, at)?);
-    let operator = PinnedOperator::from_pem(&trust::read(&args.operator)?);
+    let operator = PinnedOperator::from_file_bytes(&trust::read(&args.operator)?);
     let operator = operator
         .or_exit(Exit::BadData, format!("{} does not hold the operator's certificate", args.operator.display()))?;
     let mut trust = ReceiptTrust::new(store, operator);
