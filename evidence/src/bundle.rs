@@ -7,13 +7,16 @@ mod agreement;
 mod check;
 mod conclusion;
 mod read;
+mod remarks;
 mod status;
 mod together;
 mod write;
 
+pub use agreement::disagreement;
 pub use check::BundleCheck;
-pub use conclusion::{Conclusion, ProvenEvent, Remark, Standing, StepRemark, conclude};
+pub use conclusion::{Conclusion, ProvenEvent, Standing, conclude};
 pub use read::{BundleReport, BundleSigner, bundled_receipt, is_bundle, verify_bundle};
+pub use remarks::{Remark, StepRemark};
 pub use status::{JudgedStatus, ProvenStatus, StatusBasis, StatusCheck, StatusJudge, StatusReport};
 pub use together::Together;
 pub use write::{BundleWriteError, BundleWriter};

@@ -43,12 +43,3 @@ export function disagreement(receipts) {
     ? both(`${names}: hai lần gửi dưới cùng một mã gói tin: ${name}`, `${names}: two submissions under one envelope: ${name}`)
     : both(`${names}: không về điều được nêu trong ${name}`, `${names}: not about what is stated in ${name}`);
 }
-
-/** Those that agree with the one submission among them; all, where they agree without one; else none. */
-export function agreeing(summaries) {
-  const measure = measureOf(summaries);
-  if (measure === null) return summaries;
-  const agree = (summary) => agrees(measure, summary);
-  const isSettled = isSubmission(measure.first) && summaries.filter(isSubmission).every(agree);
-  return isSettled || summaries.every(agree) ? summaries.filter(agree) : [];
-}

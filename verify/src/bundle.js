@@ -3,7 +3,7 @@
 
 import { BUNDLE, readStatement } from './statements.js';
 import { NOT_APPLICABLE, NOT_REACHED, failed, notApplicable, passed, revokedFinding, unknown, verifyReceipt } from './checks.js';
-import { counts, endedBy, togetherOf } from './together.js';
+import { counts, endedBy, isForked, togetherOf } from './together.js';
 import { both } from './text.js';
 import { disagreement } from './agreement.js';
 import { moment } from './moment.js';
@@ -57,9 +57,10 @@ export async function verifyBundle(blob, given, document, now, options = {}) {
   const together = togetherOf([...receipts, ...statuses.flatMap((status) => status.receipts)]);
   const path = cms.refused === undefined ? await signerPath(cms, cms.signingTime ?? cms.certificate.notBefore, trust, now) : null;
   const known = { statement, about, cms, receipts, statuses, together, path };
-  const conclusions = conclude(receipts.filter((receipt) => isAbout(receipt, about) && counts(together, receipt.report)).map((receipt) => receipt.report));
+  const conclusions = conclude(receipts.filter((receipt) => isAbout(receipt, about)), together);
   const proven = statuses.filter((status) => status.proven !== null && status.receipts.every((receipt) => counts(together, receipt.report)));
-  addStatuses(conclusions, proven.map((status) => status.proven));
+  const isTwofold = (status) => status.receipts.some((receipt) => isForked(together, receipt.report));
+  addStatuses(conclusions, proven.map((status) => ({ ...status.proven, remarks: [...status.proven.remarks, ...(isTwofold(status) ? ['two-histories'] : [])] })));
   return report(known, {
     about,
     signer: cms.refused === undefined ? { subject: cms.certificate.name, signedAt: cms.signingTime } : null,
@@ -94,10 +95,12 @@ function signer({ cms: { certificate }, path }) {
   return { outcome, detail: both(said('vi'), said('en')) };
 }
 
+/** Whether what can be read of its directory is of the bundle's axis and lane. */
+export const isOfDomain = ({ domain }, about) => domain === null || (domain.axis === about.axis && domain.lane === about.lane);
+
 function isAbout({ report: { summary } }, about) {
   if (about === null || summary === null) return false;
-  const isThere = summary.domain === null || (summary.domain.axis === about.axis && summary.domain.lane === about.lane);
-  return isThere && summary.envelope === about.envelope && summary.sender === about.sender;
+  return isOfDomain(summary, about) && summary.envelope === about.envelope && summary.sender === about.sender;
 }
 
 // What cannot be read says nothing of another document either.
@@ -119,13 +122,15 @@ function maker({ about, cms, path, receipts, statuses }) {
   const bound = new Map();
   for (const { report } of [...receipts, ...statuses.flatMap((status) => status.receipts)]) {
     if (report.verdict !== 'valid') continue;
-    const { actor, serviceCertificates } = report.summary;
+    const { actor, serviceCertificates, directoryVersion: version } = report.summary;
     const binding = serviceCertificates.find(({ sha256 }) => sha256 === certificate.sha256);
-    if (actor !== null && binding !== undefined) bound.set(actor, Math.min(bound.get(actor) ?? Infinity, binding.ended ?? Infinity));
+    // The newest version in which the certificate is bound to an agency says how it is bound.
+    if (actor !== null && binding !== undefined && isOfDomain(report.summary, about) && !(bound.get(actor)?.version >= version)) bound.set(actor, { version, binding });
   }
-  const ended = bound.get(about.by);
-  if (ended === Infinity) return passed(`${about.by}: ${certificate.name}`);
-  if (ended !== undefined) return revokedFinding(ended, path.signed, path.stamps);
+  const binding = bound.get(about.by)?.binding;
+  const at = signingTime ?? about.made;
+  if (binding !== undefined && (at < binding.from || at >= binding.to)) return failed(`${moment(at)}; ${moment(binding.from)} – ${moment(binding.to)}`);
+  if (binding !== undefined) return binding.ended === null ? passed(`${about.by}: ${certificate.name}`) : revokedFinding(binding.ended, path.signed, path.stamps);
   const others = firstOf([...bound.keys()].sort());
   if (others !== '') return failed(both(`${certificate.name} là của ${others}, không phải của ${about.by}`, `${certificate.name} is of ${others}, not of ${about.by}`));
   return notApplicable(both(`${about.by}: không biên nhận nào cho biết chứng thư ký là của ai: đây là lời tự nêu`, `${about.by}: no receipt in it shows whose certificate signed: this is its own word`));

@@ -90,7 +90,7 @@ function summaryOf({ facts, signing, now }) {
 }
 
 /** The certificates that an entry (null: there is none) binds for a use. */
-const boundFor = (use, entry) => (entry?.certificates ?? []).filter(({ uses }) => uses.includes(use)).map((bound) => ({ sha256: bound.sha256, ended: bound.status_since }));
+const boundFor = (use, entry) => (entry?.certificates ?? []).filter(({ uses }) => uses.includes(use)).map((bound) => ({ sha256: bound.sha256, from: bound.valid_from, to: bound.valid_to, ended: bound.status_since }));
 
 // --- What is known about the two signatures ----------------------------------------------------------------------------------------------------
 

@@ -6,7 +6,10 @@ const RESTS_ON = {
   stamped: ['time-stamps'],
 };
 
+/** All, in rising order. */
+export const LEVELS = Object.keys(RESTS_ON);
+
 export const levelsOf = (steps) => {
   const isPassed = (wanted) => steps.some(({ check, outcome }) => check === wanted && outcome === 'passed');
-  return Object.keys(RESTS_ON).filter((level) => RESTS_ON[level].every(isPassed));
+  return LEVELS.filter((level) => RESTS_ON[level].every(isPassed));
 };

@@ -15,6 +15,7 @@ export const RECIPIENTS_MAX = 1_000;
 export const ENVELOPE_TTL_MAX_MS = 30 * 86_400_000;
 export const DIRECTORY_GRACE_MS = 30 * 86_400_000;
 export const SKEW_MS = 5 * 60_000;
+export const EVENTS_OF_ALL_MAX = 64;
 export const PROVEN_LATE_MS = 60 * 60_000;
 export const BUNDLE_MADE_MS_MAX = 86_400_000;
 export const ATTACHMENTS_MAX = 500;

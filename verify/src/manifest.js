@@ -11,6 +11,8 @@ export const SIGNATURE_NAME = 'META-INF/signature001.p7s';
 const ASIC = 'http://uri.etsi.org/02918/v1.2.1#';
 const DS = 'http://www.w3.org/2000/09/xmldsig#';
 const SHA256 = 'http://www.w3.org/2001/04/xmlenc#sha256';
+// Namespaces in XML 1.0, 3: for the prefixes xml and xmlns alone.
+const KEPT = ['http://www.w3.org/XML/1998/namespace', 'http://www.w3.org/2000/xmlns/'];
 const SIGNATURE_TYPES = [undefined, 'application/pkcs7-signature', 'application/x-pkcs7-signature'];
 
 class Refused extends Error {}
@@ -148,7 +150,7 @@ class Parser {
       const raw = double ?? single;
       const bound = /^xmlns(?::(.*))?$/.exec(attribute);
       if (bound === null) attributes.set(attribute, unescaped(raw));
-      else if (raw.includes('&') || ['xml', 'xmlns'].includes(bound[1])) refuse('a namespace that cannot be declared so');
+      else if (raw.includes('&') || ['xml', 'xmlns'].includes(bound[1]) || KEPT.includes(raw)) refuse('a namespace that cannot be declared so');
       else namespaces.set(bound[1] ?? '', raw);
       if (bound !== null && (declared += 1) > MANIFEST_NAMESPACES_MAX) refuse('too many namespaces');
     }

@@ -10,6 +10,7 @@ import { hex, sha256 } from './bytes.js';
 import { moment } from './moment.js';
 import { digestOf, readDocument } from './document.js';
 import { readTrust } from './trust.js';
+import { disagreement } from './agreement.js';
 import { endedBy, togetherOf } from './together.js';
 import { CRL_BYTES_MAX, PEM_BYTES_MAX, POLICY_BYTES_MAX, RECEIPTS_MAX, RECEIPT_BYTES_MAX } from './limits.js';
 
@@ -138,14 +139,21 @@ async function outcomeOf(files, asOf, isCurrent) {
   return { trust, receipts, together: heldTogether(receipts), now, left: files.receipts.length - receipts.length };
 }
 
-/** What the receipts of several files show against each other, beside what a bundle says of itself: `{forks, stopped}`. */
+/** What the receipts of several files show against each other, beside what a bundle says of itself: `{forks, stopped, disagreeing}`. */
 function heldTogether(receipts) {
-  if (receipts.length < 2) return { forks: [], stopped: [] };
+  if (receipts.length < 2) return { forks: [], stopped: [], disagreeing: [] };
   const within = ({ receipts: alone, statuses }) => [...alone, ...statuses.flatMap((status) => status.receipts)];
   const all = receipts.flatMap(({ file, report, bundle }) => (bundle === undefined ? [{ name: file, report }] : within(bundle).map((inner) => ({ ...inner, name: `${file}: ${inner.name}` }))));
   const together = togetherOf(all);
   const stopped = all.map(({ name, report }) => ({ name, ...endedBy(together, report) })).filter(({ outcome }) => outcome !== undefined);
-  return { forks: [...together.forks.keys()], stopped };
+  const loose = new Map();
+  for (const { file, report } of receipts.filter((one) => one.bundle === undefined && one.report.summary?.domain)) {
+    const { envelope, sender, domain } = report.summary;
+    const key = [envelope, sender, domain.axis, domain.lane].join(' ');
+    loose.set(key, [...(loose.get(key) ?? []), { name: file, report }]);
+  }
+  const disagreeing = [...loose.values()].map((some) => disagreement(some)).filter((told) => told !== null);
+  return { forks: [...together.forks.keys()], stopped, disagreeing };
 }
 
 /** Large bundles take a while: the page says how far it is, and stops where something else is asked of it by now. */
@@ -195,7 +203,8 @@ function result() {
   return [
     ...(receipts.length > 1 ? [element('p', {}, element('strong', {}, say('count', { valid, all: receipts.length })))] : []),
     ...together.forks.map((place) => togetherNotice('two-histories', place)),
-    ...together.stopped.map(({ name, since }) => togetherNotice('stopped-later', name, { since: moment(since) })),
+    ...together.stopped.map(({ name, since, outcome: found }) => togetherNotice(found === 'failed' ? 'stopped-before' : 'stopped-later', name, { since: moment(since) })),
+    ...together.disagreeing.map((told) => togetherNotice('disagreeing', told[state.language])),
     ...(left > 0 ? [element('p', { class: 'notice' }, say('too-many', { max: RECEIPTS_MAX }))] : []),
     ...receipts.map((receipt) => (receipt.bundle === undefined ? article : bundleArticle)(receipt, receipts.length === 1)),
     trusted(outcome.trust),
@@ -364,7 +373,8 @@ function bundleFacts({ about, signer, steps }, digest) {
     domain: domainText(about),
     envelope: about?.envelope ?? null,
     sender: about?.sender ?? null,
-    [isShown ? 'by' : 'by-own-word']: about === null ? null : `${about.by} · ${about.node}`,
+    [isShown ? 'by' : 'by-own-word']: about?.by ?? null,
+    'by-node': about?.node ?? null,
     made: about === null ? null : moment(about.made),
     'left-out': (about?.statuses_left_out ?? 0) === 0 ? null : String(about.statuses_left_out),
     signer: signer?.subject ?? null,

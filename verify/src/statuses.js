@@ -158,8 +158,11 @@ function timeFinding({ status, stated }) {
   return event === 'ReceivedFromNonERDS' ? notApplicable(detail) : passedIf(status.time <= time + SKEW_MS, detail);
 }
 
-function documentFinding({ status, about }) {
+function documentFinding({ status, about, receipts }) {
   if (status === null || about === null) return NOT_REACHED;
+  const others = receipts.filter(({ report: { summary } }) => summary !== null && summary.domain !== null && (summary.domain.axis !== about.axis || summary.domain.lane !== about.lane));
+  const named = firstOf(others.map(({ name }) => name));
+  if (others.length > 0) return failed(both(`của trục hoặc luồng khác: ${named}`, `of another axis or lane: ${named}`));
   return passedIf(status.document === about.envelope && [status.from, status.to].includes(about.sender), `${status.document} · ${status.from} → ${status.to}`);
 }
 

@@ -36,8 +36,10 @@ export const PAGE = {
     'no-crypto': 'Trình duyệt không cho trang này dùng mật mã vì trang được tải qua HTTP từ máy khác. Hãy lưu trang vào máy rồi mở tệp đã lưu.',
     'no-script': 'Trang này cần JavaScript để kiểm tra. Hãy bật JavaScript, hoặc dùng lệnh truc receipt verify.',
     'too-many': 'Chỉ kiểm tra {max} tệp mỗi lần; các tệp còn lại bị bỏ qua.',
-    'two-histories': 'HAI LỊCH SỬ của cùng một sổ cái: từng biên nhận tự đúng, cùng nhau thì tố cáo bên giữ sổ. Không dựa vào biên nhận nào của sổ này; giữ cả hai và gửi đơn vị vận hành trục.',
-    'stopped-later': 'DANH BẠ MỚI HƠN đưa kèm nêu chứng thư của biên nhận này bị thu hồi hoặc tạm dừng từ {since}: chưa được chứng minh.',
+    'two-histories': 'HAI LỊCH SỬ của cùng một sổ cái: từng biên nhận tự đúng, cùng nhau thì tố cáo bên giữ sổ cái. Bên đó không thể chối điều đã ký, nhưng không tin lời nào có lợi cho chính bên đó; giữ cả hai và gửi đơn vị vận hành trục.',
+    'stopped-before': 'DANH BẠ MỚI HƠN đưa kèm nêu chứng thư của biên nhận này bị thu hồi hoặc tạm dừng từ {since}: biên nhận không có giá trị.',
+    'stopped-later': 'DANH BẠ MỚI HƠN đưa kèm nêu chứng thư của biên nhận này bị thu hồi hoặc tạm dừng từ {since}: chưa rõ đã ký trước đó hay không.',
+    disagreeing: 'KHÔNG CÙNG MỘT VĂN BẢN dưới cùng một mã gói tin; hãy hỏi bên gửi đã gửi văn bản nào.',
     steps: 'Từng bước kiểm tra ({passed} đạt, {against} không đạt hoặc chưa rõ, {other} không áp dụng)',
     trusted: 'Đã tin vào',
     'trusted-hint': 'Kết luận chỉ đúng khi các chứng thư này đúng là của cơ quan chứng thực và đơn vị vận hành. Hãy so dấu vân tay SHA-256 với bản công bố.',
@@ -79,8 +81,10 @@ export const PAGE = {
     'no-crypto': 'The browser does not let this page use cryptography, because it came over plain HTTP from another machine. Save the page and open the saved file.',
     'no-script': 'This page needs JavaScript. Switch it on, or use the command truc receipt verify.',
     'too-many': 'Only {max} files are checked at a time; the other files are left out.',
-    'two-histories': 'TWO HISTORIES of one ledger: each receipt is right by itself, together they accuse who keeps the ledger. Rely on no receipt of it; keep both and give them to the axis operator.',
-    'stopped-later': 'A LATER DIRECTORY given with it names the certificate of this receipt as revoked or suspended since {since}: it is not proven.',
+    'two-histories': 'TWO HISTORIES of one ledger: each receipt is right by itself, together they accuse who keeps the ledger. It cannot deny what it signed, and nothing it states is to be believed in its own favour; keep both and give them to the axis operator.',
+    'stopped-before': 'A LATER DIRECTORY given with it names the certificate of this receipt as revoked or suspended since {since}: it proves nothing.',
+    'stopped-later': 'A LATER DIRECTORY given with it names the certificate of this receipt as revoked or suspended since {since}: it cannot be told whether it was signed before.',
+    disagreeing: 'NOT ABOUT ONE THING, under one number; ask the sender which one it sent.',
     steps: 'Every step ({passed} passed, {against} failed or cannot be told, {other} not applicable)',
     trusted: 'Trusted were',
     'trusted-hint': 'The verdict is right only if these certificates are those of the authority and the operator. Compare the SHA-256 fingerprints with the published ones.',
@@ -203,9 +207,10 @@ export const SENTENCES = {
     'bundle-about': 'Bộ chứng cứ',
     recipients: 'Từng nơi nhận',
     'recipients-alone': 'Từng nơi nhận, chỉ theo các biên nhận tự chúng có giá trị',
-    'no-recipients': 'Không có nơi nhận nào mà biên nhận có giá trị nói đến.',
+    'no-recipients': 'Chưa kết luận được cho nơi nhận nào: không có biên nhận nào vừa có giá trị vừa được tính; xem các bước kiểm tra.',
     by: 'Bên lập',
     'by-own-word': 'Bên lập (tự nêu)',
+    'by-node': 'Nút lập (tự nêu)',
     'signed-then': 'ký lúc {time} theo cùng đồng hồ',
     'proven-then': 'dấu thời gian chứng tỏ đã có trước {time}',
     'not-stamped': 'không có dấu thời gian độc lập',
@@ -258,9 +263,10 @@ export const SENTENCES = {
     'bundle-about': 'The bundle',
     recipients: 'Recipient by recipient',
     'recipients-alone': 'Recipient by recipient, by those receipts alone that are valid by themselves',
-    'no-recipients': 'There is no recipient that a valid receipt speaks of.',
+    'no-recipients': 'Nothing is concluded for any recipient: there is no receipt that is valid and counts; see the checks.',
     by: 'Put together by',
     'by-own-word': 'Put together by (own word)',
+    'by-node': 'At node (own word)',
     'signed-then': 'signed {time} by the same clock',
     'proven-then': 'there by {time}, as a time-stamp shows',
     'not-stamped': 'no independent time',
@@ -355,16 +361,32 @@ export const REMARK_TEXTS = {
     vi: 'Ở đây không có biên nhận của bên gửi: việc bên đó đã gửi chỉ là lời của bên khác; khi cần hãy hỏi bên gửi',
     en: 'There is no receipt of the sender here: that it sent this is the word of others; where that matters, ask the sender',
   },
+  'two-submissions': {
+    vi: 'Bên gửi đã nêu hai lần gửi dưới cùng mã gói tin; ở đây tính theo lần mà lời của chính nơi nhận chỉ tới, nếu không có thì lần đầu: hãy hỏi bên gửi đã gửi lần nào',
+    en: "The sender stated two submissions under this number; told here is the one that the recipient's own word names, else the first: ask the sender which one it sent",
+  },
+  'not-addressed': {
+    vi: 'Lần gửi của bên gửi không ghi cơ quan này là nơi nhận: việc đã nhận chỉ là lời của chính cơ quan đó; hãy hỏi bên gửi',
+    en: "The sender's submission does not name this agency: that it got the document is its own word; ask the sender",
+  },
+  'two-histories': {
+    vi: 'Có bên nêu điều này giữ sổ cái cho thấy hai lịch sử: bên đó không thể chối điều đã ký, nhưng không tin lời nào có lợi cho chính bên đó; hãy báo đơn vị vận hành trục',
+    en: 'Somebody who states this keeps a ledger that shows two histories: it cannot deny what it signed, and nothing it states is to be believed in its own favour; tell the axis operator',
+  },
   'relay-denies': {
-    vi: 'Trục nêu không giao được, còn chính nơi nhận ký xác nhận đã nhận: tính theo lời nơi nhận; hãy hỏi cả hai bên vì sao khác nhau',
-    en: "The relay states that it was not delivered, the recipient's own signed word that it has it: the recipient's word counts; ask both why they differ",
+    vi: 'Trục nêu đã từ chối gói tin, còn chính nơi nhận ký xác nhận đã nhận: tính theo lời nơi nhận; hãy hỏi cả hai bên vì sao khác nhau',
+    en: "The relay states that it refused this, the recipient's own signed word that it has it: the recipient's word counts; ask both why they differ",
+  },
+  'delivered-late': {
+    vi: 'Trục nêu không chuyển tới trong thời hạn, còn chính nơi nhận ký xác nhận đã nhận: văn bản có đến, nhưng muộn',
+    en: "The relay states that it was not delivered in time, the recipient's own signed word that it has it: it came, and late",
   },
   'opened-and-not': {
     vi: 'Nơi nhận vừa nêu đã mở được vừa nêu không mở được văn bản: hãy hỏi nơi nhận lời nào đúng',
     en: 'The recipient states both that it opened the document and that it could not: ask the recipient which holds',
   },
   'took-and-refused': {
-    vi: 'Nơi nhận nêu hệ thống đã tiếp nhận, sau đó lại nêu hệ thống từ chối: hãy hỏi nơi nhận lời nào đúng',
+    vi: 'Nơi nhận nêu hệ thống quản lý văn bản đã tiếp nhận, sau đó lại nêu hệ thống từ chối: hãy hỏi nơi nhận lời nào đúng',
     en: 'The recipient states that its document system took it, and later that it refused it: ask the recipient which holds',
   },
 };
@@ -382,6 +404,10 @@ export const STEP_REMARK_TEXTS = {
   'wrong-side': {
     vi: 'trạng thái này do bên kia của văn bản đặt: cơ quan đó có nêu như vậy, nhưng không làm thay đổi gì',
     en: 'this status is for the other side of the document to set: it is what that agency said, and changes nothing',
+  },
+  'two-histories': {
+    vi: 'sổ cái làm căn cứ cho thấy hai lịch sử: bên ký không thể chối, nhưng không tin lời nào có lợi cho chính bên đó',
+    en: 'a ledger that it rests on shows two histories: who signed it cannot deny it, and is not to be believed in its own favour',
   },
 };
 
@@ -532,11 +558,11 @@ export const BUNDLE_CHECK_TEXTS = {
   'bundle-no-fork': {
     vi: [
       'không sổ cái nào cho thấy hai lịch sử khác nhau',
-      'Một bên đưa ra hai lịch sử của cùng một sổ cái: không lời nào của bên đó còn tin được; hãy gửi cả hai biên nhận cho đơn vị vận hành trục.',
+      'Một bên đưa ra hai lịch sử của cùng một sổ cái: bên đó không thể chối điều đã ký, nhưng không tin lời nào có lợi cho chính bên đó; hãy gửi cả hai biên nhận cho đơn vị vận hành trục.',
     ],
     en: [
       'no ledger shows two histories',
-      'A party showed two histories of one ledger: nothing it stated can be relied on; give both receipts to the axis operator.',
+      'A party showed two histories of one ledger: it cannot deny what it signed, and nothing it states is to be believed in its own favour; give both receipts to the axis operator.',
     ],
   },
   'bundle-none-stopped': {
@@ -679,7 +705,7 @@ export const CHECK_TEXTS = {
     en: ['the operator had bound the certificate for that time', 'The directory did not let this certificate act then; ask the axis operator.'],
   },
   'certificate-revocation': {
-    vi: ['chứng thư chưa bị thu hồi, tính đến ngày phát hành danh bạ và theo các danh sách thu hồi, trả lời OCSP hiện có', 'Chứng thư đã thu hồi không còn giá trị sau thời điểm thu hồi; trước đó chỉ có giá trị nếu có dấu thời gian.'],
+    vi: ['chưa biết việc thu hồi nào đối với chứng thư, theo danh bạ lúc phát hành và các danh sách thu hồi, trả lời OCSP được tính', 'Chứng thư đã thu hồi không còn giá trị sau thời điểm thu hồi; trước đó chỉ có giá trị nếu có dấu thời gian.'],
     en: ["no revocation of the certificate is known, from the directory as issued and from those revocation lists and OCSP answers that count", 'A revoked certificate proves nothing after its revocation, and before it only with a time-stamp.'],
   },
   'certificate-expiry': {

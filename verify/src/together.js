@@ -19,18 +19,22 @@ export function togetherOf(receipts) {
   return { forks, ends };
 }
 
-/** By certificate: per directory version that binds it to its node, since when it is revoked or suspended there (Infinity: it is not). */
-function noteEnds(ends, { nodeCertificates, directoryVersion }) {
+// Versions of two directories do not compare.
+const keyOf = ({ axis, lane }, sha256) => `${axis} ${lane} ${sha256}`;
+
+/** By axis, lane and certificate: per directory version that binds it to its node, since when it is revoked or suspended there (Infinity: it is not). */
+function noteEnds(ends, { nodeCertificates, directoryVersion, domain }) {
   for (const { sha256, ended } of nodeCertificates) {
-    if (!ends.has(sha256)) ends.set(sha256, new Map());
-    const versions = ends.get(sha256);
+    const key = keyOf(domain, sha256);
+    if (!ends.has(key)) ends.set(key, new Map());
+    const versions = ends.get(key);
     versions.set(directoryVersion, Math.min(versions.get(directoryVersion) ?? Infinity, ended ?? Infinity));
   }
 }
 
 /** What a later version of the directory among them says against the certificate that signed a receipt: `{outcome, since}`, or null. */
 export function endedBy({ ends }, { verdict, summary }) {
-  const versions = verdict === 'valid' ? ends.get(summary.certificate) : undefined;
+  const versions = verdict === 'valid' ? ends.get(keyOf(summary.domain, summary.certificate)) : undefined;
   if (versions === undefined) return null;
   const newest = Math.max(...versions.keys());
   const since = versions.get(newest);
@@ -41,5 +45,8 @@ export function endedBy({ ends }, { verdict, summary }) {
   return summary.provenBy < since ? null : { outcome: 'failed', since };
 }
 
-/** Whether a receipt counts: its ledger shows one history, and nothing later stops its certificate. */
-export const counts = (together, report) => ![...together.forks.values()].includes(report.summary?.checkpoint?.origin) && endedBy(together, report) === null;
+/** Whether a receipt counts: it is valid, and nothing later stops its certificate. */
+export const counts = (together, report) => report.verdict === 'valid' && endedBy(together, report) === null;
+
+/** Whether its ledger shows two histories. Who signed both can deny neither. */
+export const isForked = ({ forks }, { summary }) => [...forks.values()].includes(summary?.checkpoint?.origin);

@@ -11,7 +11,7 @@ use crate::{ReceiptReport, ReceiptSummary, ReceiptVerdict};
 struct Measure<'r> {
     name: &'r str,
     first: &'r ReceiptSummary,
-    /// By recipient, and whether they are all there are.
+    /// By recipient: those of the submission, or without one as first named.
     key_envelopes: BTreeMap<&'r AgencyId, Digest>,
 }
 
@@ -45,32 +45,20 @@ impl<'r> Measure<'r> {
     }
 }
 
-fn is_submission(summary: &ReceiptSummary) -> bool {
+pub(super) fn is_submission(summary: &ReceiptSummary) -> bool {
     summary.event == EventUri::SubmissionAcceptance
 }
 
-/// What in these does not agree, for people; none where all of it does. What is invalid, or cannot be read, states nothing.
-pub(super) fn disagreement(receipts: &[(String, ReceiptReport)]) -> Option<String> {
-    let stated = receipts.iter().filter(|(_, report)| report.verdict != ReceiptVerdict::Invalid);
-    let receipts: Vec<_> =
-        stated.filter_map(|(name, report)| Some((name.as_str(), report.summary.as_ref()?))).collect();
+/// What in these receipts about one envelope id does not agree, by their names, for people; none where all of it does. What is invalid, or cannot be
+/// read, states nothing.
+#[must_use]
+pub fn disagreement<'r>(receipts: impl IntoIterator<Item = (&'r str, &'r ReceiptReport)>) -> Option<String> {
+    let stated = receipts.into_iter().filter(|(_, report)| report.verdict != ReceiptVerdict::Invalid);
+    let receipts: Vec<_> = stated.filter_map(|(name, report)| Some((name, report.summary.as_ref()?))).collect();
     let measure = Measure::of(&receipts)?;
     let others: Vec<_> = receipts.iter().filter(|(_, summary)| !measure.agrees(summary)).collect();
     let shown = names(others.iter().map(|(name, _)| *name))?;
     let twice = others.iter().any(|(_, summary)| is_submission(summary)) && is_submission(measure.first);
     let what = if twice { "two submissions under one envelope" } else { "not about what is stated in" };
     Some(format!("{shown}: {what}: {}", measure.name))
-}
-
-/// Those that agree with the one submission among them; all, where they agree without one; else none.
-pub(super) fn agreeing(receipts: Vec<&ReceiptSummary>) -> Vec<&ReceiptSummary> {
-    let named: Vec<_> = receipts.iter().map(|summary| ("", *summary)).collect();
-    let Some(measure) = Measure::of(&named) else { return receipts };
-    let agree = |summary: &&ReceiptSummary| measure.agrees(summary);
-    let is_all = receipts.iter().all(agree);
-    let is_settled = is_submission(measure.first) && receipts.iter().filter(|found| is_submission(found)).all(agree);
-    if !is_all && !is_settled {
-        return Vec::new();
-    }
-    receipts.into_iter().filter(agree).collect()
 }

@@ -35,8 +35,8 @@ checks! {
     /// No ledger shows two histories.
     NoFork = "bundle-no-fork",
         en: "no ledger shows two histories", vi: "không sổ cái nào cho thấy hai lịch sử khác nhau",
-        fix_en: "A party showed two histories of one ledger: nothing it stated can be relied on; give both receipts to the axis operator.",
-        fix_vi: "Một bên đưa ra hai lịch sử của cùng một sổ cái: không lời nào của bên đó còn tin được; hãy gửi cả hai biên nhận cho đơn vị vận hành trục.";
+        fix_en: "A party showed two histories of one ledger: it cannot deny what it signed, and nothing it states is to be believed in its own favour; give both receipts to the axis operator.",
+        fix_vi: "Một bên đưa ra hai lịch sử của cùng một sổ cái: bên đó không thể chối điều đã ký, nhưng không tin lời nào có lợi cho chính bên đó; hãy gửi cả hai biên nhận cho đơn vị vận hành trục.";
     /// No later version of the directory in it says that a certificate was revoked by which another receipt in it is signed.
     NoneStopped = "bundle-none-stopped",
         en: "no later directory in it names a certificate that signed as revoked",

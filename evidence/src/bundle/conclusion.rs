@@ -5,10 +5,10 @@ use std::{
     time::Duration,
 };
 
-use truc_proto::{AgencyId, EventUri, NodeId, Reason, Role, Timestamp, limits::PROVEN_LATE_MS};
+use truc_proto::{AgencyId, Digest, EventUri, NodeId, Reason, Role, Timestamp, limits::PROVEN_LATE_MS};
 
-use super::{ProvenStatus, StatusReport, Together, agreement::agreeing};
-use crate::{EvidenceLevel, ReceiptReport, ReceiptSummary, ReceiptVerdict, directory::skew};
+use super::{ProvenStatus, Remark, StatusReport, StepRemark, Together, agreement::is_submission};
+use crate::{EvidenceLevel, ReceiptReport, ReceiptSummary, directory::skew};
 
 /// An event that a valid receipt proves.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -35,125 +35,6 @@ pub struct ProvenEvent {
     pub levels: Vec<EvidenceLevel>,
     /// What is strange about its time.
     pub remarks: Vec<StepRemark>,
-}
-
-/// What is strange about an event, or about a business status.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum StepRemark {
-    /// A step before it names a later time.
-    OutOfOrder,
-    /// It was signed, or is proven to have been there, only long after.
-    ProvenLate,
-    /// A status that the other side of the document sets.
-    WrongSide,
-}
-
-impl StepRemark {
-    /// Its name in reports.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::OutOfOrder => "out-of-order",
-            Self::ProvenLate => "proven-late",
-            Self::WrongSide => "wrong-side",
-        }
-    }
-
-    /// What it means and what to do, in English.
-    #[must_use]
-    pub const fn english(self) -> &'static str {
-        match self {
-            Self::OutOfOrder => {
-                "this time lies before that of the step before it: a clock was wrong, or the time is not true; ask who states it"
-            }
-            Self::ProvenLate => {
-                "signed, or proven to have been there, only long after the time it names; do not rely on that time alone"
-            }
-            Self::WrongSide => {
-                "this status is for the other side of the document to set: it is what that agency said, and changes nothing"
-            }
-        }
-    }
-
-    /// What it means and what to do, in Vietnamese.
-    #[must_use]
-    pub const fn vietnamese(self) -> &'static str {
-        match self {
-            Self::OutOfOrder => {
-                "giờ này sớm hơn giờ của bước trước đó: có đồng hồ sai hoặc giờ nêu không đúng; hỏi lại bên nêu"
-            }
-            Self::ProvenLate => {
-                "chỉ được ký, hoặc chỉ chứng minh được là đã có, muộn hơn nhiều so với giờ tự nêu; không dựa riêng vào giờ đó"
-            }
-            Self::WrongSide => {
-                "trạng thái này do bên kia của văn bản đặt: cơ quan đó có nêu như vậy, nhưng không làm thay đổi gì"
-            }
-        }
-    }
-}
-
-/// What does not go together in what is proven about a recipient.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum Remark {
-    /// No word of the sender is among it.
-    NoSubmission,
-    /// The relay denies what the recipient states.
-    RelayDenies,
-    /// The recipient states that it could open it, and that it could not.
-    OpenedAndNot,
-    /// The recipient's document system took it, and refused it later.
-    TookAndRefused,
-}
-
-impl Remark {
-    /// Its name in reports.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::NoSubmission => "no-submission",
-            Self::RelayDenies => "relay-denies",
-            Self::OpenedAndNot => "opened-and-not",
-            Self::TookAndRefused => "took-and-refused",
-        }
-    }
-
-    /// What it means and what to do, in English.
-    #[must_use]
-    pub const fn english(self) -> &'static str {
-        match self {
-            Self::NoSubmission => {
-                "There is no receipt of the sender here: that it sent this is the word of others; where that matters, ask the sender"
-            }
-            Self::RelayDenies => {
-                "The relay states that it was not delivered, the recipient's own signed word that it has it: the recipient's word counts; ask both why they differ"
-            }
-            Self::OpenedAndNot => {
-                "The recipient states both that it opened the document and that it could not: ask the recipient which holds"
-            }
-            Self::TookAndRefused => {
-                "The recipient states that its document system took it, and later that it refused it: ask the recipient which holds"
-            }
-        }
-    }
-
-    /// What it means and what to do, in Vietnamese.
-    #[must_use]
-    pub const fn vietnamese(self) -> &'static str {
-        match self {
-            Self::NoSubmission => {
-                "Ở đây không có biên nhận của bên gửi: việc bên đó đã gửi chỉ là lời của bên khác; khi cần hãy hỏi bên gửi"
-            }
-            Self::RelayDenies => {
-                "Trục nêu không giao được, còn chính nơi nhận ký xác nhận đã nhận: tính theo lời nơi nhận; hãy hỏi cả hai bên vì sao khác nhau"
-            }
-            Self::OpenedAndNot => {
-                "Nơi nhận vừa nêu đã mở được vừa nêu không mở được văn bản: hãy hỏi nơi nhận lời nào đúng"
-            }
-            Self::TookAndRefused => {
-                "Nơi nhận nêu hệ thống đã tiếp nhận, sau đó lại nêu hệ thống từ chối: hãy hỏi nơi nhận lời nào đúng"
-            }
-        }
-    }
 }
 
 /// How far a recipient provably is.
@@ -278,66 +159,185 @@ pub struct Conclusion {
     pub statuses: Vec<ProvenStatus>,
 }
 
+/// At most so many events that name no recipient are told: the earliest. A relay writes one for each envelope, and one more after it was recovered.
+const OF_ALL_MAX: usize = 64;
+
+/// An event once, however many receipts prove it, with the earliest proof.
+#[derive(Clone)]
+struct Proof<'r> {
+    summary: &'r ReceiptSummary,
+    signed_at: Option<Timestamp>,
+    proven_by: Option<Timestamp>,
+    levels: BTreeSet<EvidenceLevel>,
+    /// Whether a ledger with two histories is all that proves it.
+    is_forked: bool,
+}
+
+impl<'r> Proof<'r> {
+    fn of(summary: &'r ReceiptSummary, is_forked: bool) -> Self {
+        let (signed_at, proven_by) = (summary.signed_at, summary.proven_by);
+        Self { summary, signed_at, proven_by, levels: summary.levels.iter().copied().collect(), is_forked }
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.signed_at = self.signed_at.into_iter().chain(other.signed_at).min();
+        self.proven_by = self.proven_by.into_iter().chain(other.proven_by).min();
+        self.levels.extend(&other.levels);
+        self.is_forked &= other.is_forked;
+    }
+
+    fn standing(&self) -> Standing {
+        standing_of(self.summary)
+    }
+
+    fn is_own(&self) -> bool {
+        self.summary.role == Role::Recipient
+    }
+}
+
 /// Puts together what the valid ones of these receipts prove, all said to be about one envelope of one sender, and what the valid ones of these statuses say.
-/// Nothing counts that others of them `together` speak against, nor what does not agree on what the envelope is.
+/// Nothing counts that is signed with a certificate which others of them, `together`, show to have been stopped.
 #[must_use]
 pub fn conclude<'r>(
     reports: impl IntoIterator<Item = &'r ReceiptReport>,
     statuses: &[StatusReport],
     together: &Together,
 ) -> Vec<Conclusion> {
-    let counts = |report: &&ReceiptReport| report.verdict == ReceiptVerdict::Valid && together.counts(report);
-    let valid = reports.into_iter().filter(counts).filter_map(|report| report.summary.as_ref());
-    let agreed = agreeing(valid.collect());
-    let addressed = agreed.iter().flat_map(|summary| summary.recipients.iter().chain(&summary.legacy));
-    let named = agreed.iter().filter_map(|summary| summary.recipient.as_ref());
-    let mut found: BTreeMap<&AgencyId, Vec<&ReceiptSummary>> =
-        addressed.chain(named).map(|code| (code, Vec::new())).collect();
-    let outside: BTreeSet<&AgencyId> = agreed.iter().flat_map(|summary| &summary.legacy).collect();
-    for summary in &agreed {
-        match &summary.recipient {
-            Some(recipient) => found.entry(recipient).or_default().push(summary),
-            // The submission is about everybody; what the relay has of it is not for those whom it never reaches.
-            None => found
-                .iter_mut()
-                .filter(|(code, _)| summary.role != Role::Relay || !outside.contains(*code))
-                .for_each(|(_, events)| events.push(summary)),
+    let mut proofs: Vec<Proof<'r>> = Vec::new();
+    let mut places: BTreeMap<Digest, usize> = BTreeMap::new();
+    for report in reports.into_iter().filter(|report| together.counts(report)) {
+        let Some(summary) = &report.summary else { continue };
+        let proof = Proof::of(summary, together.is_forked(report));
+        match places.get(&summary.leaf_hash).and_then(|place| proofs.get_mut(*place)) {
+            Some(known) => known.add(&proof),
+            None => {
+                places.insert(summary.leaf_hash, proofs.len());
+                proofs.push(proof);
+            }
         }
     }
-    let mut conclusions: Vec<_> = found.into_iter().map(|(recipient, events)| concluded(recipient, events)).collect();
-    let stands = |status: &&StatusReport| status.receipts.iter().all(|(_, report)| together.counts(report));
-    let said: Vec<_> = statuses.iter().filter(stands).filter_map(|status| status.proven.as_ref()).collect();
-    add_statuses(&mut conclusions, &said);
+    let all = All::of(&proofs);
+    let mut conclusions: Vec<_> = all.recipients().into_iter().filter_map(|code| all.concluded(code)).collect();
+    let said = said(statuses, together);
+    for conclusion in &mut conclusions {
+        let of_it = |status: &&ProvenStatus| [&status.from, &status.to].contains(&&conclusion.recipient);
+        conclusion.statuses = said.iter().filter(of_it).cloned().collect();
+    }
     conclusions
 }
 
-/// Tells statuses with the recipients that they are of, the earliest first. They change nothing of where one stands.
-fn add_statuses(conclusions: &mut [Conclusion], statuses: &[&ProvenStatus]) {
-    for conclusion in conclusions {
-        let of_it = |status: &&&ProvenStatus| [&status.from, &status.to].contains(&&conclusion.recipient);
-        conclusion.statuses = statuses.iter().filter(of_it).map(|status| (**status).clone()).collect();
-        conclusion.statuses.sort_by_key(|status| (status.time, status.sequence));
+/// What agencies provably said, by time.
+fn said(statuses: &[StatusReport], together: &Together) -> Vec<ProvenStatus> {
+    let stands = statuses.iter().filter(|status| status.receipts.iter().all(|(_, report)| together.counts(report)));
+    let proven = stands.filter_map(|status| {
+        let mut proven = status.proven.clone()?;
+        let is_forked = status.receipts.iter().any(|(_, report)| together.is_forked(report));
+        proven.remarks.extend(is_forked.then_some(StepRemark::TwoHistories));
+        Some(proven)
+    });
+    let mut said: Vec<_> = proven.collect();
+    said.sort_by_key(|status| (status.time, status.sequence));
+    said
+}
+
+/// Everything proven about one envelope id, by what it is about.
+struct All<'p, 'r> {
+    submissions: Vec<&'p Proof<'r>>,
+    /// Those that name nobody but the submissions: the relay's acceptance.
+    of_all: Vec<&'p Proof<'r>>,
+    named: BTreeMap<&'r AgencyId, Vec<&'p Proof<'r>>>,
+}
+
+impl<'p, 'r> All<'p, 'r> {
+    fn of(proofs: &'p [Proof<'r>]) -> Self {
+        let mut all = Self { submissions: Vec::new(), of_all: Vec::new(), named: BTreeMap::new() };
+        for proof in proofs {
+            match &proof.summary.recipient {
+                _ if is_submission(proof.summary) => all.submissions.push(proof),
+                Some(recipient) => all.named.entry(recipient).or_default().push(proof),
+                None => all.of_all.push(proof),
+            }
+        }
+        for some in [&mut all.submissions, &mut all.of_all] {
+            some.sort_by_key(|proof| (proof.summary.time, proof.summary.leaf_hash));
+            some.truncate(OF_ALL_MAX);
+        }
+        all
+    }
+
+    fn recipients(&self) -> BTreeSet<&'r AgencyId> {
+        let summaries = self.submissions.iter().map(|proof| proof.summary);
+        let addressed = summaries.flat_map(|summary| summary.recipients.iter().chain(&summary.legacy));
+        addressed.chain(self.named.keys().copied()).collect()
+    }
+
+    /// What is proven about one; none where only others name somebody whom the submission does not.
+    fn concluded(&self, recipient: &'r AgencyId) -> Option<Conclusion> {
+        let named = self.named.get(recipient).map(Vec::as_slice).unwrap_or_default();
+        let own =
+            named.iter().filter(|proof| proof.is_own()).max_by_key(|proof| (proof.standing(), proof.summary.time));
+        let is_for = |proof: &&&Proof<'_>| addresses(proof.summary, recipient);
+        // Which of several contents: the one that the recipient's own word names, else the one that was sent to it first.
+        let first = own.or_else(|| self.submissions.iter().find(is_for));
+        let measure = first.or_else(|| named.first()).or_else(|| self.of_all.first())?.summary.hashes;
+        let agrees = |proof: &&&Proof<'_>| proof.summary.hashes.is_none() || proof.summary.hashes == measure;
+        let submission = self.submissions.iter().find(|proof| agrees(proof)).copied();
+        let is_addressed = submission.is_none_or(|proof| addresses(proof.summary, recipient));
+        let is_outside = submission.is_some_and(|proof| proof.summary.legacy.contains(recipient));
+        if !is_addressed && own.is_none() {
+            return None;
+        }
+        // Of one whom the submission does not name its own word alone counts, and what was passed on went to an agency of today's axis.
+        let counts = |proof: &&&Proof<'_>| {
+            let is_passed_on = proof.summary.event == EventUri::RelayToNonErds;
+            proof.is_own() || (is_addressed && (!is_passed_on || submission.is_none() || is_outside))
+        };
+        let named = named.iter().filter(agrees).filter(counts);
+        // What the relay has is not for those whom it never reaches.
+        let of_all = self.of_all.iter().filter(agrees).filter(|proof| proof.summary.role != Role::Relay || !is_outside);
+        let mut found: Vec<_> = submission.into_iter().chain(of_all.copied()).chain(named.copied()).collect();
+        found.sort_by_key(|proof| (proof.summary.time, proof.standing(), proof.summary.leaf_hash));
+        let mut told = concluded(recipient, &found);
+        told.remarks.extend((self.submissions.len() > 1).then_some(Remark::TwoSubmissions));
+        told.remarks.extend((!is_addressed).then_some(Remark::NotAddressed));
+        told.remarks.sort();
+        Some(told)
     }
 }
 
-fn concluded(recipient: &AgencyId, mut found: Vec<&ReceiptSummary>) -> Conclusion {
-    found.sort_by_key(|summary| (summary.time, standing_of(summary)));
-    let own = found.iter().find(|summary| summary.actor.as_ref() == Some(recipient));
-    let name = own.and_then(|summary| summary.actor_name.clone());
-    let events: Vec<_> = found.iter().map(|summary| event_of(summary, &found)).collect();
-    let shown = found.iter().zip(&events).max_by_key(|(summary, _)| (standing_of(summary), summary.time));
+/// Whether a submission names an agency.
+fn addresses(submission: &ReceiptSummary, recipient: &AgencyId) -> bool {
+    submission.recipients.contains(recipient) || submission.legacy.contains(recipient)
+}
+
+fn concluded(recipient: &AgencyId, found: &[&Proof<'_>]) -> Conclusion {
+    let own = found.iter().find(|proof| proof.summary.actor.as_ref() == Some(recipient));
+    let name = own.and_then(|proof| proof.summary.actor_name.clone());
+    // The earliest statement of each step: a relay that was recovered states its own once more.
+    let mut steps: BTreeMap<u8, Timestamp> = BTreeMap::new();
+    for proof in found.iter().filter(|proof| leads(proof.summary)) {
+        let earliest = steps.entry(step_of(proof.summary)).or_insert(proof.summary.time);
+        *earliest = proof.summary.time.min(*earliest);
+    }
+    let events: Vec<_> = found.iter().map(|proof| event_of(proof, &steps)).collect();
+    let shown = found.iter().zip(&events).max_by_key(|(proof, _)| (proof.standing(), proof.summary.time));
     Conclusion {
         recipient: recipient.clone(),
         name,
-        standing: shown.map_or(Standing::Nothing, |(summary, _)| standing_of(summary)),
+        standing: shown.map_or(Standing::Nothing, |(proof, _)| proof.standing()),
         shown_by: shown.map(|(_, event)| event.clone()),
-        remarks: remarks(&found),
+        remarks: remarks(found),
         events,
         statuses: Vec::new(),
     }
 }
 
-fn event_of(summary: &ReceiptSummary, all: &[&ReceiptSummary]) -> ProvenEvent {
+fn event_of(proof: &Proof<'_>, steps: &BTreeMap<u8, Timestamp>) -> ProvenEvent {
+    let Proof { summary, signed_at, proven_by, levels, .. } = proof;
+    let mut before = steps.range(..step_of(summary));
+    let is_early = before.any(|(_, time)| *time > summary.time + skew());
+    let found =
+        [(is_early, StepRemark::OutOfOrder), (is_late(summary.time, proven_by.or(*signed_at)), StepRemark::ProvenLate)];
     ProvenEvent {
         event: summary.event,
         role: summary.role,
@@ -346,20 +346,11 @@ fn event_of(summary: &ReceiptSummary, all: &[&ReceiptSummary]) -> ProvenEvent {
         time: summary.time,
         reason: summary.reason,
         successor: summary.successor.clone(),
-        signed_at: summary.signed_at,
-        proven_by: summary.proven_by,
-        levels: summary.levels.clone(),
-        remarks: time_remarks(summary, all),
+        signed_at: *signed_at,
+        proven_by: *proven_by,
+        levels: levels.iter().copied().collect(),
+        remarks: found.into_iter().filter_map(|(is, remark)| is.then_some(remark)).collect(),
     }
-}
-
-fn time_remarks(summary: &ReceiptSummary, all: &[&ReceiptSummary]) -> Vec<StepRemark> {
-    let place = step_of(summary);
-    let before = |other: &&&ReceiptSummary| leads(other) && step_of(other) < place;
-    let is_early = all.iter().filter(before).any(|other| other.time > summary.time + skew());
-    let is_late = is_late(summary.time, summary.proven_by.or(summary.signed_at));
-    let found = [(is_early, StepRemark::OutOfOrder), (is_late, StepRemark::ProvenLate)];
-    found.into_iter().filter_map(|(is, remark)| is.then_some(remark)).collect()
 }
 
 /// Whether something was stated, signed or proven long after the time that it names.
@@ -368,17 +359,21 @@ pub(super) fn is_late(named: Timestamp, proven: Option<Timestamp>) -> bool {
     proven.is_some_and(|proven| proven > named + most)
 }
 
-fn remarks(found: &[&ReceiptSummary]) -> Vec<Remark> {
-    let any = |wanted: &[Standing]| found.iter().any(|summary| wanted.contains(&standing_of(summary)));
-    let took =
-        found.iter().filter(|summary| summary.event == EventUri::ContentHandover).map(|summary| summary.time).min();
-    let refused_later = |summary: &&ReceiptSummary| {
-        summary.event == EventUri::ContentHandoverFailure && took.is_some_and(|took| summary.time > took)
+fn remarks(found: &[&Proof<'_>]) -> Vec<Remark> {
+    let any = |wanted: EventUri| found.iter().any(|proof| proof.summary.event == wanted);
+    let is_own = found.iter().any(|proof| proof.is_own());
+    let took = found.iter().filter(|proof| proof.summary.event == EventUri::ContentHandover);
+    let took = took.map(|proof| proof.summary.time).min();
+    let refused_later = |proof: &&Proof<'_>| {
+        proof.summary.event == EventUri::ContentHandoverFailure && took.is_some_and(|took| proof.summary.time > took)
     };
+    let opened = any(EventUri::ContentConsignment) || any(EventUri::ReceivedFromNonErds);
     let all = [
-        (!any(&[Standing::Sent]), Remark::NoSubmission),
-        (any(&[Standing::Failed]) && found.iter().any(|summary| summary.role == Role::Recipient), Remark::RelayDenies),
-        (any(&[Standing::Consigned]) && any(&[Standing::NotOpened]), Remark::OpenedAndNot),
+        (!any(EventUri::SubmissionAcceptance), Remark::NoSubmission),
+        (found.iter().any(|proof| proof.is_forked), Remark::TwoHistories),
+        (is_own && any(EventUri::RelayRejection), Remark::RelayDenies),
+        (is_own && any(EventUri::RelayFailure), Remark::DeliveredLate),
+        (opened && any(EventUri::ContentConsignmentFailure), Remark::OpenedAndNot),
         (found.iter().any(refused_later), Remark::TookAndRefused),
     ];
     all.into_iter().filter_map(|(is, remark)| is.then_some(remark)).collect()

@@ -23,8 +23,8 @@ use super::{
     status::{JudgedStatus, place},
 };
 use crate::{
-    Document, Outcome, ReceiptReport, ReceiptTrust, ReceiptVerdict, Step, directory::skew, verify::stamps::Stamps,
-    verify_receipt,
+    BoundDigest, Document, Outcome, ReceiptReport, ReceiptSummary, ReceiptTrust, ReceiptVerdict, Step, directory::skew,
+    verify::stamps::Stamps, verify_receipt,
 };
 
 /// Who put the bundle together, by its signature.
@@ -172,10 +172,7 @@ pub fn verify_bundle(
     let signer = signature
         .ok()
         .map(|cms| BundleSigner { subject: cms.certificate.subject().to_owned(), signed_at: cms.signing_time });
-    // What is said of another envelope says nothing of this one's recipients.
-    let of_it = |report: &&ReceiptReport| about.as_ref().is_ok_and(|about| is_about(report, about) == Some(true));
-    let conclusions = conclude(found.receipts.iter().map(|(_, report)| report).filter(of_it), &statuses, &together);
-    BundleReport {
+    let mut report = BundleReport {
         verdict: ReceiptVerdict::of(&steps),
         steps,
         about: about.ok(),
@@ -183,7 +180,20 @@ pub fn verify_bundle(
         receipts: found.receipts,
         statuses,
         others: found.others,
-        conclusions,
+        conclusions: Vec::new(),
+    };
+    report.conclusions = report.conclude(&together);
+    report
+}
+
+impl BundleReport {
+    /// Per recipient, what is proven where more than this bundle is held against its receipts.
+    #[must_use]
+    pub fn conclude(&self, together: &Together) -> Vec<Conclusion> {
+        // What is said of another envelope says nothing of this one's recipients.
+        let of_it =
+            |report: &&ReceiptReport| self.about.as_ref().is_some_and(|about| is_about(report, about) == Some(true));
+        conclude(self.receipts.iter().map(|(_, report)| report).filter(of_it), &self.statuses, together)
     }
 }
 
@@ -256,24 +266,30 @@ fn maker<'r>(
         return (Outcome::Failed, format!("made {}, signed {signed}", about.made));
     }
     let sha256 = cms.certificate.sha256();
-    let mut bound: BTreeMap<&AgencyId, Option<Timestamp>> = BTreeMap::new();
+    // The newest version in which the certificate is bound to an agency says how it is bound.
+    let mut bound: BTreeMap<&AgencyId, (u64, &BoundDigest)> = BTreeMap::new();
     for (_, report) in receipts.filter(|(_, report)| report.verdict == ReceiptVerdict::Valid) {
-        let Some((actor, summary)) = report.summary.as_ref().and_then(|found| found.actor.as_ref().zip(Some(found)))
-        else {
+        let summary = report.summary.as_ref().filter(|summary| is_of_domain(summary, about));
+        let Some((actor, summary)) = summary.and_then(|found| found.actor.as_ref().zip(Some(found))) else {
             continue;
         };
-        if let Some(binding) = summary.service_certificates.iter().find(|binding| binding.sha256 == sha256) {
-            let ended = bound.entry(actor).or_default();
-            *ended = [*ended, binding.ended].into_iter().flatten().min();
+        let binding = summary.service_certificates.iter().find(|binding| binding.sha256 == sha256);
+        if let Some((binding, version)) = binding.zip(summary.directory_version) {
+            let newest = bound.entry(actor).or_insert((version, binding));
+            if version > newest.0 {
+                *newest = (version, binding);
+            }
         }
     }
     let subject = cms.certificate.subject();
-    match bound.get(&about.by) {
-        Some(Some(since)) => {
-            let signed = cms.signing_time.unwrap_or(cms.certificate.not_before());
-            Stamps::of(cms, signed, trust, now).revoked(*since, signed)
+    let signed = cms.signing_time.unwrap_or(cms.certificate.not_before());
+    let at = cms.signing_time.unwrap_or(about.made);
+    match bound.get(&about.by).map(|(_, binding)| *binding) {
+        Some(BoundDigest { valid_from, valid_to, .. }) if !(*valid_from <= at && at < *valid_to) => {
+            (Outcome::Failed, format!("bound from {valid_from} to {valid_to}, signed {at}"))
         }
-        Some(None) => (Outcome::Passed, format!("{}: {subject}", about.by)),
+        Some(BoundDigest { ended: Some(since), .. }) => Stamps::of(cms, signed, trust, now).revoked(*since, signed),
+        Some(_) => (Outcome::Passed, format!("{}: {subject}", about.by)),
         None => match names(bound.keys().map(|code| code.as_str())) {
             Some(others) => (Outcome::Failed, format!("{subject} is of {others}, not of {}", about.by)),
             None => {
@@ -284,11 +300,19 @@ fn maker<'r>(
     }
 }
 
+/// Whether what can be read of its directory is of the bundle's axis and lane.
+pub(super) fn is_of_domain(summary: &ReceiptSummary, about: &BundleJson) -> bool {
+    summary.domain.as_ref().is_none_or(|(axis, lane)| *axis == about.axis && *lane == about.lane)
+}
+
 /// Whether a receipt is about the bundle's envelope; none where it cannot be read.
 fn is_about(report: &ReceiptReport, about: &BundleJson) -> Option<bool> {
     let summary = report.summary.as_ref()?;
-    let is_there = summary.domain.as_ref().is_none_or(|(axis, lane)| *axis == about.axis && *lane == about.lane);
-    Some(is_there && summary.envelope == Some(about.envelope) && summary.sender.as_ref() == Some(&about.sender))
+    Some(
+        is_of_domain(summary, about)
+            && summary.envelope == Some(about.envelope)
+            && summary.sender.as_ref() == Some(&about.sender),
+    )
 }
 
 fn one_document(about: Option<&BundleJson>, receipts: &[(String, ReceiptReport)]) -> (Outcome, String) {
@@ -297,7 +321,7 @@ fn one_document(about: Option<&BundleJson>, receipts: &[(String, ReceiptReport)]
     if let Some(names) = names(other.map(|(name, _)| name.as_str())) {
         return (Outcome::Failed, names);
     }
-    match disagreement(receipts) {
+    match disagreement(receipts.iter().map(|(name, report)| (name.as_str(), report))) {
         None => (Outcome::Passed, format!("{} of {}", about.envelope, about.sender)),
         Some(told) => (Outcome::Failed, told),
     }

@@ -9,9 +9,9 @@ use truc_signer::{CmsSignature, asic::AsicManifest, verify_detached};
 
 use super::{
     StepRemark,
-    agreement::disagreement,
     conclusion::is_late,
-    read::{names, receipts_are_valid, signer},
+    disagreement,
+    read::{is_of_domain, names, receipts_are_valid, signer},
 };
 use crate::{
     Outcome, ReceiptReport, ReceiptTrust, ReceiptVerdict, Step,
@@ -201,7 +201,7 @@ impl JudgedStatus {
     pub fn about(self, about: Option<&BundleJson>) -> StatusReport {
         let mut report = self.0;
         for step in report.steps.iter_mut().filter(|step| step.check == StatusCheck::Document) {
-            (step.outcome, step.detail) = of_document(report.status.as_ref(), about);
+            (step.outcome, step.detail) = of_document(report.status.as_ref(), &report.receipts, about);
         }
         report.verdict = ReceiptVerdict::of(&report.steps);
         report.proven = report.proven.filter(|_| report.verdict == ReceiptVerdict::Valid);
@@ -328,7 +328,10 @@ impl StatusJudge {
             summary.is_some_and(|summary| (summary.envelope, &summary.sender) != (stated.envelope, &stated.sender))
         };
         let others = self.receipts.iter().filter(|(_, report)| is_other(report)).map(|(name, _)| name.as_str());
-        match (names(others).or_else(|| disagreement(&self.receipts)), &stated.preamble) {
+        match (
+            names(others).or_else(|| disagreement(self.receipts.iter().map(|(name, report)| (name.as_str(), report)))),
+            &stated.preamble,
+        ) {
             (Some(told), _) => failed(told),
             (None, Some(preamble)) if preamble.kind == EnvelopeKind::Status => passed(preamble.envelope.to_string()),
             (None, Some(preamble)) => failed(format!("envelope {} is no status", preamble.envelope)),
@@ -401,8 +404,17 @@ impl StatusJudge {
     }
 }
 
-fn of_document(status: Option<&BusinessStatus>, about: Option<&BundleJson>) -> (Outcome, String) {
+fn of_document(
+    status: Option<&BusinessStatus>,
+    receipts: &[(String, ReceiptReport)],
+    about: Option<&BundleJson>,
+) -> (Outcome, String) {
     let (Some(status), Some(about)) = (status, about) else { return not_reached() };
+    let elsewhere = |report: &ReceiptReport| report.summary.as_ref().is_some_and(|found| !is_of_domain(found, about));
+    let others = receipts.iter().filter(|(_, report)| elsewhere(report)).map(|(name, _)| name.as_str());
+    if let Some(names) = names(others) {
+        return failed(format!("of another axis or lane: {names}"));
+    }
     let is_party = status.from == about.sender || status.to == about.sender;
     if status.document == about.envelope && is_party {
         return passed(String::new());

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use truc_proto::{Checkpoint, Digest, Timestamp};
+use truc_proto::{AxisId, Checkpoint, Digest, Lane, Timestamp};
 
 use super::read::names;
 use crate::{Outcome, ReceiptReport, ReceiptSummary, ReceiptVerdict};
@@ -12,8 +12,8 @@ use crate::{Outcome, ReceiptReport, ReceiptSummary, ReceiptVerdict};
 pub struct Together {
     /// Ledgers with two histories: origin, and where, for people.
     forks: BTreeSet<(String, String)>,
-    /// By certificate: per directory version that binds it to its node, since when it is revoked or suspended there.
-    ends: BTreeMap<Digest, BTreeMap<u64, Option<Timestamp>>>,
+    /// By axis, lane and certificate: per directory version that binds it to its node, since when it is revoked or suspended there.
+    ends: BTreeMap<(AxisId, Lane, Digest), BTreeMap<u64, Option<Timestamp>>>,
 }
 
 impl Together {
@@ -38,26 +38,33 @@ impl Together {
     }
 
     fn note_ends(&mut self, summary: &ReceiptSummary) {
-        let Some(version) = summary.directory_version else { return };
+        let (Some(version), Some((axis, lane))) = (summary.directory_version, &summary.domain) else { return };
         for bound in &summary.node_certificates {
-            let of_it = self.ends.entry(bound.sha256).or_default().entry(version).or_default();
+            let versions = self.ends.entry((axis.clone(), *lane, bound.sha256)).or_default();
+            let of_it = versions.entry(version).or_default();
             *of_it = [*of_it, bound.ended].into_iter().flatten().min();
         }
     }
 
-    /// Whether the receipt counts: its ledger shows one history, and nothing later stops its certificate.
+    /// Whether the receipt counts: it is valid, and nothing later stops its certificate.
     #[must_use]
     pub fn counts(&self, report: &ReceiptReport) -> bool {
+        report.verdict == ReceiptVerdict::Valid && self.ended(report).is_none()
+    }
+
+    /// Whether its ledger shows two histories. Who signed both can deny neither.
+    #[must_use]
+    pub fn is_forked(&self, report: &ReceiptReport) -> bool {
         let origin = report.summary.as_ref().and_then(|summary| summary.checkpoint.as_ref()).map(Checkpoint::origin);
-        let is_forked = self.forks.iter().any(|(forked, _)| Some(forked.as_str()) == origin);
-        !is_forked && self.ended(report).is_none()
+        self.forks.iter().any(|(forked, _)| Some(forked.as_str()) == origin)
     }
 
     /// What a later version of the directory among them says against the certificate that signed it: failed, or cannot be told; none: nothing.
     #[must_use]
     pub fn ended(&self, report: &ReceiptReport) -> Option<(Outcome, Timestamp)> {
         let summary = report.summary.as_ref().filter(|_| report.verdict == ReceiptVerdict::Valid)?;
-        let versions = self.ends.get(&summary.certificate?)?;
+        let (axis, lane) = summary.domain.clone()?;
+        let versions = self.ends.get(&(axis, lane, summary.certificate?))?;
         let (newest, ended) = versions.last_key_value()?;
         let since = ended.filter(|_| Some(*newest) > summary.directory_version)?;
         let signed = summary.signed_at.unwrap_or(summary.time);

@@ -133,7 +133,7 @@ checks! {
     /// Not revoked or suspended, by the signed entry, the lists and the answers at hand, before it signed; later revocation without a time-stamp leaves doubt.
     CertificateRevocation = "certificate-revocation",
         en: "no revocation of the certificate is known, from the directory as issued and from those revocation lists and OCSP answers that count",
-        vi: "chứng thư chưa bị thu hồi, tính đến ngày phát hành danh bạ và theo các danh sách thu hồi, trả lời OCSP hiện có",
+        vi: "chưa biết việc thu hồi nào đối với chứng thư, theo danh bạ lúc phát hành và các danh sách thu hồi, trả lời OCSP được tính",
         fix_en: "A revoked certificate proves nothing after its revocation, and before it only with a time-stamp.",
         fix_vi: "Chứng thư đã thu hồi không còn giá trị sau thời điểm thu hồi; trước đó chỉ có giá trị nếu có dấu thời gian.";
     /// The certificate has not expired since, or a time-stamp shows that it signed before.

@@ -112,6 +112,10 @@ pub struct EnvelopeHashes {
 pub struct BoundDigest {
     /// SHA-256 of its DER.
     pub sha256: Digest,
+    /// Start of use, by the operator.
+    pub valid_from: Timestamp,
+    /// End of use, by the operator.
+    pub valid_to: Timestamp,
     /// Since when it is revoked or suspended there, where it is.
     pub ended: Option<Timestamp>,
 }

@@ -168,7 +168,13 @@ fn summary(facts: &Facts, signing: Option<&Signing<'_>>) -> Option<ReceiptSummar
 
 fn bound_for(key_use: KeyUse, certificates: &[CertificateBinding]) -> Vec<BoundDigest> {
     let for_it = certificates.iter().filter(|binding| binding.uses.contains(&key_use));
-    for_it.map(|binding| BoundDigest { sha256: binding.sha256, ended: binding.status_since }).collect()
+    let bound = |binding: &CertificateBinding| BoundDigest {
+        sha256: binding.sha256,
+        valid_from: binding.valid_from,
+        valid_to: binding.valid_to,
+        ended: binding.status_since,
+    };
+    for_it.map(bound).collect()
 }
 
 /// What is known about the certificate's line under the checkpoint.

@@ -11,8 +11,8 @@ use truc_evidence::{
 };
 use truc_ledger::merkle::{MemTree, leaf_hash};
 use truc_proto::{
-    Actor, BundleJson, Digest, DirectoryRef, Entry, EnvelopeId, Event, EventUri, KeyStatus, Lane, Preamble, Priority,
-    Raw, Reason, Role, RootStatement, Submission, Timestamp,
+    Actor, BundleJson, CertificateBinding, Digest, DirectoryRef, Entry, EnvelopeId, Event, EventUri, KeyStatus, Lane,
+    Preamble, Priority, Raw, Reason, Role, RootStatement, Submission, Timestamp,
 };
 use truc_signer::{
     SignError, SoftKey, TrustStore,
@@ -490,6 +490,18 @@ fn bent_manifests() -> Vec<BundleCase> {
         of_type("entities", "a&lt;&gt;&amp;&quot;&apos;b").valid(),
         bent("manifest-that-declares-xml", &|text| declaring(&text, "xmlns:xml=\"urn:a\"")),
         bent("manifest-that-declares-xmlns", &|text| declaring(&text, "xmlns:xmlns=\"urn:a\"")),
+        bent("manifest-that-declares-the-namespace-of-xml", &|text| {
+            declaring(&text, "xmlns:z=\"http://www.w3.org/XML/1998/namespace\"")
+        }),
+        bent("manifest-that-declares-the-namespace-of-xmlns", &|text| {
+            declaring(&text, "xmlns:z=\"http://www.w3.org/2000/xmlns/\"")
+        }),
+        bent("manifest-that-declares-xml-as-it-is", &|text| {
+            declaring(&text, "xmlns:xml=\"http://www.w3.org/XML/1998/namespace\"")
+        }),
+        bent("manifest-that-declares-an-empty-prefix", &|text| declaring(&text, "xmlns:=\"urn:z\"")),
+        bent("manifest-that-declares-another-alphabet", &|text| declaring(&text, "xmlns:é=\"urn:z\"")),
+        bent("manifest-that-declares-a-digit", &|text| declaring(&text, "xmlns:1=\"urn:z\"")),
         bent("manifest-that-declares-with-an-entity", &|text| declaring(&text, "xmlns:z=\"urn:&amp;\"")),
         bent("manifest-whose-namespace-has-a-number", &|text| text.replacen("v1.2.1#", "v1.2.1&#35;", 1)),
         bent("manifest-that-declares-more", &|text| declaring(&text, "xmlns:z=\"urn:z\"")).valid(),
@@ -655,7 +667,12 @@ fn signatures() -> Vec<BundleCase> {
         by("by-a-stranger", |world| &world.foreign_node, HOUR_MS, Some(Failed)),
         by("by-a-sealing-certificate", |world| &world.sealing_h26, HOUR_MS, Some(Failed)),
         by("in-the-future", |world| &world.service_g22, 2 * DAY_MS, Some(Failed)),
-        by("before-its-certificate", |world| &world.service_g22, -3_000 * DAY_MS, Some(Failed)),
+        // Nor was it bound then.
+        BundleCase::new(
+            "signed-before-its-certificate",
+            Plan { signed_at: Some(after(-3_000 * DAY_MS)), ..Plan::default() }.build(),
+            &[(Signer, Failed), (Maker, Failed)],
+        ),
         by("after-its-certificate", |world| &world.expired_node, HOUR_MS, Some(Failed)),
         by("by-a-certificate-that-ended-since", |world| &world.short_node, HOUR_MS, None),
         by("by-the-revoked", |world| &world.revoked_node, HOUR_MS, Some(Failed)).with_crls(),
@@ -744,7 +761,8 @@ fn disagreements() -> Vec<BundleCase> {
     let of = |name: &str, receipts: Vec<(&'static str, String)>| {
         BundleCase::new(name, Plan::of(receipts).build(), &[(OneDocument, Failed)])
     };
-    let another: fn(&mut Submission) = |submission| submission.payload = Digest::of(b"another payload");
+    let another: fn(&mut Submission) =
+        |submission| (submission.payload, submission.time) = (Digest::of(b"another payload"), after(500));
     let of_another = |who, fillers| bare(who, |recipe| (recipe.submission, recipe.fillers) = (another, fillers));
     let one_recipient: fn(&mut Preamble) = |preamble| preamble.recipients = vec![code("H26")];
     let not_for_h37 = receipt(Who::Recipient, |recipe| {
@@ -790,6 +808,23 @@ fn disagreements() -> Vec<BundleCase> {
             sent_and(vec![("other.receipt", by_recipient(5, |event| event.key_envelope = Some(Digest::of(b"H37"))))]),
         ),
         of("two-submissions-under-one-number", and(vec![("other.receipt", of_another(Who::Sender, 9))])),
+        of("two-submissions-and-a-word-for-the-second", {
+            let mut receipts = sent_and(vec![("second.receipt", of_another(Who::Sender, 9))]);
+            receipts.push(("consignment.receipt", of_another(Who::Recipient, 5)));
+            receipts
+        }),
+        of("a-stranger-with-another-content", {
+            // H37 was sent nothing, and takes nothing from what H26 says.
+            let made_up = receipt(Who::Recipient, |recipe| {
+                *recipe = by_node_h37();
+                recipe.submission = another;
+                recipe.event = |event| {
+                    of_h37(event);
+                    event.event = EventUri::RelayAcceptance;
+                };
+            });
+            vec![("made-up.receipt", made_up), ("consignment.receipt", receipt(Who::Recipient, |_| {}))]
+        }),
         of(
             "no-submission-and-two-contents",
             vec![("relay.receipt", receipt(Who::Relay, |_| {})), ("other.receipt", of_another(Who::Recipient, 5))],
@@ -863,8 +898,18 @@ fn contradictions() -> Vec<BundleCase> {
     });
     let from_the_sender = bare(Who::Recipient, |recipe| *recipe = Recipe { fillers: 9, ..by_the_sender!(receive) });
     vec![
-        of("the-relay-denies-it", and(vec![("failure.receipt", relay_fails(9))])),
-        of("the-relay-denies-what-is-taken", sent_and(vec![("a", takes(5)), ("failure.receipt", relay_fails(9))])),
+        of("delivered-late", and(vec![("failure.receipt", relay_fails(9))])),
+        of("the-relay-denies-it", {
+            let refused = receipt(Who::Relay, |recipe| {
+                recipe.fillers = 9;
+                recipe.event = |event| {
+                    refuses(event, EventUri::RelayRejection, Reason::UnknownCode);
+                    event.recipient = Some(code("H26"));
+                };
+            });
+            and(vec![("rejection.receipt", refused)])
+        }),
+        of("taken-late", sent_and(vec![("a", takes(5)), ("failure.receipt", relay_fails(9))])),
         of("the-relay-alone-says-that-it-failed", sent_and(vec![("failure.receipt", relay_fails(9))])),
         of("taken-and-refused-later", and(vec![("a", hands_over(9)), ("b", refused_at(12, true))])),
         of("refused-and-taken-then", and(vec![("a", hands_over(9)), ("b", refused_at(12, false))])),
@@ -897,6 +942,29 @@ fn times() -> Vec<BundleCase> {
     vec![
         of("consignment-before-the-submission", |recipe| recipe.event = |event| event.time = after(-800_000)),
         of("consignment-a-little-before-the-submission", |recipe| recipe.event = |event| event.time = after(-200_000)),
+        BundleCase::new(
+            "taken-by-the-relay-once-more",
+            {
+                let again = receipt(Who::Relay, |recipe| {
+                    recipe.fillers = 9;
+                    recipe.event = |event| event.time = after(HOUR_MS);
+                    recipe.cms = |_, cms| cms.signed_at = after(HOUR_MS);
+                });
+                Plan::of(and(vec![("again.receipt", again)])).build()
+            },
+            &[],
+        ),
+        BundleCase::new(
+            "proven-once-more-later",
+            {
+                let again = receipt(Who::Recipient, |recipe| {
+                    recipe.fillers = 9;
+                    recipe.cms = |_, cms| cms.signed_at = after(5 * HOUR_MS);
+                });
+                Plan::of(and(vec![("again.receipt", again)])).build()
+            },
+            &[],
+        ),
         of("signed-days-later", |recipe| recipe.cms = |_, cms| cms.signed_at = after(2 * HOUR_MS)),
         of("stamped-days-later", |recipe| {
             recipe.stamps = |world, signature| vec![token(&world.tsa, signature, 3 * HOUR_MS)];
@@ -929,6 +997,9 @@ fn makers() -> Vec<BundleCase> {
         of("made-after-it-was-signed", with(|about| about.made = after(2 * HOUR_MS)), &wrong),
         of("made-a-little-after-it-was-signed", with(|about| about.made = after(HOUR_MS + 200_000)), &[]),
         of("made-long-before-it-was-signed", with(|about| about.made = after(-24 * HOUR_MS)), &wrong),
+        of("by-a-certificate-that-was-suspended-and-is-no-longer", suspended_once(), &[]),
+        of("by-a-certificate-bound-later", bound(|binding| binding.valid_from = after(HOUR_MS + 1)), &wrong),
+        of("by-a-certificate-no-longer-bound", bound(|binding| binding.valid_to = after(HOUR_MS - 1)), &wrong),
         of(
             "by-a-certificate-revoked-in-the-directory-before",
             revoked(|_, entries| revoke_g22(entries, -HOUR_MS)),
@@ -997,6 +1068,37 @@ fn stop_h26(world: &World, entries: &mut [Entry], ms: i64) {
     let node = node(entries, "N-H26");
     (node.certificates[0].status, node.certificates[0].status_since) = (KeyStatus::Revoked, Some(after(ms)));
     node.certificates.push(binding(&world.node_h37, truc_proto::KeyUse::Node));
+}
+
+/// In one version of the directory G22's certificate is suspended, in the next one it is good again.
+fn suspended_once() -> Plan {
+    let under = |versions: fn(&mut RootStatement), entries: fn(&World, &mut Vec<Entry>)| {
+        receipt(Who::Sender, |recipe| {
+            (recipe.root, recipe.entries) = (versions, entries);
+            recipe.submission = |submission| submission.directory = relied_on();
+        })
+    };
+    let suspended = under(
+        |root| (root.version, root.previous) = (root.version + 1, Some(Digest::of(b"before"))),
+        |_, entries| {
+            let binding = &mut agency(entries, "G22").certificates[0];
+            (binding.status, binding.status_since) = (KeyStatus::Suspended, Some(after(-HOUR_MS)));
+        },
+    );
+    // The leaf hash of G22's entry is another one in the version with the suspension, which is no fault where the version is later.
+    let restored =
+        under(|root| (root.version, root.previous) = (root.version + 2, Some(Digest::of(b"before"))), |_, _| {});
+    Plan::of(vec![("a.receipt", suspended), ("b.receipt", restored)])
+}
+
+/// G22's certificate is bound otherwise; hooks are functions and carry nothing with them.
+fn bound(bend: fn(&mut CertificateBinding)) -> Plan {
+    thread_local! { static BEND: std::cell::Cell<fn(&mut CertificateBinding)> = const { std::cell::Cell::new(|_| {}) }; }
+    BEND.set(bend);
+    let submission = receipt(Who::Sender, |recipe| {
+        recipe.entries = |_, entries| BEND.get()(&mut agency(entries, "G22").certificates[0]);
+    });
+    Plan::of(vec![("submission.receipt", submission)])
 }
 
 fn revoke_g22(entries: &mut [Entry], ms: i64) {

@@ -1,8 +1,8 @@
 //! Bundles: what holds of a right one, and every way to bend one, each refused by the check it names.
 
 use truc_evidence::{
-    BundleCheck, BundleReport, Document, ForkFile, ForkKind, Outcome, ReceiptVerdict, Standing, bundled_receipt,
-    is_bundle, verify_bundle,
+    BundleCheck, BundleReport, Document, ForkFile, ForkKind, Outcome, ReceiptVerdict, Remark, Standing,
+    bundled_receipt, is_bundle, verify_bundle,
 };
 use truc_proto::{EventUri, Receipt};
 
@@ -99,19 +99,34 @@ type Told = (&'static str, &'static str, &'static str, &'static [&'static str]);
 fn nobody_is_held_to_anothers_word_and_what_does_not_go_together_is_said() {
     let expected: &[(&str, &[Told])] = &[
         ("right", &[("H26", "consigned", "", &[]), ("H37", "relayed", "", &[])]),
-        ("another-content-under-the-same-number", &[("H26", "relayed", "", &[]), ("H37", "relayed", "", &[])]),
-        ("another-commitment", &[("H26", "relayed", "", &[]), ("H37", "relayed", "", &[])]),
-        ("another-preamble", &[("H26", "relayed", "", &[]), ("H37", "relayed", "", &[])]),
-        ("another-key-envelope", &[("H26", "relayed", "", &[]), ("H37", "relayed", "", &[])]),
-        ("two-submissions-under-one-number", &[]),
-        ("no-submission-and-two-contents", &[]),
-        ("two-key-envelopes-without-a-submission", &[]),
-        ("a-recipient-that-it-is-not-for", &[("H26", "sent", "", &[])]),
+        (
+            "another-content-under-the-same-number",
+            &[("H26", "consigned", "no-submission", &[]), ("H37", "relayed", "", &[])],
+        ),
+        ("another-commitment", &[("H26", "consigned", "no-submission", &[]), ("H37", "relayed", "", &[])]),
+        ("another-preamble", &[("H26", "consigned", "no-submission", &[]), ("H37", "relayed", "", &[])]),
+        ("another-key-envelope", &[("H26", "consigned", "", &[]), ("H37", "relayed", "", &[])]),
+        (
+            "two-submissions-under-one-number",
+            &[("H26", "consigned", "two-submissions", &[]), ("H37", "relayed", "two-submissions", &[])],
+        ),
+        (
+            "two-submissions-and-a-word-for-the-second",
+            &[("H26", "consigned", "two-submissions", &[]), ("H37", "relayed", "two-submissions", &[])],
+        ),
+        (
+            "a-stranger-with-another-content",
+            &[("H26", "consigned", "no-submission", &[]), ("H37", "taken", "no-submission", &[])],
+        ),
+        ("no-submission-and-two-contents", &[("H26", "consigned", "no-submission", &[])]),
+        ("two-key-envelopes-without-a-submission", &[("H26", "handed-over", "no-submission", &[])]),
+        ("a-recipient-that-it-is-not-for", &[("H26", "sent", "", &[]), ("H37", "consigned", "not-addressed", &[])]),
         ("passed-on-for-one-that-it-is-sealed-for", &[("H26", "relayed", "", &[]), ("H37", "relayed", "", &[])]),
         ("of-another-axis", &[]),
         ("of-another-lane", &[]),
+        ("delivered-late", &[("H26", "consigned", "delivered-late", &[]), ("H37", "relayed", "", &[])]),
+        ("taken-late", &[("H26", "taken", "delivered-late", &[]), ("H37", "relayed", "", &[])]),
         ("the-relay-denies-it", &[("H26", "consigned", "relay-denies", &[]), ("H37", "relayed", "", &[])]),
-        ("the-relay-denies-what-is-taken", &[("H26", "taken", "relay-denies", &[]), ("H37", "relayed", "", &[])]),
         ("the-relay-alone-says-that-it-failed", &[("H26", "failed", "", &[]), ("H37", "relayed", "", &[])]),
         ("taken-and-refused-later", &[("H26", "handed-over", "took-and-refused", &[]), ("H37", "relayed", "", &[])]),
         ("refused-and-taken-then", &[("H26", "handed-over", "", &[]), ("H37", "relayed", "", &[])]),
@@ -135,6 +150,10 @@ fn nobody_is_held_to_anothers_word_and_what_does_not_go_together_is_said() {
             "certificate-that-a-later-directory-stops-before",
             &[("H26", "handed-over", "", &[]), ("H37", "relayed", "", &[])],
         ),
+        // The relay that was recovered took it once more, days later: nobody is blamed for having been earlier.
+        ("taken-by-the-relay-once-more", &[("H26", "consigned", "", &[]), ("H37", "relayed", "", &[])]),
+        // The earliest proof of an event counts, whoever adds a later one.
+        ("proven-once-more-later", &[("H26", "consigned", "", &[]), ("H37", "relayed", "", &[])]),
         ("stamped-at-once", &[("H26", "consigned", "", &[]), ("H37", "relayed", "", &[])]),
     ];
     let cases = bundle_cases::all();
@@ -180,9 +199,9 @@ fn a_ledger_that_shows_two_histories_is_found() {
     let key = ledger_key(&proof.origin().unwrap(), 2);
     assert_eq!(proof.judge(key.public()).unwrap().kind, ForkKind::TwoHistories);
     assert_eq!(bundled_receipt(bundle.as_slice(), "nothing.receipt").unwrap(), None);
-    // Nothing of that ledger counts; the relay's word stands.
+    // It cannot deny what it signed, by having signed something else, too.
     let h26 = report.conclusions.iter().find(|found| found.recipient == code("H26")).unwrap();
-    assert_eq!(h26.standing, Standing::Relayed);
+    assert_eq!((h26.standing, h26.remarks.as_slice()), (Standing::HandedOver, &[Remark::TwoHistories][..]));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use quick_xml::{
     NsReader, XmlVersion,
     events::{BytesStart, Event, attributes::Attribute},
-    name::{Namespace, ResolveResult},
+    name::{Namespace, PrefixDeclaration, ResolveResult},
 };
 use truc_proto::{
     Digest,
@@ -419,7 +419,10 @@ fn plain_attributes(start: &BytesStart<'_>, element: &'static str) -> Result<Vec
     let (mut found, mut declared) = (Vec::new(), 0);
     for item in start.attributes() {
         let item: Attribute<'_> = item.map_err(|error| ManifestError::Xml(error.into()))?;
-        if item.key.as_namespace_binding().is_some() {
+        if let Some(binding) = item.key.as_namespace_binding() {
+            if !may_be_declared(&binding, &item.value) {
+                return Err(ManifestError::Forbidden { what: "a namespace that cannot be declared so" });
+            }
             if item.value.contains('&') {
                 return Err(ManifestError::Forbidden { what: "an entity in a namespace" });
             }
@@ -437,6 +440,21 @@ fn plain_attributes(start: &BytesStart<'_>, element: &'static str) -> Result<Vec
         found.push((name, value.into_owned()));
     }
     Ok(found)
+}
+
+/// Whether a namespace is declared in a way that every reader takes alike (Namespaces in XML 1.0, 3).
+fn may_be_declared(binding: &PrefixDeclaration<'_>, namespace: &str) -> bool {
+    const KEPT: [&str; 2] = ["http://www.w3.org/XML/1998/namespace", "http://www.w3.org/2000/xmlns/"];
+    let is_prefix = |prefix: &str| {
+        let begins = prefix.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_');
+        let is_plain = |found: char| found.is_ascii_alphanumeric() || matches!(found, '_' | '-' | '.');
+        begins && prefix.chars().all(is_plain) && !["xml", "xmlns"].contains(&prefix)
+    };
+    let is_named_well = match binding {
+        PrefixDeclaration::Default => true,
+        PrefixDeclaration::Named(prefix) => is_prefix(prefix),
+    };
+    is_named_well && !KEPT.contains(&namespace)
 }
 
 fn attribute(element: &'static str, name: &str) -> ManifestError {

@@ -76,7 +76,7 @@ pub(super) fn print(file: &Path, report: &BundleReport, output: &Output) {
         let (by, node, made) = (&about.by, &about.node, about.made.in_vietnam());
         let is_shown = report.steps.iter().any(|s| s.check == BundleCheck::Maker && s.outcome == Found::Passed);
         output.line(if is_shown {
-            format!("  put together by {by} at node {node}, {made} / do {by} lập tại nút {node}, {made}")
+            format!("  put together by {by} (at node {node}, as it says), {made} / do {by} lập (tại nút {node}, theo lời tự nêu), {made}")
         } else {
             format!(
                 "  says of itself that {by} put it together at node {node}, {made} / tự nêu là do {by} lập tại nút {node}, {made}"

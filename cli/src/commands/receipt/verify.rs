@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs::File, io::Read as _, path::Path};
 use serde_json::{Value, json};
 use truc_evidence::{
     BundleReport, Document, EvidenceLevel, Outcome, PinnedOperator, ReceiptReport, ReceiptTrust, ReceiptVerdict,
-    conclude, verify_receipt,
+    conclude, disagreement, verify_receipt,
 };
 use truc_proto::{Role, Timestamp, limits::RECEIPT_BYTES_MAX};
 
@@ -83,6 +83,10 @@ pub(crate) fn run(args: &VerifyArgs, output: &Output) -> exit::Outcome {
     if let Some(forked) = &forked {
         value.push(json!({ "file": null, "verdict": "invalid", "two_histories": fork_json(forked) }));
     }
+    let disagreeing = disagreeing(&reports);
+    if !disagreeing.is_empty() {
+        value.push(json!({ "file": null, "verdict": "invalid", "not_about_one_thing": disagreeing }));
+    }
     for (place, outcome, since) in &stopped {
         let verdict = if *outcome == Outcome::Failed { "invalid" } else { "cannot-tell" };
         value.push(json!({ "file": null, "verdict": verdict, "revoked_by_a_later_directory": { "receipt": place.text(), "since": since } }));
@@ -102,20 +106,21 @@ pub(crate) fn run(args: &VerifyArgs, output: &Output) -> exit::Outcome {
         if let Some(forked) = &forked {
             tell_fork(forked, args, o);
         }
+        tell_disagreeing(&disagreeing, o);
         tell_stopped(&stopped, o);
     });
     written?;
-    Ok(ended(forked.is_some(), &stopped, &reports))
+    Ok(ended(forked.is_some() || !disagreeing.is_empty(), &stopped, &reports))
 }
 
 fn tell_fork(forked: &TwoHistories<'_>, args: &VerifyArgs, o: &Output) {
     let (first, second) = (printable(&forked.first.text()), printable(&forked.second.text()));
     let (origin, size) = (printable(forked.origin), forked.size);
     o.line(
-        o.paint(Tone::Bad, format!("TWO HISTORIES of {origin} at {size} leaves: {first}; {second}. Rely on neither")),
+        o.paint(Tone::Bad, format!("TWO HISTORIES of {origin} at {size} leaves: {first}; {second}. Who keeps it cannot deny what it signed; believe nothing of it in its own favour")),
     );
     o.line(
-        o.paint(Tone::Bad, format!("HAI LỊCH SỬ của {origin} tại {size} lá: {first}; {second}. Không dựa vào bên nào")),
+        o.paint(Tone::Bad, format!("HAI LỊCH SỬ của {origin} tại {size} lá: {first}; {second}. Bên giữ sổ cái không thể chối điều đã ký; không tin lời nào có lợi cho chính bên đó")),
     );
     match &args.fork_out {
         Some(out) => o.line(format!(
@@ -135,17 +140,19 @@ pub(super) fn show(args: &VerifyArgs, output: &Output) -> exit::Outcome {
     let together = histories::together(&reports);
     let stopped = histories::stopped(&reports, &together);
     for (of, loose) in by_envelope(&reports) {
-        shown.push((of, conclude(loose, &[], &together)));
+        shown.push((of, conclude(loose.into_iter().map(|(_, report)| report), &[], &together)));
     }
+    let disagreeing = disagreeing(&reports);
     for (file, verified) in &reports {
         if let Verified::Bundle(report) = verified {
-            shown.push((file.display().to_string(), report.conclusions.clone()));
+            // Held against all files, not against itself alone.
+            shown.push((file.display().to_string(), report.conclude(&together)));
         }
     }
     let left_out: Vec<_> = reports.iter().filter(|(_, r)| r.verdict() != Some(ReceiptVerdict::Valid)).collect();
     let forked = histories::find(&reports);
     let value = json!({
-        "two_histories": forked.as_ref().map(fork_json),
+        "two_histories": forked.as_ref().map(fork_json), "not_about_one_thing": disagreeing,
         "documents": shown.iter().map(|(of, conclusions)| json!({ "of": of, "recipients": bundle::conclusions_json(conclusions) })).collect::<Vec<_>>(),
         "not_valid": left_out.iter().map(|(file, r)| json!({ "file": file, "verdict": r.verdict().map(ReceiptVerdict::as_str) })).collect::<Vec<_>>(),
     });
@@ -166,18 +173,19 @@ pub(super) fn show(args: &VerifyArgs, output: &Output) -> exit::Outcome {
         if let Some(forked) = &forked {
             tell_fork(forked, args, o);
         }
+        tell_disagreeing(&disagreeing, o);
         tell_stopped(&stopped, o);
     });
-    Ok(ended(forked.is_some(), &stopped, &reports))
+    Ok(ended(forked.is_some() || !disagreeing.is_empty(), &stopped, &reports))
 }
 
-/// How it ends: two histories, and certificates that turn out to have been revoked, make the whole invalid.
-fn ended(is_forked: bool, stopped: &[(Place<'_>, Outcome, Timestamp)], reports: &[(&Path, Verified)]) -> Exit {
+/// How it ends: what contradicts itself, and certificates that turn out to have been revoked, make the whole invalid.
+fn ended(is_contradicted: bool, stopped: &[(Place<'_>, Outcome, Timestamp)], reports: &[(&Path, Verified)]) -> Exit {
     let of_stopped = stopped.iter().map(|(_, outcome, _)| match outcome {
         Outcome::Failed => Some(ReceiptVerdict::Invalid),
         _ => Some(ReceiptVerdict::CannotTell),
     });
-    let of_forks = is_forked.then_some(Some(ReceiptVerdict::Invalid));
+    let of_forks = is_contradicted.then_some(Some(ReceiptVerdict::Invalid));
     worst(reports.iter().map(|(_, verified)| verified.verdict()).chain(of_stopped).chain(of_forks))
 }
 
@@ -185,13 +193,19 @@ fn tell_stopped(stopped: &[(Place<'_>, Outcome, Timestamp)], o: &Output) {
     for (place, outcome, since) in stopped {
         let (place, since) = (printable(&place.text()), since.in_vietnam());
         let tone = if *outcome == Outcome::Failed { Tone::Bad } else { Tone::Unsure };
+        let (english, vietnamese) = match outcome {
+            Outcome::Failed => ("it proves nothing", "biên nhận không có giá trị"),
+            _ => ("it cannot be told whether it was signed before", "chưa rõ đã ký trước đó hay không"),
+        };
         o.line(o.paint(
             tone,
-            format!("A LATER DIRECTORY given with it names the certificate of {place} as revoked or suspended since {since}: it is not proven"),
+            format!("A LATER DIRECTORY given with it names the certificate of {place} as revoked or suspended since {since}: {english}"),
         ));
         o.line(o.paint(
             tone,
-            format!("DANH BẠ MỚI HƠN đưa kèm nêu chứng thư của {place} bị thu hồi hoặc tạm dừng từ {since}: chưa được chứng minh"),
+            format!(
+                "DANH BẠ MỚI HƠN đưa kèm nêu chứng thư của {place} bị thu hồi hoặc tạm dừng từ {since}: {vietnamese}"
+            ),
         ));
     }
 }
@@ -211,17 +225,42 @@ fn fork_json(forked: &TwoHistories<'_>) -> Value {
 }
 
 /// Receipts given as single files, by the envelope they are about: one sender's, on one axis and lane.
-fn by_envelope<'r>(reports: &'r [(&Path, Verified)]) -> BTreeMap<String, Vec<&'r ReceiptReport>> {
-    let mut found: BTreeMap<String, Vec<&ReceiptReport>> = BTreeMap::new();
-    for (_, verified) in reports {
+fn by_envelope<'r>(reports: &'r [(&Path, Verified)]) -> BTreeMap<String, Vec<(String, &'r ReceiptReport)>> {
+    let mut found: BTreeMap<String, Vec<(String, &ReceiptReport)>> = BTreeMap::new();
+    for (file, verified) in reports {
         let Verified::Receipt(report) = verified else { continue };
         let Some(summary) = report.summary.as_ref() else { continue };
         if let (Some(envelope), Some(sender), Some((axis, lane))) = (summary.envelope, &summary.sender, &summary.domain)
         {
-            found.entry(format!("{envelope}  {sender}  {axis} {lane}")).or_default().push(report);
+            found
+                .entry(format!("{envelope}  {sender}  {axis} {lane}"))
+                .or_default()
+                .push((file.display().to_string(), report.as_ref()));
         }
     }
     found
+}
+
+/// Single files that are about one envelope id and not about one thing, for people.
+fn disagreeing(reports: &[(&Path, Verified)]) -> Vec<String> {
+    let told = by_envelope(reports)
+        .into_values()
+        .filter_map(|loose| disagreement(loose.iter().map(|(file, report)| (file.as_str(), *report))));
+    told.collect()
+}
+
+fn tell_disagreeing(disagreeing: &[String], o: &Output) {
+    for told in disagreeing {
+        let told = printable(told);
+        o.line(o.paint(
+            Tone::Bad,
+            format!("NOT ABOUT ONE THING, under one number: {told}. Ask the sender which one it sent"),
+        ));
+        o.line(o.paint(
+            Tone::Bad,
+            format!("KHÔNG CÙNG MỘT VĂN BẢN dưới cùng một mã gói tin: {told}. Hãy hỏi bên gửi đã gửi văn bản nào"),
+        ));
+    }
 }
 
 /// The verdict in both languages, and how it is shown.

@@ -94,7 +94,7 @@ fn first_page(facts: &Facts<'_>, conclusions: &[Conclusion]) -> Vec<Block> {
 /// One sentence for each recipient, or how many are where.
 fn answer(conclusions: &[Conclusion]) -> Vec<Text> {
     if conclusions.is_empty() {
-        return vec![Text::strong("Không có biên nhận hợp lệ nào: chưa có gì được chứng minh.")];
+        return vec![Text::strong("Chưa có gì được chứng minh: không có biên nhận nào vừa hợp lệ vừa được tính.")];
     }
     if conclusions.len() <= NAMED_ON_FIRST_PAGE {
         return conclusions.iter().map(sentence).collect();
