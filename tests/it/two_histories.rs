@@ -105,15 +105,16 @@ async fn receipts_of_two_histories_are_found_out_and_what_proves_it_is_judged_fo
     verify(&[&other], &[], 0, &["VALID / HỢP LỆ"]);
     let said = verify(&[&before, &one], &["--fork-out", &out], 0, &["2 of 2 files are valid"]);
     assert!(!said.contains("TWO HISTORIES") && !proof.exists(), "{said}");
-    let found = ["2 of 2 files are valid", "TWO HISTORIES of truc/", "HAI LỊCH SỬ của truc/", "Rely on neither"];
+    let found =
+        ["2 of 2 files are valid", "TWO HISTORIES of truc/", "HAI LỊCH SỬ của truc/", "cannot deny what it signed"];
     let said = verify(&[&one, &other], &[], 1, &found);
-    assert!(said.contains("Không dựa vào bên nào") && said.contains("--fork-out"), "{said}");
+    assert!(said.contains("không thể chối điều đã ký") && said.contains("--fork-out"), "{said}");
     assert!(!proof.exists(), "nobody asked for it");
 
     let says = ["TWO HISTORIES of", "HAI LỊCH SỬ của", "`truc fork show ", "cả hai điểm chốt nằm trong"];
     verify(&[&before, &one, &other], &["--fork-out", &out], 1, &says);
     let kept = std::fs::read(&proof).unwrap();
-    verify(&[&one, &other], &["--fork-out", &out], 65, &["it must not exist yet"]);
+    verify(&[&one, &other], &["--fork-out", &out], 65, &["TWO HISTORIES of", "is not written over"]);
     assert_eq!(std::fs::read(&proof).unwrap(), kept, "the first proof stays");
     let again = folder.path().join("again.fork").display().to_string();
     let json = verify(&[&one, &other], &["--fork-out", &again, "--json"], 1, &[]);
@@ -145,7 +146,7 @@ fn judged(dir: &Path, trust: &[String], file: &Path) {
         "N-G22 G22",
         "khóa sổ cái / ledger key: ký đúng / signed",
         "gửi tệp này cho đơn vị vận hành trục",
-        "rely on no receipt of this ledger",
+        "believe nothing of it in its own favour",
     ];
     check(&with(&show, trust, &[]), 0, &says);
     let told: Value = serde_json::from_str(&check(&with(&show, trust, &["--json"]), 0, &[])).unwrap();

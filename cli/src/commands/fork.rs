@@ -185,8 +185,8 @@ const fn words(kind: ForkKind) -> (Exit, Tone, [&'static str; 2]) {
 const fn what_to_do(kind: ForkKind) -> &'static [&'static str] {
     match kind {
         ForkKind::TwoHistories => &[
-            "  Việc cần làm: gửi tệp này cho đơn vị vận hành trục và cơ quan chủ sổ cái; không dựa vào biên nhận nào của sổ cái này cho đến khi sổ mới được lập.",
-            "  What to do: give this file to the axis operator and to the owner; rely on no receipt of this ledger until it has begun a new one.",
+            "  Việc cần làm: gửi tệp này cho đơn vị vận hành trục và cơ quan chủ sổ cái; bên giữ sổ cái không thể chối điều đã ký, nhưng không tin lời nào có lợi cho chính bên đó cho đến khi sổ mới được lập.",
+            "  What to do: give this file to the axis operator and to the owner; its owner cannot deny what it signed; believe nothing of it in its own favour until it has begun a new ledger.",
         ],
         ForkKind::Unproven => &[
             "  Việc cần làm: yêu cầu chủ sổ cái chứng minh điểm chốt lớn nối tiếp điểm nhỏ; không chứng minh được thì báo đơn vị vận hành trục kèm tệp này.",

@@ -174,6 +174,9 @@ fn nobody_is_held_to_anothers_word_and_what_does_not_go_together_is_said() {
         }
     }
     assert_eq!(complaints, Vec::<String>::new());
+    // An event counts once, however often its receipt lies in it: nobody makes work of copies.
+    let twice = cases.iter().find(|case| case.name == "one-receipt-twice").unwrap().report();
+    assert_eq!((twice.receipts.len(), twice.conclusions[0].events.len()), (2, 1));
     let stamped = cases.iter().find(|case| case.name == "stamped-at-once").unwrap().report();
     let shown = stamped.conclusions[0].shown_by.clone().unwrap();
     assert!(shown.proven_by.is_some_and(|by| by >= after(2_000)) && shown.time == at(), "{shown:?}");
