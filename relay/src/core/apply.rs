@@ -13,7 +13,7 @@ use super::{
     Core, DirectoryMark, ID_MEMORY_MS, SignedMark,
     input::{Alarm, Effect},
     state::{AgencyRef, Delivery, Envelope, Final, KeyRef, NodeRef, OwnLeaf, Pair, Peer, Remembered, Seen},
-    table::{Fact, PairState, moved},
+    table::{Fact, PASSED_ON, PairState, moved},
 };
 use crate::records::{self, Body, RelayRecord};
 
@@ -194,7 +194,11 @@ impl Core {
         let key = self.key(record.key.as_ref())?;
         let (from, to) = (self.node(&record.from)?, self.node(&record.to)?);
         let recipient = self.agency(&record.recipient)?;
-        let fact = Fact::from_number(record.fact).ok_or(ApplyError::Field("fact"))?;
+        let fact = Fact::from_number(record.fact);
+        // It moves nothing, but was forwarded: deliveries behind it keep their numbers, which acknowledgements name.
+        if fact.is_none() && record.fact != PASSED_ON {
+            return Err(ApplyError::Field("fact"));
+        }
         let seen = prefix(&digest(&record.leaf)?);
         self.see_peer(from, record.mark.as_ref(), position)?;
         self.deliver(to, Delivery::Forwarded { from, position }, after);
@@ -206,7 +210,7 @@ impl Core {
         if let Some(envelope) = self.envelopes.get_mut(&key) {
             envelope.evidence.push(seen);
             let Some(pair) = envelope.pairs.iter_mut().find(|pair| pair.recipient == recipient) else { return Ok(()) };
-            match moved(pair.state, fact) {
+            match fact.and_then(|fact| moved(pair.state, fact)) {
                 Some(next) => {
                     pair.state = next;
                     self.settle(key, after);

@@ -100,7 +100,11 @@ pub enum Fact {
     HandedOver = 4,
     /// ContentHandoverFailure.
     HandoverFailed = 5,
+    // 6 was RelayToNonERDS by a recipient (see `PASSED_ON`); never reuse.
 }
+
+/// Number of a fact that records of earlier versions may name: RelayToNonERDS by a recipient. It moved no state, and none is taken any more.
+pub(super) const PASSED_ON: u32 = 6;
 
 impl Fact {
     /// Every fact.
@@ -273,6 +277,7 @@ mod tests {
     fn numbers_are_those_that_stores_on_disk_carry() {
         assert_eq!(PairState::ALL.map(|s| s as u8), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
         assert_eq!(Fact::ALL.map(|f| f as u8), [1, 2, 3, 4, 5]);
+        assert_eq!(Fact::from_number(PASSED_ON), None, "its number names no other fact");
         for state in PairState::ALL {
             assert_eq!(PairState::from_number(state as u8), Some(state));
         }

@@ -10,6 +10,7 @@ use truc_proto::{
 };
 
 use super::*;
+use crate::records::{Body, RelayRecord};
 
 const MINUTE_MS: i64 = 60_000;
 
@@ -209,6 +210,36 @@ fn an_envelope_goes_from_waiting_to_handed_over_and_its_payload_goes_when_it_is_
     let deliveries = world.pull("N-G22").deliveries;
     assert_eq!(deliveries.len(), 3, "taken, consigned, handed over");
     world.check_fold();
+}
+
+/// The journal with another number for the fact of its last record, folded.
+fn refolded_with_fact(mut journal: Vec<Record>, number: u32) -> Result<World, ApplyError> {
+    let last = journal.last_mut().unwrap();
+    let mut record = RelayRecord::decode(last.state.as_slice()).unwrap();
+    let Some(Body::Evidence(evidence)) = &mut record.body else { panic!("{record:?}") };
+    evidence.fact = number;
+    last.state = record.encode_to_vec();
+    let (last, before) = journal.split_last().unwrap();
+    let mut core = Core::new(settings());
+    replay(&mut core, before, 0, 0);
+    core.apply(Position(u64::try_from(before.len()).unwrap()), None, &last.state)?;
+    Ok(World { core, journal, ..World::new() })
+}
+
+#[test]
+fn a_record_of_what_recipients_once_passed_on_is_folded_and_moves_nothing() {
+    let mut world = World::new();
+    world.accepted(offer(1, vec![open("H26", "N-H26")]));
+    world.evidence("N-H26", said(1, "H26", Fact::Taken));
+    world.evidence("N-H26", said(1, "H26", Fact::Consigned));
+    let mut old = refolded_with_fact(world.journal.clone(), 6).unwrap();
+    assert_eq!(old.state(1, "H26"), Some(PairState::Taken));
+    assert_eq!(world.state(1, "H26"), Some(PairState::Consigned));
+    // Acknowledgements name deliveries by number.
+    assert_eq!(old.pull("N-G22").deliveries, world.pull("N-G22").deliveries);
+    assert_eq!(old.evidence("N-H26", said(1, "H26", Fact::HandedOver)), EvidenceOutcome::Taken);
+    assert_eq!(old.pull("N-G22").deliveries.len(), 3);
+    assert!(matches!(refolded_with_fact(world.journal.clone(), 7), Err(ApplyError::Field("fact"))));
 }
 
 #[test]
