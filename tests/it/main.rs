@@ -15,6 +15,7 @@ mod groups;
 mod lanes;
 mod lying_relay;
 mod lying_sender;
+mod own_proofs;
 mod recovery;
 mod rotation;
 mod send;

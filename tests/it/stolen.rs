@@ -46,7 +46,7 @@ fn operator_takes(world: &mut World, reply: &RevokeCertificateReply) -> usize {
 }
 
 /// Another key for the slot, and the request to bind it.
-async fn successor(world: &World, admin: &mut Administration, slot: &str) -> Raw<SignedBinding> {
+pub(crate) async fn successor(world: &World, admin: &mut Administration, slot: &str) -> Raw<SignedBinding> {
     let why = "thay khóa bị mất".to_owned();
     let request = RequestCertificateRequest { slot: slot.into(), why: why.clone(), ..Default::default() };
     let asked = admin.request_certificate(request).await.unwrap().into_inner();
@@ -187,7 +187,7 @@ async fn without_the_nodes_key_documents_go_on_and_receipts_become_final_under_a
     world.api("N-G22").until_consigned(&sent, "G22").await;
     world.api("N-H26").until_alarm(&["does not sign", "declared stolen or lost"]).await;
     let own = |steps: Vec<truc_proto::node_v1::ReceiptItem>| {
-        steps.into_iter().filter(|item| item.actor == "N-H26").all(|item| !item.r#final)
+        steps.into_iter().filter(|item| item.actor == "H26").all(|item| !item.r#final)
     };
     assert!(own(world.api("N-H26").receipts(&sent).await), "nothing is final by a stolen key");
 

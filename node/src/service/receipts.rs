@@ -2,10 +2,10 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use truc_evidence::{Attestation, Attested, Entitlement, Leaf, ReceiptParts, is_stamped, receipt};
+use truc_evidence::{Directory, Entitlement, Leaf, ReceiptParts, receipt};
 use truc_proto::{
-    Actor, AgencyId, Checkpoint, Digest, Entry, Opening, Raw, RootStatement, SignedNote, Timestamp,
-    limits::ATTESTED_LOOKED_FOR_MAX, node_v1, wire_v1,
+    Actor, AgencyId, Checkpoint, Digest, Entry, NodeEntry, Opening, Raw, RootStatement, SignedNote, Timestamp, node_v1,
+    wire_v1,
 };
 
 use super::{Error, envelope_id, not_found, roles::May, view::Statuses};
@@ -15,6 +15,8 @@ use crate::{
     shell::{Bodies, Shell},
     tokens::Grant,
 };
+
+mod own;
 
 pub(crate) async fn list(
     shell: &Arc<Shell>,
@@ -163,7 +165,7 @@ pub(crate) async fn fetch(
     let places = find(shell, leaf, &grant).await?.ok_or_else(not_found)?;
     let (inner, with_opening) = (Arc::clone(shell), request.with_opening);
     let work = move || -> Result<_, String> {
-        let leaf = proven(&inner, &places)?;
+        let leaf = leaf_of(&inner, &places)?;
         let (preamble, opening) = private_parts(&inner, &places, with_opening)?;
         let statement = Leaf::parse(leaf.leaf.clone()).map_err(|e| crate::chain(&e))?;
         let actor = statement.actor().cloned().ok_or("a leaf without actor is no receipt")?;
@@ -174,11 +176,15 @@ pub(crate) async fn fetch(
         Ok((leaf, preamble, opening, (actor, statement.time(), relied), places))
     };
     let made = shell.work("reading a receipt", work).await?;
-    let (leaf, preamble, opening, said, places) = made.map_err(Error::internal)?;
-    let note = SignedNote::parse(&leaf.checkpoint).map_err(|e| Error::internal(e.to_string()))?;
-    let origin = Checkpoint::of_note(&note).map_err(|e| Error::internal(e.to_string()))?.origin().to_owned();
-    let entitlement = entitlement(shell, &said, &origin).await?;
-    let (actor, ..) = said;
+    let (leaf, preamble, opening, (actor, at, relied), places) = made.map_err(Error::internal)?;
+    let file_name = file_name(&places, &actor);
+    let told = actor.to_string();
+    let entitled = Entitled::of(shell, actor, at, relied).await?;
+    let inner = Arc::clone(shell);
+    let made = shell.work("proving a leaf", move || proven(&inner, &places, leaf, &entitled)).await?;
+    let (leaf, note, entitlement) = made.map_err(Error::internal)?;
+    let entitlement =
+        entitlement.ok_or_else(|| Error::not_now(format!("no directory that this node has seen entitles {told}")))?;
     let proof: Result<Vec<Digest>, _> = leaf.proof.iter().map(|hash| Digest::from_slice(hash)).collect();
     let proof = proof.map_err(|e| Error::internal(e.to_string()))?;
     let text = receipt(ReceiptParts {
@@ -191,15 +197,17 @@ pub(crate) async fn fetch(
         opening,
     })
     .map_err(|e| Error::internal(crate::chain(&e)))?;
-    let file_name = file_name(&places, &actor);
     Ok(node_v1::GetReceiptReply { receipt: text.into_bytes().into(), file_name })
 }
 
-/// The leaf with the best proof there is: under the certificate's signature when that has come.
-fn proven(shell: &Shell, places: &Places) -> Result<wire_v1::ProvenLeaf, String> {
+/// The leaf as its record has it. What others made stands under the best proof that came; what is ours is proven by [`own`].
+fn leaf_of(shell: &Shell, places: &Places) -> Result<wire_v1::ProvenLeaf, String> {
     let bodies = shell.bodies();
     let mut leaf = match places.step.source {
-        Source::Own { position, index } => return own(shell, &bodies, places, position, index),
+        Source::Own { position, index } => {
+            let leaf = bodies.body(position).map_err(|e| crate::chain(&e))?.1.ok_or("the leaf is not in its record")?;
+            return Ok(wire_v1::ProvenLeaf { leaf: leaf.into(), index, ..wire_v1::ProvenLeaf::default() });
+        }
         Source::Peer(at) => evidence_item(&bodies, at)?,
         Source::Lease { position } => {
             let incoming = bodies.incoming(position).map_err(|e| crate::chain(&e))?;
@@ -217,79 +225,19 @@ fn proven(shell: &Shell, places: &Places) -> Result<wire_v1::ProvenLeaf, String>
     Ok(leaf)
 }
 
-fn own(
+/// The leaf with the best proof there is, and what entitled its actor under the ledger that it is proven into.
+fn proven(
     shell: &Shell,
-    bodies: &Bodies,
     places: &Places,
-    position: u64,
-    index: u64,
-) -> Result<wire_v1::ProvenLeaf, String> {
-    let leaf = bodies.body(position).map_err(|e| crate::chain(&e))?.1.ok_or("the leaf is not in its record")?;
-    let newest = places.own_checkpoint.filter(|own| index < own.size);
-    if shell.stamper.is_some() || newest.is_some_and(|own| own.said.lacks()) {
-        let wanted = newest.map_or(Attested::NONE, |own| own.said.wanted());
-        let earlier = first_attested(bodies, position, index, wanted);
-        let better = |earlier: &Earlier| newest.is_none_or(|own| !own.said.there().exceeds(earlier.there));
-        if let Some(Earlier { checkpoint, size, .. }) = earlier.filter(better) {
-            return own_under(shell, leaf, index, checkpoint, size);
-        }
+    leaf: wire_v1::ProvenLeaf,
+    entitled: &Entitled,
+) -> Result<(wire_v1::ProvenLeaf, SignedNote, Option<Entitlement>), String> {
+    if let Source::Own { position, .. } = places.step.source {
+        return own::proven(shell, position, places.own_checkpoint, leaf, entitled);
     }
-    let (checkpoint, size) = match newest {
-        Some(own) => match bodies.body(own.position).map_err(|e| crate::chain(&e))?.0 {
-            Body::OwnCheckpoint(note) => {
-                let (_, checkpoint) = Checkpoint::parse_note(&note.note).map_err(|e| e.to_string())?;
-                (note.note, checkpoint.size)
-            }
-            _ => return Err("our signed checkpoint is not where it should be".into()),
-        },
-        None => {
-            let head = shell.ledger.head();
-            (head.note.to_string().into_bytes(), head.size)
-        }
-    };
-    own_under(shell, leaf, index, checkpoint, size)
-}
-
-/// A leaf of ours, proven into a checkpoint of this size.
-fn own_under(
-    shell: &Shell,
-    leaf: Vec<u8>,
-    index: u64,
-    checkpoint: Vec<u8>,
-    size: u64,
-) -> Result<wire_v1::ProvenLeaf, String> {
-    let proof = shell.ledger.inclusion(index, size).map_err(|e| crate::chain(&e))?;
-    let proof = proof.iter().map(|hash| hash.as_bytes().to_vec().into()).collect();
-    Ok(wire_v1::ProvenLeaf { leaf: leaf.into(), index, proof, checkpoint: checkpoint.into() })
-}
-
-/// A checkpoint of ours of which others said something.
-struct Earlier {
-    checkpoint: Vec<u8>,
-    size: u64,
-    there: Attested,
-}
-
-/// The first checkpoint after our leaf at `position` of the journal of which others said all that is wanted: the earlier they did, the more it proves. Else
-/// the first of which they said the most. Where there is none soon after it (they were away), the newest checkpoint of all serves.
-fn first_attested(bodies: &Bodies, position: u64, index: u64, wanted: Attested) -> Option<Earlier> {
-    let mut best: Option<Earlier> = None;
-    for later in (position + 1..).take(ATTESTED_LOOKED_FOR_MAX) {
-        // Past the journal's end.
-        let Ok((body, _)) = bodies.body(later) else { break };
-        let Body::OwnCheckpoint(note) = body else { continue };
-        let Ok((signed, checkpoint)) = Checkpoint::parse_note(&note.note) else { break };
-        let cosigned = note.said().cosignature == Attestation::There;
-        let there = Attested { stamped: is_stamped(&signed), cosigned };
-        let says_most = there.exceeds(best.as_ref().map_or(Attested::NONE, |best| best.there));
-        if index < checkpoint.size && says_most {
-            best = Some(Earlier { checkpoint: note.note, size: checkpoint.size, there });
-            if there.covers(wanted) {
-                break;
-            }
-        }
-    }
-    best
+    let (note, checkpoint) = Checkpoint::parse_note(&leaf.checkpoint).map_err(|e| e.to_string())?;
+    let shown = entitled.under(checkpoint.origin())?;
+    Ok((leaf, note, shown.map(|shown| shown.entitlement)))
 }
 
 fn evidence_item(bodies: &Bodies, at: ItemRef) -> Result<wire_v1::ProvenLeaf, String> {
@@ -329,38 +277,57 @@ fn private_parts(shell: &Shell, places: &Places, with_opening: bool) -> Result<P
     Ok((Some(preamble), Some(Opening { salt, manifest: parts.manifest, envelope: parts.envelope })))
 }
 
-/// What entitled an actor when it spoke, under a root no older than the version it relied on, where its entry is of the ledger that signed. Else what
-/// entitles it now: its entries did not change with that version, so nothing was kept of it, or a recovery has begun another origin since.
-async fn entitlement(
-    shell: &Arc<Shell>,
-    (actor, at, relied): &(Actor, Timestamp, u64),
-    origin: &str,
-) -> Result<Entitlement, Error> {
-    let at = *at;
-    let (node, code): (_, Option<AgencyId>) = (actor.node.clone(), actor.code.clone());
-    let positions = shell.engine.ask(move |core| core.entitlement_of(&node, code.as_ref(), at)).await?;
-    let (bodies, directory) = (shell.bodies(), shell.directory());
-    let (actor, relied, origin) = (actor.clone(), *relied, origin.to_owned());
-    let told = actor.to_string();
-    let find = move || -> Result<Option<Entitlement>, String> {
-        let fits = |entitlement: &Entitlement| {
-            let entry = Raw::<Entry>::parse(entitlement.node.bytes.clone());
-            let root = Raw::<RootStatement>::parse(entitlement.directory.clone());
-            entry.is_ok_and(|entry| entry.as_node().is_some_and(|node| node.origin == origin))
-                && root.is_ok_and(|root| root.version >= relied)
-        };
-        for position in positions {
-            if let Body::Entitled(record) = bodies.body(position).map_err(|e| crate::chain(&e))?.0
-                && let Some(kept) = Entitlement::from_bytes(&record.entitlement).ok().filter(fits)
+/// What entitled an actor when it spoke: what was kept of it, best first, and what entitles it now.
+struct Entitled {
+    bodies: Bodies,
+    positions: Vec<u64>,
+    directory: Option<Arc<Directory>>,
+    actor: Actor,
+    at: Timestamp,
+    /// The version that a submission relied on.
+    relied: u64,
+}
+
+/// What a receipt shows of its actor, with the entry of its node read.
+struct Shown {
+    entitlement: Entitlement,
+    node: NodeEntry,
+}
+
+impl Entitled {
+    async fn of(shell: &Arc<Shell>, actor: Actor, at: Timestamp, relied: u64) -> Result<Self, Error> {
+        let (node, code): (_, Option<AgencyId>) = (actor.node.clone(), actor.code.clone());
+        let positions = shell.engine.ask(move |core| core.entitlement_of(&node, code.as_ref(), at)).await?;
+        Ok(Self { bodies: shell.bodies(), positions, directory: shell.directory(), actor, at, relied })
+    }
+
+    /// That under a root no older than the version relied on, where its entry is of the ledger that signed. Else what entitles the actor now: its entries
+    /// did not change with that version, so nothing was kept of it, or a recovery has begun another origin since.
+    fn under(&self, origin: &str) -> Result<Option<Shown>, String> {
+        for position in &self.positions {
+            if let Body::Entitled(record) = self.bodies.body(*position).map_err(|e| crate::chain(&e))?.0
+                && let Some(kept) = Entitlement::from_bytes(&record.entitlement).ok().and_then(Shown::of)
+                && kept.node.origin == origin
+                && kept.version().is_some_and(|version| version >= self.relied)
             {
                 return Ok(Some(kept));
             }
         }
-        let now = directory.map(|directory| directory.entitlement(&actor)).transpose();
-        Ok(now.map_err(|error| crate::chain(&error))?.flatten())
-    };
-    let kept = shell.work("reading an entitlement", find).await?.map_err(Error::internal)?;
-    kept.ok_or_else(|| Error::not_now(format!("no directory that this node has seen entitles {told}")))
+        let now = self.directory.as_ref().map(|directory| directory.entitlement(&self.actor)).transpose();
+        Ok(now.map_err(|error| crate::chain(&error))?.flatten().and_then(Shown::of))
+    }
+}
+
+impl Shown {
+    fn of(entitlement: Entitlement) -> Option<Self> {
+        let entry = Raw::<Entry>::parse(entitlement.node.bytes.clone()).ok()?;
+        let node = entry.as_node()?.clone();
+        Some(Self { entitlement, node })
+    }
+
+    fn version(&self) -> Option<u64> {
+        Raw::<RootStatement>::parse(self.entitlement.directory.clone()).ok().map(|root| root.version)
+    }
 }
 
 fn file_name(places: &Places, actor: &Actor) -> String {

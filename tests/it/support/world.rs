@@ -306,6 +306,11 @@ impl World {
         self.draft.sign(&self.operator, now(), valid_until).unwrap()
     }
 
+    /// Signs the draft as issued at another moment.
+    pub(crate) fn sign_as_of(&self, issued: Timestamp) -> SignedDirectory {
+        self.draft.sign(&self.operator, issued, issued + 30 * DAY).unwrap()
+    }
+
     /// The same, verified.
     pub(crate) fn verified(&self, signed: SignedDirectory) -> Directory {
         Directory::verify(signed, &self.pinned(), &self.trust(), &Self::axis(), self.lane, now()).unwrap()
@@ -328,7 +333,12 @@ impl World {
 
     /// Publishes a version and waits until these nodes use it.
     pub(crate) async fn publish_to(&mut self, nodes: &[&str]) {
-        self.publish().await;
+        self.publish_signed_to(self.sign(), nodes).await;
+    }
+
+    /// As [`World::publish_to`], with a version that is signed.
+    pub(crate) async fn publish_signed_to(&mut self, signed: SignedDirectory, nodes: &[&str]) {
+        self.publish_signed(signed).await;
         let version = self.directory().version();
         for id in nodes {
             let api = self.api(id);
