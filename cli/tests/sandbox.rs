@@ -132,11 +132,16 @@ fn what_was_bound_to_a_code_is_proven_by_the_node_and_again_off_line() {
     let (code, said) = audit(&at_node);
     assert!(code == 0 && said.contains("none left out") && said.contains("yes / có"), "{said}");
     let (code, said) = audit(&at_node);
-    assert!(code == 65 && said.contains("must not exist yet"), "{said}");
+    assert!(code == 65 && said.contains("is not written over") && said.contains("đã có"), "{said}");
     let (code, said) = audit(&["--file", &kept, "--at", "2100-01-01T00:00:00Z", "--json"]);
     let value: Value = serde_json::from_str(&said).unwrap();
-    assert_eq!((code, &value["code"], &value["versions"]), (0, &json!("Z99.1"), &json!(1)), "{said}");
-    assert_eq!(value["in_force"]["service"], json!([]), "by then it has expired");
+    // Of what came after it was made it says nothing.
+    assert_eq!((code, &value["code"], &value["versions"]), (2, &json!("Z99.1"), &json!(1)), "{said}");
+    assert_eq!(value["in_force"]["covered"], json!(false));
+    let (code, said) = audit(&["--file", &kept, "--at", value["made"].as_str().unwrap(), "--json"]);
+    let value: Value = serde_json::from_str(&said).unwrap();
+    assert_eq!((code, &value["in_force"]["covered"]), (0, &json!(true)), "{said}");
+    assert_eq!(value["in_force"]["service"].as_array().map(Vec::len), Some(1), "{said}");
     assert_eq!(value["bindings"][0]["until"], Value::Null);
     let (code, said) = audit(&["Z99.NHAN", "--file", &kept]);
     assert!(code == 1 && said.contains("không phải Z99.NHAN"), "{said}");
