@@ -20,7 +20,7 @@ use truc_signer::TrustStore;
 
 use crate::{
     DirectoryError, DirectoryReadError, PinnedOperator, VersionFile,
-    directory::{check_domain, verify_operator},
+    directory::{check_domain, skew, verify_operator},
 };
 
 const HEADER: &str = "truc/directory-audit/1";
@@ -193,6 +193,16 @@ pub enum AuditError {
     /// The relay's checkpoint.
     #[error("the relay's checkpoint is refused: {0}")]
     Checkpoint(String),
+    /// When it says that it was made.
+    #[error("it says that it was made {made}: before its last version, of {issued}, or after now, {now}")]
+    Made {
+        /// Its word.
+        made: Timestamp,
+        /// Of its last version.
+        issued: Timestamp,
+        /// When it was looked at.
+        now: Timestamp,
+    },
     /// The relay's signature over all of it.
     #[error("the relay's ledger key did not sign these lines: something was left out, put in or changed")]
     Signature,
@@ -398,7 +408,7 @@ impl Reading<'_> {
     }
 
     fn finish(self, end: &AuditEnd, signed: &str) -> Result<DirectoryAudit, AuditError> {
-        let Self { head, note, checkpoint, at, audit: Found { versions, first, names, bindings }, .. } = self;
+        let Self { head, note, checkpoint, at, now, audit: Found { versions, first, names, bindings }, .. } = self;
         let (Some((root, _)), Some(first)) = (at, first) else {
             return Err(AuditError::Chain { version: 1, why: "there is none" });
         };
@@ -419,6 +429,9 @@ impl Reading<'_> {
             .verify(&[HEADER.as_bytes(), b"\n", signed.as_bytes()].concat(), &end.ledger_signature)
             .map_err(|_| AuditError::Signature)?;
         let last = VersionAt { version: root.version, issued: root.issued };
+        if head.made > now + skew() || head.made + skew() < last.issued {
+            return Err(AuditError::Made { made: head.made, issued: last.issued, now });
+        }
         Ok(DirectoryAudit { head, checkpoint, versions, first, last, last_statement: root.digest(), names, bindings })
     }
 }

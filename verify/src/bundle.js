@@ -136,7 +136,7 @@ function maker({ about, cms, path, receipts, statuses }) {
   return notApplicable(both(`${about.by}: không biên nhận nào cho biết chứng thư ký là của ai: đây là lời tự nêu`, `${about.by}: no receipt in it shows whose certificate signed: this is its own word`));
 }
 
-const noFork = ({ together: { forks } }) => (forks.size === 0 ? passed() : failed(firstOf([...forks.keys()])));
+const noFork = ({ together: { forks } }) => (forks.length === 0 ? passed() : failed(firstOf(forks.map(({ place }) => place))));
 
 function noneStopped({ together, receipts, statuses }) {
   const all = [...receipts, ...statuses.flatMap((status) => status.receipts)];

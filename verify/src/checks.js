@@ -80,6 +80,7 @@ function summaryOf({ facts, signing, now }) {
     reason: leaf.statement.reason ?? null,
     successor: leaf.statement.successor ?? null,
     checkpoint: facts.checkpoint === null ? null : { origin: facts.checkpoint.origin, size: String(facts.checkpoint.size), root: hex(facts.checkpoint.root) },
+    ledgerKey: facts.node.value === null ? null : hex(facts.node.value.ledger_key),
     leaf: leaf.hash,
     signedAt: signing?.cms.signingTime ?? null,
     provenBy: signing?.stamps.before?.latest ?? null,

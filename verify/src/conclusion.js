@@ -32,8 +32,7 @@ const standingOf = (summary) => STANDINGS.indexOf(about(summary)[0]);
  */
 export function conclude(receipts, together) {
   const all = sorted(once(receipts, together));
-  const codes = [...all.submissions.flatMap(({ sealedFor, legacy }) => [...sealedFor, ...legacy]), ...all.named.keys()];
-  return [...new Set(codes)].sort().flatMap((code) => conclusionOf(code, all) ?? []);
+  return [...new Set([...all.naming.keys(), ...all.named.keys()])].sort().flatMap((code) => conclusionOf(code, all) ?? []);
 }
 
 /** Each event once, however many receipts prove it, with the earliest proof. */
@@ -55,40 +54,59 @@ const isSubmission = ({ event }) => event === 'SubmissionAcceptance';
 const isOwn = ({ role }) => role === 'recipient';
 const byLeaf = (a, b) => (a.leaf < b.leaf ? -1 : 1);
 
-/** Everything proven about one envelope id: submissions, what names nobody but them, and by recipient what names one. */
+const contentOf = ({ hashes }) => (hashes === null ? '' : JSON.stringify([hashes.submission, hashes.preamble, hashes.payload, hashes.commitment]));
+
+/** Everything proven about one envelope id: submissions by content, those that name an agency, what names nobody by content, what names one by that. */
 function sorted(proofs) {
-  const earliest = (some) => some.sort((a, b) => a.time - b.time || byLeaf(a, b)).slice(0, EVENTS_OF_ALL_MAX);
-  const named = new Map();
-  for (const proof of proofs.filter((one) => !isSubmission(one) && one.recipient !== null)) {
-    if (!named.has(proof.recipient)) named.set(proof.recipient, []);
-    named.get(proof.recipient).push(proof);
+  const all = { submissions: new Map(), naming: new Map(), ofAll: new Map(), named: new Map() };
+  const put = (map, key, proof) => (map.has(key) ? map.get(key).push(proof) : map.set(key, [proof]));
+  for (const proof of proofs.sort((a, b) => a.time - b.time || byLeaf(a, b))) {
+    const content = contentOf(proof);
+    if (isSubmission(proof)) {
+      all.submissions.set(content, proof);
+      for (const code of [...proof.sealedFor, ...proof.legacy]) put(all.naming, code, proof);
+    } else if (proof.recipient !== null) put(all.named, proof.recipient, proof);
+    else if ((all.ofAll.get(content)?.length ?? 0) < EVENTS_OF_ALL_MAX) put(all.ofAll, content, proof);
   }
-  const ofAll = proofs.filter((one) => !isSubmission(one) && one.recipient === null);
-  return { submissions: earliest(proofs.filter(isSubmission)), ofAll: earliest(ofAll), named };
+  return all;
 }
 
-const addresses = ({ sealedFor, legacy }, code) => sealedFor.includes(code) || legacy.includes(code);
-const isSame = (a, b) => a !== null && b !== null && Object.entries(a).every(([what, hash]) => b[what] === hash);
-const last = (some, order) => some.reduce((found, one) => (found === undefined || order(one, found) >= 0 ? one : found), undefined);
+/**
+ * Which of several contents is told of a recipient: that of its own word, first where it was sent to it; else the one sent to it of which others than the
+ * sender know; else the first sent to it; else what others say at all.
+ */
+function measureOf(named, naming, ofAll) {
+  const isOf = (one, other) => contentOf(one) === contentOf(other);
+  const furthest = (own) => own.filter(isOwn).reduce((found, one) => (found === undefined || (standingOf(one) - standingOf(found) || one.time - found.time || byLeaf(one, found)) > 0 ? one : found), undefined);
+  const isKnown = (found) => [...(ofAll.get(contentOf(found)) ?? []), ...named].some((proof) => proof.role !== 'sender' && isOf(found, proof));
+  const sent = furthest(named.filter((proof) => naming.some((found) => isOf(found, proof))));
+  const found = sent ?? furthest(named) ?? naming.find(isKnown) ?? naming[0] ?? named.find(({ hashes }) => hashes !== null);
+  return found === undefined || found.hashes === null ? ([...ofAll.keys()].filter((content) => content !== '').sort()[0] ?? '') : contentOf(found);
+}
 
 /** What is proven about one; null where only others name somebody whom the submission does not. */
-function conclusionOf(code, { submissions, ofAll, named: all }) {
-  const named = all.get(code) ?? [];
-  const own = last(named.filter(isOwn), (a, b) => standingOf(a) - standingOf(b) || a.time - b.time);
-  // Which of several contents: the one that the recipient's own word names, else the one that was sent to it first.
-  const measure = (own ?? submissions.find((one) => addresses(one, code)) ?? named[0] ?? ofAll[0])?.hashes;
-  if (measure === undefined) return null;
-  const agrees = ({ hashes }) => hashes === null || isSame(hashes, measure);
-  const submission = submissions.find(agrees) ?? null;
-  const isAddressed = submission === null || addresses(submission, code);
+function conclusionOf(code, all) {
+  const [named, naming] = [all.named.get(code) ?? [], all.naming.get(code) ?? []];
+  const measure = measureOf(named, naming, all.ofAll);
+  const agrees = (one) => one.hashes === null || contentOf(one) === measure;
+  const submission = (measure === '' ? null : all.submissions.get(measure)) ?? null;
+  const isAddressed = submission === null || naming.includes(submission);
   const isOutside = submission !== null && submission.legacy.includes(code);
-  if (!isAddressed && own === undefined) return null;
+  const own = named.filter(isOwn);
+  if (!isAddressed && !own.some(agrees)) return null;
   // Of one whom the submission does not name its own word alone counts, and what was passed on went to an agency of today's axis.
   const isCounted = (one) => isOwn(one) || (isAddressed && (one.event !== 'RelayToNonERDS' || submission === null || isOutside));
   // What the relay has is not for those whom it never reaches.
-  const ofAllOfIt = ofAll.filter((one) => agrees(one) && (one.role !== 'relay' || !isOutside));
-  const events = [...(submission === null ? [] : [submission]), ...ofAllOfIt, ...named.filter((one) => agrees(one) && isCounted(one))];
-  const found = { 'two-submissions': submissions.length > 1, 'not-addressed': !isAddressed };
+  const ofAll = [...new Set(['', measure])].flatMap((content) => all.ofAll.get(content) ?? []).filter(({ role }) => role !== 'relay' || !isOutside);
+  const events = [...(submission === null ? [] : [submission]), ...ofAll, ...named.filter((one) => agrees(one) && isCounted(one))];
+  const isOther = submission === null && naming.length > 0;
+  const found = {
+    // A submission of another content is one, too.
+    'no-submission': naming.length === 0 && !events.some(({ role }) => role === 'sender'),
+    'two-submissions': all.submissions.size > 1,
+    'not-addressed': !isAddressed,
+    'other-content': isOther || own.some((one) => !agrees(one)),
+  };
   return concluded(code, events, found);
 }
 
@@ -116,7 +134,6 @@ function remarksOf(events, found) {
   const any = (...wanted) => events.some(({ event }) => wanted.includes(event));
   const took = Math.min(...events.filter(({ event }) => event === 'ContentHandover').map(({ time }) => time));
   const all = {
-    'no-submission': !any('SubmissionAcceptance'),
     ...found,
     'two-histories': events.some((one) => one.isForked),
     'relay-denies': events.some(isOwn) && any('RelayRejection'),

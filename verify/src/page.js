@@ -153,7 +153,7 @@ function heldTogether(receipts) {
     loose.set(key, [...(loose.get(key) ?? []), { name: file, report }]);
   }
   const disagreeing = [...loose.values()].map((some) => disagreement(some)).filter((told) => told !== null);
-  return { forks: [...together.forks.keys()], stopped, disagreeing };
+  return { forks: together.forks.map(({ place }) => place), stopped, disagreeing };
 }
 
 /** Large bundles take a while: the page says how far it is, and stops where something else is asked of it by now. */

@@ -362,12 +362,16 @@ export const REMARK_TEXTS = {
     en: 'There is no receipt of the sender here: that it sent this is the word of others; where that matters, ask the sender',
   },
   'two-submissions': {
-    vi: 'Bên gửi đã nêu hai lần gửi dưới cùng mã gói tin; ở đây tính theo lần mà lời của chính nơi nhận chỉ tới, nếu không có thì lần đầu: hãy hỏi bên gửi đã gửi lần nào',
-    en: "The sender stated two submissions under this number; told here is the one that the recipient's own word names, else the first: ask the sender which one it sent",
+    vi: 'Bên gửi đã nêu hai lần gửi dưới cùng mã gói tin; ở đây tính theo lần mà lời của chính nơi nhận chỉ tới, nếu không có thì lần mà bên khác biết đến: hãy hỏi bên gửi đã gửi lần nào',
+    en: "The sender stated two submissions under this number; told here is the one that the recipient's own word names, else one that others know of: ask the sender which one it sent",
   },
   'not-addressed': {
     vi: 'Lần gửi của bên gửi không ghi cơ quan này là nơi nhận: việc đã nhận chỉ là lời của chính cơ quan đó; hãy hỏi bên gửi',
     en: "The sender's submission does not name this agency: that it got the document is its own word; ask the sender",
+  },
+  'other-content': {
+    vi: 'Lời của chính nơi nhận nói về nội dung khác với nội dung đã gửi cho nơi đó dưới cùng mã gói tin, hoặc về nhiều nội dung: hãy hỏi nơi nhận và bên gửi',
+    en: "The recipient's own word names another content than was sent to it under this number, or more than one: ask the recipient and the sender",
   },
   'two-histories': {
     vi: 'Có bên nêu điều này giữ sổ cái cho thấy hai lịch sử: bên đó không thể chối điều đã ký, nhưng không tin lời nào có lợi cho chính bên đó; hãy báo đơn vị vận hành trục',

@@ -3,21 +3,24 @@
 
 /** What `[{name, report}]` show against each other: `{forks, ends}`. */
 export function togetherOf(receipts) {
-  const forks = new Map();
+  const forks = [];
   const ends = new Map();
   const seen = new Map();
   for (const { name, report: { verdict, summary } } of receipts) {
     if (verdict === 'invalid' || summary === null) continue;
     if (verdict === 'valid') noteEnds(ends, summary);
-    const { checkpoint } = summary;
-    if (checkpoint === null) continue;
+    const { checkpoint, ledgerKey } = summary;
+    if (checkpoint === null || ledgerKey === null) continue;
     // Both checkpoints carry the ledger key's signature, or their receipts are invalid anyway.
-    const place = `${checkpoint.origin} · ${checkpoint.size}`;
-    if (!seen.has(place)) seen.set(place, { name, root: checkpoint.root });
-    else if (seen.get(place).root !== checkpoint.root) forks.set(`${place}: ${seen.get(place).name}, ${name}`, checkpoint.origin);
+    // Under another key it is another ledger, whatever it calls itself.
+    const [place, key] = [`${checkpoint.origin} · ${checkpoint.size}`, `${ledgerKey} ${checkpoint.origin} ${checkpoint.size}`];
+    if (!seen.has(key)) seen.set(key, { name, root: checkpoint.root });
+    else if (seen.get(key).root !== checkpoint.root) forks.push({ place: `${place}: ${seen.get(key).name}, ${name}`, ledger: ledgerOf(summary) });
   }
   return { forks, ends };
 }
+
+const ledgerOf = ({ checkpoint, ledgerKey }) => `${ledgerKey} ${checkpoint.origin}`;
 
 // Versions of two directories do not compare.
 const keyOf = ({ axis, lane }, sha256) => `${axis} ${lane} ${sha256}`;
@@ -49,4 +52,4 @@ export function endedBy({ ends }, { verdict, summary }) {
 export const counts = (together, report) => report.verdict === 'valid' && endedBy(together, report) === null;
 
 /** Whether its ledger shows two histories. Who signed both can deny neither. */
-export const isForked = ({ forks }, { summary }) => [...forks.values()].includes(summary?.checkpoint?.origin);
+export const isForked = ({ forks }, { summary }) => summary !== null && summary.checkpoint !== null && forks.some(({ ledger }) => ledger === ledgerOf(summary));

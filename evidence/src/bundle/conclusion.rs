@@ -8,7 +8,7 @@ use std::{
 use truc_proto::{AgencyId, Digest, EventUri, NodeId, Reason, Role, Timestamp, limits::PROVEN_LATE_MS};
 
 use super::{ProvenStatus, Remark, StatusReport, StepRemark, Together, agreement::is_submission};
-use crate::{EvidenceLevel, ReceiptReport, ReceiptSummary, directory::skew};
+use crate::{EnvelopeHashes, EvidenceLevel, ReceiptReport, ReceiptSummary, directory::skew};
 
 /// An event that a valid receipt proves.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -159,7 +159,7 @@ pub struct Conclusion {
     pub statuses: Vec<ProvenStatus>,
 }
 
-/// At most so many events that name no recipient are told: the earliest. A relay writes one for each envelope, and one more after it was recovered.
+/// At most so many events of one content that name no recipient are told: the earliest. A relay writes one, and one more after it was recovered.
 const OF_ALL_MAX: usize = 64;
 
 /// An event once, however many receipts prove it, with the earliest proof.
@@ -241,50 +241,60 @@ fn said(statuses: &[StatusReport], together: &Together) -> Vec<ProvenStatus> {
 }
 
 /// Everything proven about one envelope id, by what it is about.
+#[derive(Default)]
 struct All<'p, 'r> {
-    submissions: Vec<&'p Proof<'r>>,
-    /// Those that name nobody but the submissions: the relay's acceptance.
-    of_all: Vec<&'p Proof<'r>>,
+    submissions: BTreeMap<Option<EnvelopeHashes>, &'p Proof<'r>>,
+    /// Those that name an agency, the earliest first.
+    naming: BTreeMap<&'r AgencyId, Vec<&'p Proof<'r>>>,
+    /// What names nobody, but submissions: the relay's acceptance. The earliest first, so many of each content.
+    of_all: BTreeMap<Option<EnvelopeHashes>, Vec<&'p Proof<'r>>>,
     named: BTreeMap<&'r AgencyId, Vec<&'p Proof<'r>>>,
 }
 
 impl<'p, 'r> All<'p, 'r> {
     fn of(proofs: &'p [Proof<'r>]) -> Self {
-        let mut all = Self { submissions: Vec::new(), of_all: Vec::new(), named: BTreeMap::new() };
-        for proof in proofs {
-            match &proof.summary.recipient {
-                _ if is_submission(proof.summary) => all.submissions.push(proof),
+        let mut sorted: Vec<_> = proofs.iter().collect();
+        sorted.sort_by_key(|proof| (proof.summary.time, proof.summary.leaf_hash));
+        let mut all = Self::default();
+        for proof in sorted {
+            let Proof { summary, .. } = proof;
+            match &summary.recipient {
+                _ if is_submission(summary) => {
+                    all.submissions.insert(summary.hashes, proof);
+                    for code in summary.recipients.iter().chain(&summary.legacy) {
+                        all.naming.entry(code).or_default().push(proof);
+                    }
+                }
                 Some(recipient) => all.named.entry(recipient).or_default().push(proof),
-                None => all.of_all.push(proof),
+                None => {
+                    let of_one_content = all.of_all.entry(summary.hashes).or_default();
+                    if of_one_content.len() < OF_ALL_MAX {
+                        of_one_content.push(proof);
+                    }
+                }
             }
-        }
-        for some in [&mut all.submissions, &mut all.of_all] {
-            some.sort_by_key(|proof| (proof.summary.time, proof.summary.leaf_hash));
-            some.truncate(OF_ALL_MAX);
         }
         all
     }
 
     fn recipients(&self) -> BTreeSet<&'r AgencyId> {
-        let summaries = self.submissions.iter().map(|proof| proof.summary);
-        let addressed = summaries.flat_map(|summary| summary.recipients.iter().chain(&summary.legacy));
-        addressed.chain(self.named.keys().copied()).collect()
+        self.naming.keys().chain(self.named.keys()).copied().collect()
     }
 
     /// What is proven about one; none where only others name somebody whom the submission does not.
     fn concluded(&self, recipient: &'r AgencyId) -> Option<Conclusion> {
-        let named = self.named.get(recipient).map(Vec::as_slice).unwrap_or_default();
-        let own =
-            named.iter().filter(|proof| proof.is_own()).max_by_key(|proof| (proof.standing(), proof.summary.time));
-        let is_for = |proof: &&&Proof<'_>| addresses(proof.summary, recipient);
-        // Which of several contents: the one that the recipient's own word names, else the one that was sent to it first.
-        let first = own.or_else(|| self.submissions.iter().find(is_for));
-        let measure = first.or_else(|| named.first()).or_else(|| self.of_all.first())?.summary.hashes;
+        let of =
+            |some: &'_ BTreeMap<&'r AgencyId, Vec<&'p Proof<'r>>>| some.get(recipient).cloned().unwrap_or_default();
+        let (named, naming) = (of(&self.named), of(&self.naming));
+        let measure = self.measure(&named, &naming);
         let agrees = |proof: &&&Proof<'_>| proof.summary.hashes.is_none() || proof.summary.hashes == measure;
-        let submission = self.submissions.iter().find(|proof| agrees(proof)).copied();
-        let is_addressed = submission.is_none_or(|proof| addresses(proof.summary, recipient));
-        let is_outside = submission.is_some_and(|proof| proof.summary.legacy.contains(recipient));
-        if !is_addressed && own.is_none() {
+        let submission = measure.and_then(|_| self.submissions.get(&measure)).copied();
+        let names_it =
+            |found: &Proof<'_>| naming.iter().any(|proof| proof.summary.leaf_hash == found.summary.leaf_hash);
+        let is_addressed = submission.is_none_or(names_it);
+        let is_outside = submission.is_some_and(|found| found.summary.legacy.contains(recipient));
+        let mut own = named.iter().filter(|proof| proof.is_own());
+        if !is_addressed && !own.clone().any(|proof| agrees(&proof)) {
             return None;
         }
         // Of one whom the submission does not name its own word alone counts, and what was passed on went to an agency of today's axis.
@@ -292,22 +302,43 @@ impl<'p, 'r> All<'p, 'r> {
             let is_passed_on = proof.summary.event == EventUri::RelayToNonErds;
             proof.is_own() || (is_addressed && (!is_passed_on || submission.is_none() || is_outside))
         };
-        let named = named.iter().filter(agrees).filter(counts);
         // What the relay has is not for those whom it never reaches.
-        let of_all = self.of_all.iter().filter(agrees).filter(|proof| proof.summary.role != Role::Relay || !is_outside);
-        let mut found: Vec<_> = submission.into_iter().chain(of_all.copied()).chain(named.copied()).collect();
+        let reaches = |proof: &&&Proof<'_>| proof.summary.role != Role::Relay || !is_outside;
+        let contents: BTreeSet<_> = [None, measure].into();
+        let of_all = contents.iter().filter_map(|hashes| self.of_all.get(hashes)).flatten().filter(reaches);
+        let told = named.iter().filter(agrees).filter(counts);
+        let mut found: Vec<_> = submission.into_iter().chain(of_all.copied()).chain(told.copied()).collect();
         found.sort_by_key(|proof| (proof.summary.time, proof.standing(), proof.summary.leaf_hash));
         let mut told = concluded(recipient, &found);
         told.remarks.extend((self.submissions.len() > 1).then_some(Remark::TwoSubmissions));
         told.remarks.extend((!is_addressed).then_some(Remark::NotAddressed));
+        let is_other = submission.is_none() && !naming.is_empty();
+        told.remarks.extend((is_other || own.any(|proof| !agrees(&proof))).then_some(Remark::OtherContent));
+        // A submission of another content is one, too.
+        told.remarks.retain(|remark| *remark != Remark::NoSubmission || naming.is_empty());
         told.remarks.sort();
         Some(told)
     }
-}
 
-/// Whether a submission names an agency.
-fn addresses(submission: &ReceiptSummary, recipient: &AgencyId) -> bool {
-    submission.recipients.contains(recipient) || submission.legacy.contains(recipient)
+    /// Which of several contents is told of a recipient: that of its own word, first where it was sent to it; else the one sent to it of which others than
+    /// the sender know; else the first sent to it; else what others say at all.
+    fn measure(&self, named: &[&Proof<'_>], naming: &[&Proof<'_>]) -> Option<EnvelopeHashes> {
+        let is_of = |one: &Proof<'_>, other: &Proof<'_>| one.summary.hashes == other.summary.hashes;
+        let furthest = |own: &dyn Fn(&&&Proof<'_>) -> bool| {
+            let own = named.iter().filter(|proof| proof.is_own()).filter(|proof| own(proof));
+            own.max_by_key(|proof| (proof.standing(), proof.summary.time, proof.summary.leaf_hash)).copied()
+        };
+        let sent = furthest(&|proof| naming.iter().any(|found| is_of(found, proof)));
+        let is_known = |found: &&&Proof<'_>| {
+            let of_all = self.of_all.get(&found.summary.hashes).into_iter().flatten();
+            of_all.chain(named).any(|proof| proof.summary.role != Role::Sender && is_of(found, proof))
+        };
+        let of_all = || self.of_all.keys().find_map(|hashes| *hashes);
+        let own = sent.or_else(|| furthest(&|_| true));
+        let found = own.or_else(|| naming.iter().find(is_known).or(naming.first()).copied());
+        let found = found.and_then(|proof| proof.summary.hashes);
+        found.or_else(|| named.iter().find_map(|proof| proof.summary.hashes)).or_else(of_all)
+    }
 }
 
 fn concluded(recipient: &AgencyId, found: &[&Proof<'_>]) -> Conclusion {
@@ -369,7 +400,7 @@ fn remarks(found: &[&Proof<'_>]) -> Vec<Remark> {
     };
     let opened = any(EventUri::ContentConsignment) || any(EventUri::ReceivedFromNonErds);
     let all = [
-        (!any(EventUri::SubmissionAcceptance), Remark::NoSubmission),
+        (!found.iter().any(|proof| proof.summary.role == Role::Sender), Remark::NoSubmission),
         (found.iter().any(|proof| proof.is_forked), Remark::TwoHistories),
         (is_own && any(EventUri::RelayRejection), Remark::RelayDenies),
         (is_own && any(EventUri::RelayFailure), Remark::DeliveredLate),

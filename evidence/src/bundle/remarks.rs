@@ -73,6 +73,8 @@ pub enum Remark {
     TwoSubmissions,
     /// The submission is not for the agency that states that it got it.
     NotAddressed,
+    /// The recipient's own word is about another content than was sent to it, or about several.
+    OtherContent,
     /// Who states some of it keeps a ledger with two histories.
     TwoHistories,
     /// The relay refused what the recipient states that it has.
@@ -93,6 +95,7 @@ impl Remark {
             Self::NoSubmission => "no-submission",
             Self::TwoSubmissions => "two-submissions",
             Self::NotAddressed => "not-addressed",
+            Self::OtherContent => "other-content",
             Self::TwoHistories => "two-histories",
             Self::RelayDenies => "relay-denies",
             Self::DeliveredLate => "delivered-late",
@@ -109,7 +112,10 @@ impl Remark {
                 "There is no receipt of the sender here: that it sent this is the word of others; where that matters, ask the sender"
             }
             Self::TwoSubmissions => {
-                "The sender stated two submissions under this number; told here is the one that the recipient's own word names, else the first: ask the sender which one it sent"
+                "The sender stated two submissions under this number; told here is the one that the recipient's own word names, else one that others know of: ask the sender which one it sent"
+            }
+            Self::OtherContent => {
+                "The recipient's own word names another content than was sent to it under this number, or more than one: ask the recipient and the sender"
             }
             Self::NotAddressed => {
                 "The sender's submission does not name this agency: that it got the document is its own word; ask the sender"
@@ -140,7 +146,10 @@ impl Remark {
                 "Ở đây không có biên nhận của bên gửi: việc bên đó đã gửi chỉ là lời của bên khác; khi cần hãy hỏi bên gửi"
             }
             Self::TwoSubmissions => {
-                "Bên gửi đã nêu hai lần gửi dưới cùng mã gói tin; ở đây tính theo lần mà lời của chính nơi nhận chỉ tới, nếu không có thì lần đầu: hãy hỏi bên gửi đã gửi lần nào"
+                "Bên gửi đã nêu hai lần gửi dưới cùng mã gói tin; ở đây tính theo lần mà lời của chính nơi nhận chỉ tới, nếu không có thì lần mà bên khác biết đến: hãy hỏi bên gửi đã gửi lần nào"
+            }
+            Self::OtherContent => {
+                "Lời của chính nơi nhận nói về nội dung khác với nội dung đã gửi cho nơi đó dưới cùng mã gói tin, hoặc về nhiều nội dung: hãy hỏi nơi nhận và bên gửi"
             }
             Self::NotAddressed => {
                 "Lần gửi của bên gửi không ghi cơ quan này là nơi nhận: việc đã nhận chỉ là lời của chính cơ quan đó; hãy hỏi bên gửi"

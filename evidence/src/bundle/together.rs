@@ -10,8 +10,8 @@ use crate::{Outcome, ReceiptReport, ReceiptSummary, ReceiptVerdict};
 /// What receipts that are given together show against each other.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Together {
-    /// Ledgers with two histories: origin, and where, for people.
-    forks: BTreeSet<(String, String)>,
+    /// Ledgers with two histories: origin and key, and where, for people.
+    forks: BTreeSet<(String, [u8; 32], String)>,
     /// By axis, lane and certificate: per directory version that binds it to its node, since when it is revoked or suspended there.
     ends: BTreeMap<(AxisId, Lane, Digest), BTreeMap<u64, Option<Timestamp>>>,
 }
@@ -19,7 +19,7 @@ pub struct Together {
 impl Together {
     /// Reads the receipts, with their names, that are to be held against each other.
     pub fn of<'r>(receipts: impl IntoIterator<Item = (&'r str, &'r ReceiptReport)>) -> Self {
-        let mut seen: BTreeMap<(&str, u64), (&str, Digest)> = BTreeMap::new();
+        let mut seen: BTreeMap<(&str, [u8; 32], u64), (&str, Digest)> = BTreeMap::new();
         let mut found = Self::default();
         // Both checkpoints of two histories carry the ledger key's signature, or their receipts are invalid.
         for (name, report) in receipts.into_iter().filter(|(_, report)| report.verdict != ReceiptVerdict::Invalid) {
@@ -27,11 +27,12 @@ impl Together {
             if report.verdict == ReceiptVerdict::Valid {
                 found.note_ends(summary);
             }
-            let Some(checkpoint) = &summary.checkpoint else { continue };
+            // Under another key it is another ledger, whatever it calls itself.
+            let (Some(checkpoint), Some(key)) = (&summary.checkpoint, summary.ledger_key) else { continue };
             let (origin, size) = (checkpoint.origin(), checkpoint.size);
-            let (first, root) = *seen.entry((origin, size)).or_insert((name, checkpoint.root));
+            let (first, root) = *seen.entry((origin, key, size)).or_insert((name, checkpoint.root));
             if root != checkpoint.root {
-                found.forks.insert((origin.to_owned(), format!("{origin} at {size} leaves: {first}, {name}")));
+                found.forks.insert((origin.to_owned(), key, format!("{origin} at {size} leaves: {first}, {name}")));
             }
         }
         found
@@ -55,8 +56,9 @@ impl Together {
     /// Whether its ledger shows two histories. Who signed both can deny neither.
     #[must_use]
     pub fn is_forked(&self, report: &ReceiptReport) -> bool {
-        let origin = report.summary.as_ref().and_then(|summary| summary.checkpoint.as_ref()).map(Checkpoint::origin);
-        self.forks.iter().any(|(forked, _)| Some(forked.as_str()) == origin)
+        let Some(summary) = &report.summary else { return false };
+        let origin = summary.checkpoint.as_ref().map(Checkpoint::origin);
+        self.forks.iter().any(|(forked, key, _)| Some(forked.as_str()) == origin && Some(*key) == summary.ledger_key)
     }
 
     /// What a later version of the directory among them says against the certificate that signed it: failed, or cannot be told; none: nothing.
@@ -78,7 +80,7 @@ impl Together {
 
     /// Which ledgers show two histories, and where, for people; none where there are none.
     pub(super) fn histories(&self) -> Option<String> {
-        names(self.forks.iter().map(|(_, place)| place.as_str()))
+        names(self.forks.iter().map(|(_, _, place)| place.as_str()))
     }
 
     /// Which of these rest on a certificate that a later directory among them stops.

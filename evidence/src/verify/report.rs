@@ -95,7 +95,7 @@ impl ReceiptVerdict {
 }
 
 /// What an envelope is, by hash: receipts about one envelope name the same.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct EnvelopeHashes {
     /// Leaf hash of the submission; about what came from today's axis, of its ReceivedFromNonERDS.
     pub submission: Digest,
@@ -173,6 +173,8 @@ pub struct ReceiptSummary {
     pub legacy: Vec<AgencyId>,
     /// The checkpoint that the leaf is proven into.
     pub checkpoint: Option<Checkpoint>,
+    /// The ledger's key, as the directory entry shown says.
+    pub ledger_key: Option<[u8; 32]>,
     /// What it rests on, by the checks that passed.
     pub levels: Vec<EvidenceLevel>,
 }

@@ -161,6 +161,7 @@ fn summary(facts: &Facts, signing: Option<&Signing<'_>>) -> Option<ReceiptSummar
         successor: leaf.said().and_then(|event| event.successor.clone()),
         recipients: stated.map(|preamble| preamble.recipients.clone()).unwrap_or_default(),
         legacy: stated.map(|preamble| preamble.legacy.clone()).unwrap_or_default(),
+        ledger_key: node.map(|entry| entry.ledger_key),
         checkpoint: facts.checkpoint.as_ref().map(|(_, checkpoint)| checkpoint.clone()),
         levels: Vec::new(), // told by the steps, once they are made
     })

@@ -184,6 +184,11 @@ fn nobody_but_the_relay_makes_an_audit_shorter_or_older() {
     let mut later = Audit::of("H26");
     later.head.made = after(DAY_MS);
     assert!(refused(&later).contains("did not sign these lines"));
+    // Nor does the relay itself date it after now, or before its last version.
+    assert!(refused(&later.signed()).contains("it says that it was made"));
+    let mut earlier = Audit::of("H26");
+    earlier.head.made = after(-11 * DAY_MS);
+    assert!(refused(&earlier.signed()).contains("it says that it was made"));
 }
 
 #[test]

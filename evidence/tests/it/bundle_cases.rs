@@ -807,6 +807,13 @@ fn disagreements() -> Vec<BundleCase> {
             "another-key-envelope",
             sent_and(vec![("other.receipt", by_recipient(5, |event| event.key_envelope = Some(Digest::of(b"H37"))))]),
         ),
+        of("taken-and-another-content-later", {
+            let later = bare(Who::Recipient, |recipe| {
+                (recipe.submission, recipe.fillers) = (another, 9);
+                recipe.event = |event| (event.event, event.time) = (EventUri::ContentHandover, after(600));
+            });
+            and(vec![("later.receipt", later)])
+        }),
         of("two-submissions-under-one-number", and(vec![("other.receipt", of_another(Who::Sender, 9))])),
         of("two-submissions-and-a-word-for-the-second", {
             let mut receipts = sent_and(vec![("second.receipt", of_another(Who::Sender, 9))]);
@@ -898,6 +905,18 @@ fn contradictions() -> Vec<BundleCase> {
     });
     let from_the_sender = bare(Who::Recipient, |recipe| *recipe = Recipe { fillers: 9, ..by_the_sender!(receive) });
     vec![
+        of("rejected-and-sent", {
+            let rejected = receipt(Who::Recipient, |recipe| {
+                *recipe = by_the_sender!(|event| {
+                    refuses(event, EventUri::SubmissionRejection, Reason::TooLarge);
+                    event.request = Some(Digest::of(b"the refused request"));
+                    (event.submission, event.preamble, event.payload, event.commitment) = (None, None, None, None);
+                    event.key_envelope = None;
+                });
+                recipe.fillers = 9;
+            });
+            vec![Plan::default().receipts.remove(0), ("a", rejected), Plan::default().receipts.remove(1)]
+        }),
         of("delivered-late", and(vec![("failure.receipt", relay_fails(9))])),
         of("the-relay-denies-it", {
             let refused = receipt(Who::Relay, |recipe| {

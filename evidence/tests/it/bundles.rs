@@ -101,10 +101,10 @@ fn nobody_is_held_to_anothers_word_and_what_does_not_go_together_is_said() {
         ("right", &[("H26", "consigned", "", &[]), ("H37", "relayed", "", &[])]),
         (
             "another-content-under-the-same-number",
-            &[("H26", "consigned", "no-submission", &[]), ("H37", "relayed", "", &[])],
+            &[("H26", "consigned", "other-content", &[]), ("H37", "relayed", "", &[])],
         ),
-        ("another-commitment", &[("H26", "consigned", "no-submission", &[]), ("H37", "relayed", "", &[])]),
-        ("another-preamble", &[("H26", "consigned", "no-submission", &[]), ("H37", "relayed", "", &[])]),
+        ("another-commitment", &[("H26", "consigned", "other-content", &[]), ("H37", "relayed", "", &[])]),
+        ("another-preamble", &[("H26", "consigned", "other-content", &[]), ("H37", "relayed", "", &[])]),
         ("another-key-envelope", &[("H26", "consigned", "", &[]), ("H37", "relayed", "", &[])]),
         (
             "two-submissions-under-one-number",
@@ -132,6 +132,8 @@ fn nobody_is_held_to_anothers_word_and_what_does_not_go_together_is_said() {
         ("refused-and-taken-then", &[("H26", "handed-over", "", &[]), ("H37", "relayed", "", &[])]),
         ("opened-and-not", &[("H26", "consigned", "opened-and-not", &[]), ("H37", "relayed", "", &[])]),
         ("not-opened", &[("H26", "not-opened", "", &[]), ("H37", "relayed", "", &[])]),
+        ("rejected-and-sent", &[("H26", "relayed", "", &[]), ("H37", "relayed", "", &[])]),
+        ("taken-and-another-content-later", &[("H26", "consigned", "other-content", &[]), ("H37", "relayed", "", &[])]),
         ("taken-over-from-todays-axis", &[("H26", "consigned", "no-submission", &[])]),
         // What the relay has is not for who is reached through today's axis.
         (

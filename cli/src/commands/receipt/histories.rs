@@ -46,12 +46,13 @@ pub(super) struct TwoHistories<'r> {
 
 /// The first two that contradict each other. Both checkpoints carry the ledger key's signature, or their receipts are invalid anyway.
 pub(super) fn find<'r>(reports: &'r [(&Path, Verified)]) -> Option<TwoHistories<'r>> {
-    let mut seen: BTreeMap<(&str, u64), (Digest, Place<'_>)> = BTreeMap::new();
+    let mut seen: BTreeMap<(&str, [u8; 32], u64), (Digest, Place<'_>)> = BTreeMap::new();
     for (place, report) in reports.iter().flat_map(|(file, verified)| all(file, verified)) {
-        let checkpoint = report.summary.as_ref().and_then(|summary| summary.checkpoint.as_ref());
-        let Some(checkpoint) = checkpoint.filter(|_| report.verdict != ReceiptVerdict::Invalid) else { continue };
+        let summary = report.summary.as_ref().filter(|_| report.verdict != ReceiptVerdict::Invalid);
+        let of_ledger = summary.and_then(|summary| summary.checkpoint.as_ref().zip(summary.ledger_key));
+        let Some((checkpoint, key)) = of_ledger else { continue };
         let (origin, size) = (checkpoint.origin(), checkpoint.size);
-        let (root, first) = *seen.entry((origin, size)).or_insert((checkpoint.root, place));
+        let (root, first) = *seen.entry((origin, key, size)).or_insert((checkpoint.root, place));
         if root != checkpoint.root {
             return Some(TwoHistories { origin, size, first, second: place });
         }
