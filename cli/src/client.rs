@@ -65,16 +65,17 @@ pub(crate) async fn administer(args: &NodeArgs) -> Result<Administration, Failur
 
 async fn channel(args: &NodeArgs) -> Result<(Channel, Bearer), Failure> {
     let token = args.token_file.as_deref().map(read_token).transpose();
-    let token = token.or_exit(
-        Exit::Usage,
-        "the bearer token cannot be read; name its file with --token-file, or have `truc-node token add` make one",
-    );
-    let token = token.map_err(|failure| Failure {
+    let token = token.map_err(|error| Failure {
         vietnamese: Some(
             "Không đọc được tệp mã truy cập; kiểm tra đường dẫn ở --token-file, hoặc tạo mã mới bằng `truc-node token add`."
                 .to_owned(),
         ),
-        ..failure
+        ..Failure::new(
+            Exit::Usage,
+            error.context(
+                "the bearer token cannot be read; name its file with --token-file, or have `truc-node token add` make one",
+            ),
+        )
     })?;
     let not_one = || format!("`{}` is not an address such as http://127.0.0.1:7440", args.node);
     if !args.node.starts_with("http://") && !args.node.starts_with("https://") {

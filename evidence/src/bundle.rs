@@ -18,5 +18,5 @@ pub use conclusion::{Conclusion, ProvenEvent, Standing, conclude};
 pub use read::{BundleReport, BundleSigner, bundled_receipt, is_bundle, verify_bundle};
 pub use remarks::{Remark, StepRemark};
 pub use status::{JudgedStatus, ProvenStatus, StatusBasis, StatusCheck, StatusJudge, StatusReport};
-pub use together::Together;
+pub use together::{Together, TwoHistories, two_histories};
 pub use write::{BundleWriteError, BundleWriter};

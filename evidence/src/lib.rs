@@ -50,7 +50,7 @@ pub use binding::{
 pub use bundle::{
     BundleCheck, BundleReport, BundleSigner, BundleWriteError, BundleWriter, Conclusion, JudgedStatus, ProvenEvent,
     ProvenStatus, Remark, Standing, StatusBasis, StatusCheck, StatusJudge, StatusReport, StepRemark, Together,
-    bundled_receipt, conclude, disagreement, is_bundle, verify_bundle,
+    TwoHistories, bundled_receipt, conclude, disagreement, is_bundle, two_histories, verify_bundle,
 };
 pub use checkpoint::{
     CheckpointCmsError, CmsLine, checkpoint_signature, find_cms_line, is_stamped, ledger_origin, sign_checkpoint,

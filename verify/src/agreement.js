@@ -3,7 +3,7 @@
 import { both } from './text.js';
 import { firstOf } from './signer.js';
 
-const isSubmission = ({ event }) => event === 'SubmissionAcceptance';
+export const isSubmission = ({ event }) => event === 'SubmissionAcceptance';
 
 /** What the others are held against: the first submission, else the first that says what the envelope is; null where none does. */
 function measureOf(summaries) {

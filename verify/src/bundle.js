@@ -3,7 +3,7 @@
 
 import { BUNDLE, readStatement } from './statements.js';
 import { NOT_APPLICABLE, NOT_REACHED, failed, notApplicable, passed, revokedFinding, unknown, verifyReceipt } from './checks.js';
-import { counts, endedBy, isForked, togetherOf } from './together.js';
+import { counts, endedBy, isForked, isOfDomain, togetherOf } from './together.js';
 import { both } from './text.js';
 import { disagreement } from './agreement.js';
 import { moment } from './moment.js';
@@ -94,9 +94,6 @@ function signer({ cms: { certificate }, path }) {
   const said = (language) => [certificate.name, detail[language] ?? detail].filter((part) => part !== '').join(': ');
   return { outcome, detail: both(said('vi'), said('en')) };
 }
-
-/** Whether what can be read of its directory is of the bundle's axis and lane. */
-export const isOfDomain = ({ domain }, about) => domain === null || (domain.axis === about.axis && domain.lane === about.lane);
 
 function isAbout({ report: { summary } }, about) {
   if (about === null || summary === null) return false;

@@ -1,6 +1,7 @@
 // What valid receipts about one envelope prove together, recipient by recipient (docs/FORMATS.md, "What a bundle proves").
 
 import { counts, isForked } from './together.js';
+import { isSubmission } from './agreement.js';
 import { EVENTS_OF_ALL_MAX, PROVEN_LATE_MS, SKEW_MS } from './limits.js';
 import { LEVELS } from './levels.js';
 
@@ -50,7 +51,6 @@ function once(receipts, together) {
 
 const least = (a, b) => (a === null || b === null ? (a ?? b) : Math.min(a, b));
 
-const isSubmission = ({ event }) => event === 'SubmissionAcceptance';
 const isOwn = ({ role }) => role === 'recipient';
 const byLeaf = (a, b) => (a.leaf < b.leaf ? -1 : 1);
 

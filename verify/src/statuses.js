@@ -8,6 +8,7 @@ import { disagreement } from './agreement.js';
 import { eachValid, firstOf, signerFinding, signerPath } from './signer.js';
 import { hex, sha256 } from './bytes.js';
 import { isLate } from './conclusion.js';
+import { isOfDomain } from './together.js';
 import { moment } from './moment.js';
 import { readFacts } from './facts.js';
 import { verifyDetached } from './cms.js';
@@ -160,7 +161,7 @@ function timeFinding({ status, stated }) {
 
 function documentFinding({ status, about, receipts }) {
   if (status === null || about === null) return NOT_REACHED;
-  const others = receipts.filter(({ report: { summary } }) => summary !== null && summary.domain !== null && (summary.domain.axis !== about.axis || summary.domain.lane !== about.lane));
+  const others = receipts.filter(({ report: { summary } }) => summary !== null && !isOfDomain(summary, about));
   const named = firstOf(others.map(({ name }) => name));
   if (others.length > 0) return failed(both(`của trục hoặc luồng khác: ${named}`, `of another axis or lane: ${named}`));
   return passedIf(status.document === about.envelope && [status.from, status.to].includes(about.sender), `${status.document} · ${status.from} → ${status.to}`);

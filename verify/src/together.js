@@ -25,6 +25,9 @@ const ledgerOf = ({ checkpoint, ledgerKey }) => `${ledgerKey} ${checkpoint.origi
 // Versions of two directories do not compare.
 const keyOf = ({ axis, lane }, sha256) => `${axis} ${lane} ${sha256}`;
 
+/** Whether what can be read of a receipt's directory is of the bundle's axis and lane. */
+export const isOfDomain = ({ domain }, about) => domain === null || (domain.axis === about.axis && domain.lane === about.lane);
+
 /** By axis, lane and certificate: per directory version that binds it to its node, since when it is revoked or suspended there (Infinity: it is not). */
 function noteEnds(ends, { nodeCertificates, directoryVersion, domain }) {
   for (const { sha256, ended } of nodeCertificates) {

@@ -315,7 +315,8 @@ impl<'p, 'r> All<'p, 'r> {
         let is_other = submission.is_none() && !naming.is_empty();
         told.remarks.extend((is_other || own.any(|proof| !agrees(&proof))).then_some(Remark::OtherContent));
         // A submission of another content is one, too.
-        told.remarks.retain(|remark| *remark != Remark::NoSubmission || naming.is_empty());
+        let is_sent = !naming.is_empty() || found.iter().any(|proof| proof.summary.role == Role::Sender);
+        told.remarks.extend((!is_sent).then_some(Remark::NoSubmission));
         told.remarks.sort();
         Some(told)
     }
@@ -400,7 +401,6 @@ fn remarks(found: &[&Proof<'_>]) -> Vec<Remark> {
     };
     let opened = any(EventUri::ContentConsignment) || any(EventUri::ReceivedFromNonErds);
     let all = [
-        (!found.iter().any(|proof| proof.summary.role == Role::Sender), Remark::NoSubmission),
         (found.iter().any(|proof| proof.is_forked), Remark::TwoHistories),
         (is_own && any(EventUri::RelayRejection), Remark::RelayDenies),
         (is_own && any(EventUri::RelayFailure), Remark::DeliveredLate),

@@ -1,11 +1,46 @@
 //! What receipts show together about those who made them: ledgers with two histories, and certificates that a later directory names as revoked.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use truc_proto::{AxisId, Checkpoint, Digest, Lane, Timestamp};
 
 use super::read::names;
 use crate::{Outcome, ReceiptReport, ReceiptSummary, ReceiptVerdict};
+
+/// Two receipts with checkpoints of one ledger and size, and different roots.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TwoHistories<'r, N> {
+    /// What the ledger calls itself.
+    pub origin: &'r str,
+    /// Its key, which signed both (Ed25519).
+    pub ledger_key: [u8; 32],
+    /// Of how many leaves both speak.
+    pub size: u64,
+    /// The one that was read first, as it was named.
+    pub first: N,
+    /// The one that contradicts it.
+    pub second: N,
+}
+
+/// All that contradict the first of their ledger and size among these receipts, in their order.
+pub fn two_histories<'r, N: Copy>(
+    receipts: impl IntoIterator<Item = (N, &'r ReceiptReport)>,
+) -> impl Iterator<Item = TwoHistories<'r, N>> {
+    let mut seen: BTreeMap<(&str, [u8; 32], u64), (N, Digest)> = BTreeMap::new();
+    // Both checkpoints carry the ledger key's signature, or their receipts are invalid.
+    let stated = receipts.into_iter().filter(|(_, report)| report.verdict != ReceiptVerdict::Invalid);
+    stated.filter_map(move |(second, report)| {
+        let summary = report.summary.as_ref()?;
+        // Under another key it is another ledger, whatever it calls itself.
+        let (checkpoint, ledger_key) = summary.checkpoint.as_ref().zip(summary.ledger_key)?;
+        let (origin, size) = (checkpoint.origin(), checkpoint.size);
+        let (first, root) = *seen.entry((origin, ledger_key, size)).or_insert((second, checkpoint.root));
+        (root != checkpoint.root).then_some(TwoHistories { origin, ledger_key, size, first, second })
+    })
+}
 
 /// What receipts that are given together show against each other.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -18,23 +53,20 @@ pub struct Together {
 
 impl Together {
     /// Reads the receipts, with their names, that are to be held against each other.
-    pub fn of<'r>(receipts: impl IntoIterator<Item = (&'r str, &'r ReceiptReport)>) -> Self {
-        let mut seen: BTreeMap<(&str, [u8; 32], u64), (&str, Digest)> = BTreeMap::new();
+    pub fn of<'r, N: Copy + fmt::Display>(
+        receipts: impl IntoIterator<Item = (N, &'r ReceiptReport), IntoIter: Clone>,
+    ) -> Self {
+        let receipts = receipts.into_iter();
         let mut found = Self::default();
-        // Both checkpoints of two histories carry the ledger key's signature, or their receipts are invalid.
-        for (name, report) in receipts.into_iter().filter(|(_, report)| report.verdict != ReceiptVerdict::Invalid) {
-            let Some(summary) = &report.summary else { continue };
-            if report.verdict == ReceiptVerdict::Valid {
+        for (_, report) in receipts.clone().filter(|(_, report)| report.verdict == ReceiptVerdict::Valid) {
+            if let Some(summary) = &report.summary {
                 found.note_ends(summary);
             }
-            // Under another key it is another ledger, whatever it calls itself.
-            let (Some(checkpoint), Some(key)) = (&summary.checkpoint, summary.ledger_key) else { continue };
-            let (origin, size) = (checkpoint.origin(), checkpoint.size);
-            let (first, root) = *seen.entry((origin, key, size)).or_insert((name, checkpoint.root));
-            if root != checkpoint.root {
-                found.forks.insert((origin.to_owned(), key, format!("{origin} at {size} leaves: {first}, {name}")));
-            }
         }
+        let forks = two_histories(receipts).map(|TwoHistories { origin, ledger_key, size, first, second }| {
+            (origin.to_owned(), ledger_key, format!("{origin} at {size} leaves: {first}, {second}"))
+        });
+        found.forks = forks.collect();
         found
     }
 

@@ -1,12 +1,12 @@
-//! Receipts that show two histories of one ledger: each is right by itself, together they accuse who made them.
+//! Receipts that contradict each other: each is right by itself, together they accuse who made them.
 
-use std::{collections::BTreeMap, fs::File, io::BufReader, path::Path};
+use std::{fmt, fs::File, io::BufReader, path::Path};
 
 use anyhow::anyhow;
-use truc_evidence::{ForkFile, Outcome, ReceiptReport, ReceiptVerdict, Together, bundled_receipt};
-use truc_proto::{BUNDLE_RECEIPTS, BUNDLE_STATUSES, Digest, Receipt, Timestamp};
+use truc_evidence::{ForkFile, Outcome, ReceiptReport, Together, TwoHistories, bundled_receipt, two_histories};
+use truc_proto::{BUNDLE_RECEIPTS, BUNDLE_STATUSES, Receipt, Timestamp};
 
-use super::verify::{Verified, receipt_bytes};
+use super::verify::{Verified, disagreeing, receipt_bytes};
 use crate::{
     exit::{Exit, ExitContext as _, Failure},
     partial::write_new,
@@ -36,47 +36,33 @@ impl Entry<'_> {
     }
 }
 
-/// Two receipts with checkpoints of one ledger and size, and different roots.
-pub(super) struct TwoHistories<'r> {
-    pub(super) origin: &'r str,
-    pub(super) size: u64,
-    pub(super) first: Place<'r>,
-    pub(super) second: Place<'r>,
+/// What files hold against each other, beyond what is found of each.
+pub(super) struct Contradictions<'r> {
+    /// What the receipts of all files show together.
+    pub(super) together: Together,
+    /// The first two that contradict each other.
+    pub(super) forked: Option<TwoHistories<'r, Place<'r>>>,
+    /// What single files say of one envelope id that does not agree, for people.
+    pub(super) disagreeing: Vec<String>,
+    /// Those that a later directory in one of the files speaks against: where each is, what that comes to, and since when.
+    pub(super) stopped: Vec<(Place<'r>, Outcome, Timestamp)>,
 }
 
-/// The first two that contradict each other. Both checkpoints carry the ledger key's signature, or their receipts are invalid anyway.
-pub(super) fn find<'r>(reports: &'r [(&Path, Verified)]) -> Option<TwoHistories<'r>> {
-    let mut seen: BTreeMap<(&str, [u8; 32], u64), (Digest, Place<'_>)> = BTreeMap::new();
-    for (place, report) in reports.iter().flat_map(|(file, verified)| all(file, verified)) {
-        let summary = report.summary.as_ref().filter(|_| report.verdict != ReceiptVerdict::Invalid);
-        let of_ledger = summary.and_then(|summary| summary.checkpoint.as_ref().zip(summary.ledger_key));
-        let Some((checkpoint, key)) = of_ledger else { continue };
-        let (origin, size) = (checkpoint.origin(), checkpoint.size);
-        let (root, first) = *seen.entry((origin, key, size)).or_insert((checkpoint.root, place));
-        if root != checkpoint.root {
-            return Some(TwoHistories { origin, size, first, second: place });
+impl<'r> Contradictions<'r> {
+    pub(super) fn of(reports: &'r [(&Path, Verified)]) -> Self {
+        let receipts = || reports.iter().flat_map(|(file, verified)| all(file, verified));
+        let together = Together::of(receipts());
+        let stopped = receipts().filter_map(|(place, report)| {
+            let (outcome, since) = together.ended(report)?;
+            Some((place, outcome, since))
+        });
+        Self {
+            stopped: stopped.collect(),
+            forked: two_histories(receipts()).next(),
+            disagreeing: disagreeing(reports),
+            together,
         }
     }
-    None
-}
-
-/// What the receipts of all files show against each other.
-pub(super) fn together(reports: &[(&Path, Verified)]) -> Together {
-    let receipts = reports.iter().flat_map(|(file, verified)| all(file, verified));
-    Together::of(receipts.map(|(_, report)| ("", report)))
-}
-
-/// Those that a later directory in one of the files speaks against: where each is, and what that comes to.
-pub(super) fn stopped<'r>(
-    reports: &'r [(&Path, Verified)],
-    together: &Together,
-) -> Vec<(Place<'r>, Outcome, Timestamp)> {
-    let receipts = reports.iter().flat_map(|(file, verified)| all(file, verified));
-    let stopped = receipts.filter_map(|(place, report)| {
-        let (outcome, since) = together.ended(report)?;
-        Some((place, outcome, since))
-    });
-    stopped.collect()
 }
 
 fn all<'r>(file: &'r Path, verified: &'r Verified) -> Vec<(Place<'r>, &'r ReceiptReport)> {
@@ -94,23 +80,23 @@ fn all<'r>(file: &'r Path, verified: &'r Verified) -> Vec<(Place<'r>, &'r Receip
     }
 }
 
-impl TwoHistories<'_> {
-    /// Writes both checkpoints; the file must not exist.
-    pub(super) fn write(&self, out: &Path) -> Result<(), Failure> {
-        let fork = ForkFile::new(self.first.checkpoint()?.as_bytes(), self.second.checkpoint()?.as_bytes());
-        write_new(out, fork.to_string().as_bytes())
+/// Writes both checkpoints; the file must not exist.
+pub(super) fn write_fork(forked: &TwoHistories<'_, Place<'_>>, out: &Path) -> Result<(), Failure> {
+    let fork = ForkFile::new(forked.first.checkpoint()?.as_bytes(), forked.second.checkpoint()?.as_bytes());
+    write_new(out, fork.to_string().as_bytes())
+}
+
+/// For people.
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.file.display())?;
+        self.entry.map_or(Ok(()), |entry| write!(f, ": {}", entry.name()))
     }
 }
 
 impl Place<'_> {
-    /// For people.
-    pub(super) fn text(self) -> String {
-        let file = self.file.display();
-        self.entry.map_or_else(|| file.to_string(), |entry| format!("{file}: {}", entry.name()))
-    }
-
     fn checkpoint(self) -> Result<String, Failure> {
-        let cannot = || format!("cannot read {} again", self.text());
+        let cannot = || format!("cannot read {self} again");
         let bytes = match self.entry {
             None => receipt_bytes(self.file)?,
             Some(entry) => {

@@ -5,13 +5,13 @@ use std::{collections::BTreeMap, fs::File, io::Read as _, path::Path};
 use serde_json::{Value, json};
 use truc_evidence::{
     BundleReport, Document, EvidenceLevel, Outcome, PinnedOperator, ReceiptReport, ReceiptTrust, ReceiptVerdict,
-    conclude, disagreement, verify_receipt,
+    TwoHistories, conclude, disagreement, verify_receipt,
 };
 use truc_proto::{Role, Timestamp, limits::RECEIPT_BYTES_MAX};
 
 use super::{
     bundle,
-    histories::{self, Place, TwoHistories},
+    histories::{Contradictions, Place, write_fork},
 };
 use crate::{
     args::VerifyArgs,
@@ -65,11 +65,10 @@ fn all(args: &VerifyArgs) -> Result<Vec<(&Path, Verified)>, Failure> {
 
 pub(crate) fn run(args: &VerifyArgs, output: &Output) -> exit::Outcome {
     let reports = all(args)?;
-    let forked = histories::find(&reports);
-    let stopped = histories::stopped(&reports, &histories::together(&reports));
+    let found = Contradictions::of(&reports);
     // The verdicts are told, whether the proof can be written or not.
-    let written = match (&args.fork_out, &forked) {
-        (Some(out), Some(forked)) => forked.write(out),
+    let written = match (&args.fork_out, &found.forked) {
+        (Some(out), Some(forked)) => write_fork(forked, out),
         _ => Ok(()),
     };
     let mut value: Vec<_> = reports
@@ -80,41 +79,45 @@ pub(crate) fn run(args: &VerifyArgs, output: &Output) -> exit::Outcome {
             Verified::Unread(failure) => json!({ "file": file, "verdict": null, "error": failure.to_string() }),
         })
         .collect();
-    if let Some(forked) = &forked {
+    if let Some(forked) = &found.forked {
         value.push(json!({ "file": null, "verdict": "invalid", "two_histories": fork_json(forked) }));
     }
-    let disagreeing = disagreeing(&reports);
-    if !disagreeing.is_empty() {
-        value.push(json!({ "file": null, "verdict": "invalid", "not_about_one_thing": disagreeing }));
+    if !found.disagreeing.is_empty() {
+        value.push(json!({ "file": null, "verdict": "invalid", "not_about_one_thing": found.disagreeing }));
     }
-    for (place, outcome, since) in &stopped {
+    for (place, outcome, since) in &found.stopped {
         let verdict = if *outcome == Outcome::Failed { "invalid" } else { "cannot-tell" };
-        value.push(json!({ "file": null, "verdict": verdict, "revoked_by_a_later_directory": { "receipt": place.text(), "since": since } }));
+        value.push(json!({ "file": null, "verdict": verdict, "revoked_by_a_later_directory": { "receipt": place.to_string(), "since": since } }));
     }
     output.show(&json!(value), |o| {
         for (file, verified) in &reports {
             match verified {
                 Verified::Receipt(report) => print(file, report, o),
                 Verified::Bundle(report) => bundle::print(file, report, o),
-                Verified::Unread(_) => unread(file, verified, o),
+                Verified::Unread(failure) => unread(file, failure, o),
             }
         }
         if reports.len() > 1 {
             let valid = reports.iter().filter(|(_, r)| r.verdict() == Some(ReceiptVerdict::Valid)).count();
             o.line(format!("{valid} of {} files are valid", reports.len()));
         }
-        if let Some(forked) = &forked {
-            tell_fork(forked, args, o);
-        }
-        tell_disagreeing(&disagreeing, o);
-        tell_stopped(&stopped, o);
+        tell(&found, args, o);
     });
     written?;
-    Ok(ended(forked.is_some() || !disagreeing.is_empty(), &stopped, &reports))
+    Ok(ended(&found, &reports))
 }
 
-fn tell_fork(forked: &TwoHistories<'_>, args: &VerifyArgs, o: &Output) {
-    let (first, second) = (printable(&forked.first.text()), printable(&forked.second.text()));
+/// What speaks against several files, or within one.
+fn tell(found: &Contradictions<'_>, args: &VerifyArgs, o: &Output) {
+    if let Some(forked) = &found.forked {
+        tell_fork(forked, args, o);
+    }
+    tell_disagreeing(&found.disagreeing, o);
+    tell_stopped(&found.stopped, o);
+}
+
+fn tell_fork(forked: &TwoHistories<'_, Place<'_>>, args: &VerifyArgs, o: &Output) {
+    let (first, second) = (printable(&forked.first.to_string()), printable(&forked.second.to_string()));
     let (origin, size) = (printable(forked.origin), forked.size);
     o.line(
         o.paint(Tone::Bad, format!("TWO HISTORIES of {origin} at {size} leaves: {first}; {second}. Who keeps it cannot deny what it signed; believe nothing of it in its own favour")),
@@ -137,22 +140,19 @@ fn tell_fork(forked: &TwoHistories<'_>, args: &VerifyArgs, o: &Output) {
 pub(super) fn show(args: &VerifyArgs, output: &Output) -> exit::Outcome {
     let reports = all(args)?;
     let mut shown = Vec::new();
-    let together = histories::together(&reports);
-    let stopped = histories::stopped(&reports, &together);
+    let found = Contradictions::of(&reports);
     for (of, loose) in by_envelope(&reports) {
-        shown.push((of, conclude(loose.into_iter().map(|(_, report)| report), &[], &together)));
+        shown.push((of, conclude(loose.into_iter().map(|(_, report)| report), &[], &found.together)));
     }
-    let disagreeing = disagreeing(&reports);
     for (file, verified) in &reports {
         if let Verified::Bundle(report) = verified {
             // Held against all files, not against itself alone.
-            shown.push((file.display().to_string(), report.conclude(&together)));
+            shown.push((file.display().to_string(), report.conclude(&found.together)));
         }
     }
     let left_out: Vec<_> = reports.iter().filter(|(_, r)| r.verdict() != Some(ReceiptVerdict::Valid)).collect();
-    let forked = histories::find(&reports);
     let value = json!({
-        "two_histories": forked.as_ref().map(fork_json), "not_about_one_thing": disagreeing,
+        "two_histories": found.forked.as_ref().map(fork_json), "not_about_one_thing": found.disagreeing,
         "documents": shown.iter().map(|(of, conclusions)| json!({ "of": of, "recipients": bundle::conclusions_json(conclusions) })).collect::<Vec<_>>(),
         "not_valid": left_out.iter().map(|(file, r)| json!({ "file": file, "verdict": r.verdict().map(ReceiptVerdict::as_str) })).collect::<Vec<_>>(),
     });
@@ -162,36 +162,37 @@ pub(super) fn show(args: &VerifyArgs, output: &Output) -> exit::Outcome {
             bundle::timeline(conclusions, o);
         }
         for (file, verified) in &left_out {
-            let Some(verdict) = verified.verdict() else {
-                unread(file, verified, o);
-                continue;
+            let verdict = match verified {
+                Verified::Receipt(report) => report.verdict,
+                Verified::Bundle(report) => report.verdict,
+                Verified::Unread(failure) => {
+                    unread(file, failure, o);
+                    continue;
+                }
             };
             let (tone, words) = verdict_words(verdict);
             let what = "left out above; `truc receipt verify` says why / không tính ở trên; xem `truc receipt verify`";
             o.line(format!("{}  {}: {what}", o.paint(tone, words), file.display()));
         }
-        if let Some(forked) = &forked {
-            tell_fork(forked, args, o);
-        }
-        tell_disagreeing(&disagreeing, o);
-        tell_stopped(&stopped, o);
+        tell(&found, args, o);
     });
-    Ok(ended(forked.is_some() || !disagreeing.is_empty(), &stopped, &reports))
+    Ok(ended(&found, &reports))
 }
 
 /// How it ends: what contradicts itself, and certificates that turn out to have been revoked, make the whole invalid.
-fn ended(is_contradicted: bool, stopped: &[(Place<'_>, Outcome, Timestamp)], reports: &[(&Path, Verified)]) -> Exit {
-    let of_stopped = stopped.iter().map(|(_, outcome, _)| match outcome {
+fn ended(found: &Contradictions<'_>, reports: &[(&Path, Verified)]) -> Exit {
+    let of_stopped = found.stopped.iter().map(|(_, outcome, _)| match outcome {
         Outcome::Failed => Some(ReceiptVerdict::Invalid),
         _ => Some(ReceiptVerdict::CannotTell),
     });
+    let is_contradicted = found.forked.is_some() || !found.disagreeing.is_empty();
     let of_forks = is_contradicted.then_some(Some(ReceiptVerdict::Invalid));
     worst(reports.iter().map(|(_, verified)| verified.verdict()).chain(of_stopped).chain(of_forks))
 }
 
 fn tell_stopped(stopped: &[(Place<'_>, Outcome, Timestamp)], o: &Output) {
     for (place, outcome, since) in stopped {
-        let (place, since) = (printable(&place.text()), since.in_vietnam());
+        let (place, since) = (printable(&place.to_string()), since.in_vietnam());
         let tone = if *outcome == Outcome::Failed { Tone::Bad } else { Tone::Unsure };
         let (english, vietnamese) = match outcome {
             Outcome::Failed => ("it proves nothing", "biên nhận không có giá trị"),
@@ -211,8 +212,7 @@ fn tell_stopped(stopped: &[(Place<'_>, Outcome, Timestamp)], o: &Output) {
 }
 
 /// A file of which nothing can be said.
-fn unread(file: &Path, verified: &Verified, o: &Output) {
-    let Verified::Unread(failure) = verified else { return };
+fn unread(file: &Path, failure: &Failure, o: &Output) {
     let words = o.paint(Tone::Bad, "CANNOT READ / KHÔNG ĐỌC ĐƯỢC");
     o.line(format!("{words}  {}: {}", file.display(), printable(&failure.to_string())));
     if let Some(hint) = failure.vietnamese.as_deref().or(failure.exit.vietnamese()) {
@@ -220,8 +220,8 @@ fn unread(file: &Path, verified: &Verified, o: &Output) {
     }
 }
 
-fn fork_json(forked: &TwoHistories<'_>) -> Value {
-    json!({ "ledger": forked.origin, "size": forked.size, "first": forked.first.text(), "second": forked.second.text() })
+fn fork_json(forked: &TwoHistories<'_, Place<'_>>) -> Value {
+    json!({ "ledger": forked.origin, "size": forked.size, "first": forked.first.to_string(), "second": forked.second.to_string() })
 }
 
 /// Receipts given as single files, by the envelope they are about: one sender's, on one axis and lane.
@@ -242,7 +242,7 @@ fn by_envelope<'r>(reports: &'r [(&Path, Verified)]) -> BTreeMap<String, Vec<(St
 }
 
 /// Single files that are about one envelope id and not about one thing, for people.
-fn disagreeing(reports: &[(&Path, Verified)]) -> Vec<String> {
+pub(super) fn disagreeing(reports: &[(&Path, Verified)]) -> Vec<String> {
     let told = by_envelope(reports)
         .into_values()
         .filter_map(|loose| disagreement(loose.iter().map(|(file, report)| (file.as_str(), *report))));
