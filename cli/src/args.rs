@@ -730,10 +730,10 @@ pub(crate) struct VerifyArgs {
     /// Receipt files and bundles.
     #[arg(required = true, value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
-    /// Trust anchors (root certificates, with or without sub-CAs), PEM.
+    /// Trust anchors (root certificates, with or without sub-CAs), PEM, or one in DER.
     #[arg(long, value_name = "ANCHORS.pem", required = true)]
     pub(crate) trust: PathBuf,
-    /// The axis operator's certificate, PEM.
+    /// The axis operator's certificate, PEM or DER.
     #[arg(long, value_name = "CERT.pem", required = true)]
     pub(crate) operator: PathBuf,
     /// Certificate revocation lists, PEM or DER; override the directory's status.
@@ -769,10 +769,10 @@ pub(crate) struct ForkShowArgs {
     /// The signed directory that lists the ledger: a `*.directory` file, or the folder of a node, a relay or the operator that holds one.
     #[arg(long, value_name = "FILE|DIR", requires_all = ["trust", "operator"], required_unless_present = "key")]
     pub(crate) dir: Option<PathBuf>,
-    /// With --dir: trust anchors, PEM.
+    /// With --dir: trust anchors, PEM, or one in DER.
     #[arg(long, value_name = "ANCHORS.pem", requires = "dir")]
     pub(crate) trust: Option<PathBuf>,
-    /// With --dir: the axis operator's certificate, PEM.
+    /// With --dir: the axis operator's certificate, PEM or DER.
     #[arg(long, value_name = "CERT.pem", requires = "dir")]
     pub(crate) operator: Option<PathBuf>,
     /// With --dir: certificate revocation lists, PEM or DER.
@@ -789,7 +789,7 @@ pub(crate) enum ContainerCommand {
     Verify {
         /// The container (.asice).
         file: PathBuf,
-        /// Trust anchors, PEM.
+        /// Trust anchors, PEM, or one in DER.
         #[arg(long, value_name = "ANCHORS.pem", required = true)]
         trust: PathBuf,
         /// Certificate revocation lists, PEM or DER.
@@ -962,10 +962,10 @@ pub(crate) struct SearchArgs {
     /// Look into this `*.directory` file, or the folder of a node or the operator that holds one, instead of asking a node.
     #[arg(long, value_name = "FILE|DIR", requires_all = ["trust", "operator"])]
     pub(crate) dir: Option<PathBuf>,
-    /// With --dir: trust anchors, PEM.
+    /// With --dir: trust anchors, PEM, or one in DER.
     #[arg(long, value_name = "ANCHORS.pem", requires = "dir")]
     pub(crate) trust: Option<PathBuf>,
-    /// With --dir: the axis operator's certificate, PEM.
+    /// With --dir: the axis operator's certificate, PEM or DER.
     #[arg(long, value_name = "CERT.pem", requires = "dir")]
     pub(crate) operator: Option<PathBuf>,
     /// With --dir: certificate revocation lists, PEM or DER.
